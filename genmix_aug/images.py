@@ -1,0 +1,74 @@
+"""Finding and reading image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def find_images(folder: Path | str) -> list[Path]:
+    """The image files below `folder`, sorted by path; hidden files and folders are left out.
+
+    Raises:
+        ValueError: `folder` does not exist, is no folder, or has no image below it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise ValueError(f"image folder {folder} {problem}")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+    if not found:
+        raise ValueError(f"image folder {folder} has no images ({', '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def load_rgb(path: Path | str) -> Tensor:
+    """An image file as RGB uint8 [3, H, W], whatever its mode.
+
+    Transparency is laid on white, 16 bits are scaled to 8, palette, grey, CMYK and the rest are
+    converted. Pixels come as stored: an orientation noted beside them is not applied.
+
+    Raises:
+        ValueError: the file is missing, truncated or no image; one line that names it.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            rgb = to_rgb(image)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"cannot read image {path}: {reason}") from error
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any Pillow mode as RGB; transparency on white, 16 bits scaled to 8."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bit(grey: np.ndarray) -> np.ndarray:
+    """Grey values of 16 bits, or floats in [0, 1], as 8 bits; values that fit stay."""
+    values = np.nan_to_num(grey.astype(np.float64))
+    if grey.dtype.kind == "f":
+        values = values * 255 if values.max(initial=0) <= 1 else values
+    elif grey.dtype.itemsize == 2 or values.max(initial=0) > 255:
+        values = values / 257
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

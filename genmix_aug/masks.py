@@ -1,0 +1,81 @@
+"""The smooth masks of GenMix: which half of the result shows the edited image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SIDES = ("left", "right", "top", "bottom")
+
+
+def blend_width_for(size: int) -> int:
+    """The paper's blend width, 20 px in images of 512 px, scaled to `size` px; at least 1 px."""
+    return max(1, round(20 / 512 * size))
+
+
+def seam(length: int, blend_width: int) -> tuple[int, int]:
+    """The pixels [start, stop) along an axis of `length` px that the ramp mixes.
+
+    Before `start` the mask is exactly 0 or 1, from `stop` on exactly the other. Empty for an
+    even length and no blend width.
+
+    Raises:
+        ValueError: `length` is not positive, or `blend_width` is negative or exceeds it.
+    """
+    if length < 1:
+        raise ValueError(f"an image side must be at least 1 px, not {length}")
+    if not 0 <= blend_width <= length:
+        raise ValueError(
+            f"blend width {blend_width} px does not fit an image side of {length} px: "
+            f"choose 0 to {length} (the paper's, scaled to the size, is {blend_width_for(length)})"
+        )
+    # Pixel centres lie at x + 1/2; those strictly inside the ramp are mixed.
+    start = (length - blend_width) // 2
+    return start, length - start
+
+
+def ramp(length: int, blend_width: int) -> Tensor:
+    """The mask's profile along one axis, float32 [length], rising from 0 to 1.
+
+    Linear over `blend_width` px about the middle, sampled at pixel centres, so that it and its
+    mirror image sum to 1. Without a blend width it is a step; the middle pixel of an odd
+    length is then 1/2.
+
+    Raises:
+        ValueError: as `seam`.
+    """
+    seam(length, blend_width)
+    from_middle = torch.arange(length, dtype=torch.float64) + 0.5 - length / 2
+    if blend_width == 0:
+        return ((from_middle.sign() + 1) / 2).float()
+    return (from_middle / blend_width + 0.5).clamp(0, 1).float()
+
+
+def smooth_mask(height: int, width: int, side: str, blend_width: int = 20) -> Tensor:
+    """The mask M of Eq. 3, float32 [height, width] in [0, 1]: 1 where the edited image shows.
+
+    Args:
+        height, width: the image's size in px, odd or even.
+        side: where the edited image shows: left, right, top or bottom.
+        blend_width: px from 0 to 1 along a linear ramp centred on the middle.
+
+    Raises:
+        ValueError: an unknown side, or a blend width that does not fit the image.
+    """
+    along_width = side_is_horizontal(side)
+    profile = ramp(width if along_width else height, blend_width)
+    if side in ("left", "top"):
+        profile = profile.flip(0)
+    shaped = profile[None, :] if along_width else profile[:, None]
+    return shaped.expand(height, width).contiguous()
+
+
+def side_is_horizontal(side: str) -> bool:
+    """Whether the mask of `side` varies along the width.
+
+    Raises:
+        ValueError: an unknown side.
+    """
+    if side not in SIDES:
+        raise ValueError(f"unknown side {side!r}: choose one of {', '.join(SIDES)}")
+    return side in ("left", "right")

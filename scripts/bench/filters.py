@@ -1,0 +1,85 @@
+"""Images a second of each style of the editor `filters`, one thread, at 128 and 256 px.
+
+    python scripts/bench/filters.py [FOLDER OF IMAGES] [--repeats 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import cv2
+import numpy as np
+import torch
+
+from genmix_aug.editors.filters import STYLES, FilterEditor
+from genmix_aug.images import find_images, load_rgb
+
+SIZES = (128, 256)
+
+
+def drawn_images(count: int, size: int) -> torch.Tensor:
+    """Stand-ins for emoji: a few antialiased shapes on white, uint8 [count, 3, size, size]."""
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(count):
+        canvas = np.full((size, size, 3), 255, np.uint8)
+        for _ in range(6):
+            centre = rng.uniform(0.3, 0.7, 2) * size
+            axes = rng.uniform(0.08, 0.3, 2) * size
+            colour = tuple(int(value) for value in rng.integers(0, 256, 3))
+            box = (tuple(centre.tolist()), tuple((2 * axes).tolist()), float(rng.uniform(0, 180)))
+            cv2.ellipse(canvas, box, colour, -1, cv2.LINE_AA)
+        images.append(torch.from_numpy(canvas).permute(2, 0, 1))
+    return torch.stack(images)
+
+
+def read_images(folder: str, count: int, size: int) -> torch.Tensor:
+    """Images from a folder, scaled to squares: uint8 [count, 3, size, size]."""
+    paths = find_images(folder)
+    images = []
+    for number in range(count):
+        pixels = load_rgb(paths[number * len(paths) // count]).permute(1, 2, 0).numpy()
+        scaled = cv2.resize(np.ascontiguousarray(pixels), (size, size), interpolation=cv2.INTER_AREA)
+        images.append(torch.from_numpy(scaled).permute(2, 0, 1))
+    return torch.stack(images)
+
+
+def rate(prompt: str, images: torch.Tensor, repeats: int) -> float:
+    """Images a second: the median of `repeats` passes over the images, after one to warm up."""
+    editor, seeds = FilterEditor(), list(range(len(images)))
+    prompts = [prompt] * len(images)
+    editor.edit(images, prompts, seeds)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        editor.edit(images, prompts, seeds)
+        times.append(time.perf_counter() - start)
+    return len(images) / statistics.median(times)
+
+
+def main() -> None:
+    """Prints a table: a row a prompt, a column a size."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("images", nargs="?", help="folder of images; drawn shapes without it")
+    parser.add_argument("--count", type=int, default=16, help="images in a pass")
+    parser.add_argument("--repeats", type=int, default=5, help="passes; the median counts")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    rates: dict[int, list[float]] = {}
+    for size in SIZES:
+        if options.images:
+            images = read_images(options.images, options.count, size)
+        else:
+            images = drawn_images(options.count, size)
+        rates[size] = [rate(prompt, images, options.repeats) for prompt in STYLES]
+    print(f"{'images/s, one thread':<22}" + "".join(f"{size:>6} px" for size in SIZES))
+    for number, prompt in enumerate(STYLES):
+        print(f"{prompt:<22}" + "".join(f"{rates[size][number]:>9.0f}" for size in SIZES))
+    print(f"{'median':<22}" + "".join(f"{statistics.median(rates[size]):>9.0f}" for size in SIZES))
+
+
+if __name__ == "__main__":
+    main()

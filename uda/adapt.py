@@ -1,0 +1,143 @@
+"""The adaptation loop: a bank of the whole target once an epoch, then batches of random views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from uda.config import AdaptConfig, ImageConfig
+from uda.datasets import Unlabelled, centre_crop, random_views, resize, to_float
+from uda.methods.base import Bank, Batch, Method
+from uda.model import Classifier
+from uda.optim import set_rate, sgd
+from uda.runs import Run, atomic_path
+
+ORDER, VIEWS = range(100, 102)
+EVAL_BATCH = 128
+
+
+@torch.no_grad()
+def forward_all(model: Classifier, images: Tensor, crop_px: int, device: torch.device) -> Bank:
+    """The `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode.
+
+    One pass serves as an epoch's evaluation and as the next one's bank.
+    """
+    model.eval()
+    features, probabilities = [], []
+    for batch in centre_crop(images, crop_px).split(EVAL_BATCH):
+        f, logits = model(to_float(batch, device))
+        features.append(f)
+        probabilities.append(logits.softmax(dim=1))
+    weights = model.classifier.weight.detach().clone()
+    return Bank(torch.cat(features), torch.cat(probabilities), weights)
+
+
+def adapt(
+    model: Classifier,
+    target: Unlabelled,
+    method: Method,
+    images: ImageConfig,
+    settings: AdaptConfig,
+    seed: int,
+    run: Run,
+    device: torch.device,
+    title: str,
+    after_epoch: Callable[[int, Bank], str] | None = None,
+) -> None:
+    """Adapt ``model`` to ``target`` in place; the classifier stays as it is.
+
+    ``after_epoch(epoch, bank)`` is called with the untouched model's bank as epoch 0 and after
+    every epoch; it may return a few words for the progress bar. Goes on from the run's checkpoint,
+    saved after every epoch.
+    """
+    model.to(device)
+    resized = resize(target.images, images.resize_px)
+    epochs = settings.epochs if method.trains else 0
+    per_epoch = len(resized) // settings.batch_size
+    if epochs and not per_epoch:
+        raise ValueError(
+            f"adapt.batch_size: {settings.batch_size} is more than the {len(resized)} images"
+        )
+    model.classifier.requires_grad_(False)
+    optimizer = sgd(model.backbone.parameters(), model.bottleneck.parameters(), settings.rate,
+                    settings.backbone_factor, settings.weight_decay)
+    done = 0
+    if saved := run.load_checkpoint():
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        method.load_state_dict(saved["method"])
+        done = saved["epoch"]
+    bank = forward_all(model, resized, images.crop_px, device)
+    words = after_epoch(0, bank) if after_epoch and not saved else ""
+    bar = tqdm(total=epochs * per_epoch * settings.batch_size, unit="img", desc=title,
+               initial=done * per_epoch * settings.batch_size, dynamic_ncols=True, leave=False,
+               disable=None)
+    for epoch in range(done, epochs):
+        bar.set_postfix_str(f"epoch {epoch + 1}/{epochs} {words}")
+        state = method.refresh(bank, epoch)
+        _save_summary(run, method.summary(state))
+        sums = _train_epoch(model, resized, method, state, optimizer, images, seed, epoch, epochs,
+                            settings.batch_size, device, bar)
+        bank = forward_all(model, resized, images.crop_px, device)
+        run.log(kind="adapt", epoch=epoch + 1,
+                **{f"loss_{name}": value / per_epoch for name, value in sums.items()})
+        words = after_epoch(epoch + 1, bank) if after_epoch else ""
+        _save(run, model, optimizer, method, epoch + 1)
+    bar.close()
+    if not epochs:
+        _save(run, model, optimizer, method, 0)
+
+
+def _train_epoch(
+    model: Classifier,
+    resized: Tensor,
+    method: Method,
+    state: Any,
+    optimizer: torch.optim.Optimizer,
+    images: ImageConfig,
+    seed: int,
+    epoch: int,
+    epochs: int,
+    batch_size: int,
+    device: torch.device,
+    bar: Any,
+) -> dict[str, float]:
+    """One pass over the target; the sum over batches of each loss."""
+    per_epoch = len(resized) // batch_size
+    order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(resized))
+    sums: dict[str, Tensor] = {}
+    model.train()
+    for number in range(per_epoch):
+        step = epoch * per_epoch + number + 1
+        index = torch.from_numpy(order[number * batch_size : (number + 1) * batch_size])
+        view = random_views(resized[index], images.crop_px, images.flip, (seed, VIEWS, step))
+        set_rate(optimizer, step, epochs * per_epoch)
+        features, logits = model(to_float(view, device))
+        parts = method.loss(Batch(features, logits, index.to(device)), state)
+        optimizer.zero_grad()
+        torch.stack(list(parts.values())).sum().backward()
+        optimizer.step()
+        for name, value in parts.items():
+            sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
+        bar.update(batch_size)
+    return {name: float(value) for name, value in sums.items()}
+
+
+def _save(
+    run: Run, model: Classifier, optimizer: torch.optim.Optimizer, method: Method, epoch: int
+) -> None:
+    run.save_checkpoint(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+         "method": method.state_dict(), "epoch": epoch}
+    )
+
+
+def _save_summary(run: Run, summary: dict[str, Tensor]) -> None:
+    if summary:
+        with atomic_path(run.folder / "summary.npz") as path:
+            np.savez(path, **{name: value.cpu().numpy() for name, value in summary.items()})

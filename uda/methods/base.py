@@ -1,0 +1,92 @@
+"""What an adaptation method is, and what it is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+LOG_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The whole target under its clean view, network in eval mode.
+
+    ``features`` [N, D] (not of unit norm), ``probabilities`` [N, K]; ``class_weights`` [K, D] of
+    the frozen classifier.
+    """
+
+    features: Tensor
+    probabilities: Tensor
+    class_weights: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A training batch under its random view: ``features`` [B, D], ``logits`` [B, K] and the rows
+    ``index`` [B] of the bank that it came from."""
+
+    features: Tensor
+    logits: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """``label`` int64 [N] in 0..K, where K is unknown; ``unknown_score`` [N], higher for unknown."""
+
+    label: Tensor
+    unknown_score: Tensor
+
+
+class Method(Protocol):
+    """Adapts a source model to a target. Methods never see data, loops or each other.
+
+    ``trains`` is False for a method that only predicts; ``needs_source`` and ``extra_heads`` say
+    what else the loop must bring.
+    """
+
+    trains: bool
+    needs_source: bool
+    extra_heads: tuple[str, ...]
+
+    def refresh(self, bank: Bank, epoch: int) -> Any:
+        """Once an epoch: whatever `loss` needs of the whole target."""
+
+    def loss(self, target: Batch, state: Any, source: Batch | None = None) -> dict[str, Tensor]:
+        """Once a batch: named losses, to be summed."""
+
+    def predict(self, bank: Bank) -> Prediction:
+        """Labels and scores of the whole target."""
+
+    def summary(self, state: Any) -> dict[str, Tensor]:
+        """What a report may draw of ``state``."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to survive a restart."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up `state_dict` again."""
+
+
+def normalised_entropy(probabilities: Tensor) -> Tensor:
+    """Entropy [N] of ``probabilities`` [N, K] over log K: 0 for certain, 1 for uniform."""
+    entropy = -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=1)
+    return entropy / math.log(probabilities.shape[1])
+
+
+def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Prediction:
+    """The most probable class, or unknown (K) where the entropy over log K exceeds ``threshold``.
+
+    ``threshold`` None rejects nothing (PDA).
+    """
+    score = normalised_entropy(probabilities)
+    label = probabilities.argmax(dim=1)
+    if threshold is not None:
+        label = torch.where(score > threshold, probabilities.shape[1], label)
+    return Prediction(label, score)

@@ -1,0 +1,279 @@
+"""Runs -> a table in Markdown and figures."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uda.config import load_dataset_spec
+from uda.runs import Run, atomic_path, find_runs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+METHOD_TITLES = {"source_only": "Source-only", "lead": "LEAD"}
+AUGMENT_TITLES = {"genmix": "GenMix"}
+SCORES = {"h_score": "H-score", "known_acc": "known", "unknown_acc": "unknown",
+          "accuracy": "accuracy"}
+# Okabe and Ito's colours, told apart by most eyes.
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#666666"
+ROW_COLOURS = (GREY, ORANGE, BLUE, GREEN, PURPLE)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One block of the report: a pair under a scenario."""
+
+    dataset: str
+    source: str
+    target: str
+    scenario: str
+
+
+def row_title(method: str, augment: str) -> str:
+    """A row's name as the papers print it: ``Source + GenMix``, ``LEAD``, ``LEAD + GenMix``."""
+    title = METHOD_TITLES.get(method, method)
+    if augment == "none":
+        return title
+    plus = AUGMENT_TITLES.get(augment, augment)
+    return f"{'Source' if method == 'source_only' else title} + {plus}"
+
+
+def write_report(runs: Path, title: str) -> str:
+    """Write ``runs/report.md`` and ``runs/figures/*.png``; the tables' text.
+
+    One table a (pair, scenario), one row a (method, augmentation), the mean and standard deviation
+    over seeds. Unfinished runs are named, not counted. ValueError where nothing is finished.
+    """
+    found = find_runs(runs)
+    finished = [run for run in found if run.is_done and run.config["stage"] == "adapt"]
+    if not finished:
+        raise ValueError(f"{runs}: no adaptation in it has finished; run `uda adapt` first")
+    parts, tables = [f"# {title}\n"], []
+    for task, rows in _grouped(finished).items():
+        table = _table(task, rows)
+        tables.append(table)
+        parts += [table, *_figures(runs, task, rows)]
+    parts += _stages(runs, found)
+    unfinished = [run.folder.name for run in found if not run.is_done]
+    if unfinished:
+        parts.append("Unfinished, not counted: " + ", ".join(unfinished) + "\n")
+    text = "\n".join(parts)
+    with atomic_path(runs / "report.md") as path:
+        path.write_text(text)
+    return "\n".join(tables) + f"\nWritten to {runs / 'report.md'}"
+
+
+Rows = Mapping[tuple[str, str], list[Run]]
+
+
+def _grouped(runs: Sequence[Run]) -> dict[Task, Rows]:
+    """Task -> (method, augmentation) -> runs in order of their seeds; baselines first."""
+    groups: dict[Task, dict[tuple[str, str], list[Run]]] = {}
+    order = list(METHOD_TITLES)
+
+    def place(run: Run) -> tuple[Any, ...]:
+        method, augment = run.config["adapt"]["method"], run.config["source"]["augment"]["name"]
+        known = order.index(method) if method in order else len(order)
+        return known, method, augment != "none", augment, run.config["source"]["seed"]
+
+    for run in sorted(runs, key=place):
+        source = run.config["source"]
+        task = Task(source["data"]["dataset"], source["data"]["source"], run.config["target"],
+                    source["data"]["scenario"])
+        key = run.config["adapt"]["method"], source["augment"]["name"]
+        groups.setdefault(task, {}).setdefault(key, []).append(run)
+    return dict(groups)
+
+
+def _task_title(task: Task) -> str:
+    spec = load_dataset_spec(task.dataset)
+    return f"{spec.title}, {task.source} → {task.target}, {task.scenario.upper()}"
+
+
+def _table(task: Task, rows: Rows) -> str:
+    columns = ["accuracy"] if task.scenario == "pda" else ["h_score", "known_acc", "unknown_acc"]
+    main = columns[0]
+    lines = [f"## {_task_title(task)}\n",
+             "| | " + " | ".join(SCORES[c] for c in columns) + " | oracle epoch | seeds |",
+             "| --- |" + " ---: |" * (len(columns) + 2)]
+    for (method, augment), runs in rows.items():
+        last = [run.metrics("evaluate")[-1] for run in runs]
+        cells = [mean_and_deviation([line[c] for line in last]) for c in columns]
+        oracle = [_oracle(run, main) for run in runs]
+        # A method that trains nothing has one epoch only, so nothing to choose from.
+        chosen = mean_and_deviation(oracle) if any(o is not None for o in oracle) else "–"
+        seeds = " ".join(str(run.config["source"]["seed"]) for run in runs)
+        lines.append(f"| {row_title(method, augment)} | " + " | ".join(cells)
+                     + f" | {chosen} | {seeds} |")
+    lines.append("\nLast epoch, in percent; mean ± standard deviation where there are several seeds."
+                 " The oracle picks each run's best epoch by target labels: nobody can have it.\n")
+    return "\n".join(lines)
+
+
+def mean_and_deviation(values: Sequence[float | None]) -> str:
+    """``40.9 ± 4.3`` (sample deviation), ``40.9`` for one value, ``undefined`` if any is None."""
+    if any(value is None for value in values):
+        return "undefined"
+    given = [value for value in values if value is not None]
+    mean = statistics.fmean(given)
+    return f"{mean:.1f} ± {statistics.stdev(given):.1f}" if len(given) > 1 else f"{mean:.1f}"
+
+
+def _oracle(run: Run, score: str) -> float | None:
+    lines = run.metrics("evaluate")
+    values = [line[score] for line in lines if line[score] is not None]
+    return max(values) if len(lines) > 1 and values else None
+
+
+def _figures(runs: Path, task: Task, rows: Rows) -> list[str]:
+    """Draw the task's figures; the Markdown that shows them."""
+    name = f"{Path(task.dataset).stem}_{task.source}_{task.target}_{task.scenario}"
+    shown = []
+    curves = {key: own for key, own in rows.items()
+              if any(len(run.metrics("evaluate")) > 1 for run in own)}
+    if curves:
+        path = runs / "figures" / f"{name}_epochs.png"
+        _save(_epoch_figure(task, rows), path)
+        shown.append(f"![{'Accuracy' if task.scenario == 'pda' else 'H-score'} by epoch]"
+                     f"(figures/{path.name})\n")
+    drawn = {key: own[0] for key, own in rows.items()
+             if (own[0].folder / "summary.npz").is_file()
+             and "unknown_norm" in np.load(own[0].folder / "summary.npz")}
+    if drawn:
+        path = runs / "figures" / f"{name}_unknown_norm.png"
+        _save(_norm_figure(task, drawn), path)
+        shown.append(f"![Histogram of the unknown-space norm](figures/{path.name})\n")
+    return shown
+
+
+def _axes(columns: int, width: float = 5.2, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False,
+                                sharey=True, layout="constrained")
+    for one in axes[0]:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+        one.set_axisbelow(True)
+    return figure, list(axes[0])
+
+
+def _save(figure: Figure, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=144, facecolor="white")
+    plt.close(figure)
+
+
+def _epoch_figure(task: Task, rows: Rows) -> Figure:
+    score = "accuracy" if task.scenario == "pda" else "h_score"
+    figure, (axes,) = _axes(1, width=7, height=4)
+    for (key, own), colour in zip(rows.items(), ROW_COLOURS * len(rows), strict=False):
+        series = [{line["epoch"]: line[score] for line in run.metrics("evaluate")} for run in own]
+        epochs = sorted(set.intersection(*(set(one) for one in series)))
+        values = np.array([[math.nan if one[e] is None else one[e] for e in epochs]
+                           for one in series])
+        mean = values.mean(axis=0)
+        if len(epochs) == 1:
+            axes.axhline(mean[0], color=colour, linestyle="--", linewidth=1.5,
+                         label=row_title(*key))
+            continue
+        axes.plot(epochs, mean, color=colour, marker="o", markersize=4, label=row_title(*key))
+        if len(own) > 1:
+            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour,
+                              alpha=0.15, linewidth=0)
+    axes.set_xlabel("epoch of adaptation (0: the source model)")
+    axes.set_ylabel("accuracy, %" if score == "accuracy" else "H-score, %")
+    axes.set_title(_task_title(task), fontsize=11)
+    axes.legend(frameon=False, loc="best", fontsize=9)
+    return figure
+
+
+def _norm_figure(task: Task, drawn: Mapping[tuple[str, str], Run]) -> Figure:
+    """Histograms of u by what the samples truly are, with the mixture that LEAD fits to all."""
+    figure, panels = _axes(len(drawn))
+    for axes, (key, run) in zip(panels, drawn.items(), strict=True):
+        summary = dict(np.load(run.folder / "summary.npz"))
+        private = np.load(run.folder / "predictions.npz")["is_private"]
+        u = summary["unknown_norm"]
+        edges = np.linspace(u.min(), u.max(), 41)
+        parts = [u[~private], u[private]]
+        if private.any():
+            axes.hist(parts, bins=edges, stacked=True, color=[BLUE, ORANGE],
+                      label=["shared classes", "target-private classes"])
+        else:
+            axes.hist(u, bins=edges, color=BLUE, label="shared classes")
+        _draw_mixture(axes, summary, edges, len(u))
+        seed = run.config["source"]["seed"]
+        axes.set_title(f"{row_title(*key)}, seed {seed}", fontsize=11)
+        axes.set_xlabel("norm of the unknown part, u")
+    panels[0].set_ylabel("target images")
+    panels[0].legend(frameon=False, fontsize=9, loc="upper left")
+    figure.suptitle(_task_title(task), fontsize=11)
+    return figure
+
+
+def _draw_mixture(
+    axes: Axes, summary: Mapping[str, np.ndarray], edges: np.ndarray, count: int
+) -> None:
+    grid = np.linspace(edges[0], edges[-1], 400)
+    scale = count * (edges[1] - edges[0])
+    total = np.zeros_like(grid)
+    for number, (mean, deviation, share) in enumerate(
+        zip(summary["means"], summary["deviations"], summary["shares"], strict=True), start=1
+    ):
+        density = np.exp(-0.5 * ((grid - mean) / max(deviation, 1e-6)) ** 2) / (
+            max(deviation, 1e-6) * math.sqrt(2 * math.pi)
+        )
+        total += share * density * scale
+        axes.axvline(mean, color="black", linestyle=":" if number == 1 else "--", linewidth=1.3,
+                     label=f"mixture's mean μ{'₁₂'[number - 1]}")
+    axes.plot(grid, total, color="black", linewidth=1.3, label="mixture fitted to u")
+
+
+def draw_stages(rows: Sequence[Mapping[str, Tensor]], path: Path) -> None:
+    """A picture of GenMix's stages: a row an image, a column a stage, written to ``path``.
+
+    Each stage is uint8 [3, H, W], or a float mask [H, W] in [0, 1].
+    """
+    titles = list(rows[0])
+    figure, _ = _axes(1)
+    figure.clear()
+    figure.set_size_inches(1.5 * len(titles), 1.5 * len(rows) + 0.3)
+    grid = figure.subplots(len(rows), len(titles), squeeze=False)
+    for line, stages in zip(grid, rows, strict=True):
+        for axes, title in zip(line, titles, strict=True):
+            image = stages[title].numpy()
+            if image.ndim == 2:
+                axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+            else:
+                axes.imshow(image.transpose(1, 2, 0))
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_color("#cccccc")
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=10)
+    _save(figure, path)
+
+
+def _stages(runs: Path, found: Sequence[Run]) -> list[str]:
+    """The first stages picture of each (dataset, source), among the runs."""
+    shown: dict[tuple[str, str], str] = {}
+    for run in found:
+        if run.config["stage"] == "train" and (run.folder / "genmix_stages.png").is_file():
+            data = run.config["data"]
+            path = (run.folder / "genmix_stages.png").relative_to(runs)
+            shown.setdefault((data["dataset"], data["source"]), f"![GenMix, stage by stage]({path})\n")
+    return ["## What GenMix makes\n", *shown.values()] if shown else []

@@ -1,0 +1,154 @@
+"""A run's folder: config.yaml, metrics.jsonl, checkpoint.pt, and ``done``, which is written last.
+
+Folders are named after a hash of what decides the run's result, so the same configuration finds its
+run again and another one never does. Every file is written to a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place if the block ends well.
+
+    The temporary keeps the suffix, by which writers choose a format. A block that raises leaves
+    ``path`` as it was and no temporary behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Ten hexadecimal digits that stand for ``config`` (JSON values; key order does not matter)."""
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def code_version() -> str:
+    """The installed project's version."""
+    try:
+        return version("genmix-uda")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder and the configuration that names it."""
+
+    folder: Path
+    config: Mapping[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """The configuration's hash."""
+        return config_hash(self.config)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has finished."""
+        return (self.folder / "done").is_file()
+
+    def mark_done(self) -> None:
+        """Say that the run has finished: after everything else is on disk."""
+        with atomic_path(self.folder / "done") as path:
+            path.write_text(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
+
+    def log(self, **values: Any) -> None:
+        """Append one line to metrics.jsonl, whole in itself (hash, version and time added)."""
+        line = {"run": self.hash, "version": code_version(), "time": time.time(), **values}
+        with open(self.folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl in order, of one ``kind`` if given, the last of each epoch.
+
+        A run killed between a line and its checkpoint logs that epoch again when it goes on; a last
+        line cut short by the kill is passed over.
+        """
+        path = self.folder / "metrics.jsonl"
+        lines: dict[tuple[Any, Any], dict[str, Any]] = {}
+        for text in path.read_text().splitlines() if path.is_file() else ():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                continue
+            if kind is None or line.get("kind") == kind:
+                lines[line.get("kind"), line.get("epoch")] = line
+        return list(lines.values())
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write ``state`` (tensors and plain values) as checkpoint.pt."""
+        import torch
+
+        with atomic_path(self.folder / "checkpoint.pt") as path:
+            torch.save(dict(state), path)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last saved state, or None before the first."""
+        path = self.folder / "checkpoint.pt"
+        return read_checkpoint(path) if path.is_file() else None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU without unpickling code. ValueError naming the file if it is
+    missing, cut short, or holds anything but tensors and plain values."""
+    import torch
+
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"{path}: not a readable checkpoint ({reason})") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: not a checkpoint: holds a {type(state).__name__}")
+    return state
+
+
+def open_run(runs: Path, name: str, config: Mapping[str, Any]) -> Run:
+    """The run of ``config`` under ``runs``, its folder made if it is new."""
+    run = Run(runs / f"{name}-{config_hash(config)}", config)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if not (run.folder / "config.yaml").is_file():
+        with atomic_path(run.folder / "config.yaml") as path:
+            path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    return run
+
+
+def read_run(folder: Path) -> Run:
+    """The run in ``folder``. ValueError naming it where there is none."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{folder}: not a run's folder (no config.yaml in it)")
+    return Run(folder, yaml.safe_load(path.read_text()))
+
+
+def find_runs(runs: Path) -> list[Run]:
+    """All runs directly under ``runs``, in order of their names. ValueError where there is none."""
+    if not runs.is_dir():
+        raise ValueError(f"{runs}: no such folder of runs")
+    found = [read_run(path.parent) for path in sorted(runs.glob("*/config.yaml"))]
+    if not found:
+        raise ValueError(f"{runs}: holds no runs; `uda train` and `uda adapt` make them")
+    return found

@@ -1,0 +1,151 @@
+"""The supervised loop: LEAD's source stage and in-domain classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from uda.augment.base import Augmentation
+from uda.config import ImageConfig, TrainConfig
+from uda.datasets import Labelled, random_views, resize, to_float
+from uda.model import Classifier
+from uda.optim import set_rate, sgd
+from uda.runs import Run
+
+# Streams of random numbers, so that no two uses of the run's seed draw the same.
+ORDER, VIEWS, EDITS, BATCH = range(4)
+
+
+@dataclass
+class Seen:
+    """Images trained on, how many different originals, and how many augmented draws among them."""
+
+    images: int = 0
+    distinct_originals: int = 0
+    augmented: int = 0
+
+
+def total_steps(num_originals: int, copies: int, settings: TrainConfig) -> int:
+    """Optimiser steps of a run: as many with ``copies`` augmented copies of each image as without,
+    unless the budget is "epochs". ValueError where the images do not fill one batch."""
+    if num_originals < settings.batch_size:
+        raise ValueError(
+            f"train.batch_size: {settings.batch_size} is more than the {num_originals} images"
+        )
+    if settings.steps:
+        return settings.steps
+    per_epoch = num_originals // settings.batch_size
+    grow = 1 + copies if settings.budget == "epochs" else 1
+    return settings.epochs * per_epoch * grow
+
+
+def epoch_rows(num_items: int, batch_size: int, epoch: int, seed: int) -> list[Tensor]:
+    """The batches of one pass over ``num_items``: shuffled rows, the last partial batch dropped."""
+    order = np.random.default_rng([seed, ORDER, epoch]).permutation(num_items)
+    count = num_items // batch_size
+    return list(torch.from_numpy(order[: count * batch_size]).view(count, batch_size))
+
+
+def smoothed_targets(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """One-hot targets [B, K] with ``smoothing`` of the mass spread evenly over all K."""
+    return F.one_hot(labels, num_classes).float() * (1 - smoothing) + smoothing / num_classes
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of ``logits`` [B, K] to soft ``targets`` [B, K]."""
+    return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def train(
+    model: Classifier,
+    data: Labelled,
+    augmentation: Augmentation,
+    copies: int,
+    images: ImageConfig,
+    settings: TrainConfig,
+    seed: int,
+    run: Run,
+    device: torch.device,
+    title: str,
+    after_epoch: Callable[[Classifier, int], None] | None = None,
+) -> Seen:
+    """Train ``model`` on ``data`` with ``copies`` augmented copies of each image, in place.
+
+    Goes on from the run's checkpoint, saved after every pass over the list of (1 + copies) N
+    images; the result is that of an undisturbed run. ``title`` stands before the progress bar.
+    """
+    copies = copies if augmentation.copies else 0
+    count, num_classes = len(data.images), model.classifier.out_features
+    steps = total_steps(count, copies, settings)
+    model.to(device)
+    head = [*model.bottleneck.parameters(), *model.classifier.parameters()]
+    optimizer = sgd(model.backbone.parameters(), head, settings.rate, settings.backbone_factor,
+                    settings.weight_decay)
+    seen, originals = Seen(), torch.zeros(count, dtype=torch.bool)
+    step = epoch = 0
+    if saved := run.load_checkpoint():
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        seen, originals = Seen(**saved["seen"]), saved["originals"]
+        step, epoch = saved["step"], saved["epoch"]
+    resized = resize(data.images, images.resize_px)
+
+    def view(rows: Tensor) -> Tensor:
+        own = rows % count
+        batch = resized[own]
+        if (augmented := (rows >= count).nonzero()[:, 0]).numel():
+            ids = own[augmented].tolist()
+            # By run, pass and place in the list alone, whatever the batch or the worker.
+            seeds = [_seed(seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
+            changed = augmentation.images(data.images[own[augmented]], ids, seeds)
+            batch[augmented] = resize(changed, images.resize_px)
+        return random_views(batch, images.crop_px, images.flip, (seed, VIEWS, step))
+
+    bar = tqdm(total=steps * settings.batch_size, initial=step * settings.batch_size, unit="img",
+               desc=title, dynamic_ncols=True, leave=False, disable=None)
+    while step < steps:
+        model.train()
+        total_loss = torch.zeros((), device=device)
+        batches = epoch_rows(count * (1 + copies), settings.batch_size, epoch, seed)
+        batches = batches[: steps - step]
+        for rows in batches:
+            step += 1
+            x = to_float(view(rows), device)
+            y = smoothed_targets(data.labels[rows % count].to(device), num_classes,
+                                 settings.label_smoothing)
+            x, y = augmentation.batch(x, y, _seed(seed, BATCH, step))
+            set_rate(optimizer, step, steps)
+            loss = soft_cross_entropy(model(x)[1], y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total_loss += loss.detach()
+            originals[rows % count] = True
+            seen.images += len(rows)
+            seen.augmented += int((rows >= count).sum())
+            bar.update(len(rows))
+        epoch += 1
+        seen.distinct_originals = int(originals.sum())
+        mean_loss = float(total_loss) / len(batches)
+        bar.set_postfix(loss=f"{mean_loss:.3f}")
+        run.log(kind="train", epoch=epoch, step=step, loss=mean_loss, **asdict(seen))
+        if after_epoch:
+            after_epoch(model, epoch)
+        state: dict[str, Any] = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                                 "seen": asdict(seen), "originals": originals, "step": step,
+                                 "epoch": epoch}
+        run.save_checkpoint(state)
+    bar.close()
+    return seen
+
+
+def _seed(*parts: int) -> int:
+    """A 63-bit seed made of non-negative integers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
