@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from genmix_aug.prompts import PROMPT_SETS, prompts_for_image
+from genmix_aug.prompts import PROMPT_SETS
 from genmix_aug.seeding import hash_seed
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ class ImageFiles:
 
 def edit(options: Namespace) -> None:
     """`genmix edit`: makes the edits of all images that the store does not have yet."""
-    from genmix_aug.edit_store import EditStore
+    from tqdm import tqdm
+
+    from genmix_aug.edit_store import EditStore, image_digest, plan_edits
     from genmix_aug.images import find_images
 
     prompts = chosen_prompts(options.prompts)
@@ -80,20 +82,19 @@ def edit(options: Namespace) -> None:
     editor = make_editor(options.editor)
     paths = find_images(options.images)
     names = [path.relative_to(options.images).as_posix() for path in paths]
-    requests = [
-        (number, prompt, hash_seed("edit", options.seed, name, prompt))
-        for number, name in enumerate(names)
-        for prompt in prompts_for_image(name, prompts, options.per_image, options.seed)
-    ]
     images, store = ImageFiles(paths), EditStore(options.store)
+    numbers = tqdm(range(len(paths)), desc="reading", unit="image")
+    digests = [image_digest(images[number]) for number in numbers]
+    requests = plan_edits(digests, prompts, options.per_image, options.seed)
     if options.dry_run:
-        _, todo = store.missing(images, requests, editor.fingerprint, progress=True)
+        keys, todo = store.missing(images, requests, editor.fingerprint, True, digests)
+        distinct = len(set(keys))
         print(
-            f"{len(paths)} images, {len(requests)} edits wanted, "
-            f"{len(requests) - len(todo)} in {store.root} already, {len(todo)} to make"
+            f"{len(paths)} images, {distinct} distinct edits wanted, "
+            f"{distinct - len(todo)} in {store.root} already, {len(todo)} to make"
         )
         return
-    keys = store.fill(editor, images, names, requests, options.batch_size, progress=True)
+    keys = store.fill(editor, images, names, requests, options.batch_size, True, digests)
     print(f"{len(set(keys))} edits of {len(paths)} images are in {store.root}")
 
 

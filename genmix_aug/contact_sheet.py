@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 INK, PAPER, FRAME = (40, 40, 46), (255, 255, 255), (214, 214, 220)
 
 
@@ -39,7 +41,8 @@ def contact_sheet(
     font = ImageFont.load_default(max(10, min(20, round(size / 9))))
     gap = max(3, size // 24)
     margin = 3 * gap
-    line = sum(font.getmetrics())
+    box = font.getbbox("Ågy")
+    line = round(1.15 * (box[3] - box[1]))
     above = [_wrap(label, font, size, 2) for label in column_labels]
     beside_width = min(max(font.getlength(label) for label in row_labels), 1.4 * size)
     beside = [_wrap(label, font, beside_width + 1, 3) for label in row_labels]
@@ -64,13 +67,18 @@ def contact_sheet(
             scaled = _scaled(picture, size)
             corner = (x + (size - scaled.width) // 2, y + (size - scaled.height) // 2)
             sheet.paste(scaled, corner)
-            box = (corner[0] - 1, corner[1] - 1, corner[0] + scaled.width, corner[1] + scaled.height)
+            box = (
+                corner[0] - 1,
+                corner[1] - 1,
+                corner[0] + scaled.width,
+                corner[1] + scaled.height,
+            )
             pen.rectangle(box, outline=FRAME)
     return sheet
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float, most: int) -> list[str]:
-    """Up to `most` lines no wider than `width` px, broken at spaces; too long ends in an ellipsis."""
+def _wrap(text: str, font: Font, width: float, most: int) -> list[str]:
+    """Up to `most` lines of at most `width` px, broken at spaces; what is too long is cut."""
     lines: list[str] = []
     for word in text.split() or [""]:
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
@@ -82,7 +90,7 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: 
     return [_cut(line, font, width) for line in lines]
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def _cut(text: str, font: Font, width: float) -> str:
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -15,7 +15,7 @@ import secrets
 import socket
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.editors.base import Editor
+from genmix_aug.prompts import prompts_for_image
+from genmix_aug.seeding import hash_seed
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 STALE_SECONDS = 3600  # a temporary file this old belongs to a writer that was killed
@@ -71,6 +73,31 @@ def _key(digest: str, prompt: str, seed: int, fingerprint: str) -> str:
     return blake2b(parts.encode(), digest_size=20).hexdigest()
 
 
+def plan_edits(
+    digests: Sequence[str], prompts: Sequence[str], per_image: int, seed: int = 0
+) -> list[Request]:
+    """The requests for `per_image` edits of each image, under different prompts while they last.
+
+    Prompts and seeds depend on image content and `seed` alone, not on names or order: whoever
+    asks for edits of the same pictures asks for the same edits. A larger `per_image` keeps the
+    earlier requests.
+
+    Args:
+        digests: `image_digest` of each image.
+        prompts: short prompts to choose from.
+        per_image: edits of each image, 0 or more.
+        seed: of the choice.
+
+    Raises:
+        ValueError: no prompts, one named twice, or `per_image` negative.
+    """
+    return [
+        (index, prompt, hash_seed("edit", seed, digest, number))
+        for index, digest in enumerate(digests)
+        for number, prompt in enumerate(prompts_for_image(digest, prompts, per_image, seed))
+    ]
+
+
 class EditStore:
     """A folder of edits. Opening it reads and writes nothing.
 
@@ -81,6 +108,7 @@ class EditStore:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self._manifest: Path | None = None
+        self._writer = 0  # the process that owns the manifest file: a fork takes one of its own
 
     def path(self, key: str) -> Path:
         """Where the edit of this key is, or would be."""
@@ -107,33 +135,35 @@ class EditStore:
             raise MissingEditError(f"edit {key} is not in the store {self.root}") from None
         pixels = None
         if png_is_whole(data):
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if pixels is None:
             raise BrokenEditError(f"edit {path} is truncated or damaged: fill the store again")
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        return torch.from_numpy(rgb).permute(2, 0, 1).contiguous()
 
-    def write(self, key: str, edit: Tensor) -> None:
-        """Puts an edit, uint8 [3, H, W], into the store: whole or not at all.
+    def write(self, edits: Mapping[str, Tensor]) -> None:
+        """Puts edits, uint8 [3, H, W] by key, into the store: each whole or not at all.
 
         Raises:
             OSError: the disk is full or not writable; nothing half-written is left.
         """
-        pixels = edit.permute(1, 2, 0).contiguous().cpu().numpy()
-        encoded = cv2.imencode(
-            ".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 2]
-        )[1]
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{key}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+        temporary: dict[Path, Path] = {}
         try:
-            with open(temporary, "xb") as file:
-                file.write(encoded.data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+            for key, edit in edits.items():
+                path = self.path(key)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                name = f".{key}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+                temporary[path] = path.with_name(name)
+                temporary[path].write_bytes(_png(edit))
+            # All written before any is flushed: the disk then takes them together.
+            for written in temporary.values():
+                _flush(written)
+            for path in list(temporary):
+                os.replace(temporary[path], path)
+                del temporary[path]
+        finally:
+            for left in temporary.values():
+                left.unlink(missing_ok=True)
 
     def keys(self) -> list[str]:
         """The keys of all files in the store, sorted."""
@@ -171,20 +201,22 @@ class EditStore:
         requests: Sequence[Request],
         fingerprint: str,
         progress: bool = False,
+        digests: Sequence[str] | None = None,
     ) -> tuple[list[str], list[int]]:
         """The key of each request, and the numbers of the requests still to be made.
 
-        Requests that share a key are counted once.
+        Requests that share a key are counted once. `digests`, where the caller knows the
+        `image_digest` of each image already, saves reading the images.
         """
         keys: list[str] = []
         todo: list[int] = []
-        digests: dict[int, str] = {}
+        known = dict(enumerate(digests)) if digests is not None else {}
         seen: set[str] = set()
         bar = tqdm(requests, desc="checking the store", unit="edit", disable=not progress)
         for number, (index, prompt, seed) in enumerate(bar):
-            if index not in digests:
-                digests[index] = image_digest(images[index])
-            key = _key(digests[index], prompt, seed, fingerprint)
+            if index not in known:
+                known[index] = image_digest(images[index])
+            key = _key(known[index], prompt, seed, fingerprint)
             keys.append(key)
             if key not in seen and not self.has(key):
                 todo.append(number)
@@ -199,6 +231,7 @@ class EditStore:
         requests: Sequence[Request],
         batch_size: int = 16,
         progress: bool = False,
+        digests: Sequence[str] | None = None,
     ) -> list[str]:
         """Makes the edits that the store lacks, and returns the key of every request.
 
@@ -211,6 +244,7 @@ class EditStore:
             requests: (image number, short prompt, seed) for each edit wanted.
             batch_size: images in one call of the editor.
             progress: whether to show progress bars.
+            digests: the `image_digest` of each image, where known already.
 
         Raises:
             ValueError: `batch_size` is less than 1, or the editor refuses a prompt.
@@ -218,7 +252,7 @@ class EditStore:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        keys, todo = self.missing(images, requests, editor.fingerprint, progress)
+        keys, todo = self.missing(images, requests, editor.fingerprint, progress, digests)
         self.sweep()
         with tqdm(total=len(todo), desc="editing", unit="image", disable=not progress) as bar:
             for batch in _batches(images, requests, todo, batch_size):
@@ -257,17 +291,16 @@ class EditStore:
                 }
             )
         self._record(records)
-        for number, edit in zip(numbers, edits, strict=True):
-            self.write(keys[number], edit)
+        self.write({keys[number]: edit for number, edit in zip(numbers, edits, strict=True)})
 
     def _record(self, records: list[dict[str, Any]]) -> None:
         """Appends lines to this writer's own manifest file, so that writers never interleave."""
         folder = self.root / "manifest"
-        if self._manifest is None or not self._manifest.name.split("-")[1] == str(os.getpid()):
+        if self._manifest is None or self._writer != os.getpid():
             folder.mkdir(parents=True, exist_ok=True)
             host = "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
             name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-            self._manifest = folder / name
+            self._manifest, self._writer = folder / name, os.getpid()
         with open(self._manifest, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
 
@@ -291,6 +324,22 @@ def _batches(
             held -= len(batch)
             yield batch
     yield from waiting.values()
+
+
+def _png(edit: Tensor) -> bytes:
+    """A PNG of an image uint8 [3, H, W], little compressed for speed."""
+    pixels = edit.permute(1, 2, 0).contiguous().cpu().numpy()
+    blue_first = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", blue_first, [cv2.IMWRITE_PNG_COMPRESSION, 2])[1].tobytes()
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file's bytes are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def png_is_whole(data: bytes) -> bool:

@@ -16,7 +16,9 @@ from genmix_aug.images import find_images, load_rgb
 from genmix_aug.seeding import hash_seed
 
 POINTS_PER_PIXEL = 9
-MIN_COVERAGE = 0.30  # share of pixels, of a coarse grid, that the attractor must reach
+# Share of the cells of a coarse grid that the attractor must reach: less leaves the picture
+# nearly empty, more is noise without a form.
+MIN_COVERAGE, MAX_COVERAGE = 0.5, 0.9
 MAX_DRAWS = 50
 
 
@@ -30,19 +32,21 @@ class System(NamedTuple):
 
 
 def draw_system(rng: np.random.Generator) -> System:
-    """A random system whose maps all contract, 3 to 6 of them, with a vivid colour each.
+    """A random system of contracting maps, each with a vivid colour.
 
     Each matrix is rotation * diag(s1, s2) * rotation with singular values s1 >= s2 in
-    (0, 0.95), so the attractor exists and is bounded (Hutchinson 1981). Half of the systems
-    get a rotational symmetry: the same maps turned by equal angles.
+    (0, 0.95), so the attractor exists and is bounded (Hutchinson 1981). Some systems get
+    a rotational symmetry: the same maps turned by equal angles.
     """
-    maps = int(rng.integers(2, 5))
-    turns = rng.uniform(-math.pi, math.pi, (2, maps))
-    # Overlapping copies fill the frame: the areas of all maps add up to about one.
-    target = rng.uniform(0.9, 1.4) / maps
-    squeeze = rng.uniform(0.45, 1.0, maps)
-    large = np.clip(np.sqrt(target / squeeze), 0.3, 0.92)
+    maps, symmetry = int(rng.integers(2, 5)), int(rng.choice([1, 1, 1, 2, 3, 4, 5]))
+    maps = max(1, maps - symmetry // 2)
+    # The areas of all maps add up to less than that of the whole: copies overlap, yet leave
+    # gaps on every scale.
+    target = rng.uniform(0.7, 1.1) / (maps * symmetry)
+    squeeze = rng.uniform(0.4, 1.0, maps)
+    large = np.clip(np.sqrt(target / squeeze), 0.25, 0.92)
     small = large * squeeze * rng.choice([-1, 1], maps)
+    turns = rng.uniform(-math.pi, math.pi, (2, maps))
     matrix = np.stack(
         [
             _turn(turns[0, k]) @ np.diag([large[k], small[k]]) @ _turn(turns[1, k])
@@ -50,15 +54,13 @@ def draw_system(rng: np.random.Generator) -> System:
         ]
     )
     shift = rng.uniform(-1, 1, (maps, 2))
-    colour = _vivid_colours(maps, rng)
-    chance = np.abs(np.linalg.det(matrix)) + 0.05
-    symmetry = int(rng.choice([1, 1, 2, 3, 4, 5]))
+    chance = np.abs(np.linalg.det(matrix)) + 0.02
     if symmetry > 1:
         spins = [_turn(2 * math.pi * k / symmetry) for k in range(symmetry)]
         matrix = np.concatenate([spin @ matrix for spin in spins])
         shift = np.concatenate([shift @ spin.T for spin in spins])
-        colour = np.concatenate([np.roll(colour, k, axis=0) for k in range(symmetry)])
         chance = np.tile(chance, symmetry)
+    colour = _vivid_colours(len(chance), rng)
     return System(matrix, shift, chance / chance.sum(), colour)
 
 
@@ -70,9 +72,7 @@ def _vivid_colours(count: int, rng: np.random.Generator) -> np.ndarray:
     """float [count, 3] in 0-1, hues spread over the circle."""
     start, spread = rng.uniform(0, 1), rng.uniform(0.35, 1.0)
     hues = (start + spread * np.arange(count) / count) % 1
-    colours = [
-        colorsys.hsv_to_rgb(hue, rng.uniform(0.7, 1), rng.uniform(0.75, 1)) for hue in hues
-    ]
+    colours = [colorsys.hsv_to_rgb(hue, rng.uniform(0.7, 1), rng.uniform(0.75, 1)) for hue in hues]
     return np.array(colours)
 
 
@@ -94,12 +94,7 @@ def chaos_game(
     matrix, shift, colour = (part.astype(np.float32) for part in (system[0], system[1], system[3]))
     positions, paints = [], []
     for step, choice in enumerate(choices):
-        x, y = position[:, 0], position[:, 1]
-        by, to = matrix[choice], shift[choice]
-        position = np.stack(
-            [by[:, 0, 0] * x + by[:, 0, 1] * y + to[:, 0], by[:, 1, 0] * x + by[:, 1, 1] * y + to[:, 1]],
-            axis=1,
-        )
+        position = np.einsum("nij,nj->ni", matrix[choice], position) + shift[choice]
         paint = paint * 0.45 + colour[choice] * 0.55
         if step >= settle:
             positions.append(position)
@@ -121,7 +116,9 @@ def _coverage(pixels: np.ndarray, size: int) -> float:
     return float(np.unique(coarse[:, 1] * cells + coarse[:, 0]).size) / cells**2
 
 
-def _render(pixels: np.ndarray, paint: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def _render(
+    pixels: np.ndarray, paint: np.ndarray, size: int, rng: np.random.Generator
+) -> np.ndarray:
     """Log-density colouring over a dim, blurred, hue-shifted copy of itself: uint8 [S, S, 3]."""
     inside = np.all((pixels >= 0) & (pixels < size), axis=1)
     index = pixels[inside, 1] * size + pixels[inside, 0]
@@ -136,7 +133,7 @@ def _render(pixels: np.ndarray, paint: np.ndarray, size: int, rng: np.random.Gen
     glow = cv2.GaussianBlur(colour * density, (0, 0), max(1.0, size / 20))
     ground = _vivid_colours(2, rng).astype(np.float32)
     slope = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
-    backdrop = (ground[0] * (1 - slope) + ground[1] * slope) * 0.45 + 0.8 * glow
+    backdrop = (ground[0] * (1 - slope) + ground[1] * slope) * 0.6 + 1.1 * glow
     light = colour * (0.35 + 0.85 * density) + 0.25 * density**4
     cover = np.clip(density * 2.2, 0, 1)
     picture = backdrop * (1 - cover) + light * cover
@@ -153,9 +150,9 @@ def _sound_system(seed: int) -> tuple[System, np.random.Generator]:
         system = draw_system(rng)
         probe, _ = chaos_game(system, 4096, np.random.default_rng(attempt))
         coverage = _coverage(_pixels(probe, 64), 64)
-        if coverage >= MIN_COVERAGE:
+        if MIN_COVERAGE <= coverage <= MAX_COVERAGE:
             return system, rng
-        drawn.append((coverage, -attempt, system, rng))
+        drawn.append((-abs(coverage - MIN_COVERAGE), -attempt, system, rng))
     best = max(drawn, key=lambda entry: entry[:2])
     return best[2], best[3]
 

@@ -87,9 +87,7 @@ class GenMix:
         _check_batch(original, edited, seeds)
         draws = self.draw(seeds)
         fractals = self._chosen(draws.fractals, original)
-        return mix(
-            original, edited, fractals, draws.sides, self.blend_width, self.fractal_weight
-        )
+        return mix(original, edited, fractals, draws.sides, self.blend_width, self.fractal_weight)
 
     def stages(self, original: Tensor, edited: Tensor, seed: int) -> dict[str, Tensor]:
         """Each step for one image, in order: original, edited, mask, hybrid, fractal, result.
@@ -102,7 +100,8 @@ class GenMix:
         """
         _check_batch(original[None], edited[None], [seed])
         draws = self.draw([seed])
-        mask = smooth_mask(*original.shape[-2:], draws.sides[0], self.blend_width)
+        height, width = original.shape[-2:]
+        mask = smooth_mask(height, width, draws.sides[0], self.blend_width)
         hybrid = concatenate(original, edited, mask)
         fractal = self._chosen(draws.fractals, original)[0]
         return {

@@ -155,8 +155,8 @@ def _mix_any(
     if stop > start:
         rising = ramp(length, blend_width)[start:stop].to(original.device)
         rising = rising if dim == -1 else rising[:, None]
-        middle = (part.narrow(dim, start, stop - start) for part in (first, last))
-        out.narrow(dim, start, stop - start).copy_(concatenate(*middle, rising))
+        before, after = (part.narrow(dim, start, stop - start) for part in (first, last))
+        out.narrow(dim, start, stop - start).copy_(concatenate(before, after, rising))
     if weight > 0:
         out.copy_(blend(out, fractal, weight))
 

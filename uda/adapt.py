@@ -64,8 +64,13 @@ def adapt(
             f"adapt.batch_size: {settings.batch_size} is more than the {len(resized)} images"
         )
     model.classifier.requires_grad_(False)
-    optimizer = sgd(model.backbone.parameters(), model.bottleneck.parameters(), settings.rate,
-                    settings.backbone_factor, settings.weight_decay)
+    optimizer = sgd(
+        model.backbone.parameters(),
+        model.bottleneck.parameters(),
+        settings.rate,
+        settings.backbone_factor,
+        settings.weight_decay,
+    )
     done = 0
     if saved := run.load_checkpoint():
         model.load_state_dict(saved["model"])
@@ -74,18 +79,39 @@ def adapt(
         done = saved["epoch"]
     bank = forward_all(model, resized, images.crop_px, device)
     words = after_epoch(0, bank) if after_epoch and not saved else ""
-    bar = tqdm(total=epochs * per_epoch * settings.batch_size, unit="img", desc=title,
-               initial=done * per_epoch * settings.batch_size, dynamic_ncols=True, leave=False,
-               disable=None)
+    bar = tqdm(
+        total=epochs * per_epoch * settings.batch_size,
+        unit="img",
+        desc=title,
+        initial=done * per_epoch * settings.batch_size,
+        dynamic_ncols=True,
+        leave=False,
+        disable=None,
+    )
     for epoch in range(done, epochs):
         bar.set_postfix_str(f"epoch {epoch + 1}/{epochs} {words}")
         state = method.refresh(bank, epoch)
         _save_summary(run, method.summary(state))
-        sums = _train_epoch(model, resized, method, state, optimizer, images, seed, epoch, epochs,
-                            settings.batch_size, device, bar)
+        sums = _train_epoch(
+            model,
+            resized,
+            method,
+            state,
+            optimizer,
+            images,
+            seed,
+            epoch,
+            epochs,
+            settings.batch_size,
+            device,
+            bar,
+        )
         bank = forward_all(model, resized, images.crop_px, device)
-        run.log(kind="adapt", epoch=epoch + 1,
-                **{f"loss_{name}": value / per_epoch for name, value in sums.items()})
+        run.log(
+            kind="adapt",
+            epoch=epoch + 1,
+            **{f"loss_{name}": value / per_epoch for name, value in sums.items()},
+        )
         words = after_epoch(epoch + 1, bank) if after_epoch else ""
         _save(run, model, optimizer, method, epoch + 1)
     bar.close()
@@ -132,12 +158,17 @@ def _save(
     run: Run, model: Classifier, optimizer: torch.optim.Optimizer, method: Method, epoch: int
 ) -> None:
     run.save_checkpoint(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-         "method": method.state_dict(), "epoch": epoch}
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "method": method.state_dict(),
+            "epoch": epoch,
+        }
     )
 
 
 def _save_summary(run: Run, summary: dict[str, Tensor]) -> None:
     if summary:
         with atomic_path(run.folder / "summary.npz") as path:
-            np.savez(path, **{name: value.cpu().numpy() for name, value in summary.items()})
+            arrays: Any = {name: value.cpu().numpy() for name, value in summary.items()}
+            np.savez(path, **arrays)

@@ -6,6 +6,7 @@ Torch is imported by the commands that need it, so that ``--help`` answers at on
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
     """Build EmojiHome under ``root``."""
-    from uda.emoji_home import DOMAINS, OPTIONAL_DOMAINS, build
+    from uda.emoji_home import DEFAULT_DOMAINS, DOMAINS, build
 
-    build(Path(root), (*DOMAINS, *(OPTIONAL_DOMAINS if mono else ())), image_px, workers)
+    build(Path(root), tuple(DOMAINS) if mono else DEFAULT_DOMAINS, image_px, workers)
 
 
 def train(experiment: Experiment) -> None:
@@ -106,9 +107,11 @@ def adapt(experiment: Experiment) -> None:
             after_epoch=_target_evaluation(items, split, data.scenario, method, run),
         )
         run.mark_done()
-    print(f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
-          f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
-          f"{_score_line(run.metrics('evaluate'))}\n{run.folder}")
+    print(
+        f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
+        f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
+        f"{_score_line(run.metrics('evaluate'))}\n{run.folder}"
+    )
 
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
@@ -132,18 +135,23 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     device = _device(experiment)
     model = _model(experiment, split, pretrained=False).to(device)
     load_weights(model, found.folder / "checkpoint.pt")
-    images = resize(unlabelled(items, experiment.images.decode_px).images,
-                    experiment.images.resize_px)
+    images = resize(
+        unlabelled(items, experiment.images.decode_px).images, experiment.images.resize_px
+    )
     bank = forward_all(model, images, experiment.images.crop_px, device)
     if in_domain:
         scores = held_out_scores(items, split, bank)
-        print(f"{experiment.data.source}, {scores['num_images']} held-out images: "
-              f"top-1 {scores['top1']:.1f}, top-5 {scores['top5']:.1f}")
+        print(
+            f"{experiment.data.source}, {scores['num_images']} held-out images: "
+            f"top-1 {scores['top1']:.1f}, top-5 {scores['top5']:.1f}"
+        )
         return
     prediction = _method(experiment).predict(bank)
     scores = target_scores(items, split, experiment.data.scenario, prediction)
-    print(f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
-          f"{_score_line([{'epoch': 0, **scores}])}")
+    print(
+        f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
+        f"{_score_line([{'epoch': 0, **scores}])}"
+    )
     if scores.get("empty_classes"):
         print(f"No picture of: {', '.join(scores['empty_classes'])}")
     if per_class:
@@ -176,10 +184,15 @@ def source_identity(experiment: Experiment) -> dict[str, Any]:
     data, augment = experiment.data, experiment.augment
     options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
     split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
-    copies = augment.copies if AUGMENTATIONS[augment.name].copies else 0
+    copies = augment.copies if _augmentation(experiment).copies else 0
     return {
         "stage": "train",
-        "data": {"dataset": data.dataset, "source": data.source, "concepts": data.concepts, **split},
+        "data": {
+            "dataset": data.dataset,
+            "source": data.source,
+            "concepts": data.concepts,
+            **split,
+        },
         "images": asdict(experiment.images),
         "model": asdict(experiment.model),
         "train": asdict(experiment.train),
@@ -222,8 +235,10 @@ def source_items(
     items = of_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
     present = {item.class_name for item in items}
     if missing := [name for name in split.source_classes if name not in present]:
-        raise ValueError(f"{spec.title}'s {data.source} has no picture of {missing[0]!r}, a class "
-                         f"that {data.scenario} trains on")
+        raise ValueError(
+            f"{spec.title}'s {data.source} has no picture of {missing[0]!r}, a class "
+            f"that {data.scenario} trains on"
+        )
     return items, []
 
 
@@ -274,9 +289,7 @@ def _augmentation(experiment: Experiment) -> Augmentation:
     return AUGMENTATIONS[settings.name](**options)
 
 
-def _prepare(
-    augmentation: Augmentation, data: Labelled, experiment: Experiment, run: Run
-) -> None:
+def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment, run: Run) -> None:
     """Edits and fractals, and a picture of what they make of a few images."""
     from uda.augment.genmix import GenMixAugmentation
     from uda.report import draw_stages
@@ -285,8 +298,9 @@ def _prepare(
     if isinstance(augmentation, GenMixAugmentation):
         count = len(data.images)
         ids = [count * place // 6 for place in range(6)]
-        draw_stages(augmentation.stages(data.images, ids, experiment.seed),
-                    run.folder / "genmix_stages.png")
+        draw_stages(
+            augmentation.stages(data.images, ids, experiment.seed), run.folder / "genmix_stages.png"
+        )
 
 
 def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
@@ -341,9 +355,12 @@ def _save_predictions(
     from uda.runs import atomic_path
 
     with atomic_path(run.folder / "predictions.npz") as path:
-        np.savez(path, label=prediction.label.cpu().numpy(),
-                 unknown_score=prediction.unknown_score.cpu().numpy(),
-                 is_private=private_mask(items, split))
+        np.savez(
+            path,
+            label=prediction.label.cpu().numpy(),
+            unknown_score=prediction.unknown_score.cpu().numpy(),
+            is_private=private_mask(items, split),
+        )
 
 
 def _held_out_evaluation(
@@ -372,8 +389,10 @@ def _held_out_evaluation(
 def _print_held_out(run: Run) -> None:
     if lines := run.metrics("evaluate"):
         last = lines[-1]
-        print(f"On {last['num_images']} held-out images: top-1 {last['top1']:.1f}, "
-              f"top-5 {last['top5']:.1f}")
+        print(
+            f"On {last['num_images']} held-out images: top-1 {last['top1']:.1f}, "
+            f"top-5 {last['top5']:.1f}"
+        )
 
 
 def _score_line(lines: Sequence[dict[str, Any]]) -> str:
@@ -381,12 +400,13 @@ def _score_line(lines: Sequence[dict[str, Any]]) -> str:
     last = lines[-1]
     if "accuracy" in last:
         return f"accuracy {last['accuracy']:.1f}"
-    show = {key: "undefined" if last[key] is None else f"{last[key]:.1f}"
-            for key in ("h_score", "known_acc", "unknown_acc")}
-    text = (f"H-score {show['h_score']} (known {show['known_acc']}, "
-            f"unknown {show['unknown_acc']})")
-    scored = [line for line in lines if line["h_score"] is not None]
-    if len(scored) > 1:
+    show = {
+        key: "undefined" if last[key] is None else f"{last[key]:.1f}"
+        for key in ("h_score", "known_acc", "unknown_acc")
+    }
+    text = f"H-score {show['h_score']} (known {show['known_acc']}, unknown {show['unknown_acc']})"
+    scored = [line for line in lines if line["epoch"] and line["h_score"] is not None]
+    if scored:
         best = max(scored, key=lambda line: line["h_score"])
         text += f"; oracle epoch {best['epoch']}: {best['h_score']:.1f}"
     return text
@@ -415,6 +435,7 @@ def _parser() -> ArgumentParser:
         description="Train a classifier on one domain, with GenMix or without, adapt it to another "
         "one without labels, and score it.",
         allow_abbrev=False,
+        exit_on_error=False,
     )
     commands = parser.add_subcommands(required=True, dest="command")
 
@@ -427,8 +448,9 @@ def _parser() -> ArgumentParser:
     )
     emoji_home.add_argument("--root", type=str, default="data/emoji_home", help="Folder to build")
     emoji_home.add_argument("--image_px", type=int, default=128, help="Side of the pictures, px")
-    emoji_home.add_argument("--mono", action="store_true",
-                            help="Draw the optional fifth domain, black and white, too")
+    emoji_home.add_argument(
+        "--mono", action="store_true", help="Draw the optional fifth domain, black and white, too"
+    )
     emoji_home.add_argument("--workers", type=int, default=2, help="Processes that draw")
     datasets.add_subcommand("emoji-home", emoji_home, help="the embedded benchmark, built here")
 
@@ -455,7 +477,7 @@ def _parser() -> ArgumentParser:
 def _with_config_flag(arguments: Sequence[str]) -> list[str]:
     """``uda train FILE.yaml`` is ``uda train --config FILE.yaml``."""
     given = list(arguments)
-    if len(given) > 1 and given[0] in ("train", "adapt") and given[1].endswith((".yaml", ".yml")):
+    if len(given) > 1 and given[0] in ("train", "adapt") and not given[1].startswith("-"):
         given.insert(1, "--config")
     return given
 
@@ -463,14 +485,18 @@ def _with_config_flag(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Mistakes of the user's are one line, not a traceback."""
     parser = _parser()
+    typed = sys.argv[1:] if arguments is None else arguments
     try:
-        given = parser.parse_args(_with_config_flag(sys.argv[1:] if arguments is None else arguments))
+        given = parser.parse_args(_with_config_flag(typed))
         options = given[given.command]
         if given.command in ("train", "adapt"):
-            experiment = Experiment(**{
-                key: value for key, value in vars(parser.instantiate(given)[given.command]).items()
-                if key != "config"
-            })
+            experiment = Experiment(
+                **{
+                    key: value
+                    for key, value in vars(parser.instantiate(given)[given.command]).items()
+                    if key != "config"
+                }
+            )
             (train if given.command == "train" else adapt)(experiment)
         elif given.command == "data":
             chosen = options["emoji-home"]
@@ -479,6 +505,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             evaluate(options.run, options.target, options.root, options.per_class)
         else:
             report(options.runs, options.title)
+    except ArgumentError as error:
+        print(
+            f"uda: error: {' '.join(str(error).split())} (see uda COMMAND --help)", file=sys.stderr
+        )
+        return 2
     except (ValueError, OSError) as error:
         print(f"uda: error: {error}", file=sys.stderr)
         return 1

@@ -30,7 +30,7 @@ def tsne(unit_features: NDArray[np.float32], max_samples: int = 20_000) -> NDArr
 def candidates(
     num_classes: int, num_samples: int, multiples: Sequence[float] = MULTIPLES
 ) -> list[int]:
-    """Cluster counts to try: int(K · multiple), at least 2, fewer than the samples, no repetition."""
+    """Cluster counts to try, each once: int(K · multiple), at least 2, fewer than the samples."""
     counts = (max(int(num_classes * multiple), 2) for multiple in multiples)
     return list(dict.fromkeys(count for count in counts if count < num_samples))
 
@@ -41,11 +41,11 @@ def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int
     The earlier on a tie; None where no silhouette is positive.
     """
     best, best_score = None, 0.0
+    distinct = len(np.unique(points, axis=0))
     for count in counts:
-        assignment = KMeans(count, random_state=0).fit_predict(points)
-        if len(np.unique(assignment)) < 2:
-            continue
-        score = silhouette_score(points, assignment)
+        if count > distinct:
+            continue  # k-means cannot make them
+        score = silhouette_score(points, KMeans(count, random_state=0).fit_predict(points))
         if score > best_score:
             best, best_score = count, float(score)
     return best

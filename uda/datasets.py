@@ -55,9 +55,7 @@ def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
     relative to the dataset's root). Raises ValueError naming the domain, folder or line at fault.
     """
     if domain not in spec.domains:
-        raise ValueError(
-            f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}"
-        )
+        raise ValueError(f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}")
     place = spec.root / spec.domains[domain]
     if place.suffix == ".txt":
         items = _listed_items(spec, place)
@@ -128,7 +126,8 @@ def holdout_split(items: Sequence[Item], share: float) -> tuple[list[Item], list
     train: list[Item] = []
     test: list[Item] = []
     for name in dict.fromkeys(item.class_name for item in items):
-        own = sorted((i for i in items if i.class_name == name), key=lambda i: hash_share(i.path.stem))
+        own = [item for item in items if item.class_name == name]
+        own.sort(key=lambda item: hash_share(item.path.stem))
         held = min(max(round(share * len(own)), 1), len(own) - 1)
         train += own[: len(own) - held]
         test += own[len(own) - held :]
@@ -163,8 +162,17 @@ def decode_all(items: Sequence[Item], px: int) -> Tensor:
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         # Bars of a second or two only distract; large sets take minutes.
-        list(tqdm(pool.map(decode_into, range(len(items))), "decode", len(items), unit="img",
-                  leave=False, delay=2, disable=None))
+        list(
+            tqdm(
+                pool.map(decode_into, range(len(items))),
+                "decode",
+                len(items),
+                unit="img",
+                leave=False,
+                delay=2,
+                disable=None,
+            )
+        )
     return images
 
 
@@ -194,7 +202,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image, dtype=np.float64)
         # 16-bit pictures come as I;16, or as I with values past a byte.
         scale = 1 if image.mode != "I;16" and values.max(initial=0) <= 255 else 257
-        return Image.fromarray((values / scale).clip(0, 255).round().astype(np.uint8)).convert("RGB")
+        grey = (values / scale).clip(0, 255).round().astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

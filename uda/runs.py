@@ -76,8 +76,11 @@ class Run:
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl, whole in itself (hash, version and time added)."""
         line = {"run": self.hash, "version": code_version(), "time": time.time(), **values}
-        with open(self.folder / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
+        with open(self.folder / "metrics.jsonl", "ab+") as file:
+            # A line cut short by a kill must not swallow this one.
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+            start = b"" if file.read(1) in (b"", b"\n") else b"\n"
+            file.write(start + json.dumps(line).encode() + b"\n")
 
     def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl in order, of one ``kind`` if given, the last of each epoch.

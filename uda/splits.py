@@ -49,8 +49,10 @@ def class_split(spec: DatasetSpec, scenario: str) -> ClassSplit:
             f"data.scenario: {spec.name} has no {scenario!r}; it has {', '.join(spec.scenarios)}"
         )
     ranges = spec.scenarios[scenario]
-    parts = {part: spec.classes[slice(*ranges.get(part, (0, 0)))] for part in
-             ("shared", "source_private", "target_private")}
+    parts = {
+        part: spec.classes[slice(*ranges.get(part, (0, 0)))]
+        for part in ("shared", "source_private", "target_private")
+    }
     split = ClassSplit(**parts)
     names = split.shared + split.source_private + split.target_private
     if len(set(names)) != len(names):

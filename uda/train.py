@@ -86,8 +86,13 @@ def train(
     steps = total_steps(count, copies, settings)
     model.to(device)
     head = [*model.bottleneck.parameters(), *model.classifier.parameters()]
-    optimizer = sgd(model.backbone.parameters(), head, settings.rate, settings.backbone_factor,
-                    settings.weight_decay)
+    optimizer = sgd(
+        model.backbone.parameters(),
+        head,
+        settings.rate,
+        settings.backbone_factor,
+        settings.weight_decay,
+    )
     seen, originals = Seen(), torch.zeros(count, dtype=torch.bool)
     step = epoch = 0
     if saved := run.load_checkpoint():
@@ -108,8 +113,15 @@ def train(
             batch[augmented] = resize(changed, images.resize_px)
         return random_views(batch, images.crop_px, images.flip, (seed, VIEWS, step))
 
-    bar = tqdm(total=steps * settings.batch_size, initial=step * settings.batch_size, unit="img",
-               desc=title, dynamic_ncols=True, leave=False, disable=None)
+    bar = tqdm(
+        total=steps * settings.batch_size,
+        initial=step * settings.batch_size,
+        unit="img",
+        desc=title,
+        dynamic_ncols=True,
+        leave=False,
+        disable=None,
+    )
     while step < steps:
         model.train()
         total_loss = torch.zeros((), device=device)
@@ -118,8 +130,9 @@ def train(
         for rows in batches:
             step += 1
             x = to_float(view(rows), device)
-            y = smoothed_targets(data.labels[rows % count].to(device), num_classes,
-                                 settings.label_smoothing)
+            y = smoothed_targets(
+                data.labels[rows % count].to(device), num_classes, settings.label_smoothing
+            )
             x, y = augmentation.batch(x, y, _seed(seed, BATCH, step))
             set_rate(optimizer, step, steps)
             loss = soft_cross_entropy(model(x)[1], y)
@@ -138,9 +151,14 @@ def train(
         run.log(kind="train", epoch=epoch, step=step, loss=mean_loss, **asdict(seen))
         if after_epoch:
             after_epoch(model, epoch)
-        state: dict[str, Any] = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                                 "seen": asdict(seen), "originals": originals, "step": step,
-                                 "epoch": epoch}
+        state: dict[str, Any] = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "seen": asdict(seen),
+            "originals": originals,
+            "step": step,
+            "epoch": epoch,
+        }
         run.save_checkpoint(state)
     bar.close()
     return seen

@@ -41,9 +41,7 @@ def check_request(images: Tensor, prompts: list[str], seeds: list[int]) -> None:
             and one seed for each.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(
-            f"images must be uint8 [B, 3, H, W], not {images.dtype} {[*images.shape]}"
-        )
+        raise ValueError(f"images must be uint8 [B, 3, H, W], not {images.dtype} {[*images.shape]}")
     if images.shape[2] < 1 or images.shape[3] < 1:
         raise ValueError(f"images are empty: {[*images.shape]}")
     if not len(images) == len(prompts) == len(seeds):

@@ -23,17 +23,15 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 class Scene(NamedTuple):
     """An image taken apart.
 
-    picture: [H, W, 3]; the image.
-    subject: [H, W, 3]; the image, its outline cleared of the backdrop's colour.
-    cover: [H, W, 1]; 1 on the subject, 0 on a plain backdrop. Without a plain backdrop, as in
-        photographs, it sinks to about 1/2 in the smoothest parts, so that a painted backdrop
+    subject: [H, W, 3]; the image, its outline cleared of a plain backdrop's colour.
+    cover: [H, W]; 1 on the subject, 0 on a plain backdrop. Without a plain backdrop, as in
+        photographs, it sinks to 0.4 in the smoothest parts, so that a painted backdrop
         shimmers through there.
     plain: whether there is a plain backdrop.
     luma: [H, W]; brightness of `subject`.
     unit: px of 1/128 of the shorter side.
     """
 
-    picture: Array
     subject: Array
     cover: Array
     plain: bool
@@ -43,25 +41,24 @@ class Scene(NamedTuple):
 
 def read_scene(image: Array) -> Scene:
     """Takes an image uint8 [H, W, 3] apart; deterministic."""
-    picture = image.astype(np.float32) * np.float32(1 / 255)
+    picture = image.astype(np.float32)
+    picture *= np.float32(1 / 255)
     unit = min(image.shape[:2]) / 128
     outside = _plain_backdrop(image)
     if outside is None:
         subject, cover = picture, _calm_cover(picture, unit)
     else:
         subject, cover = _cut_out(picture, outside, unit)
-    luma = subject @ LUMA
-    return Scene(picture, subject, cover[..., None], outside is not None, luma, unit)
+    return Scene(subject, cover, outside is not None, grey(subject), unit)
 
 
 def _plain_backdrop(image: Array) -> Array | None:
     """uint8 [H, W], 1 on the even backdrop that reaches the border; None if there is none."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(np.int16)
-    tone = np.median(border, axis=0)
-    if (np.abs(border - tone).max(axis=1) <= 10).mean() < 0.6:
+    shade = np.median(border, axis=0)
+    if (np.abs(border - shade).max(axis=1) <= 10).mean() < 0.6:
         return None
-    low, high = np.clip(tone - 7, 0, 255), np.clip(tone + 7, 0, 255)
-    near = cv2.inRange(image, low, high)
+    near = cv2.inRange(image, np.clip(shade - 7, 0, 255), np.clip(shade + 7, 0, 255))
     framed = cv2.copyMakeBorder(near, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=255)
     cv2.floodFill(framed, None, (0, 0), 1)
     outside = (framed[1:-1, 1:-1] == 1).astype(np.uint8)
@@ -70,33 +67,93 @@ def _plain_backdrop(image: Array) -> Array | None:
 
 def _cut_out(picture: Array, outside: Array, unit: float) -> tuple[Array, Array]:
     """The subject without the backdrop's fringe, and its cover [H, W], edges antialiased."""
-    backdrop = picture[outside > 0].mean(axis=0)
+    backdrop = np.array(cv2.mean(picture, outside)[:3], np.float32)
     inside = 1 - outside
     core = cv2.erode(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
     sigma = max(1.0, 1.2 * unit)
-    weight = cv2.GaussianBlur(core, (0, 0), sigma)
-    spread = cv2.GaussianBlur(picture * core[..., None], (0, 0), sigma)
-    spread /= np.maximum(weight, 1e-3)[..., None]
+    weight = blur(core, sigma)
+    spread = scale(blur(scale(picture, core), sigma), 1 / np.maximum(weight, 1e-3))
     # Lines thinner than the erosion have no core: they keep their own colour.
-    known = np.where(core > 0, 0, np.clip(weight * 12, 0, 1))[..., None]
-    subject = picture + (spread - picture) * known
-    contrast = np.abs(subject - backdrop).max(axis=2)
-    strength = np.abs(picture - backdrop).max(axis=2) / np.maximum(contrast, 0.12)
-    cover = np.where(core > 0, 1, np.clip(strength, 0, 1) * inside).astype(np.float32)
-    return subject, cover
+    known = np.clip(weight * 12, 0, 1) * (1 - core)
+    subject = lerp(picture, spread, known)
+    ground = fill(backdrop, *outside.shape)
+    contrast = channel_max(cv2.absdiff(subject, ground))
+    strength = channel_max(cv2.absdiff(picture, ground)) / np.maximum(contrast, 0.12)
+    return subject, np.maximum(core, np.clip(strength, 0, 1) * inside).astype(np.float32)
 
 
 def _calm_cover(picture: Array, unit: float) -> Array:
     """Cover [H, W] of an image without a plain backdrop: low where it is smooth."""
-    luma = picture @ LUMA
-    detail = np.abs(luma - cv2.GaussianBlur(luma, (0, 0), max(0.8, 2 * unit)))
-    busy = cv2.GaussianBlur(detail, (0, 0), max(1.0, 5 * unit))
-    return (0.5 + 0.5 * smoothstep(0.006, 0.035, busy)).astype(np.float32)
+    luma = grey(picture)
+    detail = np.abs(luma - blur(luma, max(0.8, 2 * unit)))
+    busy = smoothstep(0.006, 0.035, blur(detail, max(1.0, 5 * unit)))
+    # A guided filter (He et al. 2010) pulls the blurred borders back to those of the image.
+    box = (max(3, round(14 * unit)),) * 2
+    mean, aim = cv2.blur(luma, box), cv2.blur(busy, box)
+    slope = (cv2.blur(luma * busy, box) - mean * aim) / (
+        cv2.blur(luma * luma, box) - mean**2 + 2e-3
+    )
+    guided = cv2.blur(slope, box) * luma + cv2.blur(aim - slope * mean, box)
+    return 0.4 + 0.6 * np.clip(guided, 0, 1)
 
 
 def compose(scene: Scene, painted: Array, backdrop: Array) -> Array:
     """The painted subject in front of a backdrop, both [H, W, 3]."""
-    return backdrop + (painted - backdrop) * scene.cover
+    return lerp(backdrop, painted, scene.cover)
+
+
+def opposite(scene: Scene, rng: Rng) -> float:
+    """A hue (turns) far from the subject's mean hue, so that it stands out."""
+    red, green, blue, _ = cv2.mean(scene.subject, (scene.cover > 0.5).astype(np.uint8))
+    return colorsys.rgb_to_hsv(red, green, blue)[0] + rng.uniform(0.36, 0.64)
+
+
+def grey(picture: Array) -> Array:
+    """Brightness [H, W] of a picture."""
+    return cv2.transform(picture, LUMA[None])
+
+
+def channel_max(picture: Array) -> Array:
+    """The largest channel [H, W]; NumPy's max over an axis of 3 is many times slower."""
+    first, second, third = cv2.split(picture)
+    return cv2.max(cv2.max(first, second), third)
+
+
+def wide(plane: Array) -> Array:
+    """A plane [H, W] as three equal channels."""
+    return cv2.merge([plane, plane, plane])
+
+
+def scale(picture: Array, plane: Array) -> Array:
+    """A picture [H, W, 3] times a plane [H, W]."""
+    return picture * wide(plane.astype(np.float32, copy=False))
+
+
+def fill(colour: Array, height: int, width: int) -> Array:
+    """One colour [3] as a picture."""
+    return cv2.merge([np.full((height, width), value, np.float32) for value in colour])
+
+
+def times(picture: Array, colour: Array | tuple[float, float, float]) -> Array:
+    """A picture times a colour [3]."""
+    return cv2.transform(picture, np.diag(colour).astype(np.float32))
+
+
+def lerp(first: Array, second: Array | float, amount: Array | float) -> Array:
+    """`first` where amount is 0, `second` where it is 1.
+
+    Pictures [H, W, 3]; `second` may be a colour [3] or a grey; amount a plane [H, W] or a number.
+    """
+    if isinstance(second, np.ndarray) and second.ndim == 1:
+        second = fill(second, *first.shape[:2])
+    if isinstance(amount, np.ndarray) and first.ndim == 3:
+        amount = wide(amount.astype(np.float32, copy=False))
+    return first + (second - first) * amount
+
+
+def add_light(picture: Array, colour: Array, amount: Array) -> Array:
+    """A picture plus a colour [3] in the amounts [H, W]."""
+    return picture + cv2.merge([(amount * value).astype(np.float32) for value in colour])
 
 
 def smoothstep(low: float, high: float, values: Array) -> Array:
@@ -105,16 +162,15 @@ def smoothstep(low: float, high: float, values: Array) -> Array:
     return t * t * (3 - 2 * t)
 
 
-def lerp(first: Array, second: Array | float, amount: Array | float) -> Array:
-    """first where amount is 0, second where it is 1."""
-    return first + (second - first) * amount
-
-
 def blur(values: Array, sigma: float) -> Array:
-    """Gaussian blur; `sigma` in px, nothing below a quarter."""
+    """Gaussian blur; `sigma` in px, nothing below a quarter. Wide ones work on a half-size copy."""
     if sigma < 0.25:
         return values
-    return cv2.GaussianBlur(values, (0, 0), sigma)
+    if sigma < 4 or min(values.shape[:2]) < 16:
+        return cv2.GaussianBlur(values, (0, 0), sigma)
+    height, width = values.shape[:2]
+    half = cv2.resize(values, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return cv2.resize(blur(half, sigma / 2), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def tone(hue: float, saturation: float, value: float) -> Array:
@@ -127,18 +183,23 @@ def hexes(*codes: str) -> Array:
     return np.array([[int(c[k : k + 2], 16) / 255 for k in (0, 2, 4)] for c in codes], np.float32)
 
 
+def colour(code: str) -> Array:
+    """A colour float32 [3] from a code such as "ff8800"."""
+    return hexes(code)[0]
+
+
 def through(values: Array, colours: Array) -> Array:
     """Maps [H, W] in [0, 1] through evenly spaced colours [K, 3]: [H, W, 3]."""
     stops = np.linspace(0, 255, len(colours))
     table = np.stack([np.interp(np.arange(256), stops, colours[:, c]) for c in range(3)], axis=1)
     index = np.clip(values * 255, 0, 255).astype(np.uint8)
-    return table.astype(np.float32)[index]
+    return cv2.LUT(wide(index), table.astype(np.float32)[None])
 
 
 def saturate(picture: Array, amount: float) -> Array:
     """Chroma times `amount` about the luma; may leave [0, 1]."""
-    grey = (picture @ LUMA)[..., None]
-    return grey + (picture - grey) * amount
+    mixer = np.eye(3, dtype=np.float32) * amount + (1 - amount) * LUMA[None]
+    return cv2.transform(picture, mixer.astype(np.float32))
 
 
 def grid(height: int, width: int) -> tuple[Array, Array]:
@@ -192,30 +253,58 @@ def warp(values: Array, amount: float, cell: float, rng: Rng) -> Array:
     return cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def smooth_regions(picture: Array, unit: float, strength: float = 0.12) -> Array:
-    """Flattens shading and texture, keeps edges (two bilateral passes)."""
-    diameter = int(np.clip(round(5 * unit), 3, 9)) | 1
-    for _ in range(2):
-        picture = cv2.bilateralFilter(picture, diameter, strength, 2.5 * max(unit, 0.5))
-    return picture
+def smooth_regions(picture: Array, unit: float, strength: float = 0.12, passes: int = 2) -> Array:
+    """Flattens shading and texture, keeps edges: bilateral passes, on bytes for speed."""
+    diameter = 5 if unit < 3 else 7
+    flat: Array = np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+    # Large pictures are flattened at a smaller size: the filter's reach would be too short.
+    height, width = flat.shape[:2]
+    shrink = max(1, round(unit / 1.5))
+    if shrink > 1:
+        flat = cv2.resize(flat, (width // shrink, height // shrink), interpolation=cv2.INTER_AREA)
+    for _ in range(passes):
+        flat = cv2.bilateralFilter(flat, diameter, 255 * strength, 2.5)
+    if shrink > 1:
+        flat = cv2.resize(flat, (width, height), interpolation=cv2.INTER_CUBIC)
+    return flat.astype(np.float32) * np.float32(1 / 255)
 
 
-def lines(picture: Array, sigma: float, gain: float = 1.0) -> Array:
+def lines(picture: Array, sigma: float) -> Array:
     """Outlines [H, W] in [0, 1] along the borders of colours, about 3 sigma px wide."""
     soft = blur(picture, sigma)
     dx = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3)
     dy = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3)
-    slope = np.sqrt((dx * dx + dy * dy).max(axis=2)) * max(sigma, 0.5)
-    threshold = float(np.clip(1.6 * slope.mean(), 0.10, 0.45)) / gain
+    slope = cv2.sqrt(channel_max(dx * dx + dy * dy)) * max(sigma, 0.5)
+    threshold = float(np.clip(2.3 * slope.mean(), 0.12, 0.6))
     return smoothstep(0.6 * threshold, 1.8 * threshold, slope)
 
 
 def outline(cover: Array, width: float) -> Array:
     """A band [H, W] of about `width` px just outside the subject; zero where all is subject."""
-    plane = cover[..., 0] if cover.ndim == 3 else cover
     reach = max(3, 2 * round(width) + 1)
     ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    return np.clip(cv2.dilate(plane, ball) - plane, 0, 1)
+    return cv2.dilate(cover, ball) - cover
+
+
+def contours(scene: Scene, flat: Array, inner: float, outer: float) -> Array:
+    """Ink lines [H, W]: within the subject of sigma `inner` px, around it `outer` px wide."""
+    inside = lines(flat, max(0.6, inner))
+    if not scene.plain:
+        return inside
+    around = blur(outline(scene.cover, outer), 0.45)
+    return np.maximum(inside * scene.cover, np.clip(1.15 * around, 0, 1))
+
+
+def hatching(height: int, width: int, unit: float, angle: float, rng: Rng) -> Array:
+    """Parallel hand strokes [H, W], about -1 to 1, along `angle` (radians)."""
+    length = max(5, round(17 * unit)) | 1
+    kernel = np.zeros((length, length), np.float32)
+    half = length // 2
+    dx, dy = round(half * math.cos(angle)), round(half * math.sin(angle))
+    cv2.line(kernel, (half - dx, half - dy), (half + dx, half + dy), 1.0, 1)
+    noise = blur(grain(height, width, rng), 0.45 * unit)
+    drawn = cv2.filter2D(noise, -1, kernel / kernel.sum())
+    return np.clip(drawn / max(2.2 * float(drawn.std()), 1e-6), -1, 1)
 
 
 def shade_polygons(
@@ -241,8 +330,13 @@ def dots(height: int, width: int, centres: Array, radii: Array) -> Array:
     canvas = np.zeros((height, width), np.uint8)
     for (x, y), radius in zip(centres, radii, strict=True):
         cv2.circle(
-            canvas, (round(x * 16), round(y * 16)), max(1, round(radius * 16)), 255, -1,
-            cv2.LINE_AA, 4,
+            canvas,
+            (round(x * 16), round(y * 16)),
+            max(1, round(radius * 16)),
+            255,
+            -1,
+            cv2.LINE_AA,
+            4,
         )
     return canvas.astype(np.float32) / 255
 
@@ -260,7 +354,12 @@ def segments(
     for x0, y0, x1, y1 in pairs:
         ends = [round(value * 16) for value in (x0, y0, x1, y1)]
         cv2.line(
-            canvas, (ends[0], ends[1]), (ends[2], ends[3]), 255, max(1, round(thickness)),
-            cv2.LINE_AA, 4,
+            canvas,
+            (ends[0], ends[1]),
+            (ends[2], ends[3]),
+            255,
+            max(1, round(thickness)),
+            cv2.LINE_AA,
+            4,
         )
     return canvas.astype(np.float32) / 255

@@ -1,6 +1,6 @@
 """Images a second of each style of the editor `filters`, one thread, at 128 and 256 px.
 
-    python scripts/bench/filters.py [FOLDER OF IMAGES] [--repeats 5]
+python scripts/bench/filters.py [FOLDER OF IMAGES] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def read_images(folder: str, count: int, size: int) -> torch.Tensor:
     images = []
     for number in range(count):
         pixels = load_rgb(paths[number * len(paths) // count]).permute(1, 2, 0).numpy()
-        scaled = cv2.resize(np.ascontiguousarray(pixels), (size, size), interpolation=cv2.INTER_AREA)
+        scaled = cv2.resize(
+            np.ascontiguousarray(pixels), (size, size), interpolation=cv2.INTER_AREA
+        )
         images.append(torch.from_numpy(scaled).permute(2, 0, 1))
     return torch.stack(images)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genmix_aug.edit_store import EditStore, fill
+from genmix_aug.edit_store import EditStore
 from genmix_aug.editors import EDITORS
 from genmix_aug.fractals import fractals
 from genmix_aug.genmix import GenMix, blend_width_for
@@ -69,7 +69,7 @@ class GenMixAugmentation:
             )
         ]
         self.store = EditStore(store)
-        self.keys = fill(self.store, self.editor, images, names, requests, progress=True)
+        self.keys = self.store.fill(self.editor, images, names, requests, progress=True)
         self.edits = self._load(images) if self._fits(images) else None
         size = images.shape[-1]
         self.genmix = GenMix(
@@ -81,7 +81,7 @@ class GenMixAugmentation:
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """One of each image's edits, joined along a random seam, a random fractal blended in."""
         rows = [
-            image * self.edits_per_image + hash_seed("which edit", seed) % self.edits_per_image
+            self._row(image, hash_seed("which edit", seed))
             for image, seed in zip(ids, seeds, strict=True)
         ]
         if self.edits is not None:
@@ -95,15 +95,19 @@ class GenMixAugmentation:
         return images, targets
 
     def stages(self, images: Tensor, ids: Sequence[int], seed: int) -> list[dict[str, Tensor]]:
-        """Original, edit, mask, hybrid, fractal and result of a few prepared images: for figures."""
+        """Original, edit, mask, hybrid, fractal and result of a few prepared images."""
         return [
             self.genmix.stages(
                 images[image],
-                self.store.read(self.keys[image * self.edits_per_image + place % self.edits_per_image]),
+                self.store.read(self.keys[self._row(image, place)]),
                 hash_seed("stages", seed, image),
             )
             for place, image in enumerate(ids)
         ]
+
+    def _row(self, image: int, choice: int) -> int:
+        """Where an edit of ``image`` stands among the keys."""
+        return image * self.edits_per_image + choice % self.edits_per_image
 
     def _fits(self, images: Tensor) -> bool:
         return images.numel() * self.edits_per_image <= EDITS_IN_MEMORY

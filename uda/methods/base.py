@@ -38,7 +38,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Prediction:
-    """``label`` int64 [N] in 0..K, where K is unknown; ``unknown_score`` [N], higher for unknown."""
+    """``label`` int64 [N] in 0..K, where K is unknown; ``unknown_score`` [N], high for unknown."""
 
     label: Tensor
     unknown_score: Tensor

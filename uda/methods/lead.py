@@ -107,9 +107,7 @@ def common_score(target_cosine: Tensor, source_cosine: Tensor) -> Tensor:
     return (near_target * near_source).sqrt()
 
 
-def _prototypes(
-    z: Tensor, u: Tensor, probabilities: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
+def _prototypes(z: Tensor, u: Tensor, probabilities: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Target prototypes [K, D] and priors q [K] from each class's ``count`` most confident."""
     # Class by class: gathering all at once would hold [K, count, D].
     rows = probabilities.topk(count, dim=0).indices.T
@@ -127,8 +125,11 @@ def _mixture(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # the released code.
     mixture = GaussianMixture(2, random_state=0).fit(u.detach().cpu().numpy()[:, None])
     order = mixture.means_[:, 0].argsort()
-    parts = (mixture.means_[order, 0], mixture.covariances_[order, 0, 0] ** 0.5,
-             mixture.weights_[order])
+    parts = (
+        mixture.means_[order, 0],
+        mixture.covariances_[order, 0, 0] ** 0.5,
+        mixture.weights_[order],
+    )
     means, deviations, shares = (torch.as_tensor(part).to(u) for part in parts)
     return means, deviations, shares
 
@@ -156,10 +157,11 @@ def start_state(bank: Bank, pseudo: PseudoLabels) -> LeadState:
 def losses(
     features: Tensor, probabilities: Tensor, index: Tensor, state: LeadState, neighbours: int = 4
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """L_ce, L_reg and L_con of a batch: ``features`` [B, D], ``probabilities`` [B, K], ``index`` [B].
+    """L_ce, L_reg and L_con of a batch.
 
-    Weighted losses are sums over the batch divided by its size, not by the weights. The batch's
-    rows of the state's bank are replaced, detached, after the neighbours were looked up.
+    ``features`` [B, D], ``probabilities`` [B, K] and their rows ``index`` [B] of the bank. Weighted
+    losses are sums over the batch divided by its size, not by the weights. The batch's rows of the
+    state's bank are replaced, detached, after the neighbours were looked up.
     """
     pseudo, z = state.pseudo, F.normalize(features, dim=1)
     target, weight = pseudo.target[index], pseudo.weight[index]

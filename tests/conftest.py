@@ -1,0 +1,26 @@
+"""Fixtures that several test files use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from uda import emoji_home
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+@pytest.fixture(scope="session")
+def emoji_home_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EmojiHome itself, of the default settings: the repository's, built if it is not there yet."""
+    root = DATA / "emoji_home"
+    try:
+        try:
+            emoji_home.build(root, progress=False)
+        except ValueError:  # the user's own, of other settings: leave it alone
+            root = tmp_path_factory.mktemp("data") / "emoji_home"
+            emoji_home.build(root, progress=False, cache=DATA / ".emoji_home_packages")
+    except ConnectionError as error:
+        pytest.skip(f"EmojiHome's packages cannot be fetched: {error}")
+    return root

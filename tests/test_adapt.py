@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+from tiny import make_dataset
+
+from uda import adapt, datasets
+from uda.config import AdaptConfig, ImageConfig, load_dataset_spec
+from uda.methods.lead import Lead
+from uda.methods.source_only import SourceOnly
+from uda.model import build_model
+from uda.runs import open_run
+
+SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
+SETTINGS = AdaptConfig(epochs=3, batch_size=8)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    spec = load_dataset_spec(str(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=4)))
+    return datasets.unlabelled(datasets.domain_items(spec, "Dark"), 32)
+
+
+def fresh_model():
+    return build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, 3, seed=0)
+
+
+def run_adaptation(target, run, method=None, after_epoch=None, settings=SETTINGS):
+    model = fresh_model()
+    method = method or Lead(open_set=True, clusters="features")
+    adapt.adapt(model, target, method, SIZES, settings, 0, run, CPU, "test", after_epoch)
+    return model
+
+
+def test_the_bank_is_the_clean_view_in_eval_mode(target):
+    model = fresh_model()
+    bank = adapt.forward_all(model, target.images, 28, CPU)
+    x = datasets.to_float(target.images[3:4, :, 2:30, 2:30], CPU)
+    with torch.no_grad():
+        features, logits = model.eval()(x)
+    torch.testing.assert_close(bank.features[3], features[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(bank.probabilities[3], logits[0].softmax(0), atol=1e-5, rtol=1e-4)
+    assert torch.equal(bank.class_weights, model.classifier.weight)
+
+
+def test_the_classifier_is_frozen_and_the_rest_is_not(target, tmp_path):
+    before = fresh_model().state_dict()
+    after = run_adaptation(target, open_run(tmp_path, "r", {})).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not {name for name in changed if name.startswith("classifier")}
+    assert any(name.startswith("bottleneck") for name in changed)
+    assert any(name.endswith("running_mean") for name in changed)
+    assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
+
+
+def test_every_epoch_is_reported_once_from_zero(target, tmp_path):
+    run, epochs = open_run(tmp_path, "r", {}), []
+    run_adaptation(target, run, after_epoch=lambda epoch, bank: epochs.append(epoch) or "")
+    assert epochs == [0, 1, 2, 3]
+    lines = run.metrics("adapt")
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert {"loss_ce", "loss_reg", "loss_con"} <= lines[0].keys()
+    summary = np.load(run.folder / "summary.npz")
+    assert summary["unknown_norm"].shape == (20,)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(target, tmp_path):
+    def kill(epoch, bank):
+        if epoch == 2:
+            raise Killed
+        return ""
+
+    whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}))
+    broken = open_run(tmp_path, "b", {"x": 2})
+    with pytest.raises(Killed):
+        run_adaptation(target, broken, after_epoch=kill)
+    again = run_adaptation(target, broken)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_source_only_leaves_the_model_as_it_is(target, tmp_path):
+    epochs = []
+    model = run_adaptation(
+        target,
+        open_run(tmp_path, "r", {}),
+        SourceOnly(open_set=True),
+        lambda epoch, bank: epochs.append(epoch) or "",
+    )
+    for name, value in fresh_model().state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+    assert epochs == [0]
+
+
+def test_a_batch_larger_than_the_target_is_an_error(target, tmp_path):
+    with pytest.raises(ValueError, match="64 is more than the 20 images"):
+        run_adaptation(target, open_run(tmp_path, "r", {}), settings=AdaptConfig())

@@ -1,0 +1,197 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from tiny import arguments, make_dataset
+
+from uda.cli import main
+from uda.runs import find_runs, read_run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return make_dataset(tmp_path / "tiny")
+
+
+@pytest.fixture
+def flags(dataset, tmp_path):
+    return arguments(dataset, tmp_path / "runs")
+
+
+def fails_with(capsys, given, *words, code=1):
+    """Run, and check for the exit code and one line on standard error that holds ``words``."""
+    assert main(given) == code
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("uda: error: ")
+    assert "\n" not in error
+    for word in words:
+        assert word in error
+
+
+def refused(capsys, given, *words):
+    """The same for what does not parse: exit code 2."""
+    fails_with(capsys, given, *words, code=2)
+
+
+@pytest.mark.parametrize("command", [[], ["data"], ["train"], ["adapt"], ["evaluate"], ["report"]])
+def test_help(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: uda" in capsys.readouterr().out
+
+
+def test_unknown_keys_and_wrong_types_are_named(capsys, tmp_path):
+    refused(capsys, ["train", "--train.epoch", "3"], "--train.epoch")
+    refused(capsys, ["train", "--train.epochs", "many"], "train.epochs")
+    path = tmp_path / "c.yaml"
+    path.write_text("train: {epocs: 3}")
+    refused(capsys, ["train", "--config", str(path)], "epocs")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--data.source=Plane"], ["no domain 'Plane'", "Plain, Dark"]),
+        (["--data.source="], ["data.source"]),
+        (["--data.target=Plain"], ["data.target", "is the source too"]),
+        (["--data.scenario=xda"], ["data.scenario", "opda, osda, pda"]),
+        (["--data.dataset=nothing"], ["data.dataset", "emoji_home, office_home"]),
+        (["--data.root=/nowhere"], ["/nowhere/Plain: no such folder"]),
+        (["--augment.name=genmax"], ["augment.name", "'genmax'"]),
+        (["--augment.name=genmix", "--augment.options.genmix={prompt: all}"], ["genmix.prompt"]),
+        (["--augment.name=genmix", "--augment.options.genmix={prompts: some}"], ["'some'"]),
+        (["--model.backbone=resnet19"], ["model.backbone", "'resnet19'"]),
+        (["--device=cuda:99"], ["device", "cuda:99"]),
+        (["--train.steps=0", "--train.epochs=0"], ["train.epochs"]),
+        (["--train.batch_size=400"], ["train.batch_size", "400"]),
+    ],
+)
+def test_mistakes_in_training_get_one_line(capsys, flags, tmp_path, more, words):
+    fails_with(capsys, ["train", *flags, *more], *words)
+    assert not list((tmp_path / "runs").glob("*/done"))
+
+
+def test_a_broken_picture_is_named(capsys, flags, dataset):
+    broken = dataset.parent / "pictures" / "Plain" / "bar" / "00.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    fails_with(capsys, ["train", *flags], str(broken), "remove or replace it")
+
+
+def test_a_missing_class_is_named(capsys, flags, dataset):
+    for path in (dataset.parent / "pictures" / "Plain" / "disc").iterdir():
+        path.unlink()
+    fails_with(capsys, ["train", *flags], "no picture of 'disc'")
+
+
+def test_adapt_wants_a_target_and_a_trained_source(capsys, flags):
+    fails_with(capsys, ["adapt", *flags], "data.target")
+    fails_with(capsys, ["adapt", *flags, "--data.target=Dark"], "run `uda train`")
+
+
+def test_a_checkpoint_of_another_class_count_is_named(capsys, flags, tmp_path):
+    assert main(["train", *flags]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    path = run.folder / "checkpoint.pt"
+    capsys.readouterr()
+    more = ["--data.target=Dark", "--data.scenario=pda", f"--adapt.checkpoint={path}"]
+    fails_with(capsys, ["adapt", *flags, *more], str(path), "a model of 3 classes", "has 5")
+    path.write_bytes(b"nothing")
+    fails_with(capsys, ["adapt", *flags, "--data.target=Dark"], str(path))
+
+
+def test_no_unknown_space_is_named(capsys, flags):
+    more = ["--model.bottleneck_dim=3", "--data.target=Dark"]
+    assert main(["train", *flags, *more]) == 0
+    capsys.readouterr()
+    fails_with(capsys, ["adapt", *flags, *more], "model.bottleneck_dim")
+
+
+def test_evaluate_and_report_name_what_is_missing(capsys, tmp_path):
+    fails_with(capsys, ["evaluate", str(tmp_path)], "not a run's folder")
+    fails_with(capsys, ["report", str(tmp_path / "none")], "no such folder of runs")
+
+
+def test_configuration_file_and_overrides(flags, tmp_path):
+    path = tmp_path / "experiment.yaml"
+    values: dict = {}
+    for flag in flags:
+        keys, value = flag[2:].split("=", 1)
+        *sections, key = keys.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = yaml.safe_load(value)
+    path.write_text(yaml.safe_dump(values))
+    assert main(["train", str(path), "--train.steps=3"]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.config["train"]["steps"] == 3
+    assert run.config["model"]["bottleneck_dim"] == 16
+
+
+def test_labels_of_the_target_do_not_reach_the_weights(flags, dataset, tmp_path):
+    """The same pictures in other class folders give the same adapted weights, and other scores."""
+
+    def adapted():
+        assert main(["adapt", *flags, "--data.target=Dark"]) == 0
+        (folder,) = (tmp_path / "runs").glob("lead-*")
+        run = read_run(folder)
+        result = run.load_checkpoint()["model"], run.metrics("evaluate")[-1]["auroc"]
+        shutil.rmtree(folder)
+        return result
+
+    assert main(["train", *flags]) == 0
+    weights, score = adapted()
+    dark = dataset.parent / "pictures" / "Dark"
+    names = ["bar", "cross", "ring", "square"]  # the classes that the target holds
+    pictures = [(dark / name / f"{i:02d}.png").read_bytes() for name in names for i in range(9)]
+    places = [
+        (name, i) for name, count in zip(names, (5, 9, 11, 11), strict=True) for i in range(count)
+    ]
+    for name in names:
+        shutil.rmtree(dark / name)
+        (dark / name).mkdir()
+    for (name, i), content in zip(places, pictures, strict=True):
+        (dark / name / f"{i:02d}.png").write_bytes(content)
+    again, other_score = adapted()
+    assert other_score != score
+    for name, value in weights.items():
+        assert torch.equal(value, again[name]), name
+
+
+def test_a_finished_run_is_not_done_again(capsys, flags):
+    assert main(["train", *flags]) == 0
+    capsys.readouterr()
+    assert main(["train", *flags]) == 0
+    assert "Already trained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "L", "I;16", "CMYK"])
+def test_image_modes_are_converted(flags, dataset, mode):
+    path = dataset.parent / "pictures" / "Plain" / "bar" / "00.png"
+    image = Image.open(path).convert("L" if mode == "I;16" else mode)
+    path.unlink()
+    image.save(path.with_suffix(".jpg" if mode == "CMYK" else ".png"))
+    assert main(["train", *flags, "--train.steps=1"]) == 0
+
+
+@pytest.mark.slow
+def test_the_installed_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "uda.cli", "train", "--train.epoch=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 2
+    assert "--train.epoch" in done.stderr
+    assert "Traceback" not in done.stderr

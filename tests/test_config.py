@@ -1,0 +1,101 @@
+import pytest
+import yaml
+
+from uda.config import (
+    CONFIGS,
+    DataConfig,
+    ImageConfig,
+    TrainConfig,
+    load_dataset_spec,
+    resolve_options,
+)
+
+
+def make(*, open_set, rate: float = 0.5, space: str = "tsne", every: int = 10, flag: bool = False):
+    """A factory with options, as methods and augmentations are."""
+
+
+def test_options_are_defaults_with_those_given_over_them():
+    resolved = resolve_options({"make": make}, "make", {"make": {"every": 3, "rate": 1}}, "adapt")
+    assert resolved == {"rate": 1, "space": "tsne", "every": 3, "flag": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("other", {}, "adapt.method: 'other' is not one of make"),
+        ("make", {"rate": 1}, "adapt.options.rate: not one of make"),
+        ("make", {"make": {"rat": 1}}, "adapt.options.make.rat: unknown; known: rate"),
+        ("make", {"make": {"every": "x"}}, "adapt.options.make.every: 'x' is not a int"),
+        ("make", {"make": {"every": True}}, "adapt.options.make.every: True is not a int"),
+    ],
+)
+def test_wrong_options_are_named(name, given, message):
+    with pytest.raises(ValueError, match=message):
+        resolve_options({"make": make}, name, given, "adapt")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"source": "a", "target": "a", "scenario": "opda"}, "data.target: 'a' is the source too"),
+        ({"source": "a", "target": "b"}, "data.scenario: say opda"),
+        ({"scenario": "uda"}, "data.scenario: 'uda' is not one of opda, osda, pda"),
+        ({"holdout": 1.0}, "data.holdout"),
+        ({"concepts": "some"}, "data.concepts"),
+    ],
+)
+def test_wrong_data_is_named(values, message):
+    with pytest.raises(ValueError, match=message):
+        DataConfig(**values)
+
+
+def test_wrong_sizes_are_named():
+    with pytest.raises(ValueError, match="crop_px 65"):
+        ImageConfig(resize_px=64, crop_px=65)
+    with pytest.raises(ValueError, match=r"train\.batch_size"):
+        TrainConfig(batch_size=1)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONFIGS / "datasets").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_dataset_files_are_whole(path):
+    spec = load_dataset_spec(path.stem)
+    assert list(spec.classes) == sorted(spec.classes)
+    assert spec.domains.keys() == spec.abbreviations.keys()
+    first, second = list(spec.domains)[:2]
+    assert (
+        spec.pair_name(first, second) == f"{spec.abbreviations[first]}2{spec.abbreviations[second]}"
+    )
+
+
+def test_an_unknown_dataset_lists_the_known_ones():
+    with pytest.raises(ValueError, match="known datasets: emoji_home, office_home"):
+        load_dataset_spec("office")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": None}, "the key 'classes' is missing"),
+        ({"colour": 1}, "unknown key 'colour'"),
+        ({"classes": ["a", "a"]}, "a name stands twice"),
+        ({"scenarios": {"opda": {"shared": [0, 9]}}}, r"scenarios.opda.shared: \[0, 9\]"),
+        ({"scenarios": {"opda": {"common": [0, 1]}}}, "scenarios.opda.common"),
+    ],
+)
+def test_wrong_dataset_files_are_named(tmp_path, change, message):
+    values = {
+        "title": "T",
+        "root": "r",
+        "domains": {"A": "a"},
+        "abbreviations": {"A": "A"},
+        "classes": ["a", "b"],
+        "scenarios": {"opda": {"shared": [0, 1]}},
+    }
+    values = {key: value for key, value in {**values, **change}.items() if value is not None}
+    path = tmp_path / "d.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError, match=message):
+        load_dataset_spec(str(path))

@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import CLASSES, make_dataset
+
+from uda import datasets
+from uda.config import load_dataset_spec
+
+
+@pytest.fixture
+def spec(tmp_path):
+    return load_dataset_spec(str(make_dataset(tmp_path, per_class=4)))
+
+
+def test_items_come_by_class_then_name(spec):
+    items = datasets.domain_items(spec, "Plain")
+    assert [item.class_name for item in items] == [name for name in CLASSES for _ in range(4)]
+    assert [item.path.name for item in items[:4]] == ["00.png", "01.png", "02.png", "03.png"]
+
+
+def test_views(spec):
+    items = datasets.of_classes(datasets.domain_items(spec, "Plain"), ["disc", "bar"], "Tiny")
+    view = datasets.labelled(items, {"disc": 0, "bar": 1}, 24)
+    assert view.images.shape == (8, 3, 24, 24)
+    assert view.images.dtype == torch.uint8
+    assert view.labels.tolist() == [1] * 4 + [0] * 4
+    assert view.names[0] == "bar/00.png"
+    target = datasets.unlabelled(items, 24)
+    assert torch.equal(target.images, view.images)
+    assert set(vars(target)) == {"images"}  # nothing that a method could read labels from
+
+
+def test_list_files(spec):
+    lines = "Plain/disc/00.png 2\n\nPlain/ring/01.png 3\n"
+    (spec.root / "image_list.txt").write_text(lines)
+    listed = load_dataset_spec(str(spec.root.parent / "tiny.yaml"))
+    listed.domains["Plain"] = "image_list.txt"
+    items = datasets.domain_items(listed, "Plain")
+    assert [item.class_name for item in items] == ["disc", "ring"]
+    (spec.root / "image_list.txt").write_text("Plain/disc/00.png 9\n")
+    with pytest.raises(ValueError, match=r"image_list.txt:1: expected 'path class-number'"):
+        datasets.domain_items(listed, "Plain")
+
+
+def test_wrong_domains_and_folders_are_named(spec):
+    with pytest.raises(ValueError, match="Tiny has no domain 'Plane'; it has Plain, Dark"):
+        datasets.domain_items(spec, "Plane")
+    (spec.root / "Dark").rename(spec.root / "Darker")
+    with pytest.raises(ValueError, match=r"Dark: no such folder.*data/README.md"):
+        datasets.domain_items(spec, "Dark")
+    (spec.root / "Dark").mkdir()
+    with pytest.raises(ValueError, match="Dark: holds no picture"):
+        datasets.domain_items(spec, "Dark")
+    with pytest.raises(ValueError, match="no picture of the scenario's classes"):
+        datasets.of_classes(datasets.domain_items(spec, "Plain"), ["whale"], "Tiny")
+
+
+def save_modes(folder):
+    """The same grey-level ramp in every mode; the expected RGB of its first and last column."""
+    ramp = np.linspace(0, 255, 16).round().astype(np.uint8)[None].repeat(16, 0)
+    grey = Image.fromarray(ramp)
+    grey.save(folder / "L.png")
+    grey.convert("P").save(folder / "P.png")
+    grey.convert("CMYK").save(folder / "CMYK.jpg", quality=100)
+    Image.fromarray(ramp.astype(np.uint16) * 257).save(folder / "I16.png")
+    grey.convert("LA").save(folder / "LA.png")
+    grey.convert("1").save(folder / "1.png")
+    return {"L.png", "P.png", "CMYK.jpg", "I16.png", "LA.png", "1.png"}
+
+
+def test_every_mode_becomes_rgb(tmp_path):
+    for name in save_modes(tmp_path):
+        image = datasets.decode(tmp_path / name, 16)
+        assert image.shape == (3, 16, 16), name
+        assert image.dtype == torch.uint8
+        assert image[:, :, 0].max() <= 3, name
+        assert image[:, :, -1].min() >= 252, name
+        if name != "1.png":
+            assert abs(float(image[:, :, 8].float().mean()) - 136) < 4, name
+
+
+def test_transparency_is_white(tmp_path):
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert datasets.decode(tmp_path / "clear.png", 4).min() == 255
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([255, 0, 0] + [0] * 765)
+    palette.save(tmp_path / "palette.png", transparency=0)
+    assert datasets.decode(tmp_path / "palette.png", 4).min() == 255
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", "truncated"])
+def test_a_broken_picture_is_named(tmp_path, content):
+    path = tmp_path / "broken.png"
+    if content == "truncated":
+        noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        content = path.read_bytes()[:3000]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.png: .*remove or replace it"):
+        datasets.decode(path, 8)
+
+
+def test_aspect_ratio_is_not_kept(tmp_path):
+    Image.new("RGB", (40, 10), "red").save(tmp_path / "wide.png")
+    assert datasets.decode(tmp_path / "wide.png", 8).shape == (3, 8, 8)
+
+
+def test_disjoint_halves_share_no_name_and_lose_none(spec):
+    source = datasets.disjoint_half(datasets.domain_items(spec, "Plain"), source=True)
+    target = datasets.disjoint_half(datasets.domain_items(spec, "Dark"), source=False)
+    ours, theirs = ({item.path.stem for item in items} for items in (source, target))
+    assert not ours & theirs
+    assert len(ours | theirs) == 4
+
+
+def test_holdout_is_stratified_and_stable(spec):
+    items = datasets.domain_items(spec, "Plain")
+    train, test = datasets.holdout_split(items, 0.25)
+    assert {item.class_name for item in test} == set(CLASSES)
+    assert len(test) == 5
+    assert len(train) == 15
+    assert not set(train) & set(test)
+    assert datasets.holdout_split(items, 0.25) == (train, test)
+    alone = [items[0]]
+    assert datasets.holdout_split(alone, 0.25) == (alone, [])
+
+
+def test_random_views_are_crops_and_mirrors_by_seed():
+    images = torch.arange(2 * 3 * 7 * 7, dtype=torch.uint8).view(2, 3, 7, 7)
+    views = datasets.random_views(images, 5, flip=True, seed=(1, 2))
+    assert torch.equal(views, datasets.random_views(images, 5, flip=True, seed=(1, 2)))
+    for image, view in zip(images, views, strict=True):
+        crops = [image[:, y : y + 5, x : x + 5] for y in range(3) for x in range(3)]
+        assert any(torch.equal(view, c) or torch.equal(view, c.flip(-1)) for c in crops)
+    many = datasets.random_views(images[:1].repeat(200, 1, 1, 1), 5, flip=True, seed=(3,))
+    assert len({tuple(view.flatten().tolist()) for view in many}) == 18  # 9 places, 2 ways round
+
+
+def test_centre_crop_and_resize():
+    images = torch.zeros(1, 3, 7, 7, dtype=torch.uint8)
+    images[..., 1:6, 1:6] = 255
+    assert datasets.centre_crop(images, 5).min() == 255
+    assert datasets.resize(images, 14).shape == (1, 3, 14, 14)
+    assert datasets.resize(images, 7) is images
+    x = datasets.to_float(images, torch.device("cpu"))
+    assert x.max() == 1
+    assert x.is_contiguous(memory_format=torch.channels_last)

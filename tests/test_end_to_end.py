@@ -1,0 +1,161 @@
+"""Whole runs through the command line: tiny pictures, Office-Home's layout, EmojiHome itself."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import arguments, make_dataset
+
+from uda.cli import main
+from uda.config import CONFIGS, load_dataset_spec
+from uda.runs import find_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+LITTLE = [
+    "--images.decode_px=32", "--images.resize_px=32", "--images.crop_px=28",
+    "--model.backbone=timm:test_efficientnet", "--model.weights=none", "--train.steps=4",
+    "--train.batch_size=8", "--adapt.epochs=1", "--adapt.batch_size=8", "--threads=1",
+    "--device=cpu", "--augment.options.genmix={num_fractals: 2}",
+    "--adapt.options.lead={clusters: features}",
+]  # fmt: skip
+
+
+def run_four(flags, target):
+    """Source-only and LEAD, without and with GenMix."""
+    for augment in ("none", "genmix"):
+        own = [*flags, f"--augment.name={augment}", f"--data.target={target}"]
+        assert main(["train", *own]) == 0
+        assert main(["adapt", *own, "--adapt.method=source_only"]) == 0
+        assert main(["adapt", *own, "--adapt.method=lead"]) == 0
+
+
+@pytest.mark.parametrize("scenario", ["opda", "osda", "pda"])
+def test_tiny_pair(tmp_path, capsys, scenario):
+    dataset = make_dataset(tmp_path / "tiny")
+    flags = arguments(dataset, tmp_path / "runs", f"--data.scenario={scenario}")
+    run_four(flags, "Dark")
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "runs"), "--title=Tiny"]) == 0
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if re.match(r"\| (Source|LEAD)", line)]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| Source-only", "| Source + GenMix", "| LEAD", "| LEAD + GenMix"
+    ]  # fmt: skip
+    text = (tmp_path / "runs" / "report.md").read_text()
+    figures = re.findall(r"\]\((.*?\.png)\)", text)
+    assert len(figures) == 3
+    for figure in figures:
+        with Image.open(tmp_path / "runs" / figure) as image:
+            assert min(image.size) > 300
+            assert np.asarray(image).std() > 5  # something is drawn
+    runs = {run.folder.name.rsplit("-", 1)[0]: run for run in find_runs(tmp_path / "runs")}
+    plain, mixed = (runs[f"train-Pl-{scenario}-{name}-s0"] for name in ("none", "genmix"))
+    # Equal optimiser steps and images; a part of them augmented.
+    counts = [run.metrics("train")[-1] for run in (plain, mixed)]
+    assert counts[0]["step"] == counts[1]["step"]
+    assert counts[0]["images"] == counts[1]["images"]
+    assert counts[0]["augmented"] == 0 < counts[1]["augmented"]
+    # `uda evaluate` gives the last epoch's score again.
+    lead = runs[f"lead-Pl2Da-{scenario}-genmix-s0"]
+    last = lead.metrics("evaluate")[-1]
+    assert (
+        main(["evaluate", str(lead.folder), f"--root={dataset.parent / 'pictures'}", "--per_class"])
+        == 0
+    )
+    shown = capsys.readouterr().out
+    score = "accuracy" if scenario == "pda" else "h_score"
+    assert f"{last[score]:.1f}" in shown
+    assert "bar (shared)" in shown
+
+
+def test_in_domain(tmp_path, capsys):
+    dataset = make_dataset(tmp_path / "tiny")
+    flags = arguments(dataset, tmp_path / "runs", "--data.scenario=", "--augment.name=genmix")
+    assert main(["train", *flags]) == 0
+    assert "On 10 held-out images: top-1" in capsys.readouterr().out
+    (run,) = find_runs(tmp_path / "runs")
+    last = run.metrics("evaluate")[-1]
+    assert last["num_images"] == 10
+    assert last["top1"] <= last["top5"] == 100
+    assert main(["evaluate", str(run.folder)]) == 0
+    assert f"top-1 {last['top1']:.1f}, top-5 100.0" in capsys.readouterr().out
+
+
+def office_home(root):
+    """A miniature of Office-Home as it is unpacked: its folders, file names and mixed sizes."""
+    rng = np.random.default_rng(0)
+    for folder in ("Art", "Clipart", "Product", "Real World"):
+        for name in load_dataset_spec("office_home").classes:
+            place = root / folder / name
+            place.mkdir(parents=True)
+            for number in (1, 2):
+                size = rng.integers(24, 60, 2)
+                pixels = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number:05d}.jpg")
+        (root / "ImageInfo.csv").write_text("not a picture\n")
+
+
+@pytest.mark.parametrize("scenario", ["opda", "osda", "pda"])
+def test_office_home_layout(tmp_path, scenario):
+    office_home(tmp_path / "office_home")
+    flags = [f"--config={CONFIGS / 'experiments' / f'office_home_{scenario}.yaml'}",
+             f"--data.root={tmp_path / 'office_home'}", "--data.source=RealWorld",
+             f"--runs={tmp_path / 'runs'}", f"--store={tmp_path / 'edits'}", *LITTLE]  # fmt: skip
+    run_four(flags, "Art")
+    assert main(["report", str(tmp_path / "runs")]) == 0
+    assert "Office-Home, RealWorld → Art" in (tmp_path / "runs" / "report.md").read_text()
+    names = {run.folder.name.rsplit("-", 1)[0] for run in find_runs(tmp_path / "runs")}
+    assert f"lead-Re2Ar-{scenario}-genmix-s0" in names
+
+
+@pytest.mark.slow
+def test_pair_script(tmp_path):
+    """scripts/adapt_pair.sh on a dataset that has a YAML file only."""
+    dataset = make_dataset(tmp_path / "tiny")
+    flags = arguments(dataset, tmp_path / "runs")
+    flags = [flag for flag in flags if not flag.startswith(("--data.source", "--data.scenario"))]
+    done = subprocess.run(
+        ["bash", "scripts/adapt_pair.sh", "Plain", "Dark", "osda", *flags],
+        cwd=ROOT, capture_output=True, text=True, env=_environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "LEAD + GenMix" in done.stdout
+    assert (
+        json.loads(
+            (next((tmp_path / "runs").glob("lead-*")) / "metrics.jsonl")
+            .read_text()
+            .splitlines()[-1]
+        )["epoch"]
+        == 2
+    )
+
+
+@pytest.mark.slow
+def test_emoji_home_pair(emoji_home_root, tmp_path, capsys):
+    """The real pictures, backbone and recipe, a few steps of it."""
+    flags = [f"--config={CONFIGS / 'experiments' / 'emoji_home_opda.yaml'}",
+             f"--data.root={emoji_home_root}", f"--runs={tmp_path / 'runs'}",
+             f"--store={tmp_path / 'edits'}", "--train.steps=3", "--adapt.epochs=1",
+             "--adapt.batch_size=32", "--augment.name=genmix",
+             "--augment.options.genmix={edits_per_image: 1}",
+             "--adapt.options.lead={clusters: features}", "--threads=1"]  # fmt: skip
+    assert main(["train", *flags]) == 0
+    assert main(["adapt", *flags]) == 0
+    assert "Twemoji → Fluent3D, opda, lead" in capsys.readouterr().out
+    run = next(run for run in find_runs(tmp_path / "runs") if run.config["stage"] == "adapt")
+    last = run.metrics("evaluate")[-1]
+    assert last["num_images"] > 1000
+    assert last["empty_classes"] == []
+    assert 0 <= last["h_score"] <= 100
+
+
+def _environment():
+    import os
+
+    bin_folder = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,66 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from uda.datasets import Item
+from uda.evaluate import class_table, held_out_scores, private_mask, target_scores
+from uda.methods.base import Bank, Prediction
+from uda.splits import ClassSplit
+
+SPLIT = ClassSplit(shared=("a", "b"), source_private=("c",), target_private=("d", "e"))
+
+
+def items(text):
+    return [Item(Path(f"{i}.png"), name) for i, name in enumerate(text)]
+
+
+def prediction(labels, scores=None):
+    scores = scores or [0.0] * len(labels)
+    return Prediction(torch.tensor(labels), torch.tensor(scores))
+
+
+def test_open_set_scores():
+    scores = target_scores(
+        items("aabde"), SPLIT, "opda", prediction([0, 3, 1, 3, 0], [0.1, 0.6, 0.2, 0.9, 0.3])
+    )
+    assert scores["known_acc"] == 75
+    assert scores["unknown_acc"] == 50
+    assert scores["h_score"] == 60
+    assert scores["empty_classes"] == []
+    # Of six (private, shared) pairs, 0.3 < 0.6 is wrong.
+    assert scores["auroc"] == pytest.approx(100 * 5 / 6)
+
+
+def test_undefined_scores_are_none_and_empty_classes_named():
+    scores = target_scores(items("aa"), SPLIT, "opda", prediction([0, 1]))
+    assert scores["h_score"] is None
+    assert scores["unknown_acc"] is None
+    assert scores["empty_classes"] == ["b"]
+
+
+def test_partial_set_is_plain_accuracy():
+    split = ClassSplit(shared=("a", "b"), source_private=("c",))
+    scores = target_scores(items("aab"), split, "pda", prediction([0, 2, 1]))
+    assert scores["accuracy"] == pytest.approx(200 / 3)
+
+
+def test_class_table_counts_a_private_image_called_unknown_as_right():
+    table = class_table(items("aade"), SPLIT, prediction([0, 3, 3, 1]))
+    values = {name: (count, value) for name, count, value in table}
+    assert values["a"] == (2, 50)
+    assert values["d"] == (1, 100)
+    assert values["e"] == (1, 0)
+    assert values["b"][0] == 0
+    assert math.isnan(values["b"][1])
+    assert "c" not in values
+
+
+def test_held_out_and_private():
+    split = ClassSplit(shared=("a", "b", "c"))
+    probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    scores = held_out_scores(items("ab"), split, Bank(probabilities, probabilities, probabilities))
+    assert scores == {"top1": 50, "top5": 100, "num_images": 2}
+    assert np.array_equal(private_mask(items("ade"), SPLIT), [False, True, True])

@@ -1,0 +1,74 @@
+"""Who may import whom, as docs/design.md draws it."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.py")])
+
+LAYERS = [
+    {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
+    {"datasets", "emoji_home", "model", "augment", "methods"},
+    {"train", "adapt", "evaluate"},
+    {"report", "cli"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def imports(path):
+    """Dotted modules that ``path`` imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+def part(path):
+    """``uda/methods/lead.py`` -> ``methods``; ``uda/train.py`` -> ``train``."""
+    return path.relative_to(ROOT / "uda").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_follow_the_layers(path):
+    modules = list(imports(path))
+    own = path.relative_to(ROOT).parts[0]
+    for module in modules:
+        top, *rest = module.split(".")
+        if top == "diffusers":
+            assert path.name == "instruct_pix2pix.py"
+        if own == "genmix_aug":
+            assert top != "uda", "genmix_aug knows nothing of uda"
+        elif top == "genmix_aug":
+            assert part(path) in ("augment", "cli"), "only augment and cli import genmix_aug"
+        elif top == "uda" and rest and part(path) != "__init__":
+            mine, theirs = part(path), rest[0]
+            assert theirs in RANK, f"{theirs} has no layer: give it one here"
+            allowed = RANK[theirs] < RANK[mine] or theirs == mine
+            same_layer = RANK[theirs] == RANK[mine] and RANK[mine] != 2 and mine != "methods"
+            assert allowed or same_layer, f"{mine} must not import {theirs}"
+
+
+def test_every_module_has_a_layer():
+    modules = {part(path) for path in FILES if path.is_relative_to(ROOT / "uda")}
+    assert modules - {"__init__"} == set(RANK)
+
+
+def test_only_evaluate_reads_target_labels():
+    """`labels_of` is called by datasets (for labelled views) and evaluate alone."""
+    users = {path.name for path in FILES if "labels_of" in path.read_text()}
+    assert users == {"datasets.py", "evaluate.py"}
+
+
+def test_help_needs_no_torch():
+    import subprocess
+
+    for module in ("uda.cli", "genmix_aug.cli"):
+        code = f"import sys, {module} as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\n" \
+            "sys.exit('torch' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+        assert done.returncode == 0, module

@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+
+from uda.metrics import (
+    accuracy,
+    h_score,
+    open_set_scores,
+    per_class_accuracy,
+    top_k_accuracy,
+    unknown_auroc,
+)
+
+
+def test_h_score_is_the_harmonic_mean():
+    assert h_score(50, 100) == pytest.approx(200 / 3)
+    assert h_score(40, 40) == pytest.approx(40)
+    assert h_score(0, 0) == 0
+    assert math.isnan(h_score(math.nan, 50))
+
+
+def test_hand_computed_case():
+    # Two shared classes, one source-private (2), unknown is 3. Class 0: 1 of 2; class 1: 2 of 2
+    # right; private: 3 of 4 called unknown.
+    labels = np.array([0, 0, 1, 1, 3, 4, 4, 5])
+    predictions = np.array([0, 2, 1, 1, 3, 3, 0, 3])
+    scores = open_set_scores(labels, predictions, num_shared=2, num_source=3)
+    assert scores.known_acc == pytest.approx(75)
+    assert scores.unknown_acc == pytest.approx(75)
+    assert scores.h_score == pytest.approx(75)
+    assert scores.empty_classes == ()
+
+
+def test_known_accuracy_is_a_mean_over_classes_not_images():
+    labels = np.array([0] * 9 + [1] + [2])
+    predictions = np.array([0] * 9 + [0] + [2])
+    assert open_set_scores(labels, predictions, 2, 2).known_acc == pytest.approx(50)
+
+
+def test_a_shared_class_without_a_sample_is_left_out_and_named():
+    scores = open_set_scores(np.array([0, 0, 3]), np.array([0, 0, 3]), num_shared=2, num_source=3)
+    assert scores.known_acc == 100
+    assert scores.empty_classes == (1,)
+
+
+def test_no_private_sample_leaves_h_undefined():
+    scores = open_set_scores(np.array([0, 1]), np.array([0, 1]), num_shared=2, num_source=2)
+    assert scores.known_acc == 100
+    assert math.isnan(scores.unknown_acc)
+    assert math.isnan(scores.h_score)
+
+
+def test_no_shared_sample_leaves_h_undefined():
+    scores = open_set_scores(np.array([2, 2]), np.array([2, 0]), num_shared=2, num_source=2)
+    assert math.isnan(scores.known_acc)
+    assert scores.unknown_acc == 50
+    assert math.isnan(scores.h_score)
+
+
+def test_no_unknown_predicted():
+    scores = open_set_scores(np.array([0, 1, 2]), np.array([0, 1, 0]), 2, 2)
+    assert (scores.known_acc, scores.unknown_acc, scores.h_score) == (100, 0, 0)
+
+
+def test_all_called_unknown():
+    scores = open_set_scores(np.array([0, 1, 2]), np.array([2, 2, 2]), 2, 2)
+    assert (scores.known_acc, scores.unknown_acc, scores.h_score) == (0, 100, 0)
+
+
+def test_one_class():
+    scores = open_set_scores(np.array([0, 0, 1]), np.array([0, 1, 1]), 1, 1)
+    assert scores.known_acc == 50
+    assert scores.unknown_acc == 100
+
+
+def test_wrong_labels_are_refused():
+    with pytest.raises(ValueError, match="source-private"):
+        open_set_scores(np.array([2]), np.array([2]), num_shared=2, num_source=3)
+    with pytest.raises(ValueError, match="labels for"):
+        open_set_scores(np.array([0, 1]), np.array([0]), 2, 2)
+
+
+def test_per_class_accuracy_equals_a_loop():
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(0, 7, 200), rng.integers(0, 7, 200)
+    for k, value in enumerate(per_class_accuracy(labels, predictions, 6)):
+        own = labels == k
+        assert value == pytest.approx(100 * np.mean(predictions[own] == k))
+
+
+def test_accuracy():
+    assert accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0])) == 75
+    assert math.isnan(accuracy(np.array([], dtype=int), np.array([], dtype=int)))
+
+
+def test_top_k():
+    scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
+    labels = np.array([1, 0])
+    assert top_k_accuracy(labels, scores, 1) == 0
+    assert top_k_accuracy(labels, scores, 2) == 50
+    assert top_k_accuracy(labels, scores, 5) == 100
+    with pytest.raises(ValueError, match="rows"):
+        top_k_accuracy(labels[:1], scores, 1)
+
+
+def test_auroc():
+    assert unknown_auroc(np.array([True, False, False]), np.array([0.9, 0.1, 0.5])) == 100
+    assert unknown_auroc(np.array([True, False]), np.array([0.2, 0.8])) == 0
+    assert math.isnan(unknown_auroc(np.array([True, True]), np.array([0.2, 0.8])))

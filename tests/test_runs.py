@@ -1,0 +1,104 @@
+import pytest
+import torch
+
+from uda.runs import (
+    atomic_path,
+    config_hash,
+    find_runs,
+    open_run,
+    read_checkpoint,
+    read_run,
+)
+
+
+def test_hash_knows_values_not_key_order():
+    assert config_hash({"a": 1, "b": [2]}) == config_hash({"b": [2], "a": 1})
+    assert config_hash({"a": 1}) != config_hash({"a": 2})
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail_halfway():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_run_is_found_again(tmp_path):
+    run = open_run(tmp_path, "train-x", {"seed": 1})
+    assert open_run(tmp_path, "train-x", {"seed": 1}).folder == run.folder
+    assert open_run(tmp_path, "train-x", {"seed": 2}).folder != run.folder
+    assert read_run(run.folder).config == {"seed": 1}
+    assert not run.is_done
+    run.mark_done()
+    assert run.is_done
+    assert len(find_runs(tmp_path)) == 2
+
+
+def test_lines_are_whole_and_the_last_of_an_epoch_counts(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run.log(kind="train", epoch=1, loss=2.0)
+    run.log(kind="evaluate", epoch=1, h_score=5.0)
+    run.log(kind="train", epoch=1, loss=1.0)
+    with open(run.folder / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "train", "epo')  # killed inside a write
+    lines = run.metrics("train")
+    assert [line["loss"] for line in lines] == [1.0]
+    assert lines[0]["run"] == run.hash
+    assert len(run.metrics()) == 2
+
+
+def test_lines_after_one_cut_short_are_read(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    with open(run.folder / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "train", "epo')
+    run.log(kind="train", epoch=1, loss=1.0)
+    assert [line["loss"] for line in run.metrics("train")] == [1.0]
+
+
+def test_checkpoints_come_back(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    assert run.load_checkpoint() is None
+    run.save_checkpoint({"model": {"w": torch.ones(2)}, "epoch": 3})
+    state = run.load_checkpoint()
+    assert state["epoch"] == 3
+    assert torch.equal(state["model"]["w"], torch.ones(2))
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+def test_a_checkpoint_never_runs_code(tmp_path, capsys):
+    path = tmp_path / "c.pt"
+    torch.save({"model": Harmful()}, path)
+    with pytest.raises(ValueError, match="c.pt: not a readable checkpoint"):
+        read_checkpoint(path)
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_a_truncated_or_missing_checkpoint_is_named(tmp_path):
+    path = tmp_path / "c.pt"
+    torch.save({"model": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match="c.pt"):
+        read_checkpoint(path)
+    with pytest.raises(ValueError, match="none.pt: no such checkpoint"):
+        read_checkpoint(tmp_path / "none.pt")
+
+
+def test_a_folder_without_runs_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds no runs"):
+        find_runs(tmp_path)
+    with pytest.raises(ValueError, match="no such folder"):
+        find_runs(tmp_path / "none")
+    with pytest.raises(ValueError, match="not a run's folder"):
+        read_run(tmp_path)

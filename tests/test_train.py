@@ -1,0 +1,122 @@
+import pytest
+import torch
+from tiny import make_dataset
+
+from uda import datasets, train
+from uda.augment.none import NoAugmentation
+from uda.config import ImageConfig, TrainConfig, load_dataset_spec
+from uda.model import build_model
+from uda.runs import open_run
+
+SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
+SETTINGS = TrainConfig(steps=12, batch_size=8)
+CPU = torch.device("cpu")
+
+
+class Marked(NoAugmentation):
+    """Copies of each image, black, and a note of what was asked for."""
+
+    copies = True
+
+    def __init__(self):
+        self.asked = []
+
+    def images(self, images, ids, seeds):
+        self.asked += list(zip(ids, seeds, strict=True))
+        return torch.zeros_like(images)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    spec = load_dataset_spec(str(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=6)))
+    items = datasets.domain_items(spec, "Plain")
+    return datasets.labelled(items, {name: k for k, name in enumerate(spec.classes)}, 32)
+
+
+def run_training(data, run, settings=SETTINGS, augmentation=None, after_epoch=None, seed=0):
+    model = build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, 5, seed)
+    seen = train.train(
+        model,
+        data,
+        augmentation or NoAugmentation(),
+        1,
+        SIZES,
+        settings,
+        seed,
+        run,
+        CPU,
+        "test",
+        after_epoch,
+    )
+    return model, seen
+
+
+def test_steps_do_not_grow_with_copies():
+    settings = TrainConfig(epochs=3, batch_size=8)
+    assert train.total_steps(30, 0, settings) == 9
+    assert train.total_steps(30, 2, settings) == 9
+    assert train.total_steps(30, 2, TrainConfig(epochs=3, batch_size=8, budget="epochs")) == 27
+    assert train.total_steps(30, 2, TrainConfig(steps=5, batch_size=8)) == 5
+    with pytest.raises(ValueError, match="64 is more than the 30 images"):
+        train.total_steps(30, 0, TrainConfig())
+
+
+def test_epoch_rows_are_a_shuffle_with_the_rest_dropped():
+    batches = train.epoch_rows(21, 4, epoch=0, seed=0)
+    rows = torch.cat(batches)
+    assert [len(batch) for batch in batches] == [4] * 5
+    assert len(set(rows.tolist())) == 20
+    assert not torch.equal(rows, torch.cat(train.epoch_rows(21, 4, epoch=1, seed=0)))
+
+
+def test_smoothing_and_cross_entropy_are_torchs():
+    logits, labels = torch.randn(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
+    ours = train.soft_cross_entropy(logits, train.smoothed_targets(labels, 5, 0.1))
+    theirs = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_seen_counts(data, tmp_path):
+    _, plain = run_training(data, open_run(tmp_path, "plain", {}))
+    assert plain == train.Seen(images=96, distinct_originals=30, augmented=0)
+    marked = Marked()
+    _, mixed = run_training(data, open_run(tmp_path, "mixed", {"m": 1}), augmentation=marked)
+    assert mixed.images == 96
+    assert mixed.augmented == len(marked.asked)
+    assert 30 < mixed.augmented < 66  # half, give or take
+    assert len({seed for _, seed in marked.asked}) == mixed.augmented  # each drawn anew
+
+
+def test_it_learns(data, tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run_training(data, run, TrainConfig(steps=45, batch_size=10, rate=0.05, backbone_factor=1.0))
+    losses = [line["loss"] for line in run.metrics("train")]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("augmentation", [NoAugmentation, Marked])
+def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, augmentation):
+    def kill(model, epoch):
+        if epoch == 2:
+            raise Killed
+
+    whole, seen = run_training(data, open_run(tmp_path, "a", {"x": 1}), augmentation=augmentation())
+    broken = open_run(tmp_path, "b", {"x": 2})
+    with pytest.raises(Killed):
+        run_training(data, broken, augmentation=augmentation(), after_epoch=kill)
+    again, seen_again = run_training(data, broken, augmentation=augmentation())
+    assert seen_again == seen
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_the_seed_decides(data, tmp_path):
+    first, _ = run_training(data, open_run(tmp_path, "a", {"x": 1}))
+    same, _ = run_training(data, open_run(tmp_path, "b", {"x": 2}))
+    other, _ = run_training(data, open_run(tmp_path, "c", {"x": 3}), seed=1)
+    assert torch.equal(first.classifier.weight, same.classifier.weight)
+    assert not torch.equal(first.classifier.weight, other.classifier.weight)
