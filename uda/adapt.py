@@ -92,7 +92,7 @@ def adapt(
         bar.set_postfix_str(f"epoch {epoch + 1}/{epochs} {words}")
         state = method.refresh(bank, epoch)
         _save_summary(run, method.summary(state))
-        sums = _train_epoch(
+        sums = train_epoch(
             model,
             resized,
             method,
@@ -119,7 +119,7 @@ def adapt(
         _save(run, model, optimizer, method, 0)
 
 
-def _train_epoch(
+def train_epoch(
     model: Classifier,
     resized: Tensor,
     method: Method,

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
     """Build EmojiHome under ``root``."""
-    from uda.emoji_home import DEFAULT_DOMAINS, DOMAINS, build
+    from uda.emoji_home import build
+    from uda.emoji_packages import DEFAULT_DOMAINS, DOMAINS
 
     build(Path(root), tuple(DOMAINS) if mono else DEFAULT_DOMAINS, image_px, workers)
 

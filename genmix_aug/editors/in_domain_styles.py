@@ -313,7 +313,8 @@ def mosaic(scene: Scene, rng: Rng) -> Array:
     """Stone tiles in grout, each of one colour."""
     height, width = scene.luma.shape
     unit = scene.unit
-    label, inset = _tiles(height, width, max(3.0, 5.2 * unit * rng.uniform(0.9, 1.12)), rng)
+    pitch = (5.2 if scene.plain else 3.8) * unit * rng.uniform(0.9, 1.12)
+    label, inset = _tiles(height, width, max(3.0, pitch), rng)
     # Bright subjects lie on darker stone, dark ones on brighter.
     mean = cv2.mean(scene.luma, (scene.cover > 0.5).astype(np.uint8))[0]
     base = tone(opposite(scene, rng), rng.uniform(0.3, 0.55), 0.92 if mean < 0.62 else 0.62)
@@ -331,8 +332,9 @@ def mosaic(scene: Scene, rng: Rng) -> Array:
     soft = blur(stone, 0.5 * unit)
     bevel = soft - np.roll(soft, (1, 1), (0, 1))
     tiles = tiles + wide(0.22 * bevel + 0.02 * grain(height, width, rng))
-    grout = colour("3f3a36" if rng.random() < 0.6 else "716860")
-    return lerp(fill(grout, height, width), tiles, stone)
+    # Grout takes on some of the colour around it, so that it does not cut the subject up.
+    grout = lerp(blur(picture, 0.6 * unit) * 0.6, colour("3f3a36"), 0.5)
+    return lerp(grout, tiles, stone)
 
 
 def _tiles(height: int, width: int, pitch: float, rng: Rng) -> tuple[Array, Array]:
