@@ -212,15 +212,15 @@ class EditStore:
         todo: list[int] = []
         known = dict(enumerate(digests)) if digests is not None else {}
         seen: set[str] = set()
-        bar = tqdm(requests, desc="checking the store", unit="edit", disable=not progress)
-        for number, (index, prompt, seed) in enumerate(bar):
-            if index not in known:
-                known[index] = image_digest(images[index])
-            key = _key(known[index], prompt, seed, fingerprint)
-            keys.append(key)
-            if key not in seen and not self.has(key):
-                todo.append(number)
-            seen.add(key)
+        with tqdm(requests, desc="checking the store", unit="edit", disable=not progress) as bar:
+            for number, (index, prompt, seed) in enumerate(bar):
+                if index not in known:
+                    known[index] = image_digest(images[index])
+                key = _key(known[index], prompt, seed, fingerprint)
+                keys.append(key)
+                if key not in seen and not self.has(key):
+                    todo.append(number)
+                seen.add(key)
         return keys, todo
 
     def fill(

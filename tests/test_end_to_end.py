@@ -64,7 +64,7 @@ def test_tiny_pair(tmp_path, capsys, scenario):
     lead = runs[f"lead-Pl2Da-{scenario}-genmix-s0"]
     last = lead.metrics("evaluate")[-1]
     assert (
-        main(["evaluate", str(lead.folder), f"--root={dataset.parent / 'pictures'}", "--per_class"])
+        main(["evaluate", str(lead.folder), f"--root={dataset.parent / 'pictures'}", "--per-class"])
         == 0
     )
     shown = capsys.readouterr().out

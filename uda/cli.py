@@ -448,7 +448,7 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     emoji_home.add_argument("--root", type=str, default="data/emoji_home", help="Folder to build")
-    emoji_home.add_argument("--image_px", type=int, default=128, help="Side of the pictures, px")
+    emoji_home.add_argument("--image-px", type=int, default=128, help="Side of the pictures, px")
     emoji_home.add_argument(
         "--mono", action="store_true", help="Draw the optional fifth domain, black and white, too"
     )
@@ -465,7 +465,7 @@ def _parser() -> ArgumentParser:
     score.add_argument("run", type=str, help="Folder of a run of `uda train` or `uda adapt`")
     score.add_argument("--target", type=str, default="", help="Domain to score on (its own)")
     score.add_argument("--root", type=str, default="", help="Folder of the dataset's domains")
-    score.add_argument("--per_class", action="store_true", help="Print every class's accuracy")
+    score.add_argument("--per-class", action="store_true", help="Print every class's accuracy")
     commands.add_subcommand("evaluate", score, help="score a run's model")
 
     tables = ArgumentParser(description=report.__doc__, allow_abbrev=False)

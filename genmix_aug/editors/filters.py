@@ -15,7 +15,7 @@ from genmix_aug.editors.base import check_request
 from genmix_aug.editors.painting import Array, Rng, Scene, read_scene
 from genmix_aug.seeding import hash_seed
 
-VERSION = 1  # raise it whenever a style changes: it is part of every edit's key
+VERSION = 2  # raise it whenever a style changes: it is part of every edit's key
 
 STYLES: dict[str, Callable[[Scene, Rng], Array]] = {
     "autumn": plain.autumn,

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genmix_aug.edit_store import EditStore
+from genmix_aug.edit_store import EditStore, image_digest, plan_edits
 from genmix_aug.editors import EDITORS
 from genmix_aug.fractals import fractals
 from genmix_aug.genmix import GenMix, blend_width_for
-from genmix_aug.prompts import PROMPT_SETS, prompts_for_image
+from genmix_aug.prompts import PROMPT_SETS
 from genmix_aug.seeding import hash_seed
 
 EDITS_IN_MEMORY = 4 * 2**30  # bytes
@@ -39,16 +39,12 @@ class GenMixAugmentation:
         blend_width: int = 0,
         num_fractals: int = 64,
     ) -> None:
-        if prompts not in PROMPT_SETS:
-            raise ValueError(
-                f"augment.options.prompts: {prompts!r} is not one of {', '.join(PROMPT_SETS)}"
-            )
-        if editor not in EDITORS:
-            raise ValueError(
-                f"augment.options.editor: {editor!r} is not one of {', '.join(EDITORS)}"
-            )
+        for key, value, known in (("prompts", prompts, PROMPT_SETS), ("editor", editor, EDITORS)):
+            if value not in known:
+                place = f"augment.options.genmix.{key}"
+                raise ValueError(f"{place}: {value!r} is not one of {', '.join(known)}")
         if edits_per_image < 1:
-            raise ValueError("augment.options.edits_per_image: must be at least 1")
+            raise ValueError("augment.options.genmix.edits_per_image: must be at least 1")
         self.prompts = PROMPT_SETS[prompts]
         self.edits_per_image = edits_per_image
         self.editor = EDITORS[editor]()
@@ -59,17 +55,16 @@ class GenMixAugmentation:
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
         """Make the edits that the store lacks, and the fractals.
 
-        The prompts and seeds of the edits do not depend on the run's seed, so runs share them.
+        Which edits an image gets depends on its pixels alone, as `genmix edit` plans them, so
+        runs of every seed share them.
         """
-        requests = [
-            (index, prompt, hash_seed("edit", name, number))
-            for index, name in enumerate(names)
-            for number, prompt in enumerate(
-                prompts_for_image(name, self.prompts, self.edits_per_image)
-            )
-        ]
+        digests = [image_digest(image) for image in images]
+        requests = plan_edits(digests, self.prompts, self.edits_per_image)
+        self.row_prompts = [prompt for _, prompt, _ in requests]
         self.store = EditStore(store)
-        self.keys = self.store.fill(self.editor, images, names, requests, progress=True)
+        self.keys = self.store.fill(
+            self.editor, images, names, requests, progress=True, digests=digests
+        )
         self.edits = self._load(images) if self._fits(images) else None
         size = images.shape[-1]
         self.genmix = GenMix(
@@ -95,15 +90,19 @@ class GenMixAugmentation:
         return images, targets
 
     def stages(self, images: Tensor, ids: Sequence[int], seed: int) -> list[dict[str, Tensor]]:
-        """Original, edit, mask, hybrid, fractal and result of a few prepared images."""
-        return [
-            self.genmix.stages(
-                images[image],
-                self.store.read(self.keys[self._row(image, place)]),
-                hash_seed("stages", seed, image),
-            )
-            for place, image in enumerate(ids)
-        ]
+        """Original, edit, mask, hybrid, fractal and result of a few prepared images.
+
+        Their edits are under as many prompts as there are.
+        """
+        shown: list[dict[str, Tensor]] = []
+        used: dict[str, int] = dict.fromkeys(self.prompts, 0)
+        for image in ids:
+            rows = [self._row(image, choice) for choice in range(self.edits_per_image)]
+            row = min(rows, key=lambda row: used[self.row_prompts[row]])
+            used[self.row_prompts[row]] += 1
+            edit = self.store.read(self.keys[row])
+            shown.append(self.genmix.stages(images[image], edit, hash_seed("stages", seed, image)))
+        return shown
 
     def _row(self, image: int, choice: int) -> int:
         """Where an edit of ``image`` stands among the keys."""

@@ -207,9 +207,8 @@ class Lead:
         confident_weights: bool = False,
     ) -> None:
         if clusters not in CLUSTER_SPACES:
-            raise ValueError(
-                f"adapt.options.clusters: {clusters!r} is not one of {', '.join(CLUSTER_SPACES)}"
-            )
+            known = ", ".join(CLUSTER_SPACES)
+            raise ValueError(f"adapt.options.lead.clusters: {clusters!r} is not one of {known}")
         self.threshold = entropy_threshold if open_set else None
         self.ce_weight = ce_weight
         self.neighbours = neighbours

@@ -1,0 +1,119 @@
+"""Eq. 3 and 4 against float64 loops, and the fused path against both."""
+
+import pytest
+import torch
+
+from genmix_aug.masks import SIDES, smooth_mask
+from genmix_aug.mix import blend, concatenate, mix
+
+
+def images(*shape, seed=0, dtype=torch.uint8):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, shape, generator=generator).to(dtype)
+
+
+def naive_mix(original, edited, fractal, mask, weight):
+    """Eq. 3 then 4 of one image [3, H, W], a pixel at a time in float64."""
+    result = torch.zeros(original.shape, dtype=torch.float64)
+    for channel, row, column in torch.cartesian_prod(*map(torch.arange, original.shape)).tolist():
+        m = float(mask[row, column])
+        at = (channel, row, column)
+        hybrid = m * float(edited[at]) + (1 - m) * float(original[at])
+        result[at] = (1 - weight) * hybrid + weight * float(fractal[at])
+    return result
+
+
+@pytest.mark.parametrize("size", [(9, 12), (11, 7), (6, 6)], ids=str)
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("blend_width", [0, 3, 4])
+@pytest.mark.parametrize("weight", [0.0, 0.2, 1.0])
+def test_both_ways_equal_a_loop_over_pixels(size, side, blend_width, weight):
+    original, edited, fractal = (images(3, *size, seed=seed) for seed in range(3))
+    mask = smooth_mask(*size, side, blend_width)
+    expected = naive_mix(original, edited, fractal, mask, weight)
+    slow = blend(concatenate(original, edited, mask), fractal, weight)
+    fast = mix(original, edited, fractal, side, blend_width, weight)
+    assert fast.dtype == slow.dtype == torch.uint8
+    # Each of Eq. 3 and 4 rounds once; the fused path rounds once in all.
+    assert (slow.double() - expected).abs().max() <= 1
+    assert (fast.double() - expected).abs().max() <= 0.501
+    assert (fast.int() - slow.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_floats_stay_floats(dtype):
+    original, edited, fractal = (images(2, 3, 9, 8, seed=s).to(dtype) / 255 for s in range(3))
+    mixed = mix(original, edited, fractal, ["top", "right"], 4)
+    assert mixed.dtype == dtype
+    for index, side in enumerate(["top", "right"]):
+        mask = smooth_mask(9, 8, side, 4)
+        expected = naive_mix(original[index], edited[index], fractal[index], mask, 0.2)
+        tolerance = {torch.float64: 1e-6, torch.float32: 1e-6}.get(dtype, 2e-2)
+        torch.testing.assert_close(mixed[index].double(), expected, atol=tolerance, rtol=0)
+
+
+def test_uint8_rounds_to_the_nearest_level():
+    first, second = torch.full((3, 2, 2), 10, dtype=torch.uint8), torch.zeros(3, 2, 2).byte()
+    assert (blend(first, second, 0.04) == 10).all()  # 9.6
+    assert (blend(first, second, 0.06) == 9).all()  # 9.4
+    half = torch.full((2, 2), 0.26)
+    assert (concatenate(second, first, half) == 3).all()  # 2.6
+    assert (mix(first, first, second, "left", 0, 0.06) == 9).all()
+
+
+def test_a_batch_is_its_images_one_by_one():
+    original, edited, fractal = (images(4, 3, 15, 21, seed=seed) for seed in range(3))
+    batch = mix(original, edited, fractal, list(SIDES), 5)
+    for index, side in enumerate(SIDES):
+        alone = mix(original[index], edited[index], fractal[index], side, 5)
+        one = mix(original[index : index + 1], edited[index : index + 1], fractal[index], side, 5)
+        assert torch.equal(batch[index], alone)
+        assert torch.equal(one[0], alone)
+    assert torch.equal(
+        mix(original, edited, fractal[0], "top", 5),
+        mix(original, edited, fractal[:1].expand(4, -1, -1, -1), ["top"] * 4, 5),
+    )
+
+
+def test_inputs_stay_as_they_are_and_layouts_do_not_matter():
+    original, edited, fractal = (images(2, 3, 8, 10, seed=seed) for seed in range(3))
+    copies = [tensor.clone() for tensor in (original, edited, fractal)]
+    expected = mix(original, edited, fractal, "left", 4)
+    for before, after in zip(copies, (original, edited, fractal), strict=True):
+        assert torch.equal(before, after)
+    last = [tensor.to(memory_format=torch.channels_last) for tensor in copies]
+    assert torch.equal(mix(*last, "left", 4), expected)
+
+
+def test_an_empty_batch_is_an_empty_batch():
+    nothing = images(0, 3, 8, 8)
+    assert mix(nothing, nothing, nothing, [], 4).shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"edited": images(3, 8, 9)}, "alike"),
+        ({"edited": images(3, 8, 8).float()}, "dtype"),
+        ({"fractal": images(3, 8, 9)}, "shape"),
+        ({"side": "middle"}, "middle"),
+        ({"side": ["left", "top"]}, "2 sides for 1 images"),
+        ({"blend_width": 9}, "does not fit"),
+        ({"fractal_weight": 1.5}, "weight"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message):
+    good = {
+        "original": images(3, 8, 8),
+        "edited": images(3, 8, 8),
+        "fractal": images(3, 8, 8),
+        "side": "left",
+        "blend_width": 4,
+    }
+    with pytest.raises(ValueError, match=message):
+        mix(**{**good, **change})
+
+
+def test_integers_of_other_sizes_are_refused():
+    with pytest.raises(ValueError, match="int64"):
+        blend(images(3, 4, 4).long(), images(3, 4, 4).long())
