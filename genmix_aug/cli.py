@@ -83,7 +83,7 @@ def edit(options: Namespace) -> None:
     paths = find_images(options.images)
     names = [path.relative_to(options.images).as_posix() for path in paths]
     images, store = ImageFiles(paths), EditStore(options.store)
-    with tqdm(range(len(paths)), desc="reading", unit="image") as numbers:
+    with tqdm(range(len(paths)), desc="reading", unit="image", disable=None) as numbers:
         digests = [image_digest(images[number]) for number in numbers]
     requests = plan_edits(digests, prompts, options.per_image, options.seed)
     if options.dry_run:

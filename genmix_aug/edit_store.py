@@ -212,7 +212,14 @@ class EditStore:
         todo: list[int] = []
         known = dict(enumerate(digests)) if digests is not None else {}
         seen: set[str] = set()
-        with tqdm(requests, desc="checking the store", unit="edit", disable=not progress) as bar:
+        with tqdm(
+            requests,
+            desc="checking the store",
+            unit="edit",
+            leave=False,
+            delay=2,
+            disable=None if progress else True,
+        ) as bar:
             for number, (index, prompt, seed) in enumerate(bar):
                 if index not in known:
                     known[index] = image_digest(images[index])
@@ -254,7 +261,9 @@ class EditStore:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         keys, todo = self.missing(images, requests, editor.fingerprint, progress, digests)
         self.sweep()
-        with tqdm(total=len(todo), desc="editing", unit="image", disable=not progress) as bar:
+        with tqdm(
+            total=len(todo), desc="editing", unit="image", disable=None if progress else True
+        ) as bar:
             for batch in _batches(images, requests, todo, batch_size):
                 # Another process may have made some of them meanwhile.
                 fresh = [entry for entry in batch if not self.has(keys[entry[0]])]

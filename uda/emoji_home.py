@@ -251,7 +251,11 @@ def _fill(
     paths = {(n, c): f"{n}/{classes[c]}/{c}.png" for n in drawings for c in codepoints}
     tasks = [(partial / paths[n, c], drawings[n][c], image_px) for n, c in paths]
     drawn = tqdm(
-        _draw_all(tasks, workers), "EmojiHome", len(tasks), unit="img", disable=not progress
+        _draw_all(tasks, workers),
+        "EmojiHome",
+        len(tasks),
+        unit="img",
+        disable=None if progress else True,
     )
     digests = dict(zip(paths, drawn, strict=True))
     twice = drawn_twice(codepoints, {key: pixels for key, (pixels, _) in digests.items()})
