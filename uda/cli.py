@@ -1,30 +1,16 @@
-"""The command line: ``uda data|train|adapt|evaluate|report``.
-
-Torch is imported by the commands that need it, so that ``--help`` answers at once.
-"""
+"""The command line: ``uda data|train|adapt|evaluate|report``."""
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
-from uda.config import DatasetSpec, Experiment, load_dataset_spec, resolve_options
-from uda.runs import Run, open_run, read_run
-from uda.splits import ClassSplit, class_split
-
-if TYPE_CHECKING:
-    import torch
-
-    from uda.augment.base import Augmentation
-    from uda.datasets import Item, Labelled
-    from uda.methods.base import Bank, Method, Prediction
-    from uda.model import Classifier
+from uda import stages
+from uda.config import Experiment
 
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
@@ -32,402 +18,10 @@ def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
     from uda.emoji_home import build
     from uda.emoji_packages import DEFAULT_DOMAINS, DOMAINS
 
-    build(Path(root), tuple(DOMAINS) if mono else DEFAULT_DOMAINS, image_px, workers)
-
-
-def train(experiment: Experiment) -> None:
-    """Train a source model, or an in-domain classifier where no scenario is given."""
-    from uda.train import train as train_loop
-
-    spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
-    split = class_split(spec, experiment.data.scenario)
-    run = source_run(experiment, spec)
-    items, held_out = source_items(experiment, spec, split)
-    if run.is_done:
-        print(f"Already trained: {run.folder}")
-        _print_held_out(run)
-        return
-    device = _device(experiment)
-    data = _labelled(experiment, items, split)
-    augmentation = _augmentation(experiment)
-    _prepare(augmentation, data, experiment, run)
-    model = _model(experiment, split)
-    after_epoch = _held_out_evaluation(experiment, held_out, split, run, device)
-    seen = train_loop(
-        model,
-        data,
-        augmentation,
-        experiment.augment.copies,
-        experiment.images,
-        experiment.train,
-        experiment.seed,
-        run,
-        device,
-        title=f"train {experiment.data.source} ({experiment.augment.name})",
-        after_epoch=after_epoch,
-    )
-    run.mark_done()
-    print(
-        f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
-        f"augmented, {seen.distinct_originals} distinct originals. {run.folder}"
-    )
-    _print_held_out(run)
-
-
-def adapt(experiment: Experiment) -> None:
-    """Adapt a source model to the target, and score it after every epoch."""
-    from uda.adapt import adapt as adapt_loop
-    from uda.datasets import unlabelled
-    from uda.model import load_weights
-
-    data = experiment.data
-    if not data.target:
-        raise ValueError("data.target: name the domain to adapt to")
-    spec = load_dataset_spec(data.dataset, data.root)
-    split = class_split(spec, data.scenario)
-    items = target_items(experiment, spec, split)
-    checkpoint = _source_checkpoint(experiment, spec)
-    run = adapt_run(experiment, spec)
-    if run.is_done:
-        print(f"Already adapted: {run.folder}")
-    else:
-        device = _device(experiment)
-        model = _model(experiment, split, pretrained=False)
-        load_weights(model, checkpoint)
-        method = _method(experiment)
-        adapt_loop(
-            model,
-            unlabelled(items, experiment.images.decode_px),
-            method,
-            experiment.images,
-            experiment.adapt,
-            experiment.seed,
-            run,
-            device,
-            title=f"{experiment.adapt.method} {data.source} → {data.target}",
-            after_epoch=_target_evaluation(items, split, data.scenario, method, run),
-        )
-        run.mark_done()
-    print(
-        f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
-        f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
-        f"{_score_line(run.metrics('evaluate'))}\n{run.folder}"
-    )
-
-
-def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
-    """Score a finished run's model: on its own target, on another one, or on what it held out."""
-    from uda.adapt import forward_all
-    from uda.datasets import resize, unlabelled
-    from uda.evaluate import class_table, held_out_scores, target_scores
-    from uda.model import load_weights
-
-    found = read_run(Path(run))
-    experiment = _experiment_of(found, target, root)
-    spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
-    split = class_split(spec, experiment.data.scenario)
-    in_domain = not experiment.data.scenario
-    if in_domain:
-        items = source_items(experiment, spec, split)[1]
-    elif experiment.data.target:
-        items = target_items(experiment, spec, split)
-    else:
-        raise ValueError(f"{run}: a source model; name the domain to score it on with --target")
-    device = _device(experiment)
-    model = _model(experiment, split, pretrained=False).to(device)
-    load_weights(model, found.folder / "checkpoint.pt")
-    images = resize(
-        unlabelled(items, experiment.images.decode_px).images, experiment.images.resize_px
-    )
-    bank = forward_all(model, images, experiment.images.crop_px, device)
-    if in_domain:
-        scores = held_out_scores(items, split, bank)
-        print(
-            f"{experiment.data.source}, {scores['num_images']} held-out images: "
-            f"top-1 {scores['top1']:.1f}, top-5 {scores['top5']:.1f}"
-        )
-        return
-    prediction = _method(experiment).predict(bank)
-    scores = target_scores(items, split, experiment.data.scenario, prediction)
-    print(
-        f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
-        f"{_score_line([{'epoch': 0, **scores}])}"
-    )
-    if scores.get("empty_classes"):
-        print(f"No picture of: {', '.join(scores['empty_classes'])}")
-    if per_class:
-        for name, count, value in class_table(items, split, prediction):
-            role = "shared" if name in split.shared else "private, called unknown"
-            print(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
-
-
-def report(runs: str, title: str) -> None:
-    """Write the runs' table and figures to report.md, and print the table."""
-    from uda.report import write_report
-
-    print(write_report(Path(runs), title))
-
-
-def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """The run of the source stage. The target is no part of it: one model serves every target."""
-    data = experiment.data
-    short = spec.abbreviations.get(data.source, data.source)
-    name = f"train-{short}-{data.scenario or 'indomain'}-{experiment.augment.name}"
-    return open_run(
-        Path(experiment.runs), f"{name}-s{experiment.seed}", source_identity(experiment)
-    )
-
-
-def source_identity(experiment: Experiment) -> dict[str, Any]:
-    """Everything that decides the source model."""
-    from uda.augment import AUGMENTATIONS
-
-    data, augment = experiment.data, experiment.augment
-    options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
-    split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
-    copies = augment.copies if _augmentation(experiment).copies else 0
-    return {
-        "stage": "train",
-        "data": {
-            "dataset": data.dataset,
-            "source": data.source,
-            "concepts": data.concepts,
-            **split,
-        },
-        "images": asdict(experiment.images),
-        "model": asdict(experiment.model),
-        "train": asdict(experiment.train),
-        "augment": {"name": augment.name, "copies": copies, "options": options},
-        "seed": experiment.seed,
-    }
-
-
-def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """The run of the adaptation stage."""
-    from uda.methods import METHODS
-
-    data, settings = experiment.data, asdict(experiment.adapt)
-    options = resolve_options(METHODS, settings["method"], settings["options"], "adapt")
-    identity = {
-        "stage": "adapt",
-        "source": source_identity(experiment),
-        "target": data.target,
-        "adapt": {**settings, "options": options},
-    }
-    pair = spec.pair_name(data.source, data.target)
-    name = f"{settings['method']}-{pair}-{data.scenario}-{experiment.augment.name}"
-    return open_run(Path(experiment.runs), f"{name}-s{experiment.seed}", identity)
-
-
-def source_items(
-    experiment: Experiment, spec: DatasetSpec, split: ClassSplit
-) -> tuple[list[Item], list[Item]]:
-    """Pictures to train on, and those held out (none where a scenario is given)."""
-    from uda.datasets import disjoint_half, domain_items, holdout_split, of_classes
-
-    data = experiment.data
-    if not data.source:
-        raise ValueError("data.source: name the domain to train on")
-    items = domain_items(spec, data.source)
-    if not data.scenario:
-        return holdout_split(items, data.holdout)
-    if data.concepts == "disjoint":
-        items = disjoint_half(items, source=True)
-    items = of_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
-    present = {item.class_name for item in items}
-    if missing := [name for name in split.source_classes if name not in present]:
-        raise ValueError(
-            f"{spec.title}'s {data.source} has no picture of {missing[0]!r}, a class "
-            f"that {data.scenario} trains on"
-        )
-    return items, []
-
-
-def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
-    """Pictures of the target, of the classes that the scenario leaves in it."""
-    from uda.datasets import disjoint_half, domain_items, of_classes
-
-    data = experiment.data
-    items = domain_items(spec, data.target)
-    if data.concepts == "disjoint":
-        items = disjoint_half(items, source=False)
-    return of_classes(items, split.target_classes, f"{spec.title}'s {data.target}")
-
-
-def _labelled(experiment: Experiment, items: Sequence[Item], split: ClassSplit) -> Labelled:
-    from uda.datasets import labelled
-
-    return labelled(items, split.number, experiment.images.decode_px)
-
-
-def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -> Classifier:
-    from uda.model import build_model
-
-    settings = experiment.model
-    return build_model(
-        settings.backbone,
-        settings.weights if pretrained else "none",
-        settings.head,
-        settings.bottleneck_dim,
-        len(split.source_classes),
-        experiment.seed,
-    )
-
-
-def _method(experiment: Experiment) -> Method:
-    from uda.methods import METHODS
-
-    settings = experiment.adapt
-    options = resolve_options(METHODS, settings.method, settings.options, "adapt")
-    return METHODS[settings.method](open_set=experiment.data.scenario != "pda", **options)
-
-
-def _augmentation(experiment: Experiment) -> Augmentation:
-    from uda.augment import AUGMENTATIONS
-
-    settings = experiment.augment
-    options = resolve_options(AUGMENTATIONS, settings.name, settings.options, "augment")
-    return AUGMENTATIONS[settings.name](**options)
-
-
-def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment, run: Run) -> None:
-    """Edits and fractals, and a picture of what they make of a few images."""
-    from uda.augment.genmix import GenMixAugmentation
-    from uda.report import draw_stages
-
-    augmentation.prepare(data.images, data.names, Path(experiment.store), experiment.seed)
-    if isinstance(augmentation, GenMixAugmentation):
-        count = len(data.images)
-        ids = [count * place // 6 for place in range(6)]
-        draw_stages(
-            augmentation.stages(data.images, ids, experiment.seed), run.folder / "genmix_stages.png"
-        )
-
-
-def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
-    if experiment.adapt.checkpoint:
-        return Path(experiment.adapt.checkpoint)
-    run = source_run(experiment, spec)
-    if not run.is_done:
-        raise ValueError(
-            f"{run.folder}: no trained source model there; run `uda train` with the same options "
-            "first, or name one with --adapt.checkpoint"
-        )
-    return run.folder / "checkpoint.pt"
-
-
-def _device(experiment: Experiment) -> torch.device:
-    import torch
-
-    if experiment.threads:
-        torch.set_num_threads(experiment.threads)
-    name = experiment.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: {name!r} cannot be used: {str(error).splitlines()[0]}") from None
-
-
-def _target_evaluation(
-    items: Sequence[Item], split: ClassSplit, scenario: str, method: Method, run: Run
-) -> Callable[[int, Bank], str]:
-    """What `uda.adapt` calls after each epoch: here alone predictions meet the target's labels."""
-    from uda.evaluate import target_scores
-
-    def after_epoch(epoch: int, bank: Bank) -> str:
-        prediction = method.predict(bank)
-        scores = target_scores(items, split, scenario, prediction)
-        run.log(kind="evaluate", epoch=epoch, **scores)
-        _save_predictions(run, items, split, prediction)
-        value = scores.get("h_score", scores.get("accuracy"))
-        return "" if value is None else f"{'Acc' if scenario == 'pda' else 'H'}={value:.1f}"
-
-    return after_epoch
-
-
-def _save_predictions(
-    run: Run, items: Sequence[Item], split: ClassSplit, prediction: Prediction
-) -> None:
-    import numpy as np
-
-    from uda.evaluate import private_mask
-    from uda.runs import atomic_path
-
-    with atomic_path(run.folder / "predictions.npz") as path:
-        np.savez(
-            path,
-            label=prediction.label.cpu().numpy(),
-            unknown_score=prediction.unknown_score.cpu().numpy(),
-            is_private=private_mask(items, split),
-        )
-
-
-def _held_out_evaluation(
-    experiment: Experiment,
-    items: Sequence[Item],
-    split: ClassSplit,
-    run: Run,
-    device: torch.device,
-) -> Callable[[Classifier, int], None] | None:
-    if not items:
-        return None
-    from uda.adapt import forward_all
-    from uda.datasets import resize
-    from uda.evaluate import held_out_scores
-
-    sizes = experiment.images
-    images = resize(_labelled(experiment, items, split).images, sizes.resize_px)
-
-    def after_epoch(model: Classifier, epoch: int) -> None:
-        bank = forward_all(model, images, sizes.crop_px, device)
-        run.log(kind="evaluate", epoch=epoch, **held_out_scores(items, split, bank))
-
-    return after_epoch
-
-
-def _print_held_out(run: Run) -> None:
-    if lines := run.metrics("evaluate"):
-        last = lines[-1]
-        print(
-            f"On {last['num_images']} held-out images: top-1 {last['top1']:.1f}, "
-            f"top-5 {last['top5']:.1f}"
-        )
-
-
-def _score_line(lines: Sequence[dict[str, Any]]) -> str:
-    """The last epoch's scores in words, and the oracle epoch's."""
-    last = lines[-1]
-    if "accuracy" in last:
-        return f"accuracy {last['accuracy']:.1f}"
-    show = {
-        key: "undefined" if last[key] is None else f"{last[key]:.1f}"
-        for key in ("h_score", "known_acc", "unknown_acc")
-    }
-    text = f"H-score {show['h_score']} (known {show['known_acc']}, unknown {show['unknown_acc']})"
-    scored = [line for line in lines if line["epoch"] and line["h_score"] is not None]
-    if scored:
-        best = max(scored, key=lambda line: line["h_score"])
-        text += f"; oracle epoch {best['epoch']}: {best['h_score']:.1f}"
-    return text
-
-
-def _experiment_of(run: Run, target: str, root: str) -> Experiment:
-    """The experiment that made ``run``, with another target if one is given."""
-    from uda.config import AdaptConfig, AugmentConfig, DataConfig, ImageConfig, ModelConfig
-
-    source = run.config["source"] if run.config["stage"] == "adapt" else run.config
-    adapted = run.config.get("adapt", {"method": "source_only", "options": {}})
-    target = target or run.config.get("target", "")
-    return Experiment(
-        data=DataConfig(**{**source["data"], "target": target, "root": root}),
-        images=ImageConfig(**source["images"]),
-        model=ModelConfig(**source["model"]),
-        augment=AugmentConfig(name=source["augment"]["name"]),
-        adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: adapted["options"]}}),
-        seed=source["seed"],
-    )
+        build(Path(root), tuple(DOMAINS) if mono else DEFAULT_DOMAINS, image_px, workers)
+    except RuntimeError as error:  # a package that is refused, a drawing that cannot be drawn
+        raise ValueError(error) from None
 
 
 def _parser() -> ArgumentParser:
@@ -455,20 +49,20 @@ def _parser() -> ArgumentParser:
     emoji_home.add_argument("--workers", type=int, default=2, help="Processes that draw")
     datasets.add_subcommand("emoji-home", emoji_home, help="the embedded benchmark, built here")
 
-    for name, what in (("train", train), ("adapt", adapt)):
+    for name, what in (("train", stages.train), ("adapt", stages.adapt)):
         command = ArgumentParser(description=what.__doc__, allow_abbrev=False)
         command.add_argument("--config", action="config", help="YAML file of the options below")
         command.add_class_arguments(Experiment)
         commands.add_subcommand(name, command, help=f"{(what.__doc__ or '').split(',')[0].lower()}")
 
-    score = ArgumentParser(description=evaluate.__doc__, allow_abbrev=False)
+    score = ArgumentParser(description=stages.evaluate.__doc__, allow_abbrev=False)
     score.add_argument("run", type=str, help="Folder of a run of `uda train` or `uda adapt`")
     score.add_argument("--target", type=str, default="", help="Domain to score on (its own)")
     score.add_argument("--root", type=str, default="", help="Folder of the dataset's domains")
     score.add_argument("--per-class", action="store_true", help="Print every class's accuracy")
     commands.add_subcommand("evaluate", score, help="score a run's model")
 
-    tables = ArgumentParser(description=report.__doc__, allow_abbrev=False)
+    tables = ArgumentParser(description=stages.report.__doc__, allow_abbrev=False)
     tables.add_argument("runs", type=str, help="Folder of runs")
     tables.add_argument("--title", type=str, default="Results", help="Heading of the report")
     commands.add_subcommand("report", tables, help="make a table and figures of runs")
@@ -498,14 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     if key != "config"
                 }
             )
-            (train if given.command == "train" else adapt)(experiment)
+            {"train": stages.train, "adapt": stages.adapt}[given.command](experiment)
         elif given.command == "data":
             chosen = options["emoji-home"]
             data_emoji_home(chosen.root, chosen.image_px, chosen.mono, chosen.workers)
         elif given.command == "evaluate":
-            evaluate(options.run, options.target, options.root, options.per_class)
+            stages.evaluate(options.run, options.target, options.root, options.per_class)
         else:
-            report(options.runs, options.title)
+            stages.report(options.runs, options.title)
     except ArgumentError as error:
         print(
             f"uda: error: {' '.join(str(error).split())} (see uda COMMAND --help)", file=sys.stderr
