@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
     spec = load_dataset_spec(str(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=4)))
-    return datasets.unlabelled(datasets.domain_items(spec, "Dark"), 32)
+    return datasets.unlabelled(datasets.domain_items(spec, "Dark"), 32)[0]
 
 
 def fresh_model():

@@ -26,8 +26,10 @@ def test_views(spec):
     assert view.images.dtype == torch.uint8
     assert view.labels.tolist() == [1] * 4 + [0] * 4
     assert view.names[0] == "bar/00.png"
-    target = datasets.unlabelled(items, 24)
-    assert torch.equal(target.images, view.images)
+    target, in_order = datasets.unlabelled(items, 24)
+    assert sorted(in_order, key=items.index) == items != in_order
+    for image, item in zip(target.images, in_order, strict=True):
+        assert torch.equal(image, view.images[items.index(item)])
     assert set(vars(target)) == {"images"}  # nothing that a method could read labels from
 
 
@@ -126,15 +128,22 @@ def test_holdout_is_stratified_and_stable(spec):
     assert datasets.holdout_split(alone, 0.25) == (alone, [])
 
 
-def test_random_views_are_crops_and_mirrors_by_seed():
+def test_views_are_crops_and_mirrors_as_drawn():
     images = torch.arange(2 * 3 * 7 * 7, dtype=torch.uint8).view(2, 3, 7, 7)
-    views = datasets.random_views(images, 5, flip=True, seed=(1, 2))
-    assert torch.equal(views, datasets.random_views(images, 5, flip=True, seed=(1, 2)))
-    for image, view in zip(images, views, strict=True):
-        crops = [image[:, y : y + 5, x : x + 5] for y in range(3) for x in range(3)]
-        assert any(torch.equal(view, c) or torch.equal(view, c.flip(-1)) for c in crops)
-    many = datasets.random_views(images[:1].repeat(200, 1, 1, 1), 5, flip=True, seed=(3,))
-    assert len({tuple(view.flatten().tolist()) for view in many}) == 18  # 9 places, 2 ways round
+    draws = datasets.draw_views(2, spare_px=2, flip=True, seed=(1, 2))
+    for image, view, (top, left, mirror) in zip(
+        images, datasets.views(images, 5, draws), draws, strict=True
+    ):
+        crop = image[:, top : top + 5, left : left + 5]
+        assert torch.equal(view, crop.flip(-1) if mirror else crop)
+
+
+def test_draws_depend_on_seed_and_row_and_cover_all():
+    draws = datasets.draw_views(300, spare_px=2, flip=True, seed=(1, 2))
+    assert np.array_equal(draws, datasets.draw_views(300, 2, True, (1, 2)))
+    assert not np.array_equal(draws, datasets.draw_views(300, 2, True, (1, 3)))
+    assert len({tuple(row) for row in draws.tolist()}) == 18  # nine places, two ways round
+    assert not datasets.draw_views(300, 2, False, (1, 2))[:, 2].any()
 
 
 def test_centre_crop_and_resize():

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from uda.config import AdaptConfig, ImageConfig
-from uda.datasets import Unlabelled, centre_crop, random_views, resize, to_float
+from uda.datasets import Unlabelled, centre_crop, draw_views, resize, to_float, views
 from uda.methods.base import Bank, Batch, Method
 from uda.model import Classifier
 from uda.optim import set_rate, sgd
@@ -136,12 +136,14 @@ def train_epoch(
     """One pass over the target; the sum over batches of each loss."""
     per_epoch = len(resized) // batch_size
     order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(resized))
+    spare_px = images.resize_px - images.crop_px
+    draws = draw_views(len(resized), spare_px, images.flip, (seed, VIEWS, epoch))
     sums: dict[str, Tensor] = {}
     model.train()
     for number in range(per_epoch):
         step = epoch * per_epoch + number + 1
         index = torch.from_numpy(order[number * batch_size : (number + 1) * batch_size])
-        view = random_views(resized[index], images.crop_px, images.flip, (seed, VIEWS, step))
+        view = views(resized[index], images.crop_px, draws[index.numpy()])
         set_rate(optimizer, step, epochs * per_epoch)
         features, logits = model(to_float(view, device))
         parts = method.loss(Batch(features, logits, index.to(device)), state)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
@@ -143,9 +144,18 @@ def labelled(items: Sequence[Item], number: dict[str, int], px: int) -> Labelled
     )
 
 
-def unlabelled(items: Sequence[Item], px: int) -> Unlabelled:
-    """Decode ``items`` to ``px`` squares and forget what they are."""
-    return Unlabelled(decode_all(items, px))
+def unlabelled(items: Sequence[Item], px: int) -> tuple[Unlabelled, list[Item]]:
+    """Decode ``items`` to ``px`` squares and forget what they are; also the items in their order.
+
+    The order is by a hash of the pixels: in the folders' order, class after class, the place of a
+    picture would tell its class.
+    """
+    images = decode_all(items, px)
+    digests = [
+        hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images
+    ]
+    order = sorted(range(len(items)), key=digests.__getitem__)
+    return Unlabelled(images[order]), [items[place] for place in order]
 
 
 def labels_of(items: Sequence[Item], number: dict[str, int]) -> np.ndarray:
@@ -224,20 +234,24 @@ def centre_crop(images: Tensor, px: int) -> Tensor:
     return images[..., top : top + px, left : left + px]
 
 
-def random_views(images: Tensor, px: int, flip: bool, seed: Sequence[int]) -> Tensor:
-    """Random crops [B, 3, px, px] of ``images`` [B, 3, H, W], half of them mirrored if ``flip``.
+def draw_views(count: int, spare_px: int, flip: bool, seed: Sequence[int]) -> NDArray[np.int64]:
+    """Top, left and whether to mirror, [count, 3], of a random crop of each of ``count`` images.
 
-    The draws depend on ``seed`` (any few integers) and the place in the batch alone.
+    ``spare_px``: what a crop leaves of the image's side. ``flip`` mirrors half of them. A row
+    depends on ``seed`` (a few integers) and its place alone: draw for a whole epoch, then index.
     """
-    count, channels, height, width = images.shape
     rng = np.random.default_rng(list(seed))
-    tops = rng.integers(0, height - px + 1, count)
-    lefts = rng.integers(0, width - px + 1, count)
-    mirrored = rng.random(count) < 0.5
-    out = torch.empty((count, channels, px, px), dtype=images.dtype)
-    for i, (top, left, mirror) in enumerate(zip(tops, lefts, mirrored, strict=True)):
-        view = images[i, :, top : top + px, left : left + px]
-        out[i] = view.flip(-1) if flip and mirror else view
+    places = rng.integers(0, spare_px + 1, (count, 2))
+    mirrored = rng.integers(0, 2, count) * flip
+    return np.column_stack([places, mirrored])
+
+
+def views(images: Tensor, px: int, draws: NDArray[np.int64]) -> Tensor:
+    """Crops [B, 3, px, px] of ``images`` [B, 3, H, W] by their rows of `draw_views`."""
+    out = torch.empty((len(images), images.shape[1], px, px), dtype=images.dtype)
+    for place, (image, (top, left, mirror)) in enumerate(zip(images, draws, strict=True)):
+        view = image[:, top : top + px, left : left + px]
+        out[place] = view.flip(-1) if mirror else view
     return out
 
 

@@ -83,9 +83,10 @@ def adapt(experiment: Experiment) -> None:
         model = _model(experiment, split, pretrained=False)
         load_weights(model, checkpoint)
         method = _method(experiment)
+        view, items = unlabelled(items, experiment.images.decode_px)
         adapt_loop(
             model,
-            unlabelled(items, experiment.images.decode_px),
+            view,
             method,
             experiment.images,
             experiment.adapt,
@@ -124,9 +125,8 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     device = _device(experiment)
     model = _model(experiment, split, pretrained=False).to(device)
     load_weights(model, found.folder / "checkpoint.pt")
-    images = resize(
-        unlabelled(items, experiment.images.decode_px).images, experiment.images.resize_px
-    )
+    view, items = unlabelled(items, experiment.images.decode_px)
+    images = resize(view.images, experiment.images.resize_px)
     bank = forward_all(model, images, experiment.images.crop_px, device)
     if in_domain:
         scores = held_out_scores(items, split, bank)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from uda.augment.base import Augmentation
 from uda.config import ImageConfig, TrainConfig
-from uda.datasets import Labelled, random_views, resize, to_float
+from uda.datasets import Labelled, draw_views, resize, to_float, views
 from uda.model import Classifier
 from uda.optim import set_rate, sgd
 from uda.runs import Run
@@ -102,7 +103,7 @@ def train(
         step, epoch = saved["step"], saved["epoch"]
     resized = resize(data.images, images.resize_px)
 
-    def view(rows: Tensor) -> Tensor:
+    def view(rows: Tensor, draws: NDArray[np.int64]) -> Tensor:
         own = rows % count
         batch = resized[own]
         if (augmented := (rows >= count).nonzero()[:, 0]).numel():
@@ -111,7 +112,7 @@ def train(
             seeds = [_seed(seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
             changed = augmentation.images(data.images[own[augmented]], ids, seeds)
             batch[augmented] = resize(changed, images.resize_px)
-        return random_views(batch, images.crop_px, images.flip, (seed, VIEWS, step))
+        return views(batch, images.crop_px, draws[rows.numpy()])
 
     bar = tqdm(
         total=steps * settings.batch_size,
@@ -125,11 +126,14 @@ def train(
     while step < steps:
         model.train()
         total_loss = torch.zeros((), device=device)
-        batches = epoch_rows(count * (1 + copies), settings.batch_size, epoch, seed)
+        num_items = count * (1 + copies)
+        spare_px = images.resize_px - images.crop_px
+        draws = draw_views(num_items, spare_px, images.flip, (seed, VIEWS, epoch))
+        batches = epoch_rows(num_items, settings.batch_size, epoch, seed)
         batches = batches[: steps - step]
         for rows in batches:
             step += 1
-            x = to_float(view(rows), device)
+            x = to_float(view(rows, draws), device)
             y = smoothed_targets(
                 data.labels[rows % count].to(device), num_classes, settings.label_smoothing
             )
