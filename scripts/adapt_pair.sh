@@ -2,7 +2,7 @@
 # Trains on one domain without and with GenMix, adapts both models to another one by LEAD, scores
 # all four and writes a report:
 #   bash scripts/adapt_pair.sh SOURCE TARGET SCENARIO [flags of uda train and uda adapt]
-#   DATASET=office_home bash scripts/adapt_pair.sh Art Clipart opda --seed 1
+#   DATASET=office_home bash scripts/adapt_pair.sh Art Clipart opda --seed 1 --runs runs/office_home
 # DATASET    a dataset with a file configs/experiments/DATASET_SCENARIO.yaml (emoji_home)
 # CONFIG     another experiment's file than that
 # JOBS       2 runs the arms without and with GenMix side by side (the default), 1 one by one
@@ -17,6 +17,19 @@ shift 3
 root=$(cd "$(dirname "$0")/.." && pwd)
 config=${CONFIG:-$root/configs/experiments/${DATASET:-emoji_home}_$scenario.yaml}
 jobs=${JOBS:-2}
+if [ ! -f "$config" ]; then
+    echo "adapt_pair.sh: no file $config; SCENARIO is opda, osda or pda, and DATASET names a" \
+        "dataset with such files; or name a file with CONFIG" >&2
+    exit 2
+fi
+if ! command -v uda > /dev/null; then
+    PATH="$root/.venv/bin:$PATH"
+    if ! command -v uda > /dev/null; then
+        echo "adapt_pair.sh: the project is not installed; run bash scripts/quickstart.sh once, or" \
+            "pip install -e ." >&2
+        exit 2
+    fi
+fi
 runs=runs
 for ((i = 1; i <= $#; i++)); do  # the report is written where the runs are
     case "${!i}" in
@@ -35,18 +48,28 @@ arm() {
     uda adapt "${common[@]}" --adapt.method lead
 }
 
+stop() {  # both arms, with the processes that they started
+    trap - EXIT INT TERM
+    local group
+    for group in $(jobs -p); do
+        kill -- "-$group" 2> /dev/null || true
+    done
+    wait || true
+}
+
 if [ "$jobs" -gt 1 ]; then
-    trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
+    set -m  # each arm is a process group of its own, to be stopped as a whole
+    trap stop EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     TQDM_POSITION=0 arm none "$@" &
-    first=$!
     TQDM_POSITION=1 arm genmix "$@" &
-    second=$!
-    wait "$first"
-    wait "$second"
-    trap - EXIT
+    wait -n  # the first arm that fails ends the script, and the other arm
+    wait -n
+    trap - EXIT INT TERM
 else
     arm none "$@"
     arm genmix "$@"
 fi
 echo
-uda report "$runs" --title "$source to $target, ${scenario^^}"
+uda report "$runs"

@@ -8,9 +8,10 @@ if ! "$environment_python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'
     echo "Python 3.10 or newer is needed; name one with PYTHON=/path/to/python" >&2
     exit 1
 fi
-if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
-    rm -rf .venv
+if [ ! -x .venv/bin/python ]; then
     "$environment_python" -m venv .venv
+elif ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
+    .venv/bin/python -m ensurepip > /dev/null  # its making was cut short, or another tool made it
 fi
 . .venv/bin/activate
 environment_mark=".venv/installed-${environment_extra:-main}"

@@ -73,12 +73,106 @@ def test_unknown_keys_and_wrong_types_are_named(capsys, tmp_path):
         (["--model.backbone=resnet19"], ["model.backbone", "'resnet19'"]),
         (["--device=cuda:99"], ["device", "cuda:99"]),
         (["--train.steps=0", "--train.epochs=0"], ["train.epochs"]),
+        (["--train.rate=-1"], ["train.rate"]),
+        (["--threads=-1"], ["threads"]),
+        (["--data.target=Drak"], ["no domain 'Drak'"]),
+        (["--augment.name=genmix", "--augment.options.genmix=[1]"], ["options.genmix", "mapping"]),
+        (
+            ["--augment.name=genmix", "--augment.options.genmix.num_fractals=0"],
+            ["augment.options.genmix.num_fractals", "at least 1"],
+        ),
         (["--train.batch_size=400"], ["train.batch_size", "400"]),
     ],
 )
 def test_mistakes_in_training_get_one_line(capsys, flags, tmp_path, more, words):
     fails_with(capsys, ["train", *flags, *more], *words)
+    assert not (tmp_path / "runs").exists()  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["cannot be read"]),
+        ("", ["expected a mapping"]),
+        ("train: [", ["not valid YAML"]),
+        (b"\xff\xfe\x00", ["not valid YAML"]),
+    ],
+)
+def test_a_broken_configuration_file_is_named(capsys, tmp_path, content, words):
+    path = tmp_path / "experiment.yaml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    fails_with(capsys, ["train", str(path)], str(path), *words)
+    fails_with(capsys, ["train", f"--config={path}"], str(path), *words)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("neighbours=0", ["adapt.options.lead.neighbours", "at least 1"]),
+        ("cluster_every=0", ["adapt.options.lead.cluster_every"]),
+        ("ce_weight=much", ["adapt.options.lead.ce_weight", "'much' is not a float"]),
+        ("clusters=umap", ["adapt.options.lead.clusters", "tsne, features"]),
+    ],
+)
+def test_wrong_options_of_lead_are_named(capsys, flags, option, words):
+    assert main(["train", *flags]) == 0
+    capsys.readouterr()
+    more = ["--data.target=Dark", f"--adapt.options.lead.{option}"]
+    fails_with(capsys, ["adapt", *flags, *more], *words)
+
+
+def test_options_as_flags(flags, tmp_path):
+    assert main(["train", *flags]) == 0
+    more = ["--adapt.options.lead.neighbours=2", "--adapt.options.lead.confident_weights=true"]
+    assert main(["adapt", *flags, "--data.target=Dark", *more]) == 0
+    (folder,) = (tmp_path / "runs").glob("lead-*")
+    options = read_run(folder).config["adapt"]["options"]
+    assert options["neighbours"] == 2
+    assert options["confident_weights"] is True
+    assert options["clusters"] == "features"
+
+
+def test_divergence_is_said(capsys, flags, tmp_path):
+    fails_with(capsys, ["train", *flags, "--train.rate=1e12"], "train.rate", "lower the rate")
     assert not list((tmp_path / "runs").glob("*/done"))
+
+
+def test_a_dataset_with_other_classes_is_another_run(flags, dataset, tmp_path):
+    assert main(["train", *flags]) == 0
+    text = dataset.read_text()
+    dataset.write_text(text.replace("- bar\n- cross\n", "- cross\n- bar\n"))
+    assert dataset.read_text() != text
+    assert main(["train", *flags]) == 0
+    assert len(find_runs(tmp_path / "runs")) == 2
+
+
+def test_settings_that_decide_nothing_make_no_other_run(capsys, flags):
+    assert main(["train", *flags, "--train.budget=steps"]) == 0
+    capsys.readouterr()
+    assert main(["train", *flags, "--train.budget=epochs", "--train.epochs=7"]) == 0
+    assert "Already trained" in capsys.readouterr().out
+
+
+def test_an_unfinished_or_broken_run_is_named(capsys, flags, tmp_path):
+    assert main(["train", *flags]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    (run.folder / "done").unlink()
+    capsys.readouterr()
+    fails_with(capsys, ["evaluate", str(run.folder), "--target=Dark"], "not finished")
+    for content in ("", "stage: [", "stage: train\n"):
+        (run.folder / "config.yaml").write_text(content)
+        fails_with(capsys, ["evaluate", str(run.folder)], str(run.folder / "config.yaml"))
+        fails_with(capsys, ["report", str(tmp_path / "runs")], str(run.folder / "config.yaml"))
+
+
+def test_one_source_class(flags, dataset):
+    spec = yaml.safe_load(dataset.read_text())
+    spec["scenarios"]["osda"] = {"shared": [0, 1], "target_private": [1, 5]}
+    dataset.write_text(yaml.safe_dump(spec, sort_keys=False))
+    own = [*flags, "--data.scenario=osda", "--data.target=Dark"]
+    assert main(["train", *own, "--train.batch_size=4"]) == 0
+    assert main(["adapt", *own, "--train.batch_size=4"]) == 0
 
 
 def test_a_broken_picture_is_named(capsys, flags, dataset):

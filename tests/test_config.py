@@ -17,7 +17,7 @@ def make(*, open_set, rate: float = 0.5, space: str = "tsne", every: int = 10, f
 
 def test_options_are_defaults_with_those_given_over_them():
     resolved = resolve_options({"make": make}, "make", {"make": {"every": 3, "rate": 1}}, "adapt")
-    assert resolved == {"rate": 1, "space": "tsne", "every": 3, "flag": False}
+    assert resolved == {"rate": 1.0, "space": "tsne", "every": 3, "flag": False}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,11 @@ def test_an_unknown_dataset_lists_the_known_ones():
         ({"classes": ["a", "a"]}, "a name stands twice"),
         ({"scenarios": {"opda": {"shared": [0, 9]}}}, r"scenarios.opda.shared: \[0, 9\]"),
         ({"scenarios": {"opda": {"common": [0, 1]}}}, "scenarios.opda.common"),
+        ({"scenarios": {"opda": {"shared": 5}}}, "scenarios.opda.shared: expected two whole"),
+        ({"scenarios": {"opda": None}}, "scenarios.opda: expected a mapping"),
+        ({"domains": ["A"]}, "domains: expected a mapping"),
+        ({"abbreviations": {"A": False}}, "abbreviations: False is not text; put it in quotes"),
+        ({"abbreviations": {"B": "B"}}, "abbreviations: 'A' has none"),
     ],
 )
 def test_wrong_dataset_files_are_named(tmp_path, change, message):

@@ -124,8 +124,12 @@ def test_holdout_is_stratified_and_stable(spec):
     assert len(train) == 15
     assert not set(train) & set(test)
     assert datasets.holdout_split(items, 0.25) == (train, test)
-    alone = [items[0]]
-    assert datasets.holdout_split(alone, 0.25) == (alone, [])
+    alone = [items[0], *items[4:6]]  # a class of one is trained on only
+    train, test = datasets.holdout_split(alone, 0.25)
+    assert items[0] in train
+    assert len(test) == 1
+    with pytest.raises(ValueError, match=r"data\.holdout"):
+        datasets.holdout_split(alone[:1], 0.25)
 
 
 def test_views_are_crops_and_mirrors_as_drawn():

@@ -13,7 +13,7 @@ LAYERS = [
     {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
     {"datasets", "emoji_home", "emoji_packages", "model", "augment", "methods"},
     {"train", "adapt", "evaluate"},
-    {"report", "stages", "cli"},
+    {"report", "identity", "stages", "cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

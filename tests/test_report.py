@@ -8,17 +8,22 @@ from uda.report import draw_stages, mean_and_deviation, row_title, write_report
 from uda.runs import open_run
 
 
-def finished(runs, dataset, method, augment, seed, scores):
+def finished(runs, dataset, method, augment, seed, scores, rate=0.1):
     """A finished adaptation with the h_score of each epoch, from 0 on."""
     config = {
         "stage": "adapt",
         "source": {
-            "data": {"dataset": str(dataset), "source": "Plain", "scenario": "opda"},
+            "data": {
+                "dataset": str(dataset),
+                "source": "Plain",
+                "scenario": "opda",
+                "concepts": "shared",
+            },
             "augment": {"name": augment},
             "seed": seed,
         },
         "target": "Dark",
-        "adapt": {"method": method},
+        "adapt": {"method": method, "rate": rate},
     }
     run = open_run(runs, f"{method}-{augment}-s{seed}", config)
     for epoch, score in enumerate(scores):
@@ -58,6 +63,29 @@ def test_last_epoch_counts_and_the_oracle_stands_beside_it(tmp_path, dataset):
         "| LEAD | 42.0 ± 2.8 | 10.0 ± 0.0 | 20.0 ± 0.0 | 47.0 ± 4.2 | 0 1 |",
     ]
     assert "by epoch" in (runs / "report.md").read_text()
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(tmp_path, dataset):
+    runs = tmp_path / "runs"
+    finished(runs, dataset, "lead", "none", 0, [1, 40])
+    finished(runs, dataset, "lead", "none", 1, [1, 42])
+    finished(runs, dataset, "lead", "none", 0, [1, 10], rate=0.2)
+    text = write_report(runs, "Title")
+    assert "| LEAD (adapt.rate=0.1) | 41.0 ± 1.4 |" in text
+    assert "| LEAD (adapt.rate=0.2) | 10.0 |" in text
+
+
+def test_classes_left_out_are_named(tmp_path, dataset):
+    run = finished(tmp_path / "runs", dataset, "lead", "none", 0, [1])
+    run.log(
+        kind="evaluate",
+        epoch=1,
+        h_score=2.0,
+        known_acc=1.0,
+        unknown_acc=1.0,
+        empty_classes=["cross"],
+    )
+    assert "without a picture, left out: cross." in write_report(tmp_path / "runs", "T")
 
 
 def test_an_undefined_score_is_said(tmp_path, dataset):

@@ -35,6 +35,9 @@ def test_a_run_is_found_again(tmp_path):
     run = open_run(tmp_path, "train-x", {"seed": 1})
     assert open_run(tmp_path, "train-x", {"seed": 1}).folder == run.folder
     assert open_run(tmp_path, "train-x", {"seed": 2}).folder != run.folder
+    assert not run.folder.exists()  # nothing is written before there is something to write
+    run.start()
+    open_run(tmp_path, "train-x", {"seed": 2}).start()
     assert read_run(run.folder).config == {"seed": 1}
     assert not run.is_done
     run.mark_done()
@@ -57,8 +60,8 @@ def test_lines_are_whole_and_the_last_of_an_epoch_counts(tmp_path):
 
 def test_lines_after_one_cut_short_are_read(tmp_path):
     run = open_run(tmp_path, "r", {})
-    with open(run.folder / "metrics.jsonl", "a") as file:
-        file.write('{"kind": "train", "epo')
+    run.start()
+    (run.folder / "metrics.jsonl").write_text('{"kind": "train", "epo')
     run.log(kind="train", epoch=1, loss=1.0)
     assert [line["loss"] for line in run.metrics("train")] == [1.0]
 

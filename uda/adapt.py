@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +107,11 @@ def adapt(
             device,
             bar,
         )
+        for name, value in sums.items():
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"adapt.rate: the loss {name} is {value} in epoch {epoch + 1}; lower the rate"
+                )
         bank = forward_all(model, resized, images.crop_px, device)
         run.log(
             kind="adapt",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
 from jsonargparse import ArgumentParser
 
 from uda import stages
-from uda.config import Experiment
+from uda.config import Experiment, read_yaml
 
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
@@ -77,12 +81,50 @@ def _with_config_flag(arguments: Sequence[str]) -> list[str]:
     return given
 
 
+def _with_merged_options(arguments: Sequence[str]) -> list[str]:
+    """Put all ``--adapt.options.lead.KEY VALUE`` into one ``--adapt.options.lead={…}`` at the end.
+
+    The parser takes each of them for the whole of ``lead``, so the last one would win over the
+    others and over the configuration file.
+    """
+    config: dict[str, Any] = {}
+    options: dict[str, dict[str, Any]] = {}
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        match = re.fullmatch(r"--(adapt|augment)\.options\.(\w+)(?:\.(\w+))?", flag)
+        if not (match or flag == "--config"):
+            kept.append(word)
+            continue
+        text = value if equals else next(words, "")
+        if not match:
+            kept += ["--config", text]
+            config = read_yaml(Path(text))  # the parser's own words would not name the file
+            continue
+        section, name, key = match.groups()
+        given = yaml.safe_load(text)
+        if not key:
+            options[f"{section}.{name}"] = given
+            continue
+        base = (config.get(section) or {}).get("options") or {}
+        own = options.setdefault(f"{section}.{name}", dict(base.get(name) or {}))
+        if not isinstance(own, dict):
+            raise ValueError(f"{flag}: {section}.options.{name} was given as {own!r}")
+        own[key] = given
+    for place, given in options.items():
+        section, name = place.split(".")
+        kept.append(f"--{section}.options.{name}={json.dumps(given)}")
+    return kept
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Mistakes of the user's are one line, not a traceback."""
     parser = _parser()
-    typed = sys.argv[1:] if arguments is None else arguments
+    typed = _with_config_flag(sys.argv[1:] if arguments is None else arguments)
     try:
-        given = parser.parse_args(_with_config_flag(typed))
+        typed = _with_merged_options(typed)
+        given = parser.parse_args(typed)
         options = given[given.command]
         if given.command in ("train", "adapt"):
             experiment = Experiment(
@@ -105,8 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"uda: error: {' '.join(str(error).split())} (see uda COMMAND --help)", file=sys.stderr
         )
         return 2
-    except (ValueError, OSError) as error:
-        print(f"uda: error: {error}", file=sys.stderr)
+    except (ValueError, OSError, yaml.YAMLError) as error:
+        print(f"uda: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from the last finished epoch.", file=sys.stderr)

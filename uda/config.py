@@ -18,6 +18,23 @@ SCENARIOS = ("opda", "osda", "pda")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
+YAML_NAMES = {str: "text", dict: "mapping", list: "list"}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. ValueError naming the file that is missing, or holds another
+    thing."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: expected a mapping of keys, as in configs/")
+    return raw
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
@@ -141,8 +158,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(self.batch_size > 1, "train.batch_size: BatchNorm needs at least 2")
-        _require(self.epochs > 0 or self.steps > 0, "train.epochs: must be positive")
-        _require(self.steps >= 0, "train.steps: must not be negative")
+        _require(self.steps >= 0, f"train.steps: {self.steps} must not be negative")
+        _require(self.epochs > 0, f"train.epochs: {self.epochs} must be positive")
+        _require(self.rate > 0, f"train.rate: {self.rate} must be positive")
         _require(
             self.budget in ("steps", "epochs"),
             f"train.budget: {self.budget!r} is neither steps nor epochs",
@@ -193,7 +211,8 @@ class AdaptConfig:
 
     def __post_init__(self) -> None:
         _require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")
-        _require(self.epochs >= 0, "adapt.epochs: must not be negative")
+        _require(self.epochs >= 0, f"adapt.epochs: {self.epochs} must not be negative")
+        _require(self.rate > 0, f"adapt.rate: {self.rate} must be positive")
 
 
 @dataclass(frozen=True)
@@ -228,6 +247,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         _require(self.seed >= 0, f"seed: {self.seed} must not be negative")
+        _require(self.threads >= 0, f"threads: {self.threads} must not be negative")
 
 
 def resolve_options(
@@ -249,16 +269,19 @@ def resolve_options(
     parameters = inspect.signature(factories[name]).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     own = given.get(name) or {}
+    _require(isinstance(own, Mapping), f"{where}.options.{name}: expected a mapping of options")
+    resolved = dict(defaults)
     for key, value in own.items():
         place = f"{where}.options.{name}.{key}"
         if key not in defaults:
             raise ValueError(f"{place}: unknown; known: {', '.join(defaults) or 'none'}")
         wanted = type(defaults[key])
         if wanted is float and type(value) is int:
-            continue
+            value = float(value)
         if type(value) is not wanted:
             raise ValueError(f"{place}: {value!r} is not a {wanted.__name__}")
-    return {**defaults, **own}
+        resolved[key] = value
+    return resolved
 
 
 @dataclass(frozen=True)
@@ -296,30 +319,46 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (CONFIGS / "datasets").glob("*.yaml")))
         raise ValueError(f"data.dataset: no file {path}; known datasets: {known}")
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path}: expected a mapping of keys")
-    keys = {"title", "root", "domains", "abbreviations", "classes", "scenarios"}
-    if missing := sorted(keys - raw.keys()):
-        raise ValueError(f"{path}: the key {missing[0]!r} is missing")
-    if unknown := sorted(raw.keys() - keys):
-        raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(keys))}")
-    classes = tuple(str(name) for name in raw["classes"])
+    raw = read_yaml(path)
+    shapes = {
+        "title": str,
+        "root": str,
+        "domains": dict,
+        "abbreviations": dict,
+        "classes": list,
+        "scenarios": dict,
+    }
+    if unknown := sorted(raw.keys() - shapes.keys()):
+        raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(shapes))}")
+    for key, shape in shapes.items():
+        if key not in raw:
+            raise ValueError(f"{path}: the key {key!r} is missing")
+        if not isinstance(raw[key], shape):
+            raise ValueError(f"{path}: {key}: expected a {YAML_NAMES[shape]}")
+    for key in ("domains", "abbreviations", "classes"):
+        # YAML reads an unquoted No as false, and 1 as a number.
+        values = raw[key] if key == "classes" else [*raw[key].keys(), *raw[key].values()]
+        for value in values:
+            if not isinstance(value, str):
+                raise ValueError(f"{path}: {key}: {value!r} is not text; put it in quotes")
+    if missing := sorted(raw["domains"].keys() - raw["abbreviations"].keys()):
+        raise ValueError(f"{path}: abbreviations: {missing[0]!r} has none")
+    classes = tuple(raw["classes"])
     if len(set(classes)) != len(classes):
         raise ValueError(f"{path}: classes: a name stands twice")
+    for name, ranges in raw["scenarios"].items():
+        if not isinstance(ranges, dict):
+            raise ValueError(f"{path}: scenarios.{name}: expected a mapping of class ranges")
     scenarios = {
         name: {part: _class_range(path, name, part, ranges, len(classes)) for part in ranges}
         for name, ranges in raw["scenarios"].items()
     }
     return DatasetSpec(
         name=path.stem,
-        title=str(raw["title"]),
+        title=raw["title"],
         root=Path(root or raw["root"]).expanduser(),
-        domains={str(k): str(v) for k, v in raw["domains"].items()},
-        abbreviations={str(k): str(v) for k, v in raw["abbreviations"].items()},
+        domains=raw["domains"],
+        abbreviations=raw["abbreviations"],
         classes=classes,
         scenarios=scenarios,
     )
@@ -331,7 +370,9 @@ def _class_range(
     where = f"{path}: scenarios.{scenario}.{part}"
     if part not in ("shared", "source_private", "target_private"):
         raise ValueError(f"{where}: must be shared, source_private or target_private")
+    if not (isinstance(ranges[part], list) and [type(v) for v in ranges[part]] == [int, int]):
+        raise ValueError(f"{where}: expected two whole numbers, [first, one past the last]")
     start, stop = ranges[part]
     if not 0 <= start <= stop <= count:
         raise ValueError(f"{where}: [{start}, {stop}] is not a range within {count} classes")
-    return int(start), int(stop)
+    return start, stop

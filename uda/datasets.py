@@ -132,6 +132,8 @@ def holdout_split(items: Sequence[Item], share: float) -> tuple[list[Item], list
         held = min(max(round(share * len(own)), 1), len(own) - 1)
         train += own[: len(own) - held]
         test += own[len(own) - held :]
+    if not test:
+        raise ValueError("data.holdout: no class has two pictures, so none can be held out")
     return train, test
 
 

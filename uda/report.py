@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uda.config import load_dataset_spec
-from uda.runs import Run, atomic_path, find_runs
+from uda.runs import Run, atomic_path, config_hash, find_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +40,7 @@ class Task:
     source: str
     target: str
     scenario: str
+    concepts: str
 
 
 def row_title(method: str, augment: str) -> str:
@@ -47,6 +48,8 @@ def row_title(method: str, augment: str) -> str:
     title = METHOD_TITLES.get(method, method)
     if augment == "none":
         return title
+    if augment == "checkpoint":
+        return f"{title}, from a given checkpoint"
     plus = AUGMENT_TITLES.get(augment, augment)
     return f"{'Source' if method == 'source_only' else title} + {plus}"
 
@@ -76,12 +79,16 @@ def write_report(runs: Path, title: str) -> str:
     return "\n".join(tables) + f"\nWritten to {runs / 'report.md'}"
 
 
-Rows = Mapping[tuple[str, str], list[Run]]
+Rows = Mapping[str, list[Run]]
 
 
 def _grouped(runs: Sequence[Run]) -> dict[Task, Rows]:
-    """Task -> (method, augmentation) -> runs in order of their seeds; baselines first."""
-    groups: dict[Task, dict[tuple[str, str], list[Run]]] = {}
+    """Task -> row's title -> runs in order of their seeds; baselines first.
+
+    Runs of one row differ in their seeds alone: where more than that differs under one method and
+    augmentation, each configuration is a row of its own, named by what is different.
+    """
+    groups: dict[Task, dict[tuple[str, str], dict[str, list[Run]]]] = {}
     order = list(METHOD_TITLES)
 
     def place(run: Run) -> tuple[Any, ...]:
@@ -91,20 +98,56 @@ def _grouped(runs: Sequence[Run]) -> dict[Task, Rows]:
 
     for run in sorted(runs, key=place):
         source = run.config["source"]
+        data = source["data"]
         task = Task(
-            source["data"]["dataset"],
-            source["data"]["source"],
+            data["dataset"],
+            data["source"],
             run.config["target"],
-            source["data"]["scenario"],
+            data["scenario"],
+            data["concepts"],
         )
         key = run.config["adapt"]["method"], source["augment"]["name"]
-        groups.setdefault(task, {}).setdefault(key, []).append(run)
-    return dict(groups)
+        variants = groups.setdefault(task, {}).setdefault(key, {})
+        variants.setdefault(config_hash(_without_seed(run)), []).append(run)
+    return {
+        task: {
+            row_title(*key) + difference: own
+            for key, variants in rows.items()
+            for difference, own in _told_apart(list(variants.values()))
+        }
+        for task, rows in groups.items()
+    }
+
+
+def _without_seed(run: Run) -> dict[str, Any]:
+    source = {key: value for key, value in run.config["source"].items() if key != "seed"}
+    return {**run.config, "source": source}
+
+
+def _told_apart(variants: Sequence[list[Run]]) -> list[tuple[str, list[Run]]]:
+    """Each variant's runs with the settings that only it has, as " (adapt.rate=0.01)"."""
+    settings = [dict(_flat(_without_seed(runs[0]))) for runs in variants]
+    names = sorted({key for one in settings for key in one})
+    told = [key for key in names if len({str(one.get(key)) for one in settings}) > 1]
+    return [
+        (" (" + ", ".join(f"{key}={one.get(key)}" for key in told) + ")" if told else "", runs)
+        for one, runs in zip(settings, variants, strict=True)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _task_title(task: Task) -> str:
     spec = load_dataset_spec(task.dataset)
-    return f"{spec.title}, {task.source} → {task.target}, {task.scenario.upper()}"
+    disjoint = ", no picture's concept in both" if task.concepts == "disjoint" else ""
+    return f"{spec.title}, {task.source} → {task.target}, {task.scenario.upper()}{disjoint}"
 
 
 def _table(task: Task, rows: Rows) -> str:
@@ -112,23 +155,25 @@ def _table(task: Task, rows: Rows) -> str:
     main = columns[0]
     lines = [
         f"## {_task_title(task)}\n",
-        "| | " + " | ".join(SCORES[c] for c in columns) + " | oracle epoch | seeds |",
+        "| | " + " | ".join(SCORES[c] for c in columns) + f" | oracle {SCORES[main]} | seeds |",
         "| --- |" + " ---: |" * (len(columns) + 2),
     ]
-    for (method, augment), runs in rows.items():
+    for title, runs in rows.items():
         last = [run.metrics("evaluate")[-1] for run in runs]
         cells = [mean_and_deviation([line[c] for line in last]) for c in columns]
         oracle = [_oracle(run, main) for run in runs]
         # A method that trains nothing has one epoch only, so nothing to choose from.
         chosen = mean_and_deviation(oracle) if any(o is not None for o in oracle) else "–"
         seeds = " ".join(str(run.config["source"]["seed"]) for run in runs)
-        lines.append(
-            f"| {row_title(method, augment)} | " + " | ".join(cells) + f" | {chosen} | {seeds} |"
-        )
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {chosen} | {seeds} |")
     lines.append(
         "\nLast epoch, in percent; mean ± standard deviation over several seeds."
         " The oracle picks each run's best epoch by target labels: nobody can have it.\n"
     )
+    last_lines = [run.metrics("evaluate")[-1] for runs in rows.values() for run in runs]
+    empty = sorted({name for line in last_lines for name in line.get("empty_classes", [])})
+    if empty:
+        lines.append(f"Shared classes without a picture, left out: {', '.join(empty)}.\n")
     return "\n".join(lines)
 
 
@@ -152,29 +197,25 @@ def _figures(runs: Path, task: Task, rows: Rows) -> list[str]:
     """Draw the task's figures; the Markdown that shows them."""
     name = f"{Path(task.dataset).stem}_{task.source}_{task.target}_{task.scenario}"
     shown = []
-    curves = {
-        key: own
-        for key, own in rows.items()
-        if any(len(run.metrics("evaluate")) > 1 for run in own)
-    }
-    if curves:
+    adapted = any(len(run.metrics("evaluate")) > 1 for own in rows.values() for run in own)
+    if adapted:
         path = runs / "figures" / f"{name}_epochs.png"
         _save(_epoch_figure(task, rows), path)
         shown.append(
             f"![{'Accuracy' if task.scenario == 'pda' else 'H-score'} by epoch]"
             f"(figures/{path.name})\n"
         )
-    drawn = {
-        key: own[0]
-        for key, own in rows.items()
-        if (own[0].folder / "summary.npz").is_file()
-        and "unknown_norm" in np.load(own[0].folder / "summary.npz")
-    }
+    drawn = {title: own[0] for title, own in rows.items() if _has_norms(own[0])}
     if drawn:
         path = runs / "figures" / f"{name}_unknown_norm.png"
         _save(_norm_figure(task, drawn), path)
         shown.append(f"![Histogram of the unknown-space norm](figures/{path.name})\n")
     return shown
+
+
+def _has_norms(run: Run) -> bool:
+    path = run.folder / "summary.npz"
+    return path.is_file() and "unknown_norm" in np.load(path)
 
 
 def _axes(columns: int, width: float = 5.2, height: float = 3.6) -> tuple[Figure, list[Axes]]:
@@ -209,7 +250,7 @@ def _save(figure: Figure, path: Path) -> None:
 def _epoch_figure(task: Task, rows: Rows) -> Figure:
     score = "accuracy" if task.scenario == "pda" else "h_score"
     figure, (axes,) = _axes(1, width=7, height=4)
-    for (key, own), colour in zip(rows.items(), ROW_COLOURS * len(rows), strict=False):
+    for (title, own), colour in zip(rows.items(), ROW_COLOURS * len(rows), strict=False):
         series = [{line["epoch"]: line[score] for line in run.metrics("evaluate")} for run in own]
         epochs = sorted(set.intersection(*(set(one) for one in series)))
         values = np.array(
@@ -217,11 +258,9 @@ def _epoch_figure(task: Task, rows: Rows) -> Figure:
         )
         mean = values.mean(axis=0)
         if len(epochs) == 1:
-            axes.axhline(
-                mean[0], color=colour, linestyle="--", linewidth=1.5, label=row_title(*key)
-            )
+            axes.axhline(mean[0], color=colour, linestyle="--", linewidth=1.5, label=title)
             continue
-        axes.plot(epochs, mean, color=colour, marker="o", markersize=4, label=row_title(*key))
+        axes.plot(epochs, mean, color=colour, marker="o", markersize=4, label=title)
         if len(own) > 1:
             axes.fill_between(
                 epochs,
@@ -238,10 +277,10 @@ def _epoch_figure(task: Task, rows: Rows) -> Figure:
     return figure
 
 
-def _norm_figure(task: Task, drawn: Mapping[tuple[str, str], Run]) -> Figure:
+def _norm_figure(task: Task, drawn: Mapping[str, Run]) -> Figure:
     """Histograms of u by what the samples truly are, with the mixture that LEAD fits to all."""
     figure, panels = _axes(len(drawn))
-    for axes, (key, run) in zip(panels, drawn.items(), strict=True):
+    for axes, (title, run) in zip(panels, drawn.items(), strict=True):
         summary = dict(np.load(run.folder / "summary.npz"))
         private = np.load(run.folder / "predictions.npz")["is_private"]
         u = summary["unknown_norm"]
@@ -259,7 +298,7 @@ def _norm_figure(task: Task, drawn: Mapping[tuple[str, str], Run]) -> Figure:
             axes.hist(u, bins=edges, color=BLUE, label="shared classes")
         _draw_mixture(axes, summary, edges, len(u))
         seed = run.config["source"]["seed"]
-        axes.set_title(f"{row_title(*key)}, seed {seed}", fontsize=11)
+        axes.set_title(f"{title}, seed {seed}", fontsize=11)
         axes.set_xlabel("norm of the unknown part, u")
     panels[0].set_ylabel("target images")
     panels[0].legend(frameon=False, fontsize=9, loc="upper left")

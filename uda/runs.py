@@ -20,6 +20,8 @@ from typing import Any
 
 import yaml
 
+from uda.config import read_yaml
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -41,6 +43,13 @@ def config_hash(config: Mapping[str, Any]) -> str:
     """Ten hexadecimal digits that stand for ``config`` (JSON values; key order does not matter)."""
     canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def file_hash(path: Path) -> str:
+    """Ten hexadecimal digits that stand for a file's content. ValueError naming a missing one."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
 
 
 def code_version() -> str:
@@ -68,6 +77,13 @@ class Run:
         """Whether the run has finished."""
         return (self.folder / "done").is_file()
 
+    def start(self) -> None:
+        """Make the folder, and write config.yaml, unless they are there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "config.yaml").is_file():
+            with atomic_path(self.folder / "config.yaml") as path:
+                path.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+
     def mark_done(self) -> None:
         """Say that the run has finished: after everything else is on disk."""
         with atomic_path(self.folder / "done") as path:
@@ -75,6 +91,7 @@ class Run:
 
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl, whole in itself (hash, version and time added)."""
+        self.start()
         line = {"run": self.hash, "version": code_version(), "time": time.time(), **values}
         with open(self.folder / "metrics.jsonl", "ab+") as file:
             # A line cut short by a kill must not swallow this one.
@@ -103,6 +120,7 @@ class Run:
         """Write ``state`` (tensors and plain values) as checkpoint.pt."""
         import torch
 
+        self.start()
         with atomic_path(self.folder / "checkpoint.pt") as path:
             torch.save(dict(state), path)
 
@@ -130,21 +148,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def open_run(runs: Path, name: str, config: Mapping[str, Any]) -> Run:
-    """The run of ``config`` under ``runs``, its folder made if it is new."""
-    run = Run(runs / f"{name}-{config_hash(config)}", config)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    if not (run.folder / "config.yaml").is_file():
-        with atomic_path(run.folder / "config.yaml") as path:
-            path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
-    return run
+    """The run of ``config`` under ``runs``. Nothing is written before `Run.start`."""
+    return Run(runs / f"{name}-{config_hash(config)}", config)
 
 
 def read_run(folder: Path) -> Run:
-    """The run in ``folder``. ValueError naming it where there is none."""
+    """The run in ``folder``. ValueError naming it where there is none, or a broken one."""
     path = folder / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{folder}: not a run's folder (no config.yaml in it)")
-    return Run(folder, yaml.safe_load(path.read_text()))
+    config = read_yaml(path)
+    if not folder.name.endswith(f"-{config_hash(config)}"):
+        raise ValueError(f"{path}: not what this run was made with; delete or restore {folder}")
+    return Run(folder, config)
 
 
 def find_runs(runs: Path) -> list[Run]:

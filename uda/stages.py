@@ -6,12 +6,12 @@ Torch is imported by the stages that need it, so that the command line's ``--hel
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uda.config import DatasetSpec, Experiment, load_dataset_spec, resolve_options
-from uda.runs import Run, open_run, read_run
+from uda.config import DatasetSpec, Experiment, load_dataset_spec
+from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
+from uda.runs import Run, read_run
 from uda.splits import ClassSplit, class_split
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from uda.methods.base import Bank, Method, Prediction
     from uda.model import Classifier
 
+SCORES = {"h_score": "H-score", "accuracy": "accuracy"}
+
 
 def train(experiment: Experiment) -> None:
     """Train a source model, or an in-domain classifier where no scenario is given."""
@@ -31,13 +33,15 @@ def train(experiment: Experiment) -> None:
     split = class_split(spec, experiment.data.scenario)
     run = source_run(experiment, spec)
     items, held_out = source_items(experiment, spec, split)
+    if experiment.data.target:  # a misspelt one is better found now than after the training
+        target_items(experiment, spec, split)
     if run.is_done:
         print(f"Already trained: {run.folder}")
         _print_held_out(run)
         return
     device = _device(experiment)
     data = _labelled(experiment, items, split)
-    augmentation = _augmentation(experiment)
+    augmentation = augmentation_of(experiment)
     _prepare(augmentation, data, experiment, run)
     model = _model(experiment, split)
     after_epoch = _held_out_evaluation(experiment, held_out, split, run, device)
@@ -82,7 +86,7 @@ def adapt(experiment: Experiment) -> None:
         device = _device(experiment)
         model = _model(experiment, split, pretrained=False)
         load_weights(model, checkpoint)
-        method = _method(experiment)
+        method = method_of(experiment)
         view, items = unlabelled(items, experiment.images.decode_px)
         adapt_loop(
             model,
@@ -112,7 +116,9 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     from uda.model import load_weights
 
     found = read_run(Path(run))
-    experiment = _experiment_of(found, target, root)
+    if not found.is_done:
+        raise ValueError(f"{run}: not finished; the command that began it goes on with it")
+    experiment = experiment_of(found, target, root)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
     in_domain = not experiment.data.scenario
@@ -135,14 +141,12 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
             f"top-1 {scores['top1']:.1f}, top-5 {scores['top5']:.1f}"
         )
         return
-    prediction = _method(experiment).predict(bank)
+    prediction = method_of(experiment).predict(bank)
     scores = target_scores(items, split, experiment.data.scenario, prediction)
     print(
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
         f"{_score_line([{'epoch': 0, **scores}])}"
     )
-    if scores.get("empty_classes"):
-        print(f"No picture of: {', '.join(scores['empty_classes'])}")
     if per_class:
         for name, count, value in class_table(items, split, prediction):
             role = "shared" if name in split.shared else "private, called unknown"
@@ -154,57 +158,6 @@ def report(runs: str, title: str) -> None:
     from uda.report import write_report
 
     print(write_report(Path(runs), title))
-
-
-def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """The run of the source stage. The target is no part of it: one model serves every target."""
-    data = experiment.data
-    short = spec.abbreviations.get(data.source, data.source)
-    name = f"train-{short}-{data.scenario or 'indomain'}-{experiment.augment.name}"
-    return open_run(
-        Path(experiment.runs), f"{name}-s{experiment.seed}", source_identity(experiment)
-    )
-
-
-def source_identity(experiment: Experiment) -> dict[str, Any]:
-    """Everything that decides the source model."""
-    from uda.augment import AUGMENTATIONS
-
-    data, augment = experiment.data, experiment.augment
-    options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
-    split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
-    copies = augment.copies if _augmentation(experiment).copies else 0
-    return {
-        "stage": "train",
-        "data": {
-            "dataset": data.dataset,
-            "source": data.source,
-            "concepts": data.concepts,
-            **split,
-        },
-        "images": asdict(experiment.images),
-        "model": asdict(experiment.model),
-        "train": asdict(experiment.train),
-        "augment": {"name": augment.name, "copies": copies, "options": options},
-        "seed": experiment.seed,
-    }
-
-
-def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """The run of the adaptation stage."""
-    from uda.methods import METHODS
-
-    data, settings = experiment.data, asdict(experiment.adapt)
-    options = resolve_options(METHODS, settings["method"], settings["options"], "adapt")
-    identity = {
-        "stage": "adapt",
-        "source": source_identity(experiment),
-        "target": data.target,
-        "adapt": {**settings, "options": options},
-    }
-    pair = spec.pair_name(data.source, data.target)
-    name = f"{settings['method']}-{pair}-{data.scenario}-{experiment.augment.name}"
-    return open_run(Path(experiment.runs), f"{name}-s{experiment.seed}", identity)
 
 
 def source_items(
@@ -260,22 +213,6 @@ def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -
         len(split.source_classes),
         experiment.seed,
     )
-
-
-def _method(experiment: Experiment) -> Method:
-    from uda.methods import METHODS
-
-    settings = experiment.adapt
-    options = resolve_options(METHODS, settings.method, settings.options, "adapt")
-    return METHODS[settings.method](open_set=experiment.data.scenario != "pda", **options)
-
-
-def _augmentation(experiment: Experiment) -> Augmentation:
-    from uda.augment import AUGMENTATIONS
-
-    settings = experiment.augment
-    options = resolve_options(AUGMENTATIONS, settings.name, settings.options, "augment")
-    return AUGMENTATIONS[settings.name](**options)
 
 
 def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment, run: Run) -> None:
@@ -385,34 +322,21 @@ def _print_held_out(run: Run) -> None:
 
 
 def _score_line(lines: Sequence[dict[str, Any]]) -> str:
-    """The last epoch's scores in words, and the oracle epoch's."""
+    """The last epoch's scores in words, the oracle epoch's, and what could not be scored."""
     last = lines[-1]
-    if "accuracy" in last:
-        return f"accuracy {last['accuracy']:.1f}"
-    show = {
-        key: "undefined" if last[key] is None else f"{last[key]:.1f}"
-        for key in ("h_score", "known_acc", "unknown_acc")
-    }
-    text = f"H-score {show['h_score']} (known {show['known_acc']}, unknown {show['unknown_acc']})"
-    scored = [line for line in lines if line["epoch"] and line["h_score"] is not None]
+    main = "accuracy" if "accuracy" in last else "h_score"
+    text = f"{SCORES[main]} {_number(last[main])}"
+    if main == "h_score":
+        known, unknown = _number(last["known_acc"]), _number(last["unknown_acc"])
+        text += f" (known {known}, unknown {unknown})"
+    scored = [line for line in lines if line["epoch"] and line[main] is not None]
     if scored:
-        best = max(scored, key=lambda line: line["h_score"])
-        text += f"; oracle epoch {best['epoch']}: {best['h_score']:.1f}"
+        best = max(scored, key=lambda line: line[main])
+        text += f"; oracle epoch {best['epoch']}: {best[main]:.1f}"
+    if last.get("empty_classes"):
+        text += f"; no picture of {', '.join(last['empty_classes'])}, left out"
     return text
 
 
-def _experiment_of(run: Run, target: str, root: str) -> Experiment:
-    """The experiment that made ``run``, with another target if one is given."""
-    from uda.config import AdaptConfig, AugmentConfig, DataConfig, ImageConfig, ModelConfig
-
-    source = run.config["source"] if run.config["stage"] == "adapt" else run.config
-    adapted = run.config.get("adapt", {"method": "source_only", "options": {}})
-    target = target or run.config.get("target", "")
-    return Experiment(
-        data=DataConfig(**{**source["data"], "target": target, "root": root}),
-        images=ImageConfig(**source["images"]),
-        model=ModelConfig(**source["model"]),
-        augment=AugmentConfig(name=source["augment"]["name"]),
-        adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: adapted["options"]}}),
-        seed=source["seed"],
-    )
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.1f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -151,6 +152,8 @@ def train(
         epoch += 1
         seen.distinct_originals = int(originals.sum())
         mean_loss = float(total_loss) / len(batches)
+        if not math.isfinite(mean_loss):
+            raise ValueError(f"train.rate: the loss is {mean_loss} at step {step}; lower the rate")
         bar.set_postfix(loss=f"{mean_loss:.3f}")
         run.log(kind="train", epoch=epoch, step=step, loss=mean_loss, **asdict(seen))
         if after_epoch:

@@ -43,8 +43,9 @@ class GenMixAugmentation:
             if value not in known:
                 place = f"augment.options.genmix.{key}"
                 raise ValueError(f"{place}: {value!r} is not one of {', '.join(known)}")
-        if edits_per_image < 1:
-            raise ValueError("augment.options.genmix.edits_per_image: must be at least 1")
+        for key, count in (("edits_per_image", edits_per_image), ("num_fractals", num_fractals)):
+            if count < 1:
+                raise ValueError(f"augment.options.genmix.{key}: {count} must be at least 1")
         self.prompts = PROMPT_SETS[prompts]
         self.edits_per_image = edits_per_image
         self.editor = EDITORS[editor]()

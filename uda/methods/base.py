@@ -76,6 +76,8 @@ class Method(Protocol):
 
 def normalised_entropy(probabilities: Tensor) -> Tensor:
     """Entropy [N] of ``probabilities`` [N, K] over log K: 0 for certain, 1 for uniform."""
+    if probabilities.shape[1] == 1:  # one class: nothing to be unsure between
+        return probabilities.new_zeros(len(probabilities))
     entropy = -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=1)
     return entropy / math.log(probabilities.shape[1])
 

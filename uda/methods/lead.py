@@ -209,6 +209,9 @@ class Lead:
         if clusters not in CLUSTER_SPACES:
             known = ", ".join(CLUSTER_SPACES)
             raise ValueError(f"adapt.options.lead.clusters: {clusters!r} is not one of {known}")
+        for key, value in (("neighbours", neighbours), ("cluster_every", cluster_every)):
+            if value < 1:
+                raise ValueError(f"adapt.options.lead.{key}: {value} must be at least 1")
         self.threshold = entropy_threshold if open_set else None
         self.ce_weight = ce_weight
         self.neighbours = neighbours

@@ -1,0 +1,110 @@
+"""Which run an experiment is: all that decides its result, and nothing that does not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uda.config import DatasetSpec, Experiment, resolve_options
+from uda.runs import Run, config_hash, file_hash, open_run
+from uda.splits import class_split
+
+if TYPE_CHECKING:
+    from uda.augment.base import Augmentation
+    from uda.methods.base import Method
+
+
+def method_of(experiment: Experiment) -> Method:
+    """The configured adaptation method."""
+    from uda.methods import METHODS
+
+    settings = experiment.adapt
+    options = resolve_options(METHODS, settings.method, settings.options, "adapt")
+    return METHODS[settings.method](open_set=experiment.data.scenario != "pda", **options)
+
+
+def augmentation_of(experiment: Experiment) -> Augmentation:
+    """The configured augmentation."""
+    from uda.augment import AUGMENTATIONS
+
+    settings = experiment.augment
+    options = resolve_options(AUGMENTATIONS, settings.name, settings.options, "augment")
+    return AUGMENTATIONS[settings.name](**options)
+
+
+def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
+    """The run of the source stage. The target is no part of it: one model serves every target."""
+    data = experiment.data
+    short = spec.abbreviations.get(data.source, data.source)
+    name = f"train-{short}-{data.scenario or 'indomain'}-{experiment.augment.name}"
+    identity = source_identity(experiment, spec)
+    return open_run(Path(experiment.runs), f"{name}-s{experiment.seed}", identity)
+
+
+def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]:
+    """Everything that decides the source model, and nothing that does not."""
+    from uda.augment import AUGMENTATIONS
+
+    data, augment = experiment.data, experiment.augment
+    options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
+    split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
+    copies = augment.copies if augmentation_of(experiment).copies else 0
+    model, train = asdict(experiment.model), asdict(experiment.train)
+    if model["weights"] not in ("imagenet", "none"):
+        model["weights"] = f"file {file_hash(Path(model['weights']))}"
+    if train["steps"]:
+        del train["epochs"]
+    if not copies:
+        del train["budget"]
+    return {
+        "stage": "train",
+        "data": {
+            "dataset": data.dataset,
+            "source": data.source,
+            "concepts": data.concepts,
+            **split,
+        },
+        "classes": config_hash(asdict(class_split(spec, data.scenario))),
+        "images": asdict(experiment.images),
+        "model": model,
+        "train": train,
+        "augment": {"name": augment.name, "copies": copies, "options": options},
+        "seed": experiment.seed,
+    }
+
+
+def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
+    """The run of the adaptation stage."""
+    from uda.methods import METHODS
+
+    data, settings = experiment.data, asdict(experiment.adapt)
+    method, checkpoint = settings["method"], settings.pop("checkpoint")
+    settings["options"] = resolve_options(METHODS, method, settings["options"], "adapt")
+    if not method_of(experiment).trains:
+        settings = {key: settings[key] for key in ("method", "options")}
+    source = source_identity(experiment, spec)
+    if checkpoint:  # how that model was trained is not known
+        del source["train"]
+        source["augment"] = {"name": "checkpoint", "file": file_hash(Path(checkpoint))}
+    identity = {"stage": "adapt", "source": source, "target": data.target, "adapt": settings}
+    pair = spec.pair_name(data.source, data.target)
+    name = f"{method}-{pair}-{data.scenario}-{source['augment']['name']}-s{experiment.seed}"
+    return open_run(Path(experiment.runs), name, identity)
+
+
+def experiment_of(run: Run, target: str, root: str) -> Experiment:
+    """The experiment that made ``run``, with another target if one is given."""
+    from uda.config import AdaptConfig, AugmentConfig, DataConfig, ImageConfig, ModelConfig
+
+    source = run.config["source"] if run.config["stage"] == "adapt" else run.config
+    adapted = run.config.get("adapt", {"method": "source_only", "options": {}})
+    target = target or run.config.get("target", "")
+    return Experiment(
+        data=DataConfig(**{**source["data"], "target": target, "root": root}),
+        images=ImageConfig(**source["images"]),
+        model=ModelConfig(**source["model"]),
+        augment=AugmentConfig(name=source["augment"]["name"]),
+        adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: adapted["options"]}}),
+        seed=source["seed"],
+    )
