@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # GenMix and LEAD on real pictures, in one command: installs the project into .venv, builds the
 # benchmark EmojiHome, trains on Twemoji without and with GenMix, adapts both models to Fluent3D by
-# LEAD, and writes runs/quickstart/report.md. About ten minutes on two cores after the installation.
+# LEAD, and writes runs/quickstart/report.md. About seven minutes on two cores after the installation.
 #   bash scripts/quickstart.sh          seed 0
 #   bash scripts/quickstart.sh 0 1 2    three seeds, as in the README's table
 # Stopped anywhere, the same command goes on where it was.

@@ -249,7 +249,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _epoch_figure(task: Task, rows: Rows) -> Figure:
     score = "accuracy" if task.scenario == "pda" else "h_score"
-    figure, (axes,) = _axes(1, width=7, height=4)
+    figure, (axes,) = _axes(1, width=8.5, height=4)
     for (title, own), colour in zip(rows.items(), ROW_COLOURS * len(rows), strict=False):
         series = [{line["epoch"]: line[score] for line in run.metrics("evaluate")} for run in own]
         epochs = sorted(set.intersection(*(set(one) for one in series)))
@@ -273,7 +273,7 @@ def _epoch_figure(task: Task, rows: Rows) -> Figure:
     axes.set_xlabel("epoch of adaptation (0: the source model)")
     axes.set_ylabel("accuracy, %" if score == "accuracy" else "H-score, %")
     axes.set_title(_task_title(task), fontsize=11)
-    axes.legend(frameon=False, loc="best", fontsize=9)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     return figure
 
 

@@ -5,6 +5,7 @@ Torch is imported by the stages that need it, so that the command line's ``--hel
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 SCORES = {"h_score": "H-score", "accuracy": "accuracy"}
 
 
+def say(text: str) -> None:
+    """Print ``text``; on a terminal, over what progress bars (another arm's too) left there."""
+    print(f"\r\x1b[J{text}" if sys.stdout.isatty() else text, flush=True)
+
+
 def train(experiment: Experiment) -> None:
     """Train a source model, or an in-domain classifier where no scenario is given."""
     from uda.train import train as train_loop
@@ -36,7 +42,7 @@ def train(experiment: Experiment) -> None:
     if experiment.data.target:  # a misspelt one is better found now than after the training
         target_items(experiment, spec, split)
     if run.is_done:
-        print(f"Already trained: {run.folder}")
+        say(f"Already trained: {run.folder}")
         _print_held_out(run)
         return
     device = _device(experiment)
@@ -59,7 +65,7 @@ def train(experiment: Experiment) -> None:
         after_epoch=after_epoch,
     )
     run.mark_done()
-    print(
+    say(
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
         f"augmented, {seen.distinct_originals} distinct originals. {run.folder}"
     )
@@ -81,7 +87,7 @@ def adapt(experiment: Experiment) -> None:
     checkpoint = _source_checkpoint(experiment, spec)
     run = adapt_run(experiment, spec)
     if run.is_done:
-        print(f"Already adapted: {run.folder}")
+        say(f"Already adapted: {run.folder}")
     else:
         device = _device(experiment)
         model = _model(experiment, split, pretrained=False)
@@ -101,7 +107,7 @@ def adapt(experiment: Experiment) -> None:
             after_epoch=_target_evaluation(items, split, data.scenario, method, run),
         )
         run.mark_done()
-    print(
+    say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
         f"{_score_line(run.metrics('evaluate'))}\n{run.folder}"
@@ -136,28 +142,28 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     bank = forward_all(model, images, experiment.images.crop_px, device)
     if in_domain:
         scores = held_out_scores(items, split, bank)
-        print(
+        say(
             f"{experiment.data.source}, {scores['num_images']} held-out images: "
             f"top-1 {scores['top1']:.1f}, top-5 {scores['top5']:.1f}"
         )
         return
     prediction = method_of(experiment).predict(bank)
     scores = target_scores(items, split, experiment.data.scenario, prediction)
-    print(
+    say(
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
         f"{_score_line([{'epoch': 0, **scores}])}"
     )
     if per_class:
         for name, count, value in class_table(items, split, prediction):
             role = "shared" if name in split.shared else "private, called unknown"
-            print(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
+            say(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
 
 
 def report(runs: str, title: str) -> None:
     """Write the runs' table and figures to report.md, and print the table."""
     from uda.report import write_report
 
-    print(write_report(Path(runs), title))
+    say(write_report(Path(runs), title))
 
 
 def source_items(
@@ -315,7 +321,7 @@ def _held_out_evaluation(
 def _print_held_out(run: Run) -> None:
     if lines := run.metrics("evaluate"):
         last = lines[-1]
-        print(
+        say(
             f"On {last['num_images']} held-out images: top-1 {last['top1']:.1f}, "
             f"top-5 {last['top5']:.1f}"
         )
