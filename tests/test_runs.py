@@ -40,8 +40,10 @@ def test_a_run_is_found_again(tmp_path):
     open_run(tmp_path, "train-x", {"seed": 2}).start()
     assert read_run(run.folder).config == {"seed": 1}
     assert not run.is_done
+    (run.folder / ".checkpoint.123.tmp.pt").write_bytes(b"killed while writing")
     run.mark_done()
     assert run.is_done
+    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done"}
     assert len(find_runs(tmp_path)) == 2
 
 

@@ -85,7 +85,12 @@ class Run:
                 path.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
 
     def mark_done(self) -> None:
-        """Say that the run has finished: after everything else is on disk."""
+        """Say that the run has finished: after everything else is on disk.
+
+        Temporary files that killed processes left in the folder are removed.
+        """
+        for left in self.folder.glob(".*.tmp*"):
+            left.unlink(missing_ok=True)
         with atomic_path(self.folder / "done") as path:
             path.write_text(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
 
