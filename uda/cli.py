@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from argparse import ArgumentError
@@ -147,6 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"uda: error: {' '.join(str(error).split())} (see uda COMMAND --help)", file=sys.stderr
         )
         return 2
+    except BrokenPipeError:  # the reader, such as head, has gone: nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError, yaml.YAMLError) as error:
         print(f"uda: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
