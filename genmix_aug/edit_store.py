@@ -262,7 +262,10 @@ class EditStore:
         keys, todo = self.missing(images, requests, editor.fingerprint, progress, digests)
         self.sweep()
         with tqdm(
-            total=len(todo), desc="editing", unit="image", disable=None if progress else True
+            total=len(todo),
+            desc="editing",
+            unit="image",
+            disable=None if progress and todo else True,
         ) as bar:
             for batch in _batches(images, requests, todo, batch_size):
                 # Another process may have made some of them meanwhile.
