@@ -68,8 +68,7 @@ def blend(hybrid: Tensor, fractal: Tensor, weight: float = PAPER_FRACTAL_WEIGHT)
     """
     _check_pair(hybrid, fractal, "hybrid and fractal")
     _check_weight(weight)
-    work = torch.promote_types(hybrid.dtype, torch.float32) if hybrid.is_floating_point() else None
-    work = work or torch.float32
+    work = torch.promote_types(hybrid.dtype, torch.float32)
     mixed = (1 - weight) * hybrid.to(work) + weight * fractal.to(work)
     return _as_dtype(mixed, hybrid.dtype)
 
@@ -120,9 +119,8 @@ def mix(
     pair = (original, edited) if batch else (original[None], edited[None])
     fractals = fractal if fractal.ndim == 4 else fractal[None].expand(count, -1, -1, -1)
     results = result if batch else result[None]
-    fused = _mix_bytes if original.dtype == torch.uint8 and not original.is_cuda else _mix_any
-    if original.device.type not in ("cpu", "cuda"):
-        fused = _mix_any
+    in_memory = original.device.type == "cpu"
+    fused = _mix_bytes if original.dtype == torch.uint8 and in_memory else _mix_any
     for index, this_side in enumerate(sides):
         fused(
             pair[0][index],
