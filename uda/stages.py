@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from uda.methods.base import Bank, Method, Prediction
     from uda.model import Classifier
 
-SCORES = {"h_score": "H-score", "accuracy": "accuracy"}
-
 
 def say(text: str) -> None:
     """Print ``text``; on a terminal, over what progress bars (another arm's too) left there."""
@@ -142,10 +140,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     bank = forward_all(model, images, experiment.images.crop_px, device)
     if in_domain:
         scores = held_out_scores(items, split, bank)
-        say(
-            f"{experiment.data.source}, {scores['num_images']} held-out images: "
-            f"top-1 {scores['top1']:.1f}, top-5 {scores['top5']:.1f}"
-        )
+        say(f"{experiment.data.source}, {_held_out_line(scores)}")
         return
     prediction = method_of(experiment).predict(bank)
     scores = target_scores(items, split, experiment.data.scenario, prediction)
@@ -320,15 +315,20 @@ def _held_out_evaluation(
 
 def _print_held_out(run: Run) -> None:
     if lines := run.metrics("evaluate"):
-        last = lines[-1]
-        say(
-            f"On {last['num_images']} held-out images: top-1 {last['top1']:.1f}, "
-            f"top-5 {last['top5']:.1f}"
-        )
+        say(f"On {_held_out_line(lines[-1])}")
+
+
+def _held_out_line(scores: dict[str, Any]) -> str:
+    return (
+        f"{scores['num_images']} held-out images: top-1 {scores['top1']:.1f}, "
+        f"top-5 {scores['top5']:.1f}"
+    )
 
 
 def _score_line(lines: Sequence[dict[str, Any]]) -> str:
     """The last epoch's scores in words, the oracle epoch's, and what could not be scored."""
+    from uda.report import SCORES
+
     last = lines[-1]
     main = "accuracy" if "accuracy" in last else "h_score"
     text = f"{SCORES[main]} {_number(last[main])}"
