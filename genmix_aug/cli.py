@@ -4,149 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 
 from genmix_aug.prompts import PROMPT_SETS
-from genmix_aug.seeding import hash_seed
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genmix_aug.editors import Editor
-
-# torch, OpenCV and NumPy are imported where they are needed: --help must not wait for them.
+# What the commands do is imported when one is run: --help must not wait for torch and OpenCV.
 
 PROMPTS_HELP = (
-    f"a prompt set ({', '.join(PROMPT_SETS)}) or single prompts separated by commas, "
+    f"a prompt set ({', '.join(PROMPT_SETS)}) or prompts separated by commas, "
     'such as "snowy,retro comic"'
 )
-
-
-def chosen_prompts(text: str) -> tuple[str, ...]:
-    """The prompts that a set's name or a list separated by commas stands for.
-
-    Raises:
-        ValueError: a prompt that is none of the fifteen, or none at all.
-    """
-    if text in PROMPT_SETS:
-        return PROMPT_SETS[text]
-    chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [prompt for prompt in chosen if prompt not in PROMPT_SETS["all"]]
-    if unknown or not chosen:
-        known = ", ".join((*PROMPT_SETS, *PROMPT_SETS["all"]))
-        raise ValueError(f"unknown prompt {unknown[0] if unknown else text!r}: choose from {known}")
-    return chosen
-
-
-def make_editor(name: str) -> Editor:
-    """The editor of this name, with its defaults.
-
-    Raises:
-        ValueError: there is no such editor.
-    """
-    from genmix_aug.editors import EDITORS
-
-    if name not in EDITORS:
-        raise ValueError(f"unknown editor {name!r}: choose from {', '.join(EDITORS)}")
-    return EDITORS[name]()
-
-
-class ImageFiles:
-    """Image files read when asked for, by number: uint8 [3, H, W]."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Tensor:
-        from genmix_aug.images import load_rgb
-
-        return load_rgb(self.paths[index])
-
-
-def edit(options: Namespace) -> None:
-    """`genmix edit`: makes the edits of all images that the store does not have yet."""
-    from tqdm import tqdm
-
-    from genmix_aug.edit_store import EditStore, image_digest, plan_edits
-    from genmix_aug.images import find_images
-
-    prompts = chosen_prompts(options.prompts)
-    if options.per_image < 1:
-        raise ValueError(f"--per-image must be at least 1, not {options.per_image}")
-    editor = make_editor(options.editor)
-    paths = find_images(options.images)
-    names = [path.relative_to(options.images).as_posix() for path in paths]
-    images, store = ImageFiles(paths), EditStore(options.store)
-    with tqdm(range(len(paths)), desc="reading", unit="image", disable=None) as numbers:
-        digests = [image_digest(images[number]) for number in numbers]
-    requests = plan_edits(digests, prompts, options.per_image, options.seed)
-    if options.dry_run:
-        keys, todo = store.missing(images, requests, editor.fingerprint, True, digests)
-        distinct = len(set(keys))
-        print(
-            f"{len(paths)} images, {distinct} distinct edits wanted, "
-            f"{distinct - len(todo)} in {store.root} already, {len(todo)} to make"
-        )
-        return
-    keys = store.fill(editor, images, names, requests, options.batch_size, True, digests)
-    print(f"{len(set(keys))} edits of {len(paths)} images are in {store.root}")
-
-
-def preview(options: Namespace) -> None:
-    """`genmix preview`: draws a contact sheet of edits, or of the stages of GenMix."""
-    from genmix_aug.contact_sheet import contact_sheet, save_png
-    from genmix_aug.images import find_images, load_rgb
-
-    prompts = chosen_prompts(options.prompts)
-    if options.count < 1:
-        raise ValueError(f"--count must be at least 1, not {options.count}")
-    editor = make_editor(options.editor)
-    paths = find_images(options.images)
-    # Spread over the folder rather than its first few files, which are often of one class.
-    step = max(1, len(paths) // options.count)
-    paths = paths[::step][: options.count]
-    rows: list[list[Tensor]] = []
-    columns: list[str] = []
-    for number, path in enumerate(paths):
-        image = load_rgb(path)
-        seed = hash_seed("preview", options.seed, path.name)
-        if options.stages:
-            prompt = prompts[number % len(prompts)]
-            stages = _stages(editor, image, prompt, seed)
-            rows.append(list(stages.values()))
-            columns = list(stages)
-        else:
-            edits = editor.edit(
-                image.expand(len(prompts), -1, -1, -1), list(prompts), [seed] * len(prompts)
-            )
-            rows.append([image, *edits])
-            columns = ["original", *prompts]
-    labels = [path.stem for path in paths]
-    if options.stages:
-        labels = [
-            f"{label}: {prompts[number % len(prompts)]}" for number, label in enumerate(labels)
-        ]
-    save_png(contact_sheet(rows, labels, columns, options.size), options.out)
-    print(f"wrote {options.out}: {len(rows)} images, {len(columns)} columns")
-
-
-def _stages(editor: Editor, image: Tensor, prompt: str, seed: int) -> dict[str, Tensor]:
-    from genmix_aug.fractals import fractal
-    from genmix_aug.genmix import GenMix, blend_width_for
-
-    size = min(image.shape[1:])
-    edited = editor.edit(image[None], [prompt], [seed])[0]
-    genmix = GenMix(fractal(seed, max(image.shape[1:]))[None], blend_width_for(size))
-    return genmix.stages(image, edited, seed)
-
-
-COMMANDS: dict[str, Callable[[Namespace], None]] = {"edit": edit, "preview": preview}
+FEATURES_HELP = (
+    "PACKAGE.MODULE:FUNCTION from images uint8 [B,3,H,W] to features [B,D], to find edits that are "
+    "changed past recognition, such as uda.model:imagenet_features"
+)
 
 
 def build_parser() -> ArgumentParser:
@@ -158,37 +30,131 @@ def build_parser() -> ArgumentParser:
     )
     commands = parser.add_subcommands(required=True, dest="command")
 
-    edits = _command("edit", "Edit all images of a folder into a store; goes on where it stopped.")
-    edits.add_argument("--store", type=str, required=True, help="folder of the edit store")
-    edits.add_argument("--per-image", type=int, default=2, help="edits of each image")
-    edits.add_argument("--batch-size", type=int, default=16, help="images edited at a time")
-    edits.add_argument("--dry-run", action="store_true", help="only say what would be made")
-    commands.add_subcommand("edit", edits, help="edit the images of a folder into a store")
+    edit = _parser("Edit all images of a folder into a store; goes on where it stopped.")
+    _add_images(edit)
+    _add_editor(edit, "cross-domain")
+    edit.add_argument("--store", type=str, required=True, help="folder of the edit store")
+    edit.add_argument("--per-image", type=int, default=2, help="edits of each image")
+    edit.add_argument("--batch-size", type=int, default=16, help="images edited at a time")
+    _add_square(edit)
+    edit.add_argument("--image-format", type=str, default="png", help="of the edits: png or jpeg")
+    edit.add_argument("--features", type=str, default="", help=FEATURES_HELP)
+    edit.add_argument("--redraws", type=int, default=3, help="new seeds to try for a bad edit")
+    edit.add_argument(
+        "--shard", type=str, default="", help="such as 2/8: the second of eight processes' shares"
+    )
+    edit.add_argument(
+        "--dry-run", action="store_true", help="only say how many, how large and how long"
+    )
+    commands.add_subcommand("edit", edit, help="edit the images of a folder into a store")
 
-    sheet = _command("preview", "Draw a contact sheet: a row an image, a column a prompt.")
+    sheet = _parser("Draw a contact sheet: a row an image, a column a prompt.")
+    _add_images(sheet)
+    _add_editor(sheet, "all")
     sheet.add_argument("--out", type=str, default="preview.png", help="the PNG to write")
     sheet.add_argument("--stages", action="store_true", help="columns are GenMix's stages")
     sheet.add_argument("--count", type=int, default=6, help="images to show")
     sheet.add_argument("--size", type=int, default=128, help="px of a picture on the sheet")
+    _add_mixing(sheet)
     commands.add_subcommand("preview", sheet, help="draw a contact sheet of edits or stages")
+
+    screen = _parser("Say which edits failed, under which prompts, and show the worst.")
+    screen.add_argument("store", type=str, help="folder of the edit store")
+    screen.add_argument("--images", type=str, default="", help="originals, if they were moved")
+    _add_square(screen)
+    screen.add_argument("--features", type=str, default="", help=FEATURES_HELP)
+    screen.add_argument(
+        "--reject",
+        action="store_true",
+        help="take what fails out of service; `genmix edit` draws it again",
+    )
+    screen.add_argument("--out", type=str, default="screening", help="folder of the figures")
+    screen.add_argument("--count", type=int, default=24, help="worst edits to show")
+    screen.add_argument("--size", type=int, default=128, help="px of a picture on the sheet")
+    commands.add_subcommand("screen", screen, help="report, plot and rank what screening found")
+
+    fractals = _parser("Draw a set of fractals; goes on where it stopped.")
+    fractals.add_argument("--out", type=str, required=True, help="folder to write to")
+    fractals.add_argument("--count", type=int, default=1000, help="fractals wanted")
+    fractals.add_argument("--size", type=int, default=512, help="px of a side")
+    fractals.add_argument("--seed", type=int, default=0, help="of the set")
+    fractals.add_argument("--workers", type=int, default=1, help="processes that draw")
+    commands.add_subcommand("fractals", fractals, help="draw a set of fractals into a folder")
+
+    tree = _parser("Write originals and GenMix images as a tree of files, for other code.")
+    _add_images(tree)
+    _add_editor(tree, "cross-domain")
+    tree.add_argument("--store", type=str, required=True, help="edits, made by `genmix edit`")
+    tree.add_argument("--out", type=str, required=True, help="folder to write")
+    tree.add_argument("--per-image", type=int, default=2, help="as it was for `genmix edit`")
+    tree.add_argument("--copies", type=int, default=1, help="GenMix images of each original")
+    tree.add_argument("--draw-seed", type=int, default=0, help="decides edits, seams and fractals")
+    tree.add_argument("--image-format", type=str, default="png", help="of the copies: png or jpeg")
+    tree.add_argument("--replace-spaces", action="store_true", help="white space in names: _")
+    _add_mixing(tree)
+    commands.add_subcommand("export", tree, help="write originals and GenMix images as files")
     return parser
 
 
-def _command(name: str, description: str) -> ArgumentParser:
-    parser = ArgumentParser(description=description, allow_abbrev=False)
+def _parser(description: str) -> ArgumentParser:
+    return ArgumentParser(description=description, allow_abbrev=False)
+
+
+def _add_images(parser: ArgumentParser) -> None:
     parser.add_argument("images", type=str, help="folder of images, searched below as well")
-    default = "cross-domain" if name == "edit" else "all"
-    parser.add_argument("--prompts", type=str, default=default, help=PROMPTS_HELP)
+
+
+def _add_square(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--square-px",
+        type=int,
+        default=0,
+        help="read images as squares of this side, as `uda train` reads them at images.decode_px",
+    )
+
+
+def _add_editor(parser: ArgumentParser, prompts: str) -> None:
+    parser.add_argument("--prompts", type=str, default=prompts, help=PROMPTS_HELP)
     parser.add_argument("--seed", type=int, default=0, help="decides prompts and variations")
-    parser.add_argument("--editor", type=str, default="filters", help="what makes the edits")
-    return parser
+    parser.add_argument(
+        "--editor", type=str, default="filters", help="filters (CPU) or instruct-pix2pix (GPU)"
+    )
+    parser.add_argument(
+        "--editor-options", type=str, default="", help='such as "preset=fast,steps=30"'
+    )
+
+
+def _add_mixing(parser: ArgumentParser) -> None:
+    parser.add_argument("--fractals", type=str, default="", help="folder of them; drawn if empty")
+    parser.add_argument(
+        "--join",
+        type=str,
+        default="seam",
+        help="seam (the paper's), cutmix, mixup, edited or original",
+    )
+    parser.add_argument(
+        "--sides", type=str, default="left,right,top,bottom", help="where the edit may show"
+    )
+    parser.add_argument("--fractal-weight", type=float, default=0.20, help="0 leaves it out")
+    parser.add_argument(
+        "--blend-width", type=int, default=0, help="px of the seam; 0: the paper's, scaled"
+    )
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs `genmix` with these arguments (the command line's by default); the exit code."""
     options = build_parser().parse_args(args)
     try:
-        COMMANDS[options.command](options[options.command])
+        from genmix_aug import commands
+
+        run: dict[str, Callable[..., None]] = {
+            "edit": commands.edit,
+            "screen": commands.screen_store,
+            "preview": commands.preview,
+            "fractals": commands.fractals,
+            "export": commands.export,
+        }
+        run[options.command](**vars(options[options.command]))
     except (ValueError, OSError) as error:
         print(f"genmix: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

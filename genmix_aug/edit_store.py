@@ -1,10 +1,12 @@
 """Edits on disk: content-addressed, written atomically, resumable, shared between processes.
 
     ROOT/ab/ab12….png            one edit, named by the hash of image, prompt, seed and editor
+    ROOT/rejected/ab/ab34….png   one that screening rejected: for people to look at, never served
     ROOT/manifest/*.jsonl        one file for each writer; a line says where an edit came from
 
 A line is written before its edit, so every edit is accounted for; a line without an edit is
-that of a writer which was stopped in between, and is passed over.
+that of a writer which was stopped in between, and is passed over. A writer holds a lock on its
+manifest file while it lives, so that others know whose temporary files are abandoned.
 """
 
 from __future__ import annotations
@@ -14,26 +16,32 @@ import os
 import secrets
 import socket
 import time
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
+from genmix_aug.edit_plan import Attempt, Request, attempts, image_digest
 from genmix_aug.editors.base import Editor
-from genmix_aug.prompts import prompts_for_image
-from genmix_aug.seeding import hash_seed
+from genmix_aug.screening import Verdict
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-STALE_SECONDS = 3600  # a temporary file this old belongs to a writer that was killed
+try:
+    import fcntl
+except ImportError:  # not a Unix: abandoned files are then told by their age
+    fcntl = None  # type: ignore[assignment]
 
-Request = tuple[int, str, int]
+STALE_SECONDS = 3600  # a temporary file this old is abandoned, where its writer cannot be asked
+REDRAWS = 3  # further seeds to try where an edit is rejected
+
+Digests = Sequence[str] | Mapping[int, str]
+Screen = Callable[[Tensor, Tensor], Sequence[Verdict]]
 
 
 class MissingEditError(OSError):
@@ -50,111 +58,104 @@ class Images(Protocol):
     def __getitem__(self, index: int, /) -> Tensor: ...
 
 
-def image_digest(image: Tensor) -> str:
-    """Hash of an image's size and pixels, uint8 [3, H, W].
-
-    Raises:
-        ValueError: another dtype or shape.
-    """
-    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"an image must be uint8 [3, H, W], not {image.dtype} {[*image.shape]}")
-    digest = blake2b(repr(tuple(image.shape)).encode(), digest_size=20)
-    digest.update(image.contiguous().cpu().numpy().data)
-    return digest.hexdigest()
-
-
-def edit_key(image: Tensor, prompt: str, seed: int, fingerprint: str) -> str:
-    """The name of an edit: 40 hexadecimal digits from image content, prompt, seed and editor."""
-    return _key(image_digest(image), prompt, seed, fingerprint)
-
-
-def _key(digest: str, prompt: str, seed: int, fingerprint: str) -> str:
-    parts = json.dumps([digest, prompt, int(seed), fingerprint])
-    return blake2b(parts.encode(), digest_size=20).hexdigest()
-
-
-def plan_edits(
-    digests: Sequence[str], prompts: Sequence[str], per_image: int, seed: int = 0
-) -> list[Request]:
-    """The requests for `per_image` edits of each image, under different prompts while they last.
-
-    Prompts and seeds depend on image content and `seed` alone, not on names or order: whoever
-    asks for edits of the same pictures asks for the same edits. A larger `per_image` keeps the
-    earlier requests.
-
-    Args:
-        digests: `image_digest` of each image.
-        prompts: short prompts to choose from.
-        per_image: edits of each image, 0 or more.
-        seed: of the choice.
-
-    Raises:
-        ValueError: no prompts, one named twice, or `per_image` negative.
-    """
-    return [
-        (index, prompt, hash_seed("edit", seed, digest, number))
-        for index, digest in enumerate(digests)
-        for number, prompt in enumerate(prompts_for_image(digest, prompts, per_image, seed))
-    ]
-
-
 class EditStore:
     """A folder of edits. Opening it reads and writes nothing.
 
     Args:
         root: the store's folder; made when the first edit is written.
+        image_format: of the edits it will write, png or jpeg (quality 95, 4:4:4: a fifth of the
+            space, within a few grey levels); it reads both.
+
+    Raises:
+        ValueError: another format.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, image_format: str = "png") -> None:
+        if image_format not in SUFFIXES:
+            raise ValueError(f"image format {image_format!r}: choose from {', '.join(SUFFIXES)}")
         self.root = Path(root)
-        self._manifest: Path | None = None
+        self.image_format = image_format
+        self._manifest: TextIO | None = None
         self._writer = 0  # the process that owns the manifest file: a fork takes one of its own
 
-    def path(self, key: str) -> Path:
-        """Where the edit of this key is, or would be."""
-        return self.root / key[:2] / f"{key}.png"
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EditStore, (self.root, self.image_format)  # worker processes open their own
+
+    def path(self, key: str, rejected: bool = False) -> Path:
+        """Where the edit of this key would be written."""
+        return self._stem(key, rejected).with_suffix(SUFFIXES[self.image_format])
+
+    def find(self, key: str) -> Path | None:
+        """The file of this accepted edit, of either format, or None."""
+        return self._find(key, rejected=False)
+
+    def find_rejected(self, key: str) -> Path | None:
+        """The file of this edit that screening rejected, or None."""
+        return self._find(key, rejected=True)
+
+    def _stem(self, key: str, rejected: bool) -> Path:
+        return (self.root / "rejected" if rejected else self.root) / key[:2] / key
+
+    def _find(self, key: str, rejected: bool) -> Path | None:
+        stem = self._stem(key, rejected)
+        paths = (stem.with_suffix(suffix) for suffix in SUFFIXES.values())
+        return next((path for path in paths if path.is_file()), None)
 
     def has(self, key: str) -> bool:
-        """Whether the edit is there and whole (checksums, not only the name)."""
-        try:
-            return png_is_whole(self.path(key).read_bytes())
-        except OSError:
-            return False
+        """Whether the accepted edit is there and whole (checksums, not only the name)."""
+        return _is_whole_file(self.find(key))
 
     def read(self, key: str) -> Tensor:
-        """The edit, uint8 [3, H, W].
+        """The accepted edit, uint8 [3, H, W].
 
         Raises:
             MissingEditError: there is none.
             BrokenEditError: its file is truncated or damaged.
         """
-        path = self.path(key)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise MissingEditError(f"edit {key} is not in the store {self.root}") from None
-        pixels = None
-        if png_is_whole(data):
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if pixels is None:
+        path = self.find(key)
+        if path is None:
+            raise MissingEditError(f"edit {key} is not in the store {self.root}")
+        edit = decode(path.read_bytes())
+        if edit is None:
             raise BrokenEditError(f"edit {path} is truncated or damaged: fill the store again")
-        rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-        return torch.from_numpy(rgb).permute(2, 0, 1).contiguous()
+        return edit
 
-    def write(self, edits: Mapping[str, Tensor]) -> None:
+    def served(self, digest: str, prompt: str, seed: int, fingerprint: str) -> str | None:
+        """The key of the edit that stands for a request: its first attempt that was accepted.
+
+        None where every attempt made so far was rejected.
+
+        Raises:
+            MissingEditError: no attempt has been made.
+        """
+        for attempt in attempts(digest, prompt, seed, fingerprint):
+            if self.find(attempt.key):
+                return attempt.key
+            if not self.find_rejected(attempt.key):
+                break
+        if attempt.number:
+            return None
+        raise MissingEditError(
+            f"the store {self.root} has no edit of this image under {prompt!r} by {fingerprint}"
+        )
+
+    def write(self, edits: Mapping[str, Tensor], rejected: Collection[str] = ()) -> None:
         """Puts edits, uint8 [3, H, W] by key, into the store: each whole or not at all.
+
+        Args:
+            rejected: those of the keys that screening rejected; they are kept apart.
 
         Raises:
             OSError: the disk is full or not writable; nothing half-written is left.
         """
+        writer = Path(self._manifest_file().name).stem
         temporary: dict[Path, Path] = {}
         try:
             for key, edit in edits.items():
-                path = self.path(key)
+                path = self.path(key, key in rejected)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                name = f".{key}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-                temporary[path] = path.with_name(name)
-                temporary[path].write_bytes(_png(edit))
+                temporary[path] = path.with_name(f".{key}.{writer}.tmp")
+                temporary[path].write_bytes(encode(edit, self.image_format))
             # All written before any is flushed: the disk then takes them together.
             for written in temporary.values():
                 _flush(written)
@@ -165,30 +166,71 @@ class EditStore:
             for left in temporary.values():
                 left.unlink(missing_ok=True)
 
+    def annotate(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Puts records of `entries`, with other scores, in the place of those in the manifest."""
+        now = round(time.time(), 3)
+        self._record([{**record, "time": now} for record in records])
+
+    def reject(self, record: Mapping[str, Any], reason: str) -> None:
+        """Takes an accepted edit out of service, keeping its file among the rejected ones.
+
+        Args:
+            record: of the edit, from `entries`.
+            reason: one of `genmix_aug.screening.REASONS`.
+        """
+        path = self.find(record["key"])
+        if path is None:
+            return
+        moved = self._stem(record["key"], rejected=True).with_suffix(path.suffix)
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        self.annotate([{**record, "reason": reason}])
+        os.replace(path, moved)
+
     def keys(self) -> list[str]:
-        """The keys of all files in the store, sorted."""
-        return sorted(path.stem for path in self.root.glob("[0-9a-f][0-9a-f]/*.png"))
+        """The keys of all accepted edits' files, sorted."""
+        return self._keys(self.root)
+
+    def rejected_keys(self) -> list[str]:
+        """The keys of all rejected edits' files, sorted."""
+        return self._keys(self.root / "rejected")
+
+    def _keys(self, folder: Path) -> list[str]:
+        found = folder.glob("[0-9a-f][0-9a-f]/[0-9a-f]*.*")
+        return sorted(path.stem for path in found if path.suffix in SUFFIXES.values())
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """The manifest's record of each edit that is there: key, source, prompt, seed, editor."""
-        seen: set[str] = set()
+        """The manifest's record of each edit that is there, accepted or rejected.
+
+        key, image (`image_digest` of the original), source (the original's name) and folder (it
+        is relative to; "" if unknown), prompt, seed, editor, time (unix, s), attempt (0 for the
+        request's own seed), reason (why it was rejected; "" if accepted) and scores.
+        """
+        records: dict[tuple[str, bool], dict[str, Any]] = {}
         for file in sorted((self.root / "manifest").glob("*.jsonl")):
             for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     record = json.loads(line)
                 except json.JSONDecodeError:
                     continue  # a writer was killed within this line
-                key = record["key"]
-                if key not in seen and self.path(key).is_file():
-                    seen.add(key)
-                    yield record
+                place = record["key"], bool(record["reason"])
+                if place not in records or records[place]["time"] < record["time"]:
+                    records[place] = record
+        # Where a file lies is the verdict: a line may be ahead of it by a writer's death.
+        for (key, rejected), record in records.items():
+            if self._find(key, rejected) and not (rejected and self.find(key)):
+                yield record
 
     def sweep(self, older_than_s: float = STALE_SECONDS) -> int:
-        """Removes temporary files that killed writers left behind; the number removed."""
+        """Removes temporary files of writers that are dead, or too old; the number removed."""
         removed = 0
-        for path in self.root.glob("[0-9a-f][0-9a-f]/.*.tmp"):
+        alive: dict[str, bool | None] = {}
+        for path in [*self.root.glob("??/.*.tmp"), *self.root.glob("rejected/??/.*.tmp")]:
+            writer = path.name.split(".")[2]
+            if writer not in alive:
+                alive[writer] = _is_locked(self.root / "manifest" / f"{writer}.jsonl")
             try:
-                if time.time() - path.stat().st_mtime >= older_than_s:
+                too_old = time.time() - path.stat().st_mtime >= older_than_s
+                if alive[writer] is False or (alive[writer] is None and too_old):
                     path.unlink()
                     removed += 1
             except FileNotFoundError:
@@ -201,16 +243,19 @@ class EditStore:
         requests: Sequence[Request],
         fingerprint: str,
         progress: bool = False,
-        digests: Sequence[str] | None = None,
-    ) -> tuple[list[str], list[int]]:
+        digests: Digests | None = None,
+        redraws: int = REDRAWS,
+    ) -> tuple[list[str | None], list[int]]:
         """The key of each request, and the numbers of the requests still to be made.
 
-        Requests that share a key are counted once. `digests`, where the caller knows the
-        `image_digest` of each image already, saves reading the images.
+        Requests that share a key are counted once. A key is None where all attempts were
+        rejected. `digests`, where the caller knows the `image_digest` of each image already,
+        saves reading the images.
         """
-        keys: list[str] = []
+        if digests is None:
+            digests = _digests(images, requests)
+        keys: list[str | None] = []
         todo: list[int] = []
-        known = dict(enumerate(digests)) if digests is not None else {}
         seen: set[str] = set()
         with tqdm(
             requests,
@@ -221,14 +266,27 @@ class EditStore:
             disable=None if progress else True,
         ) as bar:
             for number, (index, prompt, seed) in enumerate(bar):
-                if index not in known:
-                    known[index] = image_digest(images[index])
-                key = _key(known[index], prompt, seed, fingerprint)
-                keys.append(key)
-                if key not in seen and not self.has(key):
-                    todo.append(number)
-                seen.add(key)
+                attempt, made = self._standing(digests[index], prompt, seed, fingerprint, redraws)
+                keys.append(attempt.key if attempt else None)
+                if attempt and attempt.key not in seen:
+                    seen.add(attempt.key)
+                    if not made:
+                        todo.append(number)
         return keys, todo
+
+    def _standing(
+        self, digest: str, prompt: str, seed: int, fingerprint: str, redraws: int
+    ) -> tuple[Attempt | None, bool]:
+        """A request's first attempt that was not rejected, and whether it is there.
+
+        None where the request's own seed and all `redraws` were rejected.
+        """
+        for attempt in islice(attempts(digest, prompt, seed, fingerprint), 1 + redraws):
+            if self.has(attempt.key):
+                return attempt, True
+            if not _is_whole_file(self.find_rejected(attempt.key)):
+                return attempt, False
+        return None, True
 
     def fill(
         self,
@@ -238,8 +296,11 @@ class EditStore:
         requests: Sequence[Request],
         batch_size: int = 16,
         progress: bool = False,
-        digests: Sequence[str] | None = None,
-    ) -> list[str]:
+        digests: Digests | None = None,
+        screen: Screen | None = None,
+        redraws: int = REDRAWS,
+        folder: Path | str = "",
+    ) -> list[str | None]:
         """Makes the edits that the store lacks, and returns the key of every request.
 
         May be stopped at any moment and run again; several processes may fill one store.
@@ -252,6 +313,10 @@ class EditStore:
             batch_size: images in one call of the editor.
             progress: whether to show progress bars.
             digests: the `image_digest` of each image, where known already.
+            screen: judges edits of originals, uint8 [B, 3, H, W] each; what it rejects is drawn
+                again with another seed. None accepts all.
+            redraws: further seeds to try for a request; where all are rejected its key is None.
+            folder: where the images lie, for the manifest, so that they can be found again.
 
         Raises:
             ValueError: `batch_size` is less than 1, or the editor refuses a prompt.
@@ -259,65 +324,120 @@ class EditStore:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        keys, todo = self.missing(images, requests, editor.fingerprint, progress, digests)
+        if digests is None:
+            digests = _digests(images, requests)
         self.sweep()
+        wanted = (images, requests, editor.fingerprint)
+        keys, todo = self.missing(*wanted, progress, digests, redraws)
+        if not todo:
+            return keys
+        rejected: Counter[str] = Counter()
         with tqdm(
-            total=len(todo),
-            desc="editing",
-            unit="image",
-            disable=None if progress and todo else True,
+            total=len(todo), desc="editing", unit="image", disable=None if progress else True
         ) as bar:
-            for batch in _batches(images, requests, todo, batch_size):
-                # Another process may have made some of them meanwhile.
-                fresh = [entry for entry in batch if not self.has(keys[entry[0]])]
-                if fresh:
-                    self._make(editor, fresh, keys, names, requests)
-                bar.update(len(batch))
-        return keys
+            while todo:
+                again: list[int] = []
+                for batch in batches(images, requests, todo, batch_size):
+                    fresh = self._still_missing(batch, *wanted[1:], digests, redraws)
+                    verdicts = self._make(editor, fresh, names, requests, digests, screen, folder)
+                    again += [number for number, verdict in verdicts.items() if verdict.reason]
+                    rejected.update(v.reason for v in verdicts.values() if v.reason)
+                    bar.update(len(batch) - sum(bool(v.reason) for v in verdicts.values()))
+                    bar.set_postfix(rejected, refresh=False)
+                todo = again
+        return self.missing(*wanted, False, digests, redraws)[0]
+
+    def _still_missing(
+        self,
+        batch: list[tuple[int, Tensor]],
+        requests: Sequence[Request],
+        fingerprint: str,
+        digests: Digests,
+        redraws: int,
+    ) -> list[tuple[int, Tensor, Attempt]]:
+        """What to make now: another process may have made, or rejected, some meanwhile."""
+        found = []
+        for number, image in batch:
+            index, prompt, seed = requests[number]
+            attempt, made = self._standing(digests[index], prompt, seed, fingerprint, redraws)
+            if attempt and not made:
+                found.append((number, image, attempt))
+        return found
 
     def _make(
         self,
         editor: Editor,
-        batch: list[tuple[int, Tensor]],
-        keys: list[str],
+        batch: list[tuple[int, Tensor, Attempt]],
         names: Sequence[str],
         requests: Sequence[Request],
-    ) -> None:
-        numbers = [number for number, _ in batch]
-        edits = editor.edit(
-            torch.stack([image for _, image in batch]),
-            [requests[number][1] for number in numbers],
-            [requests[number][2] for number in numbers],
-        )
-        records = []
-        for number in numbers:
-            index, prompt, seed = requests[number]
+        digests: Digests,
+        screen: Screen | None,
+        folder: Path | str,
+    ) -> dict[int, Verdict]:
+        """Edits a batch and writes it; the verdict on each request's attempt."""
+        if not batch:
+            return {}
+        originals = torch.stack([image for _, image, _ in batch])
+        prompts = [requests[number][1] for number, _, _ in batch]
+        edits = editor.edit(originals, prompts, [attempt.seed for _, _, attempt in batch])
+        verdicts = screen(originals, edits) if screen else [Verdict("", {})] * len(batch)
+        records: list[dict[str, Any]] = []
+        for (number, _, attempt), verdict in zip(batch, verdicts, strict=True):
+            index, prompt, _ = requests[number]
             records.append(
                 {
-                    "key": keys[number],
+                    "key": attempt.key,
+                    "image": digests[index],
                     "source": str(names[index]),
+                    "folder": str(Path(folder).absolute()) if folder else "",
                     "prompt": prompt,
-                    "seed": seed,
+                    "seed": attempt.seed,
                     "editor": editor.fingerprint,
                     "time": round(time.time(), 3),
+                    "attempt": attempt.number,
+                    "reason": verdict.reason,
+                    "scores": verdict.scores,
                 }
             )
         self._record(records)
-        self.write({keys[number]: edit for number, edit in zip(numbers, edits, strict=True)})
+        self.write(
+            {record["key"]: edit for record, edit in zip(records, edits, strict=True)},
+            {record["key"] for record in records if record["reason"]},
+        )
+        numbers = [number for number, _, _ in batch]
+        return dict(zip(numbers, verdicts, strict=True))
 
     def _record(self, records: list[dict[str, Any]]) -> None:
         """Appends lines to this writer's own manifest file, so that writers never interleave."""
-        folder = self.root / "manifest"
+        file = self._manifest_file()
+        try:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+            file.flush()
+        except OSError:
+            # Part of a line may be there: what comes next must not be glued to it.
+            self._manifest = None
+            raise
+
+    def _manifest_file(self) -> TextIO:
+        """This process's manifest file, locked for as long as it lives."""
         if self._manifest is None or self._writer != os.getpid():
+            folder = self.root / "manifest"
             folder.mkdir(parents=True, exist_ok=True)
             host = "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
             name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-            self._manifest, self._writer = folder / name, os.getpid()
-        with open(self._manifest, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in records)
+            self._manifest = open(folder / name, "a", encoding="utf-8")  # noqa: SIM115
+            self._writer = os.getpid()
+            if fcntl:
+                with suppress(OSError):  # a disk without locks
+                    fcntl.flock(self._manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return self._manifest
 
 
-def _batches(
+def _digests(images: Images, requests: Sequence[Request]) -> dict[int, str]:
+    return {index: image_digest(images[index]) for index in {request[0] for request in requests}}
+
+
+def batches(
     images: Images, requests: Sequence[Request], todo: list[int], batch_size: int
 ) -> Iterator[list[tuple[int, Tensor]]]:
     """Batches of (request number, image) of one size each; few images are held at a time."""
@@ -338,11 +458,25 @@ def _batches(
     yield from waiting.values()
 
 
-def _png(edit: Tensor) -> bytes:
-    """A PNG of an image uint8 [3, H, W], little compressed for speed."""
-    pixels = edit.permute(1, 2, 0).contiguous().cpu().numpy()
-    blue_first = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".png", blue_first, [cv2.IMWRITE_PNG_COMPRESSION, 2])[1].tobytes()
+def _is_whole_file(path: Path | None) -> bool:
+    try:
+        return path is not None and is_whole(path.read_bytes())
+    except FileNotFoundError:
+        return False  # moved or swept a moment ago
+
+
+def _is_locked(path: Path) -> bool | None:
+    """Whether a living writer holds this manifest file; None where that cannot be told."""
+    try:
+        with open(path, "rb") as file:
+            if not fcntl:
+                return None
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
 
 
 def _flush(path: Path) -> None:
@@ -352,24 +486,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def png_is_whole(data: bytes) -> bool:
-    """Whether these bytes are a complete PNG: every chunk's checksum right, the last one IEND.
-
-    Finds truncated and damaged files many times faster than decoding them.
-    """
-    if data[:8] != PNG_SIGNATURE:
-        return False
-    view, at = memoryview(data), 8
-    while at + 12 <= len(data):
-        length = int.from_bytes(view[at : at + 4], "big")
-        end = at + 12 + length
-        if end > len(data):
-            return False
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            return False
-        if view[at + 4 : at + 8] == b"IEND":
-            return end == len(data)
-        at = end
-    return False

@@ -3,55 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, overload
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from genmix_aug.masks import SIDES, blend_width_for, smooth_mask
-from genmix_aug.mix import PAPER_FRACTAL_WEIGHT, blend, concatenate, mix
+from genmix_aug.images import to_rgb
+from genmix_aug.masks import SIDES, Box, blend_width_for, box_mask, cutmix_box, smooth_mask
+from genmix_aug.mix import (
+    PAPER_FRACTAL_WEIGHT,
+    blend,
+    concatenate,
+    mix,
+    mix_box,
+    mix_constant,
+)
 from genmix_aug.seeding import hash_seed
 
-__all__ = ["Draws", "GenMix", "blend_width_for", "resize_fractals"]
+__all__ = [
+    "JOINS",
+    "Draws",
+    "GenMix",
+    "blend_width_for",
+    "from_picture",
+    "resize_fractals",
+    "to_picture",
+    "unit_draw",
+]
+
+JOINS = ("seam", "cutmix", "mixup", "edited", "original")
 
 
 class Draws(NamedTuple):
-    """What was drawn for each image of a batch: the side, and an index into the fractals."""
+    """What was drawn for each image of a batch, whether its join needs it or not."""
 
     sides: list[str]
-    fractals: list[int]
+    fractals: list[int]  # indices into the fractals
+    shares: list[float]  # of the edit, in [0, 1): CutMix's and Mixup's lambda
+    centres: list[tuple[float, float]]  # of CutMix's box, down and across, in [0, 1)
+
+
+def unit_draw(*parts: str | int) -> float:
+    """A number drawn uniformly from [0, 1), a function of the parts (see `hash_seed`)."""
+    return (hash_seed(*parts) >> 10) / 2**53
+
+
+def from_picture(picture: Image.Image) -> Tensor:
+    """A Pillow image of any mode as uint8 [3, H, W], the pixels that `load_rgb` gives."""
+    return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1).contiguous()
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """An image uint8 [3, H, W] as a Pillow image of mode RGB."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def resize_fractals(fractals: Tensor, height: int, width: int) -> Tensor:
     """Fractals uint8 [F, 3, h, w] at another size, uint8 [F, 3, height, width], antialiased."""
     if fractals.shape[-2:] == (height, width):
         return fractals
-    resized = interpolate(fractals.float(), (height, width), mode="bilinear", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8)
+    # Bytes are resized several times faster than floats, but in main memory only.
+    source = fractals if fractals.device.type == "cpu" else fractals.float()
+    resized = interpolate(source, (height, width), mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8) if source is not fractals else resized
 
 
 @dataclass(frozen=True)
 class GenMix:
     """Joins originals and their edits: draw the parameters first, then apply `mix`.
 
+    The defaults are the paper's. Its Tables 10 to 12 vary `join`, `fractal_weight` and `sides`.
+
     Args:
         fractals: uint8 [F, 3, S, S]; those drawn are resized to the images where sizes differ
             (see `at_size`).
-        blend_width: px of the seam at the size of the images; `blend_width_for` scales the
-            paper's 20 px of 512.
-        fractal_weight: of the fractal in Eq. 4, in [0, 1].
+        blend_width: px of the seam at the size of the images; None scales the paper's 20 px of
+            512 to the shorter side of the images (`blend_width_for`).
+        fractal_weight: of the fractal in Eq. 4, in [0, 1]; 0 leaves the fractal out.
         sides: where the edited image may show; drawn alike.
+        join: what takes the place of Eq. 3. "seam": the paper's. "cutmix": the edit fills a box
+            of the original, its area and centre drawn (`cutmix_box`). "mixup": share * edit +
+            (1 - share) * original, the share drawn from Beta(1, 1). "edited" and "original": one
+            of them alone.
 
     Raises:
-        ValueError: no fractals or of another shape, an unknown side, a weight out of range.
+        ValueError: no fractals or of another shape, an unknown side or join, a weight or width
+            out of range.
     """
 
     fractals: Tensor = field(repr=False, compare=False)
-    blend_width: int = 20
+    blend_width: int | None = 20
     fractal_weight: float = PAPER_FRACTAL_WEIGHT
     sides: tuple[str, ...] = SIDES
+    join: str = "seam"
 
     def __post_init__(self) -> None:
         shape = [*self.fractals.shape]
@@ -62,46 +110,86 @@ class GenMix:
             raise ValueError(f"sides must be among {', '.join(SIDES)}, not {self.sides}")
         if not 0 <= self.fractal_weight <= 1:
             raise ValueError(f"fractal_weight must be in [0, 1], not {self.fractal_weight}")
-        if self.blend_width < 0:
+        if self.blend_width is not None and self.blend_width < 0:
             raise ValueError(f"blend_width must be 0 or more, not {self.blend_width}")
+        if self.join not in JOINS:
+            raise ValueError(f"join must be one of {', '.join(JOINS)}, not {self.join!r}")
 
     def at_size(self, height: int, width: int) -> GenMix:
         """The same with all fractals resized once, for images that are all of one size."""
-        resized = resize_fractals(self.fractals, height, width)
-        return GenMix(resized, self.blend_width, self.fractal_weight, self.sides)
+        return replace(self, fractals=resize_fractals(self.fractals, height, width))
 
     def draw(self, seeds: Sequence[int]) -> Draws:
-        """A side and a fractal for each seed, from that seed alone."""
-        sides = [self.sides[hash_seed("side", seed) % len(self.sides)] for seed in seeds]
+        """What is drawn for each seed, from that seed alone."""
         count = len(self.fractals)
-        return Draws(sides, [hash_seed("fractal", seed) % count for seed in seeds])
+        return Draws(
+            sides=[self.sides[hash_seed("side", seed) % len(self.sides)] for seed in seeds],
+            fractals=[hash_seed("fractal", seed) % count for seed in seeds],
+            shares=[unit_draw("share", seed) for seed in seeds],
+            centres=[(unit_draw("down", seed), unit_draw("across", seed)) for seed in seeds],
+        )
 
-    def __call__(self, original: Tensor, edited: Tensor, seeds: Sequence[int]) -> Tensor:
-        """GenMix images uint8 [B, 3, H, W] of originals and edits uint8 [B, 3, H, W].
+    @overload
+    def __call__(self, original: Tensor, edited: Tensor, seeds: int | Sequence[int]) -> Tensor: ...
+    @overload
+    def __call__(self, original: Image.Image, edited: Image.Image, seeds: int) -> Image.Image: ...
+    @overload
+    def __call__(
+        self, original: list[Image.Image], edited: list[Image.Image], seeds: Sequence[int]
+    ) -> list[Image.Image]: ...
+
+    def __call__(
+        self,
+        original: Tensor | Image.Image | list[Image.Image],
+        edited: Tensor | Image.Image | list[Image.Image],
+        seeds: int | Sequence[int],
+    ) -> Tensor | Image.Image | list[Image.Image]:
+        """GenMix images of originals and their edits; what comes in comes out.
 
         Each image depends on its own original, edit and seed only.
 
+        Args:
+            original, edited: tensors [3, H, W] or [B, 3, H, W] on any device, uint8 or floating
+                point in [0, 1]; or a Pillow image; or a list of them, of any sizes.
+            seeds: an int for a single image, one for each of a batch or list.
+
+        Returns:
+            As `original`: the same type, shape, dtype and device. Pillow images are of mode RGB.
+
         Raises:
-            ValueError: shapes or dtypes that do not fit, or not one seed for each image.
+            ValueError: shapes, dtypes or devices that do not fit, or not one seed for each image.
         """
-        _check_batch(original, edited, seeds)
-        draws = self.draw(seeds)
-        fractals = self._chosen(draws.fractals, original)
-        return mix(original, edited, fractals, draws.sides, self.blend_width, self.fractal_weight)
+        if isinstance(original, Tensor) and isinstance(edited, Tensor):
+            mixed = self._apply(original, edited, seeds)
+            # torchvision's tv_tensors.Image stays one.
+            return mixed if type(original) is Tensor else mixed.as_subclass(type(original))
+        if isinstance(original, Image.Image) and isinstance(edited, Image.Image):
+            pixels = from_picture(original), from_picture(edited)
+            return to_picture(self._apply(*pixels, seeds))
+        if isinstance(original, list) and isinstance(edited, list) and not isinstance(seeds, int):
+            if not len(original) == len(edited) == len(seeds):
+                raise ValueError(
+                    f"{len(original)} originals, {len(edited)} edits and {len(seeds)} seeds"
+                )
+            together = zip(original, edited, seeds, strict=True)
+            return [self(first, second, seed) for first, second, seed in together]
+        raise ValueError(
+            "original and edited must both be tensors, Pillow images, or lists of Pillow images "
+            f"with a seed each, not {type(original).__name__} and {type(edited).__name__}"
+        )
 
     def stages(self, original: Tensor, edited: Tensor, seed: int) -> dict[str, Tensor]:
         """Each step for one image, in order: original, edited, mask, hybrid, fractal, result.
 
         Args:
-            original, edited: uint8 [3, H, W].
+            original, edited: [3, H, W], uint8 or floating point in [0, 1].
 
         Returns:
-            uint8 [3, H, W] each, except mask: float32 [H, W].
+            Like `original`, except mask: float32 [H, W], 1 where the edit shows.
         """
-        _check_batch(original[None], edited[None], [seed])
+        _check_images(original, edited, seed)
         draws = self.draw([seed])
-        height, width = original.shape[-2:]
-        mask = smooth_mask(height, width, draws.sides[0], self.blend_width)
+        mask = self._mask(draws, *original.shape[-2:]).to(original.device)
         hybrid = concatenate(original, edited, mask)
         fractal = self._chosen(draws.fractals, original)[0]
         return {
@@ -113,16 +201,59 @@ class GenMix:
             "result": blend(hybrid, fractal, self.fractal_weight),
         }
 
-    def _chosen(self, indices: list[int], like: Tensor) -> Tensor:
-        chosen = self.fractals[indices]
-        return resize_fractals(chosen, like.shape[-2], like.shape[-1]).to(like.device)
+    def _apply(self, original: Tensor, edited: Tensor, seeds: int | Sequence[int]) -> Tensor:
+        _check_images(original, edited, seeds)
+        draws = self.draw([seeds] if isinstance(seeds, int) else seeds)
+        height, width = original.shape[-2:]
+        weight = self.fractal_weight
+        # Without weight the fractal is not read: any image will do.
+        fractals = self._chosen(draws.fractals, original) if weight > 0 else original
+        if self.join == "seam":
+            seam_px = self._seam_px(height, width)
+            return mix(original, edited, fractals, draws.sides, seam_px, weight)
+        if self.join == "mixup":
+            return mix_constant(original, edited, fractals, draws.shares, weight)
+        return mix_box(original, edited, fractals, self._boxes(draws, height, width), weight)
+
+    def _seam_px(self, height: int, width: int) -> int:
+        if self.blend_width is None:
+            return blend_width_for(min(height, width))
+        return self.blend_width
+
+    def _boxes(self, draws: Draws, height: int, width: int) -> list[Box]:
+        """Where the edit shows; the whole image and none of it are boxes too."""
+        if self.join == "cutmix":
+            drawn = zip(draws.shares, draws.centres, strict=True)
+            return [cutmix_box(height, width, share, centre) for share, centre in drawn]
+        shown = height if self.join == "edited" else 0
+        return [Box(0, shown, 0, width)] * len(draws.sides)
+
+    def _mask(self, draws: Draws, height: int, width: int) -> Tensor:
+        """The mask of the first image drawn for, float32 [height, width]."""
+        if self.join == "seam":
+            return smooth_mask(height, width, draws.sides[0], self._seam_px(height, width))
+        if self.join == "mixup":
+            return torch.full((height, width), draws.shares[0])
+        return box_mask(height, width, self._boxes(draws, height, width)[0])
+
+    def _chosen(self, indices: list[int], like: Tensor) -> Tensor | list[Tensor]:
+        """The fractals of these indices, of the images' size, dtype and device."""
+        fits = self.fractals.shape[-2:] == like.shape[-2:]
+        if fits and like.dtype == torch.uint8 and like.device == self.fractals.device:
+            return [self.fractals[index] for index in indices]  # views: nothing is copied
+        chosen = resize_fractals(self.fractals[indices], *like.shape[-2:]).to(like.device)
+        return chosen.to(like.dtype) / 255 if like.is_floating_point() else chosen
 
 
-def _check_batch(original: Tensor, edited: Tensor, seeds: Sequence[int]) -> None:
+def _check_images(original: Tensor, edited: Tensor, seeds: int | Sequence[int]) -> None:
     for name, images in (("original", original), ("edited", edited)):
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        dtype_fits = images.dtype == torch.uint8 or images.is_floating_point()
+        if not dtype_fits or images.ndim not in (3, 4) or images.shape[-3] != 3:
             raise ValueError(
-                f"{name} must be uint8 [B, 3, H, W], not {images.dtype} {[*images.shape]}"
+                f"{name} must be uint8 or floating point, [3, H, W] or [B, 3, H, W], "
+                f"not {images.dtype} {[*images.shape]}"
             )
-    if len(seeds) != len(original):
+    if isinstance(seeds, int) != (original.ndim == 3):
+        raise ValueError("one image [3, H, W] takes an int as its seed, a batch takes a list")
+    if not isinstance(seeds, int) and len(seeds) != len(original):
         raise ValueError(f"{len(seeds)} seeds for {len(original)} images")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -34,11 +34,15 @@ def find_images(folder: Path | str) -> list[Path]:
     return found
 
 
-def load_rgb(path: Path | str) -> Tensor:
+def load_rgb(path: Path | str, square_px: int = 0) -> Tensor:
     """An image file as RGB uint8 [3, H, W], whatever its mode.
 
     Transparency is laid on white, 16 bits are scaled to 8, palette, grey, CMYK and the rest are
     converted. Pixels come as stored: an orientation noted beside them is not applied.
+
+    Args:
+        square_px: side of the square that the image is resized to, bilinearly, its aspect ratio
+            not kept; 0 leaves it as it is.
 
     Raises:
         ValueError: the file is missing, truncated or no image; one line that names it.
@@ -49,7 +53,14 @@ def load_rgb(path: Path | str) -> Tensor:
             rgb = to_rgb(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"cannot read image {path}: {reason}") from error
+        if isinstance(error, UnidentifiedImageError):
+            reason = "no image"  # Pillow would repeat the path
+        advice = "; remove or replace it"
+        if isinstance(error, FileNotFoundError):
+            reason, advice = "no such file", ""
+        raise ValueError(f"cannot read image {path}: {reason}{advice}") from error
+    if square_px and rgb.size != (square_px, square_px):
+        rgb = rgb.resize((square_px, square_px), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
 
 

@@ -1,6 +1,9 @@
-"""The smooth masks of GenMix: which half of the result shows the edited image."""
+"""Where the result shows the edited image: the smooth masks of GenMix, and CutMix's box."""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,3 +82,43 @@ def side_is_horizontal(side: str) -> bool:
     if side not in SIDES:
         raise ValueError(f"unknown side {side!r}: choose one of {', '.join(SIDES)}")
     return side in ("left", "right")
+
+
+class Box(NamedTuple):
+    """The pixels of rows [top, bottom) and columns [left, right); empty where they do not rise."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def cutmix_box(height: int, width: int, share: float, centre: tuple[float, float]) -> Box:
+    """The box of CutMix (arXiv 1905.04899, Eq. 2) that the edited image fills.
+
+    Its sides are sqrt(share) times those of the image (whole px, rounded down), so its area is
+    `share` of the image's. Its centre is the pixel at `centre`; what lies outside is clipped.
+
+    Args:
+        height, width: the image's size in px.
+        share: of the image's area, in [0, 1]; drawn from Beta(1, 1), which is uniform.
+        centre: down and across, as shares in [0, 1] of height and width; drawn uniformly.
+
+    Raises:
+        ValueError: a share or a centre outside [0, 1].
+    """
+    if not all(0 <= value <= 1 for value in (share, *centre)):
+        raise ValueError(f"share and centre of a box must be in [0, 1], not {share} and {centre}")
+    edges: list[int] = []
+    for length, place in zip((height, width), centre, strict=True):
+        cut = int(length * math.sqrt(share))
+        start = min(int(length * place), length - 1) - cut // 2
+        edges += [max(start, 0), min(start + cut, length)]
+    return Box(*edges)
+
+
+def box_mask(height: int, width: int, box: Box) -> Tensor:
+    """The mask of Eq. 3 that is 1 in the box and 0 elsewhere, float32 [height, width]."""
+    mask = torch.zeros(height, width)
+    mask[box.top : box.bottom, box.left : box.right] = 1
+    return mask

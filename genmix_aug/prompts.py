@@ -33,6 +33,34 @@ PROMPT_SETS = {
 TEMPLATE = "A transformed version of image into {prompt}"
 
 
+def parse_prompts(text: str) -> tuple[str, ...]:
+    """The prompts that a set's name, or a list separated by commas, stands for.
+
+    Raises:
+        ValueError: no prompt in it.
+    """
+    if text in PROMPT_SETS:
+        return PROMPT_SETS[text]
+    chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not chosen:
+        raise ValueError(f"no prompt in {text!r}: name a set ({', '.join(PROMPT_SETS)}) or prompts")
+    return chosen
+
+
+def check_prompts(prompts: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses prompts that an editor does not know.
+
+    Args:
+        known: all that it knows; empty for an editor that takes any text.
+
+    Raises:
+        ValueError: names the first unknown prompt and the choices.
+    """
+    if known and (unknown := [prompt for prompt in prompts if prompt not in known]):
+        choices = ", ".join((*PROMPT_SETS, *known))
+        raise ValueError(f"unknown prompt {unknown[0]!r}: choose from {choices}")
+
+
 def full_prompt(prompt: str) -> str:
     """The sentence that a text-guided editor is given for a short prompt such as "snowy"."""
     return TEMPLATE.format(prompt=prompt)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from genmix_aug.fractals import write_fractals
 from uda.augment import AUGMENTATIONS
 from uda.augment.genmix import GenMixAugmentation
 
@@ -69,6 +70,76 @@ def test_stages_show_different_prompts(images, tmp_path):
     assert torch.equal(rows[1]["original"], images[1])
 
 
+class Blank:
+    """Draws nothing on white, except where the seed's last bit is set: then the negative."""
+
+    fingerprint, prompts = "blank-v1", ()
+
+    def edit(self, images, prompts, seeds):
+        drawn = torch.tensor([seed % 2 for seed in seeds], dtype=torch.uint8)[:, None, None, None]
+        return drawn * (255 - images) + (1 - drawn) * 255
+
+
+def test_rejected_edits_never_reach_training(images, tmp_path, monkeypatch):
+    """White edits are redrawn; an image of which none is accepted stays as it is."""
+    augmentation = GenMixAugmentation(num_fractals=1, edits_per_image=2, fractal_weight=0.0)
+    augmentation.editor = Blank()
+    augmentation.prepare(images, NAMES, tmp_path, seed=0)
+    assert augmentation.store.rejected_keys()
+    for row, key in enumerate(augmentation.keys):
+        if key:
+            assert torch.equal(augmentation.store.read(key), 255 - images[row // 2])
+    # Take all edits of image 1 out of service, and none is drawn again.
+    monkeypatch.setattr(Blank, "edit", lambda self, images, *_: torch.full_like(images, 255))
+    for record in list(augmentation.store.entries()):
+        if record["source"] == NAMES[1] and not record["reason"]:
+            augmentation.store.reject(record, "white")
+    again = GenMixAugmentation(num_fractals=1, edits_per_image=2, fractal_weight=0.0)
+    again.editor = Blank()
+    again.prepare(images, NAMES, tmp_path, seed=0)
+    assert again.rows[1] == []
+    out = again.images(images[[0, 1, 2]], [0, 1, 2], [4, 5, 6])
+    assert torch.equal(out[1], images[1])
+    for place in (0, 2):
+        alone = again.images(images[[place]], [place], [4 + place])
+        assert torch.equal(out[place], alone[0])
+        assert not torch.equal(out[place], images[place])
+    assert torch.equal(again.images(images[[1]], [1], [5]), images[[1]])
+    assert [len(again.stages(images, [number], 0)) for number in range(3)] == [1, 0, 1]
+
+
+def test_everything_that_decides_a_run_is_in_its_identity(images, tmp_path):
+    pictures = tmp_path / "fractals"
+    write_fractals(pictures, 2, 8)
+    plain, folder = GenMixAugmentation(), GenMixAugmentation(fractals=str(pictures))
+    assert plain.identity == {"editor": "filters-v2", "editor_options": ""}
+    before = folder.identity["fractals"]
+    write_fractals(pictures, 3, 8)
+    assert folder.identity["fractals"] != before
+    folder.prepare(images, NAMES, tmp_path / "store", seed=0)
+    assert folder.genmix.fractals.shape == (3, 3, 24, 24)
+
+
+@pytest.mark.parametrize("join", ["cutmix", "mixup", "edited", "original"])
+def test_joins_and_sides_reach_the_mixing(images, tmp_path, join):
+    plain = prepared(images, tmp_path, fractal_weight=0.0)
+    other = prepared(images, tmp_path, fractal_weight=0.0, join=join, sides="left, top")
+    assert (other.genmix.join, other.genmix.sides) == (join, ("left", "top"))
+    mixed = other.images(images, [0, 1, 2], [7, 8, 9])
+    assert not torch.equal(mixed, plain.images(images, [0, 1, 2], [7, 8, 9]))
+    if join == "original":
+        assert torch.equal(mixed, images)
+    if join == "edited":
+        assert torch.equal(mixed, other.edits)
+
+
+def test_screening_by_features(images, tmp_path):
+    augmentation = prepared(images, tmp_path, screening="features")
+    scores = [record["scores"] for record in augmentation.store.entries()]
+    assert scores
+    assert all("similarity" in score for score in scores)
+
+
 def test_none_changes_nothing(images):
     augmentation = AUGMENTATIONS["none"]()
     assert augmentation.images(images, [0, 1, 2], [0, 0, 0]) is images
@@ -79,8 +150,20 @@ def test_none_changes_nothing(images):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prompts": "winter"}, "augment.options.genmix.prompts: 'winter' is not one of in-domain"),
-        ({"editor": "none"}, "augment.options.genmix.editor: 'none' is not one of filters"),
+        ({"prompts": "winter"}, "augment.options.genmix: unknown prompt 'winter': choose from in-"),
+        ({"editor": "none"}, "augment.options.genmix: unknown editor 'none': choose from filters"),
+        (
+            {"editor_options": "steps"},
+            "augment.options.genmix: editor options: 'steps' is not KEY=",
+        ),
+        (
+            {"editor_options": "steps=3"},
+            "augment.options.genmix: editor filters has no option 'ste",
+        ),
+        ({"screening": "eyes"}, "augment.options.genmix.screening: 'eyes' is not one of pixels"),
+        ({"join": "glue"}, "augment.options.genmix: join must be one of seam"),
+        ({"sides": "left,middle"}, "augment.options.genmix: sides must be among left"),
+        ({"blend_width": -1}, "augment.options.genmix: blend_width must be 0 or more"),
         ({"edits_per_image": 0}, "augment.options.genmix.edits_per_image"),
     ],
 )

@@ -42,7 +42,10 @@ def refused(capsys, given, *words):
     fails_with(capsys, given, *words, code=2)
 
 
-@pytest.mark.parametrize("command", [[], ["data"], ["train"], ["adapt"], ["evaluate"], ["report"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["data"], ["data", "export-lists"], ["train"], ["adapt"], ["evaluate"], ["report"]],
+)
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
@@ -213,6 +216,33 @@ def test_no_unknown_space_is_named(capsys, flags):
 def test_evaluate_and_report_name_what_is_missing(capsys, tmp_path):
     fails_with(capsys, ["evaluate", str(tmp_path)], "not a run's folder")
     fails_with(capsys, ["report", str(tmp_path / "none")], "no such folder of runs")
+
+
+def test_export_lists(capsys, dataset, tmp_path):
+    command = ["data", "export-lists", str(dataset)]
+    pictures = dataset.parent / "pictures"
+    (pictures / "Dark").rename(tmp_path / "Dark")
+    assert main([*command, "--scenario=osda"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"passed over Dark: {pictures / 'Dark'} is not there",
+        f"wrote {pictures / 'Plain' / 'image_unida_list.txt'}: 45 images of 5 classes",
+    ]
+    assert main([*command, "--root", str(tmp_path)]) == 0
+    lines = (tmp_path / "Dark" / "image_unida_list.txt").read_text().splitlines()
+    assert lines[0] == "bar/00.png 0"
+    assert lines[-1] == "square/08.png 4"
+    capsys.readouterr()
+
+
+def test_export_lists_names_what_is_wrong(capsys, dataset, tmp_path):
+    command = ["data", "export-lists", str(dataset)]
+    fails_with(capsys, [*command, "--root", str(tmp_path / "no")], "no domain of Tiny to list")
+    fails_with(capsys, [*command, "--scenario=xda"], "no 'xda'; it has opda, osda, pda")
+    fails_with(capsys, [*command[:2], "nothing"], "known datasets: emoji_home, office_home")
+    refused(capsys, [*command, "--rot=x"], "--rot")
+    place = dataset.parent / "pictures" / "Plain" / "bar"
+    (place / "00.png").rename(place / "0 0.png")
+    fails_with(capsys, command, str(place / "0 0.png"), "(1 such", "--replace-spaces")
 
 
 def test_configuration_file_and_overrides(flags, tmp_path):

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny import CLASSES, make_dataset
 
 from uda import datasets
@@ -56,56 +55,6 @@ def test_wrong_domains_and_folders_are_named(spec):
         datasets.domain_items(spec, "Dark")
     with pytest.raises(ValueError, match="no picture of the scenario's classes"):
         datasets.of_classes(datasets.domain_items(spec, "Plain"), ["whale"], "Tiny")
-
-
-def save_modes(folder):
-    """The same grey-level ramp in every mode; the expected RGB of its first and last column."""
-    ramp = np.linspace(0, 255, 16).round().astype(np.uint8)[None].repeat(16, 0)
-    grey = Image.fromarray(ramp)
-    grey.save(folder / "L.png")
-    grey.convert("P").save(folder / "P.png")
-    grey.convert("CMYK").save(folder / "CMYK.jpg", quality=100)
-    Image.fromarray(ramp.astype(np.uint16) * 257).save(folder / "I16.png")
-    grey.convert("LA").save(folder / "LA.png")
-    grey.convert("1").save(folder / "1.png")
-    return {"L.png", "P.png", "CMYK.jpg", "I16.png", "LA.png", "1.png"}
-
-
-def test_every_mode_becomes_rgb(tmp_path):
-    for name in save_modes(tmp_path):
-        image = datasets.decode(tmp_path / name, 16)
-        assert image.shape == (3, 16, 16), name
-        assert image.dtype == torch.uint8
-        assert image[:, :, 0].max() <= 3, name
-        assert image[:, :, -1].min() >= 252, name
-        if name != "1.png":
-            assert abs(float(image[:, :, 8].float().mean()) - 136) < 4, name
-
-
-def test_transparency_is_white(tmp_path):
-    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert datasets.decode(tmp_path / "clear.png", 4).min() == 255
-    palette = Image.new("P", (4, 4), 0)
-    palette.putpalette([255, 0, 0] + [0] * 765)
-    palette.save(tmp_path / "palette.png", transparency=0)
-    assert datasets.decode(tmp_path / "palette.png", 4).min() == 255
-
-
-@pytest.mark.parametrize("content", [b"", b"not a picture", "truncated"])
-def test_a_broken_picture_is_named(tmp_path, content):
-    path = tmp_path / "broken.png"
-    if content == "truncated":
-        noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(path)
-        content = path.read_bytes()[:3000]
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"broken\.png: .*remove or replace it"):
-        datasets.decode(path, 8)
-
-
-def test_aspect_ratio_is_not_kept(tmp_path):
-    Image.new("RGB", (40, 10), "red").save(tmp_path / "wide.png")
-    assert datasets.decode(tmp_path / "wide.png", 8).shape == (3, 8, 8)
 
 
 def test_disjoint_halves_share_no_name_and_lose_none(spec):

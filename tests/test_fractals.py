@@ -5,7 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from genmix_aug.fractals import chaos_game, draw_system, fractal, fractals, load_fractals
+from genmix_aug.fractals import (
+    chaos_game,
+    draw_system,
+    fractal,
+    fractals,
+    load_fractals,
+    write_fractals,
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +91,80 @@ def test_a_folder_of_fractals(tmp_path, some):
     Image.fromarray(pixels[:40]).save(tmp_path / "b.png")
     assert torch.equal(load_fractals(tmp_path, 64)[0], some[0])
     assert load_fractals(tmp_path, 32).shape == (2, 3, 32, 32)
+
+
+def written(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_set_on_disk_is_the_set_in_memory(tmp_path, some):
+    folder = tmp_path / "new" / "set"
+    assert write_fractals(folder, 3, 64, seed=5) == 3
+    assert sorted(written(folder)) == ["0000.png", "0001.png", "0002.png", "fractals.json"]
+    assert torch.equal(load_fractals(folder, 64), some[:3])
+    before = written(folder)
+    assert write_fractals(folder, 5, 64, seed=5) == 2
+    assert torch.equal(load_fractals(folder, 64), some[:5])
+    assert write_fractals(folder, 2, 64, seed=5) == 0
+    assert len(written(folder)) == 6
+    assert before.items() <= written(folder).items()
+
+
+def test_only_what_is_missing_or_broken_is_made_again(tmp_path):
+    write_fractals(tmp_path, 4, 16)
+    whole = written(tmp_path)
+    (tmp_path / "0000.png").unlink()
+    (tmp_path / "0001.png").write_bytes(whole["0001.png"][:-20])
+    (tmp_path / "0003.png").write_bytes(b"")
+    assert write_fractals(tmp_path, 4, 16) == 3
+    assert written(tmp_path) == whole
+
+
+@pytest.mark.slow
+def test_processes_draw_the_same(tmp_path):
+    assert write_fractals(tmp_path / "one", 3, 16, seed=2) == 3
+    assert write_fractals(tmp_path / "two", 3, 16, seed=2, workers=2) == 3
+    assert written(tmp_path / "one") == written(tmp_path / "two")
+
+
+def test_sets_are_not_mixed(tmp_path):
+    write_fractals(tmp_path / "set", 1, 16, seed=2)
+    whole = written(tmp_path / "set")
+    for size, seed in ((17, 2), (16, 3)):
+        with pytest.raises(ValueError, match=f"size 16, seed 2.* not size {size}, seed {seed}"):
+            write_fractals(tmp_path / "set", 2, size, seed)
+    assert written(tmp_path / "set") == whole
+    for content in (b"", b"[1]", b"\xff"):
+        (tmp_path / "set" / "fractals.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"fractals\.json cannot be read"):
+            write_fractals(tmp_path / "set", 2, 16, 2)
+    (tmp_path / "own").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "own" / "a.JPG")
+    with pytest.raises(ValueError, match=r"own holds pictures that were not made as fractals"):
+        write_fractals(tmp_path / "own", 1, 16)
+    assert list(written(tmp_path / "own")) == ["a.JPG"]
+
+
+@pytest.mark.parametrize(("count", "size", "workers"), [(0, 8, 1), (1, 0, 1), (1, 8, 0)])
+def test_nothing_is_written_for_senseless_sets(tmp_path, count, size, workers):
+    with pytest.raises(ValueError, match="at least 1"):
+        write_fractals(tmp_path / "set", count, size, workers=workers)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_failed_write_leaves_nothing_half_written(tmp_path, monkeypatch):
+    write_fractals(tmp_path, 1, 16)
+    before = written(tmp_path)
+
+    def full(self, data):
+        with open(self, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_fractals(tmp_path, 2, 16)
+    assert written(tmp_path) == before
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        write_fractals(tmp_path / "file", 1, 16)

@@ -1,5 +1,6 @@
 """The command `genmix`, and the image files it takes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from genmix_aug.cli import chosen_prompts, main
+from genmix_aug import commands
+from genmix_aug.cli import main
+from genmix_aug.commands import shard_of
 from genmix_aug.contact_sheet import contact_sheet, save_png
+from genmix_aug.edit_plan import image_digest
 from genmix_aug.edit_store import EditStore
 from genmix_aug.images import find_images, load_rgb
-from genmix_aug.prompts import CROSS_DOMAIN, PROMPT_SETS
+from genmix_aug.prompts import CROSS_DOMAIN
+from genmix_aug.screening import Reference
+from uda.augment.genmix import GenMixAugmentation
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,6 +71,142 @@ def test_edit_fills_a_store_once(folder, tmp_path, capsys):
     assert "6 in" in capsys.readouterr().out
 
 
+def test_a_dry_run_says_how_many_how_large_and_how_long(folder, tmp_path, capsys):
+    arguments = ["edit", str(folder), "--store", str(tmp_path / "s"), "--per-image", "3"]
+    assert main([*arguments, "--dry-run"]) == 0
+    counted, measured = capsys.readouterr().out.splitlines()
+    assert counted.startswith("3 images, 9 distinct edits wanted, 0 in")
+    assert re.search(r"about [\d.]+ k?B of disk \([\d.]+ [kMGT]B free\) and \d+ s ", measured)
+    assert "images/s, measured on 3" in measured, "those of the first size"
+    assert not (tmp_path / "s").exists()
+
+
+def test_shards_make_together_what_one_process_makes(folder, tmp_path, capsys, monkeypatch):
+    def arguments(store, *more):
+        return ["edit", str(folder), "--store", str(tmp_path / store), "--per-image", "2", *more]
+
+    assert main(arguments("alone")) == 0
+    for number in (1, 2):
+        assert main(arguments("shards", "--shard", f"{number}/2")) == 0
+    assert "2 edits of 1 images (shard 2 of 2)" in capsys.readouterr().out
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert main(arguments("torchrun")) == 0
+    keys = EditStore(tmp_path / "alone").keys()
+    assert len(keys) == 6
+    assert EditStore(tmp_path / "shards").keys() == EditStore(tmp_path / "torchrun").keys() == keys
+
+
+@pytest.mark.parametrize("text", ["2", "0/2", "3/2", "a/b", "1/2/3", "/"])
+def test_senseless_shards_are_refused(text):
+    with pytest.raises(ValueError, match="--shard"):
+        shard_of(text, {})
+
+
+def test_the_command_line_wins_over_torchrun():
+    assert shard_of("", {}) == (0, 1)
+    assert shard_of("", {"RANK": "3", "WORLD_SIZE": "4"}) == (3, 4)
+    assert shard_of("2/8", {"RANK": "3", "WORLD_SIZE": "4"}) == (1, 8)
+
+
+def test_the_manifest_finds_the_originals_again(folder, tmp_path):
+    store = EditStore(tmp_path / "store")
+    assert main(["edit", str(folder), "--store", str(store.root)]) == 0
+    for record in store.entries():
+        image = load_rgb(Path(record["folder"]) / record["source"])
+        assert image_digest(image) == record["image"]
+        assert record["reason"] == ""
+        assert set(record["scores"]) == {"brightness", "contrast", "change"}
+
+
+def test_edits_of_squares_are_those_that_training_asks_for(folder, tmp_path):
+    store = EditStore(tmp_path / "store")
+    arguments = ["edit", str(folder), "--store", str(store.root), "--per-image", "1"]
+    assert main([*arguments, "--square-px", "20"]) == 0
+    images = torch.stack([load_rgb(path, 20) for path in find_images(folder)])
+    augmentation = GenMixAugmentation(num_fractals=1)
+    keys = store.keys()
+    augmentation.prepare(images, ["a", "b", "c"], store.root, seed=0)
+    assert sorted(augmentation.keys) == store.keys() == keys
+    assert len(list((store.root / "manifest").iterdir())) == 1, "nothing was made again"
+
+
+def colours(images):
+    """A feature function: mean colours, which a negative turns round."""
+    return images.float().mean((2, 3)) - 128
+
+
+def test_screen_reports_plots_and_rejects(folder, tmp_path, capsys, monkeypatch):
+    store = EditStore(tmp_path / "store")
+    edit = ["edit", str(folder), "--store", str(store.root), "--per-image", "6"]
+    assert main([*edit, "--redraws", "1"]) == 0
+    assert main(["screen", str(store.root), "--out", str(tmp_path / "plain")]) == 0
+    assert [path.name for path in (tmp_path / "plain").iterdir()] == ["worst.png"]
+    monkeypatch.syspath_prepend(ROOT / "tests")
+    screen = ["screen", str(store.root), "--features", "test_genmix_cli:colours"]
+    assert main([*screen, "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "similarities.png",
+        "worst.png",
+    ]
+    assert "prompts, best first" in out
+    records = list(store.entries())
+    assert all(record["reason"] == "" for record in records), "a report rejects nothing"
+    assert all("similarity" in record["scores"] for record in records)
+    assert main(["screen", str(store.root), "--out", str(tmp_path / "later")]) == 0
+    assert (tmp_path / "later" / "similarities.png").is_file(), "they are kept"
+    monkeypatch.setattr(commands, "reference_of", lambda features: Reference(torch.zeros(3), 0.9))
+    assert main([*screen, "--out", str(tmp_path / "out"), "--reject"]) == 0
+    refused = store.rejected_keys()
+    assert refused
+    assert all(
+        (record["reason"] == "unrecognisable") == (record["scores"]["similarity"] < 0.9)
+        for record in store.entries()
+    )
+    capsys.readouterr()
+    assert main([*edit, "--redraws", "1", "--features", "test_genmix_cli:colours"]) == 0
+    assert f"screening rejected {len(store.rejected_keys())} (" in capsys.readouterr().out
+    assert set(refused) <= set(store.rejected_keys())
+
+
+def test_screen_shows_edits_whose_originals_are_gone(folder, tmp_path, capsys):
+    store = tmp_path / "store"
+    assert main(["edit", str(folder), "--store", str(store), "--per-image", "1"]) == 0
+    moved = folder.rename(tmp_path / "moved")
+    assert main(["screen", str(store), "--out", str(tmp_path / "out")]) == 0
+    features = ["--features", "test_genmix_cli:colours", "--out", str(tmp_path / "out")]
+    assert main(["screen", str(store), *features]) == 1
+    assert "name their folder with --images" in capsys.readouterr().err
+    assert main(["screen", str(store), *features, "--images", str(moved)]) == 0
+
+
+def test_fractals_are_drawn_once(tmp_path, capsys):
+    out = tmp_path / "fractals"
+    arguments = ["fractals", "--out", str(out), "--count", "3", "--size", "16"]
+    assert main(arguments) == 0
+    assert "3 fractals of 16 px" in capsys.readouterr().out
+    assert main(arguments) == 0
+    assert "0 of them new" in capsys.readouterr().out
+    assert len(find_images(out)) == 3
+
+
+def test_export_writes_the_same_layout(folder, tmp_path, capsys):
+    store, out = str(tmp_path / "store"), tmp_path / "out"
+    main(["fractals", "--out", str(tmp_path / "fractals"), "--count", "2", "--size", "24"])
+    more = ["--fractals", str(tmp_path / "fractals"), "--join", "cutmix", "--sides", "left,top"]
+    export = ["export", str(folder), "--store", store, "--out", str(out), "--copies", "2", *more]
+    assert main(export) == 1
+    assert "genmix edit" in capsys.readouterr().err
+    assert main(["edit", str(folder), "--store", store]) == 0
+    assert main(export) == 0
+    assert "3 originals and 6 GenMix images" in capsys.readouterr().out
+    names = {path.relative_to(out).as_posix() for path in find_images(out)}
+    assert {"a.png", "a_genmix1.png", "a_genmix2.png", "b/c.jpg", "b/c_genmix1.png"} <= names
+    assert len(names) == 9
+
+
 @pytest.mark.parametrize(
     ("extra", "columns"), [([], 16), (["--prompts", "snowy, mosaic"], 3), (["--stages"], 6)]
 )
@@ -86,9 +228,21 @@ def test_preview_draws_a_sheet(folder, tmp_path, capsys, extra, columns):
         (["edit", "{empty}", "--store", "s"], "has no images"),
         (["edit", "{file}", "--store", "s"], "is not a folder"),
         (["edit", "{images}", "--store", "s", "--prompts", "snowi"], "unknown prompt 'snowi'"),
-        (["edit", "{images}", "--store", "s", "--prompts", ","], "unknown prompt ','"),
+        (["edit", "{images}", "--store", "s", "--prompts", ","], "no prompt in ','"),
         (["edit", "{images}", "--store", "s", "--editor", "magic"], "unknown editor 'magic'"),
         (["edit", "{images}", "--store", "s", "--per-image", "0"], "--per-image"),
+        (["edit", "{images}", "--store", "{images}/s"], "must not lie within the images"),
+        (["edit", "{images}", "--store", "s", "--editor-options", "steps=3"], "no option 'steps'"),
+        (["edit", "{images}", "--store", "s", "--editor-options", "steps"], "is not KEY=VALUE"),
+        (["edit", "{images}", "--store", "s", "--image-format", "gif"], "image format 'gif'"),
+        (["edit", "{images}", "--store", "s", "--redraws", "-1"], "--redraws"),
+        (["edit", "{images}", "--store", "s", "--shard", "9/8"], "--shard"),
+        (["edit", "{images}", "--store", "s", "--features", "no.such:f"], "--features no.such:f"),
+        (["edit", "{images}", "--store", "s", "--features", "math"], "expected MODULE:FUNCTION"),
+        (["screen", "nowhere"], "nowhere: no edits there"),
+        (["preview", "{images}", "--stages", "--join", "glue"], "join must be one of seam"),
+        (["preview", "{images}", "--stages", "--fractals", "{empty}"], "has no images"),
+        (["fractals", "--out", "f", "--count", "0"], "at least 1"),
         (["edit", "{broken}", "--store", "s"], "cannot read image {broken}/cut.png"),
         (["preview", "{images}", "--out", "sheet.jpg"], "must end in .png"),
         (["preview", "{images}", "--count", "0"], "--count"),
@@ -125,60 +279,6 @@ def test_wrong_types_are_refused_by_name(folder, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["edit", str(folder), "--store", str(tmp_path / "s"), "--per-image", "two"])
     assert "per" in capsys.readouterr().err
-
-
-def test_prompts_by_set_or_by_name():
-    assert chosen_prompts("in-domain") == PROMPT_SETS["in-domain"]
-    assert chosen_prompts(" retro comic,snowy,snowy") == ("retro comic", "snowy")
-
-
-def test_images_are_found_in_order_and_hidden_ones_left_out(folder):
-    (folder / ".cache").mkdir()
-    Image.new("RGB", (2, 2)).save(folder / ".cache" / "x.png")
-    Image.new("RGB", (2, 2)).save(folder / ".x.png")
-    found = [path.relative_to(folder).as_posix() for path in find_images(folder)]
-    assert found == ["a.png", "b/c.jpg", "b/d.webp"]
-
-
-def test_every_mode_becomes_rgb(tmp_path):
-    red = Image.new("RGB", (4, 3), (200, 30, 30))
-    grey16 = Image.fromarray(np.full((3, 4), 51400, np.uint16))  # 200 in 8 bits
-    clear = Image.new("RGBA", (4, 3), (0, 0, 0, 0))
-    palette = red.quantize(4)
-    see_through = Image.new("P", (4, 3), 0)
-    see_through.putpalette([10, 20, 30])
-    images = {
-        "rgb.png": (red, (200, 30, 30)),
-        "palette.png": (palette, (200, 30, 30)),
-        "grey.png": (red.convert("L"), None),
-        "grey16.png": (grey16, (200, 200, 200)),
-        "grey16.tif": (grey16, (200, 200, 200)),
-        "one.png": (Image.new("1", (4, 3), 1), (255, 255, 255)),
-        "clear.png": (clear, (255, 255, 255)),
-        "la.png": (clear.convert("LA"), (255, 255, 255)),
-        "cmyk.jpg": (red.convert("CMYK"), (200, 30, 30)),
-        "float.tif": (Image.fromarray(np.full((3, 4), 0.5, np.float32)), (128, 128, 128)),
-    }
-    for name, (image, expected) in images.items():
-        image.save(tmp_path / name)
-        pixels = load_rgb(tmp_path / name)
-        assert pixels.shape == (3, 3, 4), name
-        assert pixels.dtype == torch.uint8
-        if expected is not None:
-            off = (pixels.int() - torch.tensor(expected)[:, None, None]).abs().max()
-            assert off <= (8 if name.endswith("jpg") else 1), name
-    see_through.save(tmp_path / "p.png", transparency=0)
-    assert (load_rgb(tmp_path / "p.png") == 255).all()
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", None])
-def test_unreadable_images_are_named(tmp_path, content):
-    path = tmp_path / "bad.png"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"cannot read image .*bad\.png") as raised:
-        load_rgb(path)
-    assert "\n" not in str(raised.value)
 
 
 def test_sheets_take_masks_and_any_shape(tmp_path):

@@ -1,9 +1,19 @@
 """Masks, pixel by pixel."""
 
+import math
+
 import pytest
 import torch
 
-from genmix_aug.masks import SIDES, blend_width_for, seam, smooth_mask
+from genmix_aug.masks import (
+    SIDES,
+    Box,
+    blend_width_for,
+    box_mask,
+    cutmix_box,
+    seam,
+    smooth_mask,
+)
 
 SIZES = [(16, 16), (17, 23), (23, 16), (1, 9), (512, 8)]
 
@@ -76,3 +86,39 @@ def test_unknown_sides_are_refused():
 
 def test_the_papers_width_scales_with_the_size():
     assert [blend_width_for(size) for size in (512, 256, 128, 17, 1)] == [20, 10, 5, 1, 1]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_centred_box_has_the_share_of_the_area(size):
+    height, width = size
+    for share in (0.0, 0.1, 0.5, 0.999, 1.0):
+        box = cutmix_box(*size, share, (0.5, 0.5))
+        down, across = int(height * math.sqrt(share)), int(width * math.sqrt(share))
+        assert (box.bottom - box.top, box.right - box.left) == (down, across)
+        mask = box_mask(*size, box)
+        assert mask.dtype == torch.float32
+        assert mask.shape == size
+        assert mask.sum() == down * across
+
+
+def test_a_box_is_clipped_at_the_border():
+    # Of 0.25 of 8 x 12: 4 x 6 about the pixel of the centre.
+    assert cutmix_box(8, 12, 0.25, (0.0, 0.0)) == Box(0, 2, 0, 3)
+    assert cutmix_box(8, 12, 0.25, (0.999, 0.5)) == Box(5, 8, 3, 9)
+    assert cutmix_box(8, 12, 0.25, (1.0, 1.0)) == Box(5, 8, 8, 12)
+    assert cutmix_box(1, 1, 1.0, (1.0, 0.0)) == Box(0, 1, 0, 1)
+
+
+def test_a_box_mask_is_1_in_the_box_alone():
+    box = Box(1, 3, 2, 5)
+    mask = box_mask(4, 6, box)
+    for row in range(4):
+        for column in range(6):
+            assert mask[row, column] == (1 <= row < 3 and 2 <= column < 5)
+    assert box_mask(4, 6, Box(2, 2, 0, 6)).sum() == 0
+
+
+@pytest.mark.parametrize("given", [(1.1, (0.5, 0.5)), (0.5, (0.5, -0.1))])
+def test_shares_and_centres_out_of_range_are_refused(given):
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        cutmix_box(8, 8, *given)

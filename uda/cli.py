@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from uda import stages
-from uda.config import Experiment, read_yaml
+from uda.config import Experiment, load_dataset_spec, read_yaml
 
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
@@ -27,6 +27,17 @@ def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
         build(Path(root), tuple(DOMAINS) if mono else DEFAULT_DOMAINS, image_px, workers)
     except RuntimeError as error:  # a package that is refused, a drawing that cannot be drawn
         raise ValueError(error) from None
+
+
+def data_export_lists(dataset: str, root: str, scenario: str) -> None:
+    """Write the list file of each of the dataset's domains, and say so."""
+    from uda.list_files import export_lists
+
+    written, passed_over = export_lists(load_dataset_spec(dataset, root), scenario)
+    for domain, reason in passed_over.items():
+        print(f"passed over {domain}: {reason}")
+    for path, images, classes in written:
+        print(f"wrote {path}: {images} images of {classes} classes")
 
 
 def _parser() -> ArgumentParser:
@@ -53,6 +64,17 @@ def _parser() -> ArgumentParser:
     )
     emoji_home.add_argument("--workers", type=int, default=2, help="Processes that draw")
     datasets.add_subcommand("emoji-home", emoji_home, help="the embedded benchmark, built here")
+    lists = ArgumentParser(
+        description="Write image_unida_list.txt (`relative/path label` a line) into each domain's "
+        "folder: the form in which LEAD, GLC and other code reads a dataset.",
+        allow_abbrev=False,
+    )
+    lists.add_argument("dataset", type=str, help="Name under configs/datasets, or a YAML file")
+    lists.add_argument("--root", type=str, default="", help="Folder of the dataset's domains")
+    lists.add_argument(
+        "--scenario", type=str, default="opda", help="Decides the classes and their numbers"
+    )
+    datasets.add_subcommand("export-lists", lists, help="list files for other people's code")
 
     for name, what in (("train", stages.train), ("adapt", stages.adapt)):
         command = ArgumentParser(description=what.__doc__, allow_abbrev=False)
@@ -137,8 +159,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             {"train": stages.train, "adapt": stages.adapt}[given.command](experiment)
         elif given.command == "data":
-            chosen = options["emoji-home"]
-            data_emoji_home(chosen.root, chosen.image_px, chosen.mono, chosen.workers)
+            chosen = options[options.dataset]
+            if options.dataset == "emoji-home":
+                data_emoji_home(chosen.root, chosen.image_px, chosen.mono, chosen.workers)
+            else:
+                data_export_lists(chosen.dataset, chosen.root, chosen.scenario)
         elif given.command == "evaluate":
             stages.evaluate(options.run, options.target, options.root, options.per_class)
         else:

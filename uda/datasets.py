@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from genmix_aug.images import load_rgb
 from uda.config import DatasetSpec
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -166,11 +166,11 @@ def labels_of(items: Sequence[Item], number: dict[str, int]) -> np.ndarray:
 
 
 def decode_all(items: Sequence[Item], px: int) -> Tensor:
-    """uint8 [N, 3, px, px]."""
+    """uint8 [N, 3, px, px], as `genmix edit --square-px` reads them: edits are found by content."""
     images = torch.empty((len(items), 3, px, px), dtype=torch.uint8)
 
     def decode_into(index: int) -> None:
-        images[index] = decode(items[index].path, px)
+        images[index] = load_rgb(items[index].path, px)
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         # Bars of a second or two only distract; large sets take minutes.
@@ -186,41 +186,6 @@ def decode_all(items: Sequence[Item], px: int) -> Tensor:
             )
         )
     return images
-
-
-def decode(path: Path, px: int) -> Tensor:
-    """One picture as uint8 [3, px, px], resized bilinearly without keeping the aspect ratio.
-
-    Palette, grey, 16-bit and CMYK pictures are converted; transparency is put on white. Raises
-    ValueError naming the file where it is missing, unreadable or cut short.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            rgb = _to_rgb(image)
-    except UnidentifiedImageError:
-        raise ValueError(f"{path}: not a picture that can be read; remove or replace it") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); remove or replace it") from None
-    if rgb.size != (px, px):
-        rgb = rgb.resize((px, px), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        # 16-bit pictures come as I;16, or as I with values past a byte.
-        scale = 1 if image.mode != "I;16" and values.max(initial=0) <= 255 else 257
-        grey = (values / scale).clip(0, 255).round().astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
 
 
 def resize(images: Tensor, px: int) -> Tensor:

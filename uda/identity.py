@@ -47,9 +47,11 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     from uda.augment import AUGMENTATIONS
 
     data, augment = experiment.data, experiment.augment
+    augmentation = augmentation_of(experiment)
     options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
+    options |= augmentation.identity
     split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
-    copies = augment.copies if augmentation_of(experiment).copies else 0
+    copies = augment.copies if augmentation.copies else 0
     model, train = asdict(experiment.model), asdict(experiment.train)
     if model["weights"] not in ("imagenet", "none"):
         model["weights"] = f"file {file_hash(Path(model['weights']))}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from uda.runs import read_checkpoint
@@ -157,6 +159,24 @@ def _load_file(model: nn.Module, weights: str) -> None:
         model.load_state_dict(own)
     except RuntimeError as error:
         raise ValueError(f"{weights}: {str(error).splitlines()[-1].strip()}") from None
+
+
+@cache
+def _imagenet_backbone() -> Classifier:
+    return build_model("efficientnet_lite0", "imagenet", "linear", 0, 1).eval()
+
+
+@torch.no_grad()
+def imagenet_features(images: Tensor) -> Tensor:
+    """Features [B, 1280] of images uint8 [B, 3, H, W] by EfficientNet-lite0 trained on ImageNet.
+
+    On the CPU, larger ones reduced to 224 px; what screening compares edits and originals by.
+    """
+    pixels = images.cpu().float() / 255
+    if (longer := max(pixels.shape[-2:])) > 224:
+        size = [max(1, round(length * 224 / longer)) for length in pixels.shape[-2:]]
+        pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True)
+    return _imagenet_backbone()(pixels)[0]
 
 
 def load_weights(model: Classifier, path: Path) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from genmix_aug.editors.base import Editor
 from genmix_aug.editors.filters import FilterEditor
+from genmix_aug.editors.instruct_pix2pix import InstructPix2PixEditor
 
-__all__ = ["EDITORS", "Editor", "FilterEditor"]
+__all__ = ["EDITORS", "Editor", "FilterEditor", "InstructPix2PixEditor"]
 
 EDITORS: dict[str, Callable[..., Editor]] = {
     "filters": FilterEditor,
+    "instruct-pix2pix": InstructPix2PixEditor,
 }

@@ -19,6 +19,10 @@ class Editor(Protocol):
     def fingerprint(self) -> str:
         """Names everything that changes the output: kind, version, weights, settings."""
 
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The short prompts that it knows; empty where it takes any text."""
+
     def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
         """Edits of images uint8 [B, 3, H, W], of the same shape and dtype.
 

@@ -13,6 +13,7 @@ from genmix_aug.editors import cross_domain_styles as cross
 from genmix_aug.editors import in_domain_styles as plain
 from genmix_aug.editors.base import check_request
 from genmix_aug.editors.painting import Array, Rng, Scene, read_scene
+from genmix_aug.prompts import check_prompts
 from genmix_aug.seeding import hash_seed
 
 VERSION = 2  # raise it whenever a style changes: it is part of every edit's key
@@ -49,6 +50,11 @@ class FilterEditor:
         """Kind and version of the filters."""
         return f"filters-v{VERSION}"
 
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The fifteen prompts of GenMix."""
+        return tuple(STYLES)
+
     def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
         """Edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
 
@@ -56,9 +62,7 @@ class FilterEditor:
             ValueError: a prompt that is none of the fifteen, or lengths that differ.
         """
         check_request(images, prompts, seeds)
-        for prompt in prompts:
-            if prompt not in STYLES:
-                raise ValueError(f"unknown prompt {prompt!r}: filters knows {', '.join(STYLES)}")
+        check_prompts(prompts, self.prompts)
         pixels = images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
         edits = np.empty_like(pixels)
         for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):

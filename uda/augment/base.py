@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,10 @@ class Augmentation(Protocol):
     """
 
     copies: bool
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What stands in a run's identity in place of the options of these names."""
 
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
         """Before training: whatever it needs of ``images`` uint8 [N, 3, H, W] and their ``names``.

@@ -13,6 +13,11 @@ class NoAugmentation:
 
     copies = False
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Nothing: it has no options."""
+        return {}
+
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
         """Nothing to prepare."""
 

@@ -1,0 +1,461 @@
+"""What the subcommands of `genmix` do; `genmix_aug.cli` reads their arguments."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from genmix_aug.codec import decode, encode
+from genmix_aug.contact_sheet import contact_sheet, save_png
+from genmix_aug.edit_plan import image_digest, plan_edits
+from genmix_aug.edit_store import EditStore, Screen, batches
+from genmix_aug.editors import Editor
+from genmix_aug.editors.options import editor_options, make_editor, parse_options
+from genmix_aug.export import export as write_export
+from genmix_aug.fractals import fractals as drawn_fractals
+from genmix_aug.fractals import load_fractals, write_fractals
+from genmix_aug.genmix import GenMix
+from genmix_aug.images import find_images, load_rgb
+from genmix_aug.prompts import check_prompts, parse_prompts
+from genmix_aug.screening import REFERENCE_IMAGES, Features, Reference, reference_of, screen
+from genmix_aug.screening_report import draw_similarities, draw_worst, summary, worst
+from genmix_aug.seeding import hash_seed
+from genmix_aug.transform import DEFAULT_FRACTALS
+
+NO_PICTURE = torch.zeros(3, 64, 64, dtype=torch.uint8)
+
+
+class ImageFiles:
+    """Image files read when asked for, by number: uint8 [3, H, W] (see `load_rgb`)."""
+
+    def __init__(self, paths: Sequence[Path], square_px: int = 0) -> None:
+        self.paths = paths
+        self.square_px = square_px
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return load_rgb(self.paths[index], self.square_px)
+
+
+def chosen_editor(name: str, options: str, prompts: Sequence[str]) -> Editor:
+    """The editor of this name with options such as "steps=20", which must know the prompts.
+
+    Under `torchrun` each process takes the GPU of its local rank.
+
+    Raises:
+        ValueError: no such editor, option or prompt.
+    """
+    given = parse_options(options)
+    if "device" in editor_options(name) and "device" not in given and torch.cuda.is_available():
+        rank = int(os.environ.get("LOCAL_RANK", 0))
+        given["device"] = f"cuda:{rank % torch.cuda.device_count()}"
+    editor = make_editor(name, given)
+    check_prompts(prompts, editor.prompts)
+    return editor
+
+
+def shard_of(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
+    """Which share of the work is this process's: (number from 0, how many).
+
+    Args:
+        text: "2/8" for the second of eight; "" for that of `torchrun`, if it runs us.
+        environment: RANK and WORLD_SIZE, as `torchrun` sets them.
+
+    Raises:
+        ValueError: another form, or a number out of range.
+    """
+    if not text:
+        return int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1))
+    number, slash, total = text.partition("/")
+    if not (slash and number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
+        raise ValueError(f"--shard: {text!r} must be such as 2/8, the second of eight")
+    return int(number) - 1, int(total)
+
+
+def load_features(text: str) -> Features:
+    """The function that "package.module:function" names.
+
+    Raises:
+        ValueError: it cannot be imported.
+    """
+    module, colon, name = text.partition(":")
+    try:
+        if not colon:
+            raise ImportError("expected MODULE:FUNCTION")
+        function: Features = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"--features {text}: {error}") from None
+    return function
+
+
+def chosen_screen(features: str, images: ImageFiles) -> Screen:
+    """The checks of pixels, and of features where a function is named.
+
+    The limit of similarity comes from all of the folder's images, so every shard sets the same.
+    """
+    if not features:
+        return screen
+    function = load_features(features)
+    return partial(screen, features=function, reference=_reference(function, images))
+
+
+def _reference(features: Features, images: ImageFiles) -> Reference:
+    """What an even sample of the originals says about similarity."""
+    sample = range(0, len(images), -(-len(images) // REFERENCE_IMAGES))
+    numbers = tqdm(sample, desc="reading originals' features", unit="image", disable=None)
+    return reference_of(torch.cat([features(images[number][None]) for number in numbers]))
+
+
+def edit(
+    images: str,
+    store: str,
+    prompts: str,
+    per_image: int,
+    seed: int,
+    editor: str,
+    editor_options: str,
+    batch_size: int,
+    square_px: int,
+    image_format: str,
+    features: str,
+    redraws: int,
+    shard: str,
+    dry_run: bool,
+) -> None:
+    """`genmix edit`: makes the edits of all images that the store does not have yet."""
+    chosen = parse_prompts(prompts)
+    counts = (("per-image", per_image, 1), ("redraws", redraws, 0), ("square-px", square_px, 0))
+    for flag, value, least in counts:
+        if value < least:
+            raise ValueError(f"--{flag} must be at least {least}, not {value}")
+    if Path(images).resolve() in (Path(store).resolve(), *Path(store).resolve().parents):
+        raise ValueError(f"the store {store} must not lie within the images {images}")
+    share, shares = shard_of(shard, os.environ)
+    redraw_with = chosen_editor(editor, editor_options, chosen)
+    edits = EditStore(store, image_format)
+    everything = find_images(images)
+    paths = everything[share::shares]
+    names = [path.relative_to(images).as_posix() for path in paths]
+    files = ImageFiles(paths, square_px)
+    with tqdm(range(len(paths)), desc="reading", unit="image", disable=None) as numbers:
+        digests = [image_digest(files[number]) for number in numbers]
+    requests = plan_edits(digests, chosen, per_image, seed)
+    of = f" (shard {share + 1} of {shares})" if shares > 1 else ""
+    if dry_run:
+        fingerprint = redraw_with.fingerprint
+        keys, todo = edits.missing(files, requests, fingerprint, True, digests, redraws)
+        distinct = len({key for key in keys if key})
+        print(
+            f"{len(paths)} images{of}, {distinct} distinct edits wanted, "
+            f"{distinct - len(todo)} in {store} already, {len(todo)} to make"
+        )
+        if todo:
+            print(estimate(redraw_with, edits, files, [requests[k] for k in todo], batch_size))
+        return
+    keys = edits.fill(
+        redraw_with,
+        files,
+        names,
+        requests,
+        batch_size,
+        True,
+        digests,
+        chosen_screen(features, ImageFiles(everything, square_px)),
+        redraws,
+        images,
+    )
+    distinct = len({key for key in keys if key})
+    print(f"{distinct} edits of {len(paths)} images{of} are in {store}")
+    wanted = set(digests)
+    refused = Counter(
+        record["reason"]
+        for record in edits.entries()
+        if record["reason"]
+        and record["image"] in wanted
+        and record["editor"] == redraw_with.fingerprint
+    )
+    if refused:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in refused.most_common())
+        print(
+            f"screening rejected {refused.total()} ({reasons}); "
+            f"{keys.count(None)} could not be redrawn well and are left out"
+        )
+    if redone := getattr(redraw_with, "redone", 0):
+        print(f"{redone} were not finite in half precision and were made in float32")
+
+
+def estimate(
+    editor: Editor,
+    store: EditStore,
+    images: ImageFiles,
+    todo: Sequence[tuple[int, str, int]],
+    batch_size: int,
+) -> str:
+    """What the requests `todo` will take of disk and time, from a trial that is thrown away."""
+    batch = next(batches(images, todo, list(range(len(todo))), batch_size))
+    originals = torch.stack([image for _, image in batch])
+    prompts = [todo[number][1] for number, _ in batch]
+    seeds = [todo[number][2] for number, _ in batch]
+    editor.edit(originals[:1], prompts[:1], seeds[:1])  # loads what is loaded once
+    start = time.perf_counter()
+    made = editor.edit(originals, prompts, seeds)
+    sizes = [len(encode(edit, store.image_format)) for edit in made]
+    rate = len(batch) / (time.perf_counter() - start)
+    disk = sum(sizes) / len(sizes) * len(todo)
+    root = store.root.absolute()
+    free = shutil.disk_usage(next(path for path in (root, *root.parents) if path.exists())).free
+    text = (
+        f"about {disk_text(disk)} of disk ({disk_text(free)} free) and "
+        f"{time_text(len(todo) / rate)} for this process at {rate:.3g} images/s, "
+        f"measured on {len(batch)}"
+    )
+    return text + ("; the disk is too small" if disk > free else "")
+
+
+def disk_text(size: float) -> str:
+    """Bytes in words, such as 1.2 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def time_text(seconds: float) -> str:
+    """Seconds in words, such as 3 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def screen_store(
+    store: str,
+    images: str,
+    square_px: int,
+    features: str,
+    reject: bool,
+    out: str,
+    count: int,
+    size: int,
+) -> None:
+    """`genmix screen`: which edits failed, under which prompts, and the worst of them."""
+    edits = EditStore(store)
+    records = list(edits.entries())
+    if not records:
+        raise ValueError(f"{store}: no edits there; make some with `genmix edit`")
+    if reject and not features:
+        raise ValueError("--reject goes by similarity: name a feature function with --features")
+    originals = originals_of(records, images, square_px)
+    limit = None
+    if features:
+        found = records
+        records, limit = judged(edits, records, originals, square_px, load_features(features))
+        pairs_of = zip(records, found, strict=True)
+        edits.annotate({**record, "reason": old["reason"]} for record, old in pairs_of)
+        if reject:
+            for record in records:
+                if record["reason"]:
+                    edits.reject(record, record["reason"])
+    print(summary(records, limit))
+    folder = Path(out)
+    if any("similarity" in record["scores"] for record in records):
+        draw_similarities(records, limit, folder / "similarities.png")
+        print(f"wrote {folder / 'similarities.png'}")
+    shown = worst(records, count)
+    pairs = [_pair(edits, record, originals, square_px) for record in shown]
+    save_png(draw_worst(pairs, shown, size), folder / "worst.png")
+    print(f"wrote {folder / 'worst.png'}: the worst {len(shown)}, originals beside edits")
+
+
+def originals_of(
+    records: Sequence[Mapping[str, Any]], images: str, square_px: int
+) -> dict[str, Path]:
+    """Where each original is, by `image_digest`: in this folder, or where the manifest says."""
+    if images:
+        places = find_images(images)
+    else:
+        named = {Path(r["folder"]) / r["source"] for r in records if r.get("folder")}
+        places = sorted(path for path in named if path.is_file())
+    wanted = {record["image"] for record in records}
+    found = {
+        image_digest(load_rgb(path, square_px)): path
+        for path in tqdm(places, desc="reading", unit="image", disable=None)
+    }
+    return {digest: path for digest, path in found.items() if digest in wanted}
+
+
+def judged(
+    store: EditStore,
+    records: Sequence[dict[str, Any]],
+    originals: Mapping[str, Path],
+    square_px: int,
+    features: Features,
+    batch_size: int = 16,
+) -> tuple[list[dict[str, Any]], float]:
+    """The records with reasons and scores as screening by features gives them, and the limit.
+
+    What was rejected stays so. Edits whose originals are not found keep what they have.
+
+    Raises:
+        ValueError: fewer than two originals are found.
+    """
+    if len(originals) < 2:
+        raise ValueError("the originals are not where they were: name their folder with --images")
+    reference = _reference(features, ImageFiles(sorted(originals.values()), square_px))
+    found = [dict(record) for record in records]
+    known = [record for record in found if record["image"] in originals]
+    pairs = (_pair(store, record, originals, square_px) for record in known)
+    waiting: dict[tuple[int, ...], list[tuple[dict[str, Any], Tensor, Tensor]]] = {}
+
+    def judge(group: list[tuple[dict[str, Any], Tensor, Tensor]]) -> None:
+        own, befores, afters = zip(*group, strict=True)
+        verdicts = screen(torch.stack(befores), torch.stack(afters), features, reference)
+        for record, verdict in zip(own, verdicts, strict=True):
+            record["scores"] = verdict.scores
+            record["reason"] = record["reason"] or verdict.reason
+
+    bar = tqdm(pairs, desc="screening", unit="edit", total=len(known), disable=None)
+    for record, (before, after) in zip(known, bar, strict=True):
+        group = waiting.setdefault(tuple(before.shape), [])
+        group.append((record, before, after))
+        if len(group) == batch_size:
+            judge(waiting.pop(tuple(before.shape)))
+    for group in waiting.values():
+        judge(group)
+    return found, reference.min_similarity
+
+
+def _pair(
+    store: EditStore, record: Mapping[str, Any], originals: Mapping[str, Path], square_px: int
+) -> tuple[Tensor, Tensor]:
+    """Original and edit; a grey picture where the original is not found or the edit is broken."""
+    path = store.find(record["key"]) or store.find_rejected(record["key"])
+    edit = decode(path.read_bytes()) if path else None
+    place = originals.get(record["image"])
+    original = load_rgb(place, square_px) if place else None
+    grey = torch.full_like(next((p for p in (original, edit) if p is not None), NO_PICTURE), 200)
+    return grey if original is None else original, grey if edit is None else edit
+
+
+def fractals(out: str, count: int, size: int, seed: int, workers: int) -> None:
+    """`genmix fractals`: writes a set of fractals, or what it lacks of it."""
+    made = write_fractals(out, count, size, seed, workers, progress=True)
+    print(f"{count} fractals of {size} px are in {out}, {made} of them new")
+
+
+def export(
+    images: str,
+    store: str,
+    out: str,
+    prompts: str,
+    per_image: int,
+    seed: int,
+    editor: str,
+    editor_options: str,
+    copies: int,
+    draw_seed: int,
+    image_format: str,
+    replace_spaces: bool,
+    **mixing: Any,
+) -> None:
+    """`genmix export`: originals and GenMix images as a tree of files."""
+    chosen = parse_prompts(prompts)
+    fingerprint = chosen_editor(editor, editor_options, chosen).fingerprint
+    done = write_export(
+        images,
+        EditStore(store),
+        out,
+        chosen,
+        per_image,
+        fingerprint,
+        chosen_mixing(**mixing),
+        copies,
+        draw_seed,
+        seed,
+        image_format,
+        replace_spaces,
+        progress=True,
+    )
+    print(
+        f"{done.originals} originals and {done.augmented} GenMix images are in {out}, "
+        f"{done.written} files of them new"
+    )
+    if done.unaugmented:
+        print(f"{done.unaugmented} images have none: screening rejected all of their edits")
+
+
+def chosen_mixing(
+    fractals: str, join: str, sides: str, fractal_weight: float, blend_width: int
+) -> GenMix:
+    """GenMix as the command line describes it.
+
+    Raises:
+        ValueError: a value that it cannot have, or a folder without images.
+    """
+    chosen = tuple(part.strip() for part in sides.split(","))
+    # What is wrong is better found before the fractals are drawn, which takes seconds.
+    settings = GenMix(NO_PICTURE[None], blend_width or None, fractal_weight, chosen, join)
+    pictures = load_fractals(fractals, 512) if fractals else drawn_fractals(*DEFAULT_FRACTALS)
+    return replace(settings, fractals=pictures)
+
+
+def preview(
+    images: str,
+    prompts: str,
+    seed: int,
+    editor: str,
+    editor_options: str,
+    out: str,
+    stages: bool,
+    count: int,
+    size: int,
+    **mixing: Any,
+) -> None:
+    """`genmix preview`: draws a contact sheet of edits, or of the stages of GenMix."""
+    chosen = parse_prompts(prompts)
+    if count < 1:
+        raise ValueError(f"--count must be at least 1, not {count}")
+    redraw_with = chosen_editor(editor, editor_options, chosen)
+    paths = find_images(images)
+    # Spread over the folder rather than its first few files, which are often of one class.
+    step = max(1, len(paths) // count)
+    paths = paths[::step][:count]
+    rows: list[list[Tensor]] = []
+    labels: list[str] = []
+    columns = ["original", *chosen]
+    genmix = chosen_mixing(**mixing) if stages else None
+    for number, path in enumerate(paths):
+        image = load_rgb(path)
+        own = hash_seed("preview", seed, path.name)
+        if genmix:
+            prompt = chosen[number % len(chosen)]
+            edited = redraw_with.edit(image[None], [prompt], [own])[0]
+            shown = genmix.stages(image, edited, own)
+            columns = list(shown)
+            rows.append(list(shown.values()))
+            labels.append(f"{path.stem}: {prompt}")
+        else:
+            copies = image.expand(len(chosen), -1, -1, -1)
+            edits = redraw_with.edit(copies, list(chosen), [own] * len(chosen))
+            rows.append([image, *edits])
+            labels.append(path.stem)
+    save_png(contact_sheet(rows, labels, columns, size), out)
+    print(f"wrote {out}: {len(rows)} images, {len(columns)} columns")

@@ -1,0 +1,100 @@
+"""A diffusion pipeline in a local folder: whether it is the right kind, and what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+PIPELINE = "StableDiffusionInstructPix2PixPipeline"
+IN_CHANNELS = 8  # latents of the noisy picture and of the original
+WEIGHTS = ("unet", "vae", "text_encoder")
+PARTS = (*WEIGHTS, "tokenizer", "scheduler")
+SUFFIXES = (".json", ".txt", ".safetensors")
+
+CHUNKS, CHUNK_BYTES = 64, 2**16
+
+
+def check_model_folder(folder: Path) -> None:
+    """Refuses a folder that holds no InstructPix2Pix pipeline, before anything is loaded.
+
+    Raises:
+        ValueError: a file is missing or unreadable, the pipeline is of another kind, or the
+            weights are not safetensors.
+    """
+    check_pipeline_kind(_read_json(folder / "model_index.json"), str(folder))
+    channels = _read_json(folder / "unet" / "config.json").get("in_channels")
+    if channels != IN_CHANNELS:
+        raise ValueError(
+            f"model {folder}: its UNet takes {channels} channels, "
+            f"that of InstructPix2Pix takes {IN_CHANNELS}"
+        )
+    for part in WEIGHTS:
+        if not any((folder / part).glob("*.safetensors")):
+            raise ValueError(
+                f"model {folder}: {part} has no .safetensors file; other weights are not loaded, "
+                "save the pipeline with diffusers' save_pretrained"
+            )
+
+
+def check_pipeline_kind(index: Mapping[str, Any], model: str) -> None:
+    """Refuses a pipeline whose model_index.json, `index`, is not that of InstructPix2Pix.
+
+    Raises:
+        ValueError: it names another class.
+    """
+    if index.get("_class_name") != PIPELINE:
+        raise ValueError(f"model {model} is a {index.get('_class_name')}, not a {PIPELINE}")
+
+
+def folder_digest(folder: Path) -> str:
+    """A hash of a pipeline's files, 16 hexadecimal digits; the same wherever the folder lies.
+
+    Configuration and vocabulary count whole. Of weights over 4 MiB the size and 64 chunks of
+    64 KiB, spread evenly from the first byte to the last, stand for all: another training
+    changes them all.
+
+    Raises:
+        ValueError: there is no model_index.json, so it is no pipeline.
+        OSError: a file cannot be read.
+    """
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ValueError(_missing(index))
+    files = [index]
+    for part in PARTS:
+        files += sorted(p for p in (folder / part).rglob("*") if p.suffix in SUFFIXES)
+    digest = blake2b(digest_size=8)
+    for path in files:
+        name, size = path.relative_to(folder).as_posix(), path.stat().st_size
+        digest.update(f"{name}\n{size}\n".encode())
+        _add_content(digest, path, size)
+    return digest.hexdigest()
+
+
+def _add_content(digest: blake2b, path: Path, size: int) -> None:
+    with path.open("rb") as file:
+        if path.suffix != ".safetensors" or size <= CHUNKS * CHUNK_BYTES:
+            digest.update(file.read())
+            return
+        for number in range(CHUNKS):
+            file.seek((size - CHUNK_BYTES) * number // (CHUNKS - 1))
+            digest.update(file.read(CHUNK_BYTES))
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(_missing(path)) from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"cannot read {path}: it holds no JSON object")
+    return content
+
+
+def _missing(path: Path) -> str:
+    return f"model file {path} is missing: give the folder of a pipeline that diffusers saved"
