@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, overload
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from genmix_aug.images import to_rgb
+from genmix_aug.images import from_picture, to_picture
 from genmix_aug.masks import SIDES, Box, blend_width_for, box_mask, cutmix_box, smooth_mask
 from genmix_aug.mix import (
     PAPER_FRACTAL_WEIGHT,
@@ -22,18 +21,7 @@ from genmix_aug.mix import (
     mix_box,
     mix_constant,
 )
-from genmix_aug.seeding import hash_seed
-
-__all__ = [
-    "JOINS",
-    "Draws",
-    "GenMix",
-    "blend_width_for",
-    "from_picture",
-    "resize_fractals",
-    "to_picture",
-    "unit_draw",
-]
+from genmix_aug.seeding import hash_seed, unit_draw
 
 JOINS = ("seam", "cutmix", "mixup", "edited", "original")
 
@@ -45,21 +33,6 @@ class Draws(NamedTuple):
     fractals: list[int]  # indices into the fractals
     shares: list[float]  # of the edit, in [0, 1): CutMix's and Mixup's lambda
     centres: list[tuple[float, float]]  # of CutMix's box, down and across, in [0, 1)
-
-
-def unit_draw(*parts: str | int) -> float:
-    """A number drawn uniformly from [0, 1), a function of the parts (see `hash_seed`)."""
-    return (hash_seed(*parts) >> 10) / 2**53
-
-
-def from_picture(picture: Image.Image) -> Tensor:
-    """A Pillow image of any mode as uint8 [3, H, W], the pixels that `load_rgb` gives."""
-    return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1).contiguous()
-
-
-def to_picture(image: Tensor) -> Image.Image:
-    """An image uint8 [3, H, W] as a Pillow image of mode RGB."""
-    return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def resize_fractals(fractals: Tensor, height: int, width: int) -> Tensor:
@@ -96,7 +69,7 @@ class GenMix:
     """
 
     fractals: Tensor = field(repr=False, compare=False)
-    blend_width: int | None = 20
+    blend_width: int | None = None
     fractal_weight: float = PAPER_FRACTAL_WEIGHT
     sides: tuple[str, ...] = SIDES
     join: str = "seam"

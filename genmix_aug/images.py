@@ -61,7 +61,17 @@ def load_rgb(path: Path | str, square_px: int = 0) -> Tensor:
         raise ValueError(f"cannot read image {path}: {reason}{advice}") from error
     if square_px and rgb.size != (square_px, square_px):
         rgb = rgb.resize((square_px, square_px), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+    return from_picture(rgb)
+
+
+def from_picture(picture: Image.Image) -> Tensor:
+    """A Pillow image of any mode as uint8 [3, H, W], as `load_rgb` gives its pixels."""
+    return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1).contiguous()
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """An image uint8 [3, H, W] as a Pillow image of mode RGB."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

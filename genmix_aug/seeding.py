@@ -24,3 +24,8 @@ def hash_seed(*parts: str | int) -> int:
             raise TypeError(f"hash_seed takes str and int, not {type(part).__name__}")
         digest.update(kind + len(data).to_bytes(8, "little") + data)
     return int.from_bytes(digest.digest(), "little") >> 1
+
+
+def unit_draw(*parts: str | int) -> float:
+    """A number drawn uniformly from [0, 1), a function of the parts (see `hash_seed`)."""
+    return (hash_seed(*parts) >> 10) / 2**53

@@ -17,9 +17,10 @@ from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore, MissingEditError
 from genmix_aug.editors import EDITORS, Editor
 from genmix_aug.fractals import fractals
-from genmix_aug.genmix import GenMix, from_picture, to_picture, unit_draw
+from genmix_aug.genmix import GenMix
+from genmix_aug.images import from_picture, to_picture
 from genmix_aug.prompts import PROMPT_SETS, parse_prompts
-from genmix_aug.seeding import hash_seed
+from genmix_aug.seeding import hash_seed, unit_draw
 
 DEFAULT_FRACTALS = (32, 256)  # number and px: made in four or five seconds, once a process
 
@@ -83,7 +84,7 @@ class GenMixTransform(v2.Transform):
         if isinstance(editor, str) and editor in EDITORS:
             editor = EDITORS[editor]()
         self.fingerprint = editor if isinstance(editor, str) else editor.fingerprint
-        self.genmix = genmix or GenMix(fractals(*DEFAULT_FRACTALS), blend_width=None)
+        self.genmix = genmix or GenMix(fractals(*DEFAULT_FRACTALS))
         self.probability = probability
         self.seed = seed
         self.edit_seed = edit_seed

@@ -24,3 +24,11 @@ def emoji_home_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except ConnectionError as error:
         pytest.skip(f"EmojiHome's packages cannot be fetched: {error}")
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real InstructPix2Pix pipeline of small random modules, as diffusers saves it."""
+    from tiny_pipeline import save_tiny_pipeline  # diffusers takes seconds to import
+
+    return save_tiny_pipeline(tmp_path_factory.mktemp("pipeline"))

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from tiny import arguments, make_dataset
 
+from genmix_aug.cli import main as genmix
 from uda.cli import main
 from uda.config import CONFIGS, load_dataset_spec
 from uda.runs import find_runs
@@ -111,6 +112,28 @@ def test_office_home_layout(tmp_path, scenario):
     assert "Office-Home, RealWorld → Art" in (tmp_path / "runs" / "report.md").read_text()
     names = {run.folder.name.rsplit("-", 1)[0] for run in find_runs(tmp_path / "runs")}
     assert f"lead-Re2Ar-{scenario}-genmix-s0" in names
+
+
+@pytest.mark.parametrize("editor", ["filters", "instruct-pix2pix"])
+def test_genmix_edit_makes_what_training_takes(tmp_path, editor, tiny_pipeline):
+    """One store serves `genmix edit` and `uda train`, whichever editor fills it."""
+    dataset = make_dataset(tmp_path / "tiny", per_class=4)
+    options = ""
+    if editor != "filters":
+        options = f"model={tiny_pipeline},device=cpu,preset=fast,steps=2,resolution=64"
+    store, runs = tmp_path / "edits", tmp_path / "runs"
+    edit = ["edit", str(dataset.parent / "pictures" / "Plain"), f"--store={store}"]
+    edit += ["--per-image=2", f"--editor={editor}", f"--editor-options={options}"]
+    assert genmix(edit) == 0
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+    assert sum(path.suffix == ".png" for path in before) >= 20 * 2
+    flags = arguments(dataset, runs, "--augment.name=genmix")
+    flags += [f"--augment.options.genmix.editor={editor}"]
+    flags += [f"--augment.options.genmix.editor_options={options}"] if options else []
+    assert main(["train", *flags]) == 0
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()} == before
+    config = find_runs(runs)[0].config["augment"]["options"]
+    assert config["editor"].startswith(editor), "the run says what made its edits"
 
 
 @pytest.mark.slow

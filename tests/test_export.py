@@ -14,14 +14,15 @@ from genmix_aug.edit_store import BrokenEditError, EditStore, MissingEditError
 from genmix_aug.editors import EDITORS
 from genmix_aug.export import Exported, export
 from genmix_aug.fractals import fractals
-from genmix_aug.genmix import GenMix, blend_width_for
+from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, load_rgb
+from genmix_aug.masks import blend_width_for
 from genmix_aug.prompts import CROSS_DOMAIN
 from genmix_aug.seeding import hash_seed
 
 PROMPTS = ("retro comic", "graffiti", "digital art")
 EDITOR = EDITORS["filters"]()
-GENMIX = GenMix(fractals(3, 32), blend_width=None)
+GENMIX = GenMix(fractals(3, 32))
 
 
 def draw_picture(path, seed, size):
@@ -200,12 +201,12 @@ def test_other_settings_are_not_mixed(images, store, tmp_path):
     out = tmp_path / "out"
     run(images, store, out)
     before = tree(out)
-    other = GenMix(GENMIX.fractals, blend_width=None, fractal_weight=0.3)
+    other = GenMix(GENMIX.fractals, fractal_weight=0.3)
     for more, key in (
         ({"seed": 1}, "draw_seed was 0, is now 1"),
         ({"image_format": "jpeg"}, "image_format was 'png'"),
         ({"genmix": other}, "fractal_weight was 0.2"),
-        ({"genmix": GenMix(GENMIX.fractals[:2], blend_width=None)}, "fractals was"),
+        ({"genmix": GenMix(GENMIX.fractals[:2])}, "fractals was"),
         ({"replace_spaces": True}, "replace_spaces was False"),
     ):
         with pytest.raises(ValueError, match=key):

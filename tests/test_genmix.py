@@ -10,15 +10,9 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 
-from genmix_aug.genmix import (
-    JOINS,
-    GenMix,
-    blend_width_for,
-    from_picture,
-    resize_fractals,
-    to_picture,
-)
-from genmix_aug.masks import SIDES, cutmix_box, smooth_mask
+from genmix_aug.genmix import JOINS, GenMix, resize_fractals
+from genmix_aug.images import from_picture, to_picture
+from genmix_aug.masks import SIDES, blend_width_for, cutmix_box, smooth_mask
 from genmix_aug.mix import blend, concatenate
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

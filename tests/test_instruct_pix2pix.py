@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_pipeline import save_tiny_pipeline, tiny_pipeline
+from tiny_pipeline import tiny_pipeline
 
 from genmix_aug.editors import EDITORS, instruct_pix2pix
 from genmix_aug.editors.diffusion_settings import PRESETS, SCHEDULERS
@@ -24,10 +24,10 @@ from genmix_aug.seeding import hash_seed
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
+@pytest.fixture
+def folder(tiny_pipeline):
     """The pipeline as diffusers saves it."""
-    return save_tiny_pipeline(tmp_path_factory.mktemp("pipeline"))
+    return tiny_pipeline
 
 
 @pytest.fixture

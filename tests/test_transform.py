@@ -15,8 +15,8 @@ from torchvision.transforms import v2
 from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore, MissingEditError
 from genmix_aug.editors import EDITORS
-from genmix_aug.genmix import GenMix, from_picture, to_picture
-from genmix_aug.images import find_images, load_rgb
+from genmix_aug.genmix import GenMix
+from genmix_aug.images import find_images, from_picture, load_rgb, to_picture
 from genmix_aug.prompts import CROSS_DOMAIN
 from genmix_aug.screening import Verdict
 from genmix_aug.transform import GenMixTransform

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmix_aug.genmix import GenMix, blend_width_for
-from genmix_aug.masks import SIDES
+from genmix_aug.genmix import GenMix
+from genmix_aug.masks import SIDES, blend_width_for
 from genmix_aug.mix import PAPER_FRACTAL_WEIGHT, mix
 
 SINGLES, BYTES, FLOATS = 16, 64, 16  # images of a pass, one at a time and in a batch
