@@ -17,38 +17,24 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from genmix_aug.codec import decode, encode
+from genmix_aug.codec import encode
 from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.edit_plan import image_digest, plan_edits
-from genmix_aug.edit_store import EditStore, Screen, batches
+from genmix_aug.edit_store import EditStore
 from genmix_aug.editors import Editor
 from genmix_aug.editors.options import editor_options, make_editor, parse_options
 from genmix_aug.export import export as write_export
+from genmix_aug.filling import Screen, batches, fill, missing
 from genmix_aug.fractals import fractals as drawn_fractals
 from genmix_aug.fractals import load_fractals, write_fractals
 from genmix_aug.genmix import GenMix
-from genmix_aug.images import find_images, load_rgb
+from genmix_aug.images import ImageFiles, find_images, load_rgb
 from genmix_aug.prompts import check_prompts, parse_prompts
-from genmix_aug.screening import REFERENCE_IMAGES, Features, Reference, reference_of, screen
+from genmix_aug.rescreening import judged, originals_of, pair_of, reference_from
+from genmix_aug.screening import Features, screen
 from genmix_aug.screening_report import draw_similarities, draw_worst, summary, worst
 from genmix_aug.seeding import hash_seed
 from genmix_aug.transform import DEFAULT_FRACTALS
-
-NO_PICTURE = torch.zeros(3, 64, 64, dtype=torch.uint8)
-
-
-class ImageFiles:
-    """Image files read when asked for, by number: uint8 [3, H, W] (see `load_rgb`)."""
-
-    def __init__(self, paths: Sequence[Path], square_px: int = 0) -> None:
-        self.paths = paths
-        self.square_px = square_px
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return load_rgb(self.paths[index], self.square_px)
 
 
 def chosen_editor(name: str, options: str, prompts: Sequence[str]) -> Editor:
@@ -110,14 +96,7 @@ def chosen_screen(features: str, images: ImageFiles) -> Screen:
     if not features:
         return screen
     function = load_features(features)
-    return partial(screen, features=function, reference=_reference(function, images))
-
-
-def _reference(features: Features, images: ImageFiles) -> Reference:
-    """What an even sample of the originals says about similarity."""
-    sample = range(0, len(images), -(-len(images) // REFERENCE_IMAGES))
-    numbers = tqdm(sample, desc="reading originals' features", unit="image", disable=None)
-    return reference_of(torch.cat([features(images[number][None]) for number in numbers]))
+    return partial(screen, features=function, reference=reference_from(function, images))
 
 
 def edit(
@@ -157,7 +136,7 @@ def edit(
     of = f" (shard {share + 1} of {shares})" if shares > 1 else ""
     if dry_run:
         fingerprint = redraw_with.fingerprint
-        keys, todo = edits.missing(files, requests, fingerprint, True, digests, redraws)
+        keys, todo = missing(edits, files, requests, fingerprint, True, digests, redraws)
         distinct = len({key for key in keys if key})
         print(
             f"{len(paths)} images{of}, {distinct} distinct edits wanted, "
@@ -166,7 +145,8 @@ def edit(
         if todo:
             print(estimate(redraw_with, edits, files, [requests[k] for k in todo], batch_size))
         return
-    keys = edits.fill(
+    keys = fill(
+        edits,
         redraw_with,
         files,
         names,
@@ -269,7 +249,7 @@ def screen_store(
         found = records
         records, limit = judged(edits, records, originals, square_px, load_features(features))
         pairs_of = zip(records, found, strict=True)
-        edits.annotate({**record, "reason": old["reason"]} for record, old in pairs_of)
+        edits.record({**record, "reason": old["reason"]} for record, old in pairs_of)
         if reject:
             for record in records:
                 if record["reason"]:
@@ -280,79 +260,9 @@ def screen_store(
         draw_similarities(records, limit, folder / "similarities.png")
         print(f"wrote {folder / 'similarities.png'}")
     shown = worst(records, count)
-    pairs = [_pair(edits, record, originals, square_px) for record in shown]
+    pairs = [pair_of(edits, record, originals, square_px) for record in shown]
     save_png(draw_worst(pairs, shown, size), folder / "worst.png")
     print(f"wrote {folder / 'worst.png'}: the worst {len(shown)}, originals beside edits")
-
-
-def originals_of(
-    records: Sequence[Mapping[str, Any]], images: str, square_px: int
-) -> dict[str, Path]:
-    """Where each original is, by `image_digest`: in this folder, or where the manifest says."""
-    if images:
-        places = find_images(images)
-    else:
-        named = {Path(r["folder"]) / r["source"] for r in records if r.get("folder")}
-        places = sorted(path for path in named if path.is_file())
-    wanted = {record["image"] for record in records}
-    found = {
-        image_digest(load_rgb(path, square_px)): path
-        for path in tqdm(places, desc="reading", unit="image", disable=None)
-    }
-    return {digest: path for digest, path in found.items() if digest in wanted}
-
-
-def judged(
-    store: EditStore,
-    records: Sequence[dict[str, Any]],
-    originals: Mapping[str, Path],
-    square_px: int,
-    features: Features,
-    batch_size: int = 16,
-) -> tuple[list[dict[str, Any]], float]:
-    """The records with reasons and scores as screening by features gives them, and the limit.
-
-    What was rejected stays so. Edits whose originals are not found keep what they have.
-
-    Raises:
-        ValueError: fewer than two originals are found.
-    """
-    if len(originals) < 2:
-        raise ValueError("the originals are not where they were: name their folder with --images")
-    reference = _reference(features, ImageFiles(sorted(originals.values()), square_px))
-    found = [dict(record) for record in records]
-    known = [record for record in found if record["image"] in originals]
-    pairs = (_pair(store, record, originals, square_px) for record in known)
-    waiting: dict[tuple[int, ...], list[tuple[dict[str, Any], Tensor, Tensor]]] = {}
-
-    def judge(group: list[tuple[dict[str, Any], Tensor, Tensor]]) -> None:
-        own, befores, afters = zip(*group, strict=True)
-        verdicts = screen(torch.stack(befores), torch.stack(afters), features, reference)
-        for record, verdict in zip(own, verdicts, strict=True):
-            record["scores"] = verdict.scores
-            record["reason"] = record["reason"] or verdict.reason
-
-    bar = tqdm(pairs, desc="screening", unit="edit", total=len(known), disable=None)
-    for record, (before, after) in zip(known, bar, strict=True):
-        group = waiting.setdefault(tuple(before.shape), [])
-        group.append((record, before, after))
-        if len(group) == batch_size:
-            judge(waiting.pop(tuple(before.shape)))
-    for group in waiting.values():
-        judge(group)
-    return found, reference.min_similarity
-
-
-def _pair(
-    store: EditStore, record: Mapping[str, Any], originals: Mapping[str, Path], square_px: int
-) -> tuple[Tensor, Tensor]:
-    """Original and edit; a grey picture where the original is not found or the edit is broken."""
-    path = store.find(record["key"]) or store.find_rejected(record["key"])
-    edit = decode(path.read_bytes()) if path else None
-    place = originals.get(record["image"])
-    original = load_rgb(place, square_px) if place else None
-    grey = torch.full_like(next((p for p in (original, edit) if p is not None), NO_PICTURE), 200)
-    return grey if original is None else original, grey if edit is None else edit
 
 
 def fractals(out: str, count: int, size: int, seed: int, workers: int) -> None:
@@ -412,7 +322,13 @@ def chosen_mixing(
     """
     chosen = tuple(part.strip() for part in sides.split(","))
     # What is wrong is better found before the fractals are drawn, which takes seconds.
-    settings = GenMix(NO_PICTURE[None], blend_width or None, fractal_weight, chosen, join)
+    settings = GenMix(
+        torch.zeros(1, 3, 1, 1, dtype=torch.uint8),
+        blend_width or None,
+        fractal_weight,
+        chosen,
+        join,
+    )
     pictures = load_fractals(fractals, 512) if fractals else drawn_fractals(*DEFAULT_FRACTALS)
     return replace(settings, fractals=pictures)
 

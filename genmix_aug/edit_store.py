@@ -16,21 +16,15 @@ import os
 import secrets
 import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
-import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
-from genmix_aug.edit_plan import Attempt, Request, attempts, image_digest
-from genmix_aug.editors.base import Editor
-from genmix_aug.screening import Verdict
+from genmix_aug.edit_plan import attempts
 
 try:
     import fcntl
@@ -38,10 +32,6 @@ except ImportError:  # not a Unix: abandoned files are then told by their age
     fcntl = None  # type: ignore[assignment]
 
 STALE_SECONDS = 3600  # a temporary file this old is abandoned, where its writer cannot be asked
-REDRAWS = 3  # further seeds to try where an edit is rejected
-
-Digests = Sequence[str] | Mapping[int, str]
-Screen = Callable[[Tensor, Tensor], Sequence[Verdict]]
 
 
 class MissingEditError(OSError):
@@ -50,12 +40,6 @@ class MissingEditError(OSError):
 
 class BrokenEditError(MissingEditError):
     """The store's file of this edit is truncated or damaged; filling the store makes it anew."""
-
-
-class Images(Protocol):
-    """Anything indexable by image number that gives uint8 [3, H, W]."""
-
-    def __getitem__(self, index: int, /) -> Tensor: ...
 
 
 class EditStore:
@@ -104,6 +88,10 @@ class EditStore:
     def has(self, key: str) -> bool:
         """Whether the accepted edit is there and whole (checksums, not only the name)."""
         return _is_whole_file(self.find(key))
+
+    def has_rejected(self, key: str) -> bool:
+        """Whether this edit was made, rejected and is whole."""
+        return _is_whole_file(self.find_rejected(key))
 
     def read(self, key: str) -> Tensor:
         """The accepted edit, uint8 [3, H, W].
@@ -166,11 +154,6 @@ class EditStore:
             for left in temporary.values():
                 left.unlink(missing_ok=True)
 
-    def annotate(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Puts records of `entries`, with other scores, in the place of those in the manifest."""
-        now = round(time.time(), 3)
-        self._record([{**record, "time": now} for record in records])
-
     def reject(self, record: Mapping[str, Any], reason: str) -> None:
         """Takes an accepted edit out of service, keeping its file among the rejected ones.
 
@@ -183,7 +166,7 @@ class EditStore:
             return
         moved = self._stem(record["key"], rejected=True).with_suffix(path.suffix)
         moved.parent.mkdir(parents=True, exist_ok=True)
-        self.annotate([{**record, "reason": reason}])
+        self.record([{**record, "reason": reason}])
         os.replace(path, moved)
 
     def keys(self) -> list[str]:
@@ -237,181 +220,14 @@ class EditStore:
                 continue  # its writer, or another sweep, was quicker
         return removed
 
-    def missing(
-        self,
-        images: Images,
-        requests: Sequence[Request],
-        fingerprint: str,
-        progress: bool = False,
-        digests: Digests | None = None,
-        redraws: int = REDRAWS,
-    ) -> tuple[list[str | None], list[int]]:
-        """The key of each request, and the numbers of the requests still to be made.
+    def record(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Appends to the manifest, with the time; see `entries`. The latest of a key counts.
 
-        Requests that share a key are counted once. A key is None where all attempts were
-        rejected. `digests`, where the caller knows the `image_digest` of each image already,
-        saves reading the images.
+        Each writer has a file of its own, so that their lines never interleave.
         """
-        if digests is None:
-            digests = _digests(images, requests)
-        keys: list[str | None] = []
-        todo: list[int] = []
-        seen: set[str] = set()
-        with tqdm(
-            requests,
-            desc="checking the store",
-            unit="edit",
-            leave=False,
-            delay=2,
-            disable=None if progress else True,
-        ) as bar:
-            for number, (index, prompt, seed) in enumerate(bar):
-                attempt, made = self._standing(digests[index], prompt, seed, fingerprint, redraws)
-                keys.append(attempt.key if attempt else None)
-                if attempt and attempt.key not in seen:
-                    seen.add(attempt.key)
-                    if not made:
-                        todo.append(number)
-        return keys, todo
-
-    def _standing(
-        self, digest: str, prompt: str, seed: int, fingerprint: str, redraws: int
-    ) -> tuple[Attempt | None, bool]:
-        """A request's first attempt that was not rejected, and whether it is there.
-
-        None where the request's own seed and all `redraws` were rejected.
-        """
-        for attempt in islice(attempts(digest, prompt, seed, fingerprint), 1 + redraws):
-            if self.has(attempt.key):
-                return attempt, True
-            if not _is_whole_file(self.find_rejected(attempt.key)):
-                return attempt, False
-        return None, True
-
-    def fill(
-        self,
-        editor: Editor,
-        images: Images,
-        names: Sequence[str],
-        requests: Sequence[Request],
-        batch_size: int = 16,
-        progress: bool = False,
-        digests: Digests | None = None,
-        screen: Screen | None = None,
-        redraws: int = REDRAWS,
-        folder: Path | str = "",
-    ) -> list[str | None]:
-        """Makes the edits that the store lacks, and returns the key of every request.
-
-        May be stopped at any moment and run again; several processes may fill one store.
-
-        Args:
-            editor: makes the edits; its fingerprint is part of each key.
-            images: uint8 [3, H, W] by number, of any sizes; those of equal size are batched.
-            names: what the manifest calls each image, by number.
-            requests: (image number, short prompt, seed) for each edit wanted.
-            batch_size: images in one call of the editor.
-            progress: whether to show progress bars.
-            digests: the `image_digest` of each image, where known already.
-            screen: judges edits of originals, uint8 [B, 3, H, W] each; what it rejects is drawn
-                again with another seed. None accepts all.
-            redraws: further seeds to try for a request; where all are rejected its key is None.
-            folder: where the images lie, for the manifest, so that they can be found again.
-
-        Raises:
-            ValueError: `batch_size` is less than 1, or the editor refuses a prompt.
-            OSError: the disk is full or not writable; what is there stays good.
-        """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        if digests is None:
-            digests = _digests(images, requests)
-        self.sweep()
-        wanted = (images, requests, editor.fingerprint)
-        keys, todo = self.missing(*wanted, progress, digests, redraws)
-        if not todo:
-            return keys
-        rejected: Counter[str] = Counter()
-        with tqdm(
-            total=len(todo), desc="editing", unit="image", disable=None if progress else True
-        ) as bar:
-            while todo:
-                again: list[int] = []
-                for batch in batches(images, requests, todo, batch_size):
-                    fresh = self._still_missing(batch, *wanted[1:], digests, redraws)
-                    verdicts = self._make(editor, fresh, names, requests, digests, screen, folder)
-                    again += [number for number, verdict in verdicts.items() if verdict.reason]
-                    rejected.update(v.reason for v in verdicts.values() if v.reason)
-                    bar.update(len(batch) - sum(bool(v.reason) for v in verdicts.values()))
-                    bar.set_postfix(rejected, refresh=False)
-                todo = again
-        return self.missing(*wanted, False, digests, redraws)[0]
-
-    def _still_missing(
-        self,
-        batch: list[tuple[int, Tensor]],
-        requests: Sequence[Request],
-        fingerprint: str,
-        digests: Digests,
-        redraws: int,
-    ) -> list[tuple[int, Tensor, Attempt]]:
-        """What to make now: another process may have made, or rejected, some meanwhile."""
-        found = []
-        for number, image in batch:
-            index, prompt, seed = requests[number]
-            attempt, made = self._standing(digests[index], prompt, seed, fingerprint, redraws)
-            if attempt and not made:
-                found.append((number, image, attempt))
-        return found
-
-    def _make(
-        self,
-        editor: Editor,
-        batch: list[tuple[int, Tensor, Attempt]],
-        names: Sequence[str],
-        requests: Sequence[Request],
-        digests: Digests,
-        screen: Screen | None,
-        folder: Path | str,
-    ) -> dict[int, Verdict]:
-        """Edits a batch and writes it; the verdict on each request's attempt."""
-        if not batch:
-            return {}
-        originals = torch.stack([image for _, image, _ in batch])
-        prompts = [requests[number][1] for number, _, _ in batch]
-        edits = editor.edit(originals, prompts, [attempt.seed for _, _, attempt in batch])
-        verdicts = screen(originals, edits) if screen else [Verdict("", {})] * len(batch)
-        records: list[dict[str, Any]] = []
-        for (number, _, attempt), verdict in zip(batch, verdicts, strict=True):
-            index, prompt, _ = requests[number]
-            records.append(
-                {
-                    "key": attempt.key,
-                    "image": digests[index],
-                    "source": str(names[index]),
-                    "folder": str(Path(folder).absolute()) if folder else "",
-                    "prompt": prompt,
-                    "seed": attempt.seed,
-                    "editor": editor.fingerprint,
-                    "time": round(time.time(), 3),
-                    "attempt": attempt.number,
-                    "reason": verdict.reason,
-                    "scores": verdict.scores,
-                }
-            )
-        self._record(records)
-        self.write(
-            {record["key"]: edit for record, edit in zip(records, edits, strict=True)},
-            {record["key"] for record in records if record["reason"]},
-        )
-        numbers = [number for number, _, _ in batch]
-        return dict(zip(numbers, verdicts, strict=True))
-
-    def _record(self, records: list[dict[str, Any]]) -> None:
-        """Appends lines to this writer's own manifest file, so that writers never interleave."""
-        file = self._manifest_file()
+        file, now = self._manifest_file(), round(time.time(), 3)
         try:
-            file.writelines(json.dumps(record) + "\n" for record in records)
+            file.writelines(json.dumps({**record, "time": now}) + "\n" for record in records)
             file.flush()
         except OSError:
             # Part of a line may be there: what comes next must not be glued to it.
@@ -431,31 +247,6 @@ class EditStore:
                 with suppress(OSError):  # a disk without locks
                     fcntl.flock(self._manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self._manifest
-
-
-def _digests(images: Images, requests: Sequence[Request]) -> dict[int, str]:
-    return {index: image_digest(images[index]) for index in {request[0] for request in requests}}
-
-
-def batches(
-    images: Images, requests: Sequence[Request], todo: list[int], batch_size: int
-) -> Iterator[list[tuple[int, Tensor]]]:
-    """Batches of (request number, image) of one size each; few images are held at a time."""
-    waiting: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
-    held = 0
-    for number in todo:
-        image = images[requests[number][0]]
-        shape = tuple(image.shape)
-        waiting.setdefault(shape, []).append((number, image))
-        held += 1
-        full = len(waiting[shape]) >= batch_size
-        if full or held >= 8 * batch_size:
-            # Where sizes are many and no batch fills up, the fullest goes as it is.
-            shape = shape if full else max(waiting, key=lambda known: len(waiting[known]))
-            batch = waiting.pop(shape)
-            held -= len(batch)
-            yield batch
-    yield from waiting.values()
 
 
 def _is_whole_file(path: Path | None) -> bool:

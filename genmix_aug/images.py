@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,17 @@ def _eight_bit(grey: np.ndarray) -> np.ndarray:
     elif grey.dtype.itemsize == 2 or values.max(initial=0) > 255:
         values = values / 257
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+class ImageFiles:
+    """Image files read when asked for, by number: uint8 [3, H, W] (see `load_rgb`)."""
+
+    def __init__(self, paths: Sequence[Path], square_px: int = 0) -> None:
+        self.paths = paths
+        self.square_px = square_px
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return load_rgb(self.paths[index], self.square_px)

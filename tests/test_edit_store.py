@@ -1,4 +1,4 @@
-"""The edit store: resumable, shared, and never serving a broken file."""
+"""The edit store and filling it: resumable, shared, and never serving a broken file."""
 
 import errno
 import json
@@ -12,6 +12,8 @@ import torch
 from genmix_aug import edit_store
 from genmix_aug.edit_plan import attempts, edit_key, image_digest, plan_edits
 from genmix_aug.edit_store import BrokenEditError, EditStore, MissingEditError
+from genmix_aug.filling import batches, missing
+from genmix_aug.filling import fill as fill_store
 from genmix_aug.screening import Verdict
 
 
@@ -45,7 +47,7 @@ def store(tmp_path):
 
 def fill(store, images, editor=None, **options):
     names = [f"image {k}.png" for k in range(len(images))]
-    return store.fill(editor or Inverter(), images, names, requests_for(images), **options)
+    return fill_store(store, editor or Inverter(), images, names, requests_for(images), **options)
 
 
 def test_edits_come_back_as_they_were_made(store):
@@ -81,13 +83,13 @@ def test_only_what_is_missing_is_made(store):
     before = {key: store.path(key).stat().st_mtime_ns for key in keys}
     assert fill(store, images, editor) == keys
     assert {key: store.path(key).stat().st_mtime_ns for key in keys} == before
-    assert len(store.missing(images, requests_for(images), "another editor")[1]) == 8
+    assert len(missing(store, images, requests_for(images), "another editor")[1]) == 8
 
 
 def test_equal_requests_are_made_once(store):
     image = pictures(1)[0]
     editor = Inverter()
-    keys = store.fill(editor, [image, image], ["a", "b"], [(0, "snowy", 1), (1, "snowy", 1)])
+    keys = fill_store(store, editor, [image, image], ["a", "b"], [(0, "snowy", 1), (1, "snowy", 1)])
     assert keys[0] == keys[1]
     assert sum(len(prompts) for _, prompts in editor.batches) == 1
 
@@ -106,7 +108,7 @@ def test_many_sizes_are_not_all_held_at_once():
     images = [torch.zeros(3, 4, k + 1, dtype=torch.uint8) for k in range(40)]
     wanted = [(k, "snowy", 0) for k in range(40)]
     seen = []
-    for batch in edit_store.batches(images, wanted, list(range(40)), batch_size=2):
+    for batch in batches(images, wanted, list(range(40)), batch_size=2):
         seen += [number for number, _ in batch]
         assert len(batch) == 1
     assert sorted(seen) == list(range(40))
@@ -218,7 +220,9 @@ def test_what_is_rejected_is_redrawn_and_never_served(store):
         shifts = changes[:, 0, 0, 0].tolist()
         return [Verdict("white" if shift < 3 else "", {"shift": shift}) for shift in shifts]
 
-    keys = store.fill(Inverter(), images, ["a", "b", "c"], requests, screen=screen, redraws=1)
+    keys = fill_store(
+        store, Inverter(), images, ["a", "b", "c"], requests, screen=screen, redraws=1
+    )
     redrawn = 0
     for key, (index, prompt, seed) in zip(keys, requests, strict=True):
         tries = islice(attempts(digests[index], prompt, seed, "inverter-v1"), 2)
@@ -234,11 +238,11 @@ def test_what_is_rejected_is_redrawn_and_never_served(store):
     assert {r["key"] for r in records if not r["reason"]} == set(store.keys()) == set(keys) - {None}
     assert {r["key"] for r in records if r["reason"] == "white"} == set(store.rejected_keys())
     assert all((r["scores"]["shift"] < 3) == (r["reason"] == "white") for r in records)
-    assert store.missing(images, requests, "inverter-v1", redraws=1) == (keys, [])
+    assert missing(store, images, requests, "inverter-v1", redraws=1) == (keys, [])
     with pytest.raises(MissingEditError):
         store.read(store.rejected_keys()[0])
     # More redraws go on from there; without a screen, what was rejected stays rejected.
-    again = store.fill(Inverter(), images, ["a", "b", "c"], requests, redraws=2)
+    again = fill_store(store, Inverter(), images, names, requests, redraws=2)
     assert None not in again
     assert [key for key in keys if key] == [k for k, old in zip(again, keys, strict=True) if old]
 
@@ -286,3 +290,13 @@ def test_a_store_goes_to_worker_processes(store):
     copy = pickle.loads(pickle.dumps(store))
     assert torch.equal(copy.read(keys[0]), store.read(keys[0]))
     assert copy.path(keys[0]) == store.path(keys[0])
+
+
+def test_a_picture_that_changed_in_the_meantime_is_named(store):
+    images = pictures(2)
+    digests = [image_digest(image) for image in images]
+    requests = plan_edits(digests, ["snowy"], 1)
+    changed = [images[0], 255 - images[1]]
+    with pytest.raises(ValueError, match="image b changed in the meantime"):
+        fill_store(store, Inverter(), changed, ["a", "b"], requests, digests=digests, batch_size=1)
+    assert len(store.keys()) == 1

@@ -13,6 +13,7 @@ from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import BrokenEditError, EditStore, MissingEditError
 from genmix_aug.editors import EDITORS
 from genmix_aug.export import Exported, export
+from genmix_aug.filling import fill as fill_store
 from genmix_aug.fractals import fractals
 from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, load_rgb
@@ -57,7 +58,7 @@ def fill(root, images, per_image=2, screen=None, seed=0):
     digests = [image_digest(picture) for picture in pictures]
     requests = plan_edits(digests, PROMPTS, per_image, seed)
     names = [str(number) for number in range(len(pictures))]
-    store.fill(EDITOR, pictures, names, requests, digests=digests, screen=screen)
+    fill_store(store, EDITOR, pictures, names, requests, digests=digests, screen=screen)
     return store
 
 

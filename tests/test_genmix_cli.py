@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genmix_aug import commands
+from genmix_aug import rescreening
 from genmix_aug.cli import main
 from genmix_aug.commands import shard_of
 from genmix_aug.contact_sheet import contact_sheet, save_png
@@ -157,7 +157,9 @@ def test_screen_reports_plots_and_rejects(folder, tmp_path, capsys, monkeypatch)
     assert all("similarity" in record["scores"] for record in records)
     assert main(["screen", str(store.root), "--out", str(tmp_path / "later")]) == 0
     assert (tmp_path / "later" / "similarities.png").is_file(), "they are kept"
-    monkeypatch.setattr(commands, "reference_of", lambda features: Reference(torch.zeros(3), 0.9))
+    monkeypatch.setattr(
+        rescreening, "reference_of", lambda features: Reference(torch.zeros(3), 0.9)
+    )
     assert main([*screen, "--out", str(tmp_path / "out"), "--reject"]) == 0
     refused = store.rejected_keys()
     assert refused

@@ -12,6 +12,7 @@ from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore
 from genmix_aug.editors import EDITORS
 from genmix_aug.export import export
+from genmix_aug.filling import fill
 from genmix_aug.fractals import fractals
 from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, load_rgb
@@ -148,7 +149,7 @@ def test_from_edits_to_lists(spec, tmp_path):
     digests = [image_digest(picture) for picture in pictures]
     store, editor = EditStore(tmp_path / "store"), EDITORS["filters"]()
     requests = plan_edits(digests, ["retro comic", "graffiti"], 1)
-    store.fill(editor, pictures, [path.name for path in paths], requests, digests=digests)
+    fill(store, editor, pictures, [path.name for path in paths], requests, digests=digests)
     export(
         spec.root,
         store,

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore, MissingEditError
 from genmix_aug.editors import EDITORS
+from genmix_aug.filling import fill as fill_store
 from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, from_picture, load_rgb, to_picture
 from genmix_aug.prompts import CROSS_DOMAIN
@@ -37,7 +38,9 @@ def fill(store, images, prompts=CROSS_DOMAIN, screen=None, seed=0):
     requests = plan_edits(digests, prompts, PER_IMAGE, seed)
     names = [str(number) for number in range(len(images))]
     editor = EDITORS["filters"]()
-    return EditStore(store).fill(editor, images, names, requests, digests=digests, screen=screen)
+    return fill_store(
+        EditStore(store), editor, images, names, requests, digests=digests, screen=screen
+    )
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +222,7 @@ def test_rejected_edits_are_not_used(tmp_path, rejected):
 
     store = EditStore(tmp_path / "edits")
     requests = plan_edits([image_digest(image)], CROSS_DOMAIN, PER_IMAGE)
-    keys = store.fill(Recorded(), [image], ["a"], requests, batch_size=1, screen=screen)
+    keys = fill_store(store, Recorded(), [image], ["a"], requests, batch_size=1, screen=screen)
     assert keys[0] is None
     augment = transform(tmp_path, probability=1)
     unchanged = 0

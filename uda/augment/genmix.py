@@ -12,8 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.edit_plan import image_digest, plan_edits
-from genmix_aug.edit_store import EditStore, Screen
+from genmix_aug.edit_store import EditStore
 from genmix_aug.editors.options import make_editor, parse_options
+from genmix_aug.filling import Screen, fill
 from genmix_aug.fractals import fractals as drawn_fractals
 from genmix_aug.fractals import load_fractals
 from genmix_aug.genmix import GenMix
@@ -105,7 +106,8 @@ class GenMixAugmentation:
         requests = plan_edits(digests, self.prompts, self.edits_per_image)
         self.row_prompts = [prompt for _, prompt, _ in requests]
         self.store = EditStore(store)
-        self.keys = self.store.fill(
+        self.keys = fill(
+            self.store,
             self.editor,
             images,
             names,

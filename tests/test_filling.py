@@ -1,4 +1,4 @@
-"""The edit store under SIGKILL, several writers, a full disk and damaged files."""
+"""Filling a store under SIGKILL, with several writers, on a full disk and after damage."""
 
 import errno
 import json
@@ -16,6 +16,7 @@ import torch
 from genmix_aug import edit_store
 from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import BrokenEditError, EditStore
+from genmix_aug.filling import fill as fill_store
 from genmix_aug.screening import Verdict
 
 FORK = multiprocessing.get_context("fork")
@@ -57,8 +58,8 @@ def fill(store, seconds_an_image=0.0):
     digests = [image_digest(image) for image in images]
     requests = plan_edits(digests, PROMPTS, PER_IMAGE)
     names = [f"{number}.png" for number in range(len(images))]
-    return store.fill(
-        Noise(seconds_an_image), images, names, requests, 4, screen=refuse_some, redraws=2
+    return fill_store(
+        store, Noise(seconds_an_image), images, names, requests, 4, screen=refuse_some, redraws=2
     )
 
 
@@ -120,7 +121,7 @@ def dies_in(point, count):
     elif point == "unnamed":
         edit_store.os.replace = lambda *names: die() if passing() else real_replace(*names)
     elif point == "half a line":
-        real_record = EditStore._record
+        real_record = EditStore.record
 
         def record(store, records):
             if not passing():
@@ -130,7 +131,7 @@ def dies_in(point, count):
             file.flush()
             die()
 
-        EditStore._record = record
+        EditStore.record = record
 
 
 def _fill_and_die(root, ready, point, count):
