@@ -53,7 +53,8 @@ def judged(
 ) -> tuple[list[dict[str, Any]], float]:
     """The records with reasons and scores as screening by features gives them, and the limit.
 
-    What was rejected stays so. Edits whose originals are not found keep what they have.
+    What was rejected stays so. Edits that are broken, or whose originals are not found, keep
+    what they have.
 
     Raises:
         ValueError: fewer than two originals are found.
@@ -62,7 +63,12 @@ def judged(
         raise ValueError("the originals are not where they were: name their folder with --images")
     reference = reference_from(features, ImageFiles(sorted(originals.values()), square_px))
     found = [dict(record) for record in records]
-    known = [record for record in found if record["image"] in originals]
+    known = [
+        record
+        for record in found
+        if record["image"] in originals
+        and (store.has(record["key"]) or store.has_rejected(record["key"]))
+    ]
     pairs = (pair_of(store, record, originals, square_px) for record in known)
     waiting: dict[tuple[int, ...], list[tuple[dict[str, Any], Tensor, Tensor]]] = {}
 

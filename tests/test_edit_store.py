@@ -220,9 +220,8 @@ def test_what_is_rejected_is_redrawn_and_never_served(store):
         shifts = changes[:, 0, 0, 0].tolist()
         return [Verdict("white" if shift < 3 else "", {"shift": shift}) for shift in shifts]
 
-    keys = fill_store(
-        store, Inverter(), images, ["a", "b", "c"], requests, screen=screen, redraws=1
-    )
+    names = ["a", "b", "c"]
+    keys = fill_store(store, Inverter(), images, names, requests, screen=screen, redraws=1)
     redrawn = 0
     for key, (index, prompt, seed) in zip(keys, requests, strict=True):
         tries = islice(attempts(digests[index], prompt, seed, "inverter-v1"), 2)

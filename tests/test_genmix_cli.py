@@ -157,9 +157,8 @@ def test_screen_reports_plots_and_rejects(folder, tmp_path, capsys, monkeypatch)
     assert all("similarity" in record["scores"] for record in records)
     assert main(["screen", str(store.root), "--out", str(tmp_path / "later")]) == 0
     assert (tmp_path / "later" / "similarities.png").is_file(), "they are kept"
-    monkeypatch.setattr(
-        rescreening, "reference_of", lambda features: Reference(torch.zeros(3), 0.9)
-    )
+    strict = Reference(torch.zeros(3), 0.9)
+    monkeypatch.setattr(rescreening, "reference_of", lambda features: strict)
     assert main([*screen, "--out", str(tmp_path / "out"), "--reject"]) == 0
     refused = store.rejected_keys()
     assert refused
