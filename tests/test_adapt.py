@@ -4,7 +4,7 @@ import torch
 from tiny import make_dataset
 
 from uda import adapt, datasets
-from uda.config import AdaptConfig, ImageConfig, load_dataset_spec
+from uda.config import AdaptConfig, ComputeConfig, ImageConfig, load_dataset_spec
 from uda.methods.lead import Lead
 from uda.methods.source_only import SourceOnly
 from uda.model import build_model
@@ -99,3 +99,37 @@ def test_source_only_leaves_the_model_as_it_is(target, tmp_path):
 def test_a_batch_larger_than_the_target_is_an_error(target, tmp_path):
     with pytest.raises(ValueError, match="64 is more than the 20 images"):
         run_adaptation(target, open_run(tmp_path, "r", {}), settings=AdaptConfig())
+
+
+def test_a_target_in_a_file_gives_the_same_weights(target, tmp_path):
+    # Resized, so that decoded and resized pictures both lie in files.
+    whole = fresh_model()
+    mapped = fresh_model()
+    sizes = ImageConfig(decode_px=32, resize_px=30, crop_px=28)
+    for model, compute in (
+        (whole, ComputeConfig()),
+        (mapped, ComputeConfig(image_memory_gb=0.0, cache=str(tmp_path / "cache"))),
+    ):
+        run = open_run(tmp_path, "r", {"gb": compute.image_memory_gb})
+        method = Lead(open_set=True, clusters="features")
+        adapt.adapt(model, target, method, sizes, SETTINGS, 0, run, CPU, "test", compute=compute)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, mapped.state_dict()[name]), name
+
+
+def test_bfloat16_adapts_and_its_bank_is_float32(target, tmp_path):
+    model, compute = fresh_model(), ComputeConfig(precision="bfloat16")
+    run, banks = open_run(tmp_path, "r", {}), []
+
+    def keep(epoch, bank):
+        banks.append(bank)
+        return ""
+
+    method = Lead(open_set=True, clusters="features")
+    adapt.adapt(model, target, method, SIZES, SETTINGS, 0, run, CPU, "test", keep, compute)
+    assert len(banks) == 4
+    assert {bank.features.dtype for bank in banks} == {torch.float32}
+    assert {bank.probabilities.dtype for bank in banks} == {torch.float32}
+    exact = adapt.forward_all(fresh_model(), target.images, 28, CPU)
+    assert not torch.equal(banks[0].features, exact.features)
+    torch.testing.assert_close(banks[0].features, exact.features, atol=0.1, rtol=0.1)

@@ -1,4 +1,5 @@
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,16 @@ def refused(capsys, given, *words):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["data"], ["data", "export-lists"], ["train"], ["adapt"], ["evaluate"], ["report"]],
+    [
+        [],
+        ["data"],
+        ["data", "export-lists"],
+        ["import-lead"],
+        ["train"],
+        ["adapt"],
+        ["evaluate"],
+        ["report"],
+    ],
 )
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as stop:
@@ -123,6 +133,22 @@ def test_wrong_options_of_lead_are_named(capsys, flags, option, words):
     capsys.readouterr()
     more = ["--data.target=Dark", f"--adapt.options.lead.{option}"]
     fails_with(capsys, ["adapt", *flags, *more], *words)
+
+
+def test_a_method_laid_over_an_experiment(capsys):
+    """Options of the first file stand, with a flag among them, under a second file without any."""
+    files = ["configs/experiments/emoji_home_opda.yaml", "--config", "configs/methods/shot_o.yaml"]
+    flags = ["--augment.options.genmix.fractal_weight", "0.3", "--print_config"]
+    with pytest.raises(SystemExit):
+        main(["adapt", *files, *flags])
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (shown["adapt"]["method"], shown["adapt"]["rate"], shown["adapt"]["epochs"]) == (
+        "shot_o",
+        0.01,
+        15,
+    )
+    genmix = shown["augment"]["options"]["genmix"]
+    assert genmix == {"prompts": "cross-domain", "edits_per_image": 6, "fractal_weight": 0.3}
 
 
 def test_options_as_flags(flags, tmp_path):
@@ -243,6 +269,45 @@ def test_export_lists_names_what_is_wrong(capsys, dataset, tmp_path):
     place = dataset.parent / "pictures" / "Plain" / "bar"
     (place / "00.png").rename(place / "0 0.png")
     fails_with(capsys, command, str(place / "0 0.png"), "(1 such", "--replace-spaces")
+
+
+def test_import_lead(capsys, flags, tmp_path):
+    """A released source model of three classes becomes the start of an adaptation."""
+    from test_lead_checkpoints import head, network
+
+    state = {f"backbone_layer.{k}": v for k, v in network("resnet18").state_dict().items()}
+    state |= head(512, num_classes=3)
+    theirs, ours = tmp_path / "theirs.pth", tmp_path / "our model.pt"
+    torch.save({"epoch": 1, "model_state_dict": state}, theirs)
+    assert main(["import-lead", str(theirs), "--out", str(ours)]) == 0
+    wrote, _, adapt = capsys.readouterr().out.splitlines()
+    assert wrote == f"wrote {ours}: resnet18, 3 classes, bottleneck of 12"
+    given = shlex.split(adapt)[3:]
+    assert given == [
+        *("--model.backbone", "resnet18"),
+        *("--model.head", "bottleneck_wn", "--model.bottleneck_dim", "12"),
+        *("--adapt.checkpoint", str(ours)),
+    ]
+    assert main(["adapt", *flags, "--data.target=Dark", *given]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.metrics("evaluate")[-1]["epoch"] == 2
+    weight = run.load_checkpoint()["model"]["classifier.parametrizations.weight.original1"]
+    assert torch.equal(weight, state["class_layer.fc.weight_v"])  # LEAD keeps the classifier
+    capsys.readouterr()
+    more = ["--data.target=Dark", "--data.scenario=pda", *given]
+    fails_with(capsys, ["adapt", *flags, *more], str(ours), "a model of 3 classes", "has 5")
+
+
+def test_import_lead_names_what_is_wrong(capsys, tmp_path):
+    out = ["--out", str(tmp_path / "ours.pt")]
+    fails_with(
+        capsys, ["import-lead", str(tmp_path / "no.pth"), *out], "no.pth: no such checkpoint"
+    )
+    refused(capsys, ["import-lead", "theirs.pth"], "out")
+    torch.save({"model": {}}, tmp_path / "theirs.pth")
+    given = ["import-lead", str(tmp_path / "theirs.pth"), *out]
+    fails_with(capsys, given, "theirs.pth", "no key 'model_state_dict'")
+    assert not (tmp_path / "ours.pt").exists()
 
 
 def test_configuration_file_and_overrides(flags, tmp_path):

@@ -3,6 +3,7 @@ import yaml
 
 from uda.config import (
     CONFIGS,
+    ComputeConfig,
     DataConfig,
     ImageConfig,
     TrainConfig,
@@ -104,3 +105,15 @@ def test_wrong_dataset_files_are_named(tmp_path, change, message):
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(ValueError, match=message):
         load_dataset_spec(str(path))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"precision": "half"}, "compute.precision: 'half' is not one of float32, bfloat16"),
+        ({"image_memory_gb": -1.0}, "compute.image_memory_gb: -1.0 must not be negative"),
+    ],
+)
+def test_wrong_compute_is_named(values, message):
+    with pytest.raises(ValueError, match=message):
+        ComputeConfig(**values)

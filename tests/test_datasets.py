@@ -108,3 +108,28 @@ def test_centre_crop_and_resize():
     x = datasets.to_float(images, torch.device("cpu"))
     assert x.max() == 1
     assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("side", "px"), [(7, 5), (9, 9), (73, 64)])
+def test_one_gather_gives_the_views_of_the_loop(side, px):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (6, 3, side, side), dtype=torch.uint8, generator=generator)
+    draws = datasets.draw_views(6, side - px, True, (3,))
+    looped = datasets.views(images, px, draws)
+    assert looped.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(looped, datasets.gathered_views(images, px, torch.from_numpy(draws)))
+    assert len(datasets.views(images[:0], px, draws[:0])) == 0
+
+
+def test_draws_stay_what_they_were():
+    # Of the first version: other ones would make every run another run.
+    drawn = datasets.draw_views(3, 9, True, (0, 101, 0)).tolist()
+    assert drawn == [[1, 4, 1], [4, 0, 0], [9, 3, 1]]
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_to_float_divides_by_255(channels_last):
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(2, 3, 1, 1)
+    x = datasets.to_float(images, torch.device("cpu"), channels_last)
+    assert torch.equal(x, images.float() / 255)
+    assert x.is_contiguous(memory_format=torch.channels_last) == channels_last

@@ -12,7 +12,18 @@ FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.p
 
 LAYERS = [
     {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
-    {"datasets", "list_files", "emoji_home", "emoji_packages", "model", "augment", "methods"},
+    {
+        "compute",
+        "image_cache",
+        "datasets",
+        "list_files",
+        "emoji_home",
+        "emoji_packages",
+        "model",
+        "lead_checkpoints",
+        "augment",
+        "methods",
+    },
     {"train", "adapt", "evaluate"},
     {"report", "identity", "stages", "cli"},
 ]
@@ -87,6 +98,7 @@ def test_only_evaluate_reads_target_labels():
     [
         ("uda.cli", []),
         ("uda.cli", ["data", "export-lists"]),
+        ("uda.cli", ["import-lead"]),
         ("uda.cli", ["train"]),
         ("uda.cli", ["evaluate"]),
         ("genmix_aug.cli", []),

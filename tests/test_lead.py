@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.mixture import GaussianMixture
 from torch.nn import functional as F
 
 from uda.methods import lead
@@ -84,7 +85,8 @@ def test_scores_are_the_released_codes(golden):
 
 @pytest.mark.slow
 def test_num_clusters_is_the_released_codes(golden):
-    found = lead.estimate_num_clusters(golden["features"], len(golden["class_weights"]))
+    num_classes = len(golden["class_weights"])
+    found = lead.estimate_num_clusters(golden["features"], num_classes, clusters="tsne")
     assert found == int(golden["num_clusters"])
 
 
@@ -99,16 +101,61 @@ def test_common_score_equals_a_loop():
             assert float(score[i, k]) == pytest.approx(expected)
 
 
-def test_prototypes_equal_a_loop():
-    bank = random_bank()
-    z = F.normalize(bank.features, dim=1)
-    u = torch.rand(len(z), generator=torch.Generator().manual_seed(1))
-    prototypes, priors = lead._prototypes(z, u, bank.probabilities, 7)
-    for k in range(bank.probabilities.shape[1]):
-        own = sorted(range(len(z)), key=lambda i: -float(bank.probabilities[i, k]))[:7]
-        mean = torch.stack([z[i] for i in own]).mean(dim=0)
-        torch.testing.assert_close(prototypes[k], mean / mean.norm())
-        torch.testing.assert_close(priors[k], u[own].mean())
+def naive_labels(features, probabilities, class_weights, num_clusters):
+    """Labels and weights sample by sample in NumPy, float64: the formulas as they are written."""
+    f, p, w = (part.double().numpy() for part in (features, probabilities, class_weights))
+    (count, num_classes), n = p.shape, max(len(f) // num_clusters, 1)
+    unknown_space = np.linalg.svd(w.T)[0][:, num_classes:]
+    z = [row / np.linalg.norm(row) for row in f]
+    u = np.array([np.linalg.norm(unknown_space.T @ row) for row in z])
+    if count > 1:
+        upper = GaussianMixture(2, random_state=0).fit(u[:, None]).means_.max()
+    else:
+        upper = u.mean()
+    prototypes, priors = [], []
+    for k in range(num_classes):
+        own = sorted(range(count), key=lambda i: -p[i, k])[:n]
+        mean = np.mean([z[i] for i in own], axis=0)
+        prototypes.append(mean / np.linalg.norm(mean))
+        priors.append(np.mean([u[i] for i in own]))
+    labels, weights = [], []
+    for i in range(count):
+        common = []
+        for k in range(num_classes):
+            near = 1 - np.exp(-max(z[i] @ prototypes[k], 0))
+            anchor = w[k] / np.linalg.norm(w[k])
+            common.append(np.sqrt(near * np.exp(max(z[i] @ anchor, 0) - 1)))
+        k = int(np.argmax(common))
+        threshold = priors[k] + common[k] * max(upper - priors[k], 0)
+        labels.append(num_classes if u[i] >= threshold else k)
+        weights.append(1 - (1 + (u[i] - threshold) ** 2 / 1e-4) ** (-(1e-4 + 1) / 2))
+    return labels, weights
+
+
+@pytest.mark.parametrize(
+    ("count", "dim", "num_classes", "num_clusters"),
+    [(40, 12, 5, 5), (41, 7, 6, 2), (7, 12, 5, 10), (30, 4, 1, 1), (2, 12, 5, 1)],
+    ids=["plain", "odd", "fewer samples than clusters", "one class", "two samples"],
+)
+def test_pseudo_labels_equal_a_loop(count, dim, num_classes, num_clusters):
+    bank = random_bank(count, dim, num_classes, seed=3)
+    pseudo = lead.pseudo_labels(*vars(bank).values(), num_clusters)
+    labels, weights = naive_labels(*vars(bank).values(), num_clusters)
+    assert pseudo.label.tolist() == labels
+    np.testing.assert_allclose(pseudo.weight, weights, atol=2e-3)  # α makes it steep
+    for label, target in zip(labels, pseudo.target.tolist(), strict=True):
+        uniform = [1 / num_classes] * num_classes
+        one_hot = [float(k == label) for k in range(num_classes)]
+        assert target == pytest.approx(uniform if label == num_classes else one_hot)
+
+
+def test_pseudo_labels_of_one_sample():
+    bank = random_bank(count=1)
+    pseudo = lead.pseudo_labels(*vars(bank).values(), num_clusters=1)
+    # u, q and both means are one number: it lies at its threshold, so it is unknown and weighs 0.
+    assert pseudo.label.tolist() == [5]
+    assert pseudo.weight.tolist() == [0]
+    assert pseudo.means.tolist() == pseudo.unknown_norm.tolist() * 2
 
 
 def test_confident_weights_are_one_outside_prior_and_second_mean(golden):
@@ -171,7 +218,7 @@ def test_gradients_are_finite_and_reach_the_features():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_handful_of_samples_works(count):
     bank = random_bank(count=count)
-    clusters = lead.estimate_num_clusters(bank.features, 5, space="features")
+    clusters = lead.estimate_num_clusters(bank.features, 5)
     assert 1 <= clusters <= count
     pseudo = lead.pseudo_labels(*vars(bank).values(), num_clusters=clusters)
     assert torch.isfinite(pseudo.weight).all()
@@ -181,14 +228,6 @@ def test_more_classes_than_dimensions_is_an_error():
     bank = random_bank(dim=4, num_classes=5)
     with pytest.raises(ValueError, match="more dimensions than classes"):
         lead.pseudo_labels(*vars(bank).values(), num_clusters=5)
-
-
-def test_num_clusters_keeps_the_previous_where_nothing_scores():
-    features = torch.ones(50, 8)
-    assert lead.estimate_num_clusters(features, 4, previous=7, space="features") == 7
-    assert lead.estimate_num_clusters(features, 4, space="features") == 4
-    with pytest.raises(ValueError, match="'umap' is not one of tsne, features"):
-        lead.estimate_num_clusters(features, 4, space="umap")
 
 
 def test_clusters_are_counted_every_tenth_epoch_and_survive_a_restart(monkeypatch):
@@ -203,6 +242,40 @@ def test_clusters_are_counted_every_tenth_epoch_and_survive_a_restart(monkeypatc
     again.refresh(bank, 12)
     assert len(calls) == 2
     assert again.num_clusters == 6
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_the_previous_number_of_clusters_is_kept_where_nothing_scores():
+    bank = Bank(torch.ones(50, 12), torch.full((50, 5), 0.2), random_bank().class_weights)
+    method = lead.Lead(open_set=True, cluster_every=1)
+    method.load_state_dict({"num_clusters": 7})
+    method.refresh(bank, 3)
+    assert method.state_dict() == {"num_clusters": 7}
+
+
+def test_a_refresh_after_a_restart_is_that_of_an_undisturbed_run():
+    method, again = lead.Lead(open_set=True), lead.Lead(open_set=True)
+    method.refresh(random_bank(), 0)
+    again.load_state_dict(method.state_dict())
+    bank = random_bank(seed=1)
+    first, second = (each.refresh(bank, 1) for each in (method, again))
+    for name, value in vars(first.pseudo).items():
+        assert torch.equal(value, getattr(second.pseudo, name)), name
+
+
+def test_unknown_options_are_refused_by_name():
+    with pytest.raises(ValueError, match="adapt.options.lead.clusters: 'umap' is not one of tsne,"):
+        lead.Lead(open_set=True, clusters="umap")
+    for key in ("neighbours", "cluster_every"):
+        with pytest.raises(ValueError, match=f"adapt.options.lead.{key}: 0 must be at least 1"):
+            lead.Lead(open_set=True, **{key: 0})
+
+
+def test_pda_rejects_nothing_at_test_time():
+    bank = random_bank()
+    unsure = Bank(bank.features, torch.full((40, 5), 0.2), bank.class_weights)
+    assert lead.Lead(open_set=True).predict(unsure).label.tolist() == [5] * 40
+    assert lead.Lead(open_set=False).predict(unsure).label.max() < 5
 
 
 def test_entropy_decides_the_unknown():

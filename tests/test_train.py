@@ -4,7 +4,7 @@ from tiny import make_dataset
 
 from uda import datasets, train
 from uda.augment.none import NoAugmentation
-from uda.config import ImageConfig, TrainConfig, load_dataset_spec
+from uda.config import ComputeConfig, ImageConfig, TrainConfig, load_dataset_spec
 from uda.model import build_model
 from uda.runs import open_run
 
@@ -33,20 +33,23 @@ def data(tmp_path_factory):
     return datasets.labelled(items, {name: k for k, name in enumerate(spec.classes)}, 32)
 
 
-def run_training(data, run, settings=SETTINGS, augmentation=None, after_epoch=None, seed=0):
+def run_training(
+    data, run, settings=SETTINGS, augmentation=None, after_epoch=None, seed=0, sizes=SIZES, **more
+):
     model = build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, 5, seed)
     seen = train.train(
         model,
         data,
         augmentation or NoAugmentation(),
         1,
-        SIZES,
+        sizes,
         settings,
         seed,
         run,
         CPU,
         "test",
         after_epoch,
+        **more,
     )
     return model, seen
 
@@ -120,3 +123,21 @@ def test_the_seed_decides(data, tmp_path):
     other, _ = run_training(data, open_run(tmp_path, "c", {"x": 3}), seed=1)
     assert torch.equal(first.classifier.weight, same.classifier.weight)
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
+
+
+def test_images_in_a_file_give_the_same_weights(data, tmp_path):
+    compute = ComputeConfig(image_memory_gb=0.0, cache=str(tmp_path / "cache"))
+    sizes = ImageConfig(decode_px=32, resize_px=30, crop_px=28)
+    whole, _ = run_training(data, open_run(tmp_path, "a", {"x": 1}), sizes=sizes)
+    mapped, _ = run_training(data, open_run(tmp_path, "b", {"x": 2}), sizes=sizes, compute=compute)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, mapped.state_dict()[name]), name
+
+
+def test_it_learns_in_bfloat16_too(data, tmp_path):
+    settings = TrainConfig(steps=45, batch_size=10, rate=0.05, backbone_factor=1.0)
+    run, compute = open_run(tmp_path, "r", {}), ComputeConfig(precision="bfloat16")
+    model, _ = run_training(data, run, settings, compute=compute)
+    losses = [line["loss"] for line in run.metrics("train")]
+    assert losses[-1] < 0.75 * losses[0]
+    assert {value.dtype for value in model.parameters()} == {torch.float32}

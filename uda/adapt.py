@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from uda.config import AdaptConfig, ImageConfig
-from uda.datasets import Unlabelled, centre_crop, draw_views, resize, to_float, views
+from uda.compute import forward, gradient_scaler, place
+from uda.config import DEFAULT_COMPUTE, AdaptConfig, ComputeConfig, ImageConfig
+from uda.datasets import Unlabelled, centre_crop, draw_views, resize_all, to_float, views
 from uda.methods.base import Bank, Batch, Method
 from uda.model import Classifier
 from uda.optim import set_rate, sgd
@@ -23,7 +24,13 @@ EVAL_BATCH = 128
 
 
 @torch.no_grad()
-def forward_all(model: Classifier, images: Tensor, crop_px: int, device: torch.device) -> Bank:
+def forward_all(
+    model: Classifier,
+    images: Tensor,
+    crop_px: int,
+    device: torch.device,
+    compute: ComputeConfig = DEFAULT_COMPUTE,
+) -> Bank:
     """The `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode.
 
     One pass serves as an epoch's evaluation and as the next one's bank.
@@ -31,7 +38,7 @@ def forward_all(model: Classifier, images: Tensor, crop_px: int, device: torch.d
     model.eval()
     features, probabilities = [], []
     for batch in centre_crop(images, crop_px).split(EVAL_BATCH):
-        f, logits = model(to_float(batch, device))
+        f, logits = forward(model, to_float(batch, device, compute.channels_last), compute)
         features.append(f)
         probabilities.append(logits.softmax(dim=1))
     weights = model.classifier.weight.detach().clone()
@@ -49,6 +56,7 @@ def adapt(
     device: torch.device,
     title: str,
     after_epoch: Callable[[int, Bank], str] | None = None,
+    compute: ComputeConfig = DEFAULT_COMPUTE,
 ) -> None:
     """Adapt ``model`` to ``target`` in place; the classifier stays as it is.
 
@@ -56,8 +64,8 @@ def adapt(
     every epoch; it may return a few words for the progress bar. Goes on from the run's checkpoint,
     saved after every epoch.
     """
-    model.to(device)
-    resized = resize(target.images, images.resize_px)
+    place(model, device, compute)
+    resized = resize_all(target.images, images.resize_px, compute.image_memory_gb, compute.cache)
     epochs = settings.epochs if method.trains else 0
     per_epoch = len(resized) // settings.batch_size
     if epochs and not per_epoch:
@@ -72,13 +80,15 @@ def adapt(
         settings.backbone_factor,
         settings.weight_decay,
     )
+    scaler = gradient_scaler(device, compute)
     done = 0
     if saved := run.load_checkpoint():
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         method.load_state_dict(saved["method"])
+        scaler.load_state_dict(saved.get("scaler", {}))
         done = saved["epoch"]
-    bank = forward_all(model, resized, images.crop_px, device)
+    bank = forward_all(model, resized, images.crop_px, device, compute)
     words = after_epoch(0, bank) if after_epoch and not saved else ""
     bar = tqdm(
         total=epochs * per_epoch * settings.batch_size,
@@ -106,23 +116,25 @@ def adapt(
             settings.batch_size,
             device,
             bar,
+            compute,
+            scaler,
         )
         for name, value in sums.items():
             if not math.isfinite(value):
                 raise ValueError(
                     f"adapt.rate: the loss {name} is {value} in epoch {epoch + 1}; lower the rate"
                 )
-        bank = forward_all(model, resized, images.crop_px, device)
+        bank = forward_all(model, resized, images.crop_px, device, compute)
         run.log(
             kind="adapt",
             epoch=epoch + 1,
             **{f"loss_{name}": value / per_epoch for name, value in sums.items()},
         )
         words = after_epoch(epoch + 1, bank) if after_epoch else ""
-        _save(run, model, optimizer, method, epoch + 1)
+        _save(run, model, optimizer, method, scaler, epoch + 1)
     bar.close()
     if not epochs:
-        _save(run, model, optimizer, method, 0)
+        _save(run, model, optimizer, method, scaler, 0)
 
 
 def train_epoch(
@@ -138,8 +150,11 @@ def train_epoch(
     batch_size: int,
     device: torch.device,
     bar: Any,
+    compute: ComputeConfig = DEFAULT_COMPUTE,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> dict[str, float]:
     """One pass over the target; the sum over batches of each loss."""
+    scaler = scaler or gradient_scaler(device, compute)
     per_epoch = len(resized) // batch_size
     order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(resized))
     spare_px = images.resize_px - images.crop_px
@@ -149,13 +164,15 @@ def train_epoch(
     for number in range(per_epoch):
         step = epoch * per_epoch + number + 1
         index = torch.from_numpy(order[number * batch_size : (number + 1) * batch_size])
-        view = views(resized[index], images.crop_px, draws[index.numpy()])
+        view = views(resized[index].to(device), images.crop_px, draws[index.numpy()])
         set_rate(optimizer, step, epochs * per_epoch)
-        features, logits = model(to_float(view, device))
+        x = to_float(view, device, compute.channels_last)
+        features, logits = forward(model, x, compute)
         parts = method.loss(Batch(features, logits, index.to(device)), state)
         optimizer.zero_grad()
-        torch.stack(list(parts.values())).sum().backward()
-        optimizer.step()
+        scaler.scale(torch.stack(list(parts.values())).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
         for name, value in parts.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
         bar.update(batch_size)
@@ -163,13 +180,19 @@ def train_epoch(
 
 
 def _save(
-    run: Run, model: Classifier, optimizer: torch.optim.Optimizer, method: Method, epoch: int
+    run: Run,
+    model: Classifier,
+    optimizer: torch.optim.Optimizer,
+    method: Method,
+    scaler: torch.amp.GradScaler,
+    epoch: int,
 ) -> None:
     run.save_checkpoint(
         {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "method": method.state_dict(),
+            "scaler": scaler.state_dict(),
             "epoch": epoch,
         }
     )

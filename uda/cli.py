@@ -1,10 +1,11 @@
-"""The command line: ``uda data|train|adapt|evaluate|report``."""
+"""The command line: ``uda data|import-lead|train|adapt|evaluate|report``."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -38,6 +39,20 @@ def data_export_lists(dataset: str, root: str, scenario: str) -> None:
         print(f"passed over {domain}: {reason}")
     for path, images, classes in written:
         print(f"wrote {path}: {images} images of {classes} classes")
+
+
+def import_lead(checkpoint: str, out: str) -> None:
+    """Write a released source model as a checkpoint of ours, and say how to go on from it."""
+    from uda.lead_checkpoints import import_lead as write
+
+    found = write(Path(checkpoint), Path(out))
+    print(
+        f"wrote {out}: {found.backbone}, {found.num_classes} classes, bottleneck of "
+        f"{found.bottleneck_dim}\n"
+        f"For a scenario whose source has {found.num_classes} classes:\n"
+        f"uda adapt EXPERIMENT.yaml --model.backbone {found.backbone} --model.head bottleneck_wn "
+        f"--model.bottleneck_dim {found.bottleneck_dim} --adapt.checkpoint {shlex.quote(out)}"
+    )
 
 
 def _parser() -> ArgumentParser:
@@ -76,6 +91,15 @@ def _parser() -> ArgumentParser:
     )
     datasets.add_subcommand("export-lists", lists, help="list files for other people's code")
 
+    released = ArgumentParser(
+        description="Make a checkpoint of ours of a source model that the released code of LEAD or "
+        "GLC has trained, for `uda adapt --adapt.checkpoint`.",
+        allow_abbrev=False,
+    )
+    released.add_argument("checkpoint", type=str, help="The released code's file (.pth, .tar)")
+    released.add_argument("--out", type=str, required=True, help="File to write")
+    commands.add_subcommand("import-lead", released, help="go on from LEAD's or GLC's source model")
+
     for name, what in (("train", stages.train), ("adapt", stages.adapt)):
         command = ArgumentParser(description=what.__doc__, allow_abbrev=False)
         command.add_argument("--config", action="config", help="YAML file of the options below")
@@ -108,9 +132,9 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
     """Put all ``--adapt.options.lead.KEY VALUE`` into one ``--adapt.options.lead={…}`` at the end.
 
     The parser takes each of them for the whole of ``lead``, so the last one would win over the
-    others and over the configuration file.
+    others and over the configuration files, of which the last one with options counts.
     """
-    config: dict[str, Any] = {}
+    bases: dict[str, dict[str, Any]] = {}
     options: dict[str, dict[str, Any]] = {}
     kept: list[str] = []
     words = iter(arguments)
@@ -124,14 +148,17 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
         if not match:
             kept += ["--config", text]
             config = read_yaml(Path(text))  # the parser's own words would not name the file
+            for section in ("adapt", "augment"):
+                if found := (config.get(section) or {}).get("options"):
+                    bases[section] = found
             continue
         section, name, key = match.groups()
         given = yaml.safe_load(text)
         if not key:
             options[f"{section}.{name}"] = given
             continue
-        base = (config.get(section) or {}).get("options") or {}
-        own = options.setdefault(f"{section}.{name}", dict(base.get(name) or {}))
+        base = bases.get(section, {}).get(name) or {}
+        own = options.setdefault(f"{section}.{name}", dict(base))
         if not isinstance(own, dict):
             raise ValueError(f"{flag}: {section}.options.{name} was given as {own!r}")
         own[key] = given
@@ -164,6 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 data_emoji_home(chosen.root, chosen.image_px, chosen.mono, chosen.workers)
             else:
                 data_export_lists(chosen.dataset, chosen.root, chosen.scenario)
+        elif given.command == "import-lead":
+            import_lead(options.checkpoint, options.out)
         elif given.command == "evaluate":
             stages.evaluate(options.run, options.target, options.root, options.per_class)
         else:

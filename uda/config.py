@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 SCENARIOS = ("opda", "osda", "pda")
+PRECISIONS = ("float32", "bfloat16", "float16")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
@@ -216,6 +217,39 @@ class AdaptConfig:
 
 
 @dataclass(frozen=True)
+class ComputeConfig:
+    """How it is computed. Of these the precision alone decides a run's result.
+
+    Args:
+        precision: float32; bfloat16 or float16 run the network in it where that is safe (autocast),
+            all else stays in float32. float16 needs a GPU.
+        channels_last: Whether network and images are laid out channels-last.
+        compile: Whether the network goes through torch.compile.
+        image_memory_gb: Sets of decoded pictures larger than this (GiB) are kept in files.
+        cache: Folder of those files, which later runs find again; it can be deleted.
+    """
+
+    precision: str = "float32"
+    channels_last: bool = True
+    compile: bool = False
+    image_memory_gb: float = 4.0
+    cache: str = "data/decoded"
+
+    def __post_init__(self) -> None:
+        _require(
+            self.precision in PRECISIONS,
+            f"compute.precision: {self.precision!r} is not one of {', '.join(PRECISIONS)}",
+        )
+        _require(
+            self.image_memory_gb >= 0,
+            f"compute.image_memory_gb: {self.image_memory_gb} must not be negative",
+        )
+
+
+DEFAULT_COMPUTE = ComputeConfig()
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One reproducible run.
 
@@ -226,6 +260,7 @@ class Experiment:
         train: Supervised training.
         augment: Augmentation.
         adapt: Adaptation.
+        compute: Precision, layout and memory.
         seed: Seed of everything drawn at random.
         runs: Folder of the runs' folders.
         store: Folder of the edits that augmentation makes.
@@ -239,6 +274,7 @@ class Experiment:
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     seed: int = 0
     runs: str = "runs"
     store: str = "data/edits"

@@ -59,6 +59,8 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
         del train["epochs"]
     if not copies:
         del train["budget"]
+    precision = experiment.compute.precision
+    lower = {} if precision == "float32" else {"precision": precision}
     return {
         "stage": "train",
         "data": {
@@ -73,6 +75,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
         "train": train,
         "augment": {"name": augment.name, "copies": copies, "options": options},
         "seed": experiment.seed,
+        **lower,
     }
 
 
@@ -97,7 +100,14 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
 def experiment_of(run: Run, target: str, root: str) -> Experiment:
     """The experiment that made ``run``, with another target if one is given."""
-    from uda.config import AdaptConfig, AugmentConfig, DataConfig, ImageConfig, ModelConfig
+    from uda.config import (
+        AdaptConfig,
+        AugmentConfig,
+        ComputeConfig,
+        DataConfig,
+        ImageConfig,
+        ModelConfig,
+    )
 
     source = run.config["source"] if run.config["stage"] == "adapt" else run.config
     adapted = run.config.get("adapt", {"method": "source_only", "options": {}})
@@ -108,5 +118,6 @@ def experiment_of(run: Run, target: str, root: str) -> Experiment:
         model=ModelConfig(**source["model"]),
         augment=AugmentConfig(name=source["augment"]["name"]),
         adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: adapted["options"]}}),
+        compute=ComputeConfig(precision=source.get("precision", "float32")),
         seed=source["seed"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -16,6 +18,7 @@ from uda.runs import read_checkpoint
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+TORCHVISION = (*RESNETS, "vgg19")
 
 
 class Classifier(nn.Module):
@@ -49,18 +52,29 @@ class Classifier(nn.Module):
 
 
 def build_model(
-    backbone: str, weights: str, head: str, bottleneck_dim: int, num_classes: int, seed: int = 0
+    backbone: str,
+    weights: str,
+    head: str,
+    bottleneck_dim: int,
+    num_classes: int,
+    seed: int = 0,
+    crop_px: int | None = None,
 ) -> Classifier:
-    """A classifier of ``num_classes`` in channels-last layout.
+    """A classifier of ``num_classes`` in channels-last layout, for images of ``crop_px`` a side.
 
-    ``backbone``: ``efficientnet_lite0``, a torchvision ResNet, or ``timm:NAME``. ``weights``:
-    ``imagenet``, ``none``, or a file of backbone weights. ``head``: ``bottleneck_wn`` (Linear,
+    ``backbone``: ``efficientnet_lite0``, a torchvision ResNet, ``vgg19`` (up to its 4,096-wide
+    layer), or ``timm:NAME``. ``weights``: ``imagenet`` (torchvision's IMAGENET1K_V1, or what timm
+    loads by default), ``none``, or a file of backbone weights. ``head``: ``bottleneck_wn`` (Linear,
     BatchNorm, weight-normalised classifier) or ``linear``. New layers are drawn from ``seed``.
-    Raises ValueError naming the backbone or file at fault.
+    Without ``crop_px``, images are taken to be of the backbone's own size.
+
+    Raises ValueError naming the backbone or file at fault, or a size that the backbone does not
+    take.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body, width, mean, std = _build_backbone(backbone, weights)
+        body, own_px, mean, std = _build_backbone(backbone, weights)
+        width = _feature_width(body, backbone, crop_px or own_px, own_px)
         if head == "bottleneck_wn":
             bottleneck: nn.Module = nn.Sequential(
                 nn.Linear(width, bottleneck_dim), nn.BatchNorm1d(bottleneck_dim)
@@ -79,7 +93,7 @@ def build_model(
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-# The network, its feature size, and the mean and deviation of its inputs.
+# The network, the side of images that it was made for (px), and its inputs' mean and deviation.
 Backbone = tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]
 
 
@@ -88,12 +102,38 @@ def _build_backbone(name: str, weights: str) -> Backbone:
         return _efficientnet_lite0(weights)
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"), weights)
-    if name in RESNETS:
-        return _resnet(name, weights)
+    if name in TORCHVISION:
+        return _torchvision(name, weights)
     raise ValueError(
-        f"model.backbone: {name!r} is not known; use efficientnet_lite0, {', '.join(RESNETS)} or "
-        "timm:NAME"
+        f"model.backbone: {name!r} is not known; use efficientnet_lite0, {', '.join(TORCHVISION)} "
+        "or timm:NAME"
     )
+
+
+def _feature_width(body: nn.Module, name: str, px: int, own_px: int) -> int:
+    """Size of the features that ``body`` makes of images of ``px``, found by asking it.
+
+    On the meta device, where only shapes are worked out; in train mode, in which some networks give
+    more than features. ValueError where it does not take the size, or gives other than [B, D].
+    """
+    state = {
+        key: value.to("meta") for key, value in [*body.named_parameters(), *body.named_buffers()]
+    }
+    images = torch.empty(2, 3, px, px, device="meta")
+    try:
+        features = functional_call(body, state, (images,))
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"model.backbone: {name} does not take images of {px} px ({_first_line(error)}); its "
+            f"own size is {own_px}: change images.crop_px"
+        ) from None
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        found = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(
+            f"model.backbone: {name} gives {found} for a batch, not features [B, D]; "
+            "take another backbone"
+        )
+    return features.shape[1]
 
 
 def _efficientnet_lite0(weights: str) -> Backbone:
@@ -108,7 +148,7 @@ def _efficientnet_lite0(weights: str) -> Backbone:
         model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
     model.reset_classifier(0)
     _load_file(model, weights)
-    return model, model.num_features, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    return model, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 def efficientnet_lite0_file() -> Path:
@@ -126,39 +166,112 @@ def _timm(name: str, weights: str) -> Backbone:
     import timm
 
     if not timm.is_model(name):
-        raise ValueError(f"model.backbone: timm has no model {name!r}")
-    model: Any = timm.create_model(name, pretrained=weights == "imagenet", num_classes=0)
+        raise ValueError(
+            f"model.backbone: timm has no model {name!r}; timm.list_models() lists its names"
+        )
+    try:
+        model = _create_timm(name, pretrained=weights == "imagenet")
+    except (RuntimeError, OSError, ValueError) as error:  # no such weights, or no network
+        raise _no_weights(f"timm:{name}", weights, error) from None
     _load_file(model, weights)
     config = model.pretrained_cfg
-    width = getattr(model, "head_hidden_size", None) or model.num_features
-    return model, width, tuple(config["mean"]), tuple(config["std"])
+    return model, config["input_size"][-1], tuple(config["mean"]), tuple(config["std"])
 
 
-def _resnet(name: str, weights: str) -> Backbone:
+def _create_timm(name: str, pretrained: bool) -> Any:
+    """The network without its classifier; of the sizes that it can take, not of one, if it can."""
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained, num_classes=0, dynamic_img_size=True)
+    except TypeError:  # not a transformer, or one of a fixed size
+        return timm.create_model(name, pretrained, num_classes=0)
+
+
+def _torchvision(name: str, weights: str) -> Backbone:
     import torchvision
 
-    model = torchvision.models.get_model(
-        name, weights="IMAGENET1K_V1" if weights == "imagenet" else None
-    )
-    width = model.fc.in_features
-    model.fc = nn.Identity()
+    try:
+        model = torchvision.models.get_model(
+            name, weights="IMAGENET1K_V1" if weights == "imagenet" else None
+        )
+    except (RuntimeError, OSError) as error:  # no network, or a file cut short
+        raise _no_weights(name, weights, error) from None
+    if name == "vgg19":
+        model.classifier = model.classifier[:-1]
+    else:
+        model.fc = nn.Identity()
     _load_file(model, weights)
-    return model, width, IMAGENET_MEAN, IMAGENET_STD
+    return model, 224, IMAGENET_MEAN, IMAGENET_STD
+
+
+def _no_weights(name: str, weights: str, error: Exception) -> ValueError:
+    reason = _first_line(error)
+    if weights != "imagenet":
+        return ValueError(f"model.backbone: {name} cannot be made: {reason}")
+    return ValueError(
+        f"model.weights: no imagenet weights of {name}: {reason}; name a local file of its weights "
+        "instead, or none"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["no reason given"])[0].strip().rstrip(".")
 
 
 def _load_file(model: nn.Module, weights: str) -> None:
     """Load backbone weights from a file; classifier weights in it are passed over."""
     if weights in ("imagenet", "none"):
         return
-    state = read_checkpoint(Path(weights))
-    wanted = model.state_dict()
+    state, wanted = _read_weights(Path(weights)), model.state_dict()
     own = {key: value for key, value in state.items() if key in wanted}
-    if missing := sorted(wanted.keys() - own.keys()):
-        raise ValueError(f"{weights}: not weights of this backbone: {missing[0]} is missing")
-    try:
-        model.load_state_dict(own)
-    except RuntimeError as error:
-        raise ValueError(f"{weights}: {str(error).splitlines()[-1].strip()}") from None
+    check_shapes(own, wanted, f"model.weights: {weights}: not weights of this backbone")
+    model.load_state_dict(own)
+
+
+def _read_weights(path: Path) -> dict[str, Any]:
+    """A file's state dict: of torch.save or safetensors, bare or under state_dict or model."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            state: dict[str, Any] = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+    else:
+        state = read_checkpoint(path)
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    return without_module_prefix(state)
+
+
+def without_module_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
+    """``state`` with ``module.``, which DataParallel puts before every key, taken off."""
+    if not all(str(key).startswith("module.") for key in state):
+        return dict(state)
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def check_shapes(state: Mapping[str, Any], wanted: Mapping[str, Tensor], where: str) -> None:
+    """Check that ``state`` has a tensor of the same shape for every key of ``wanted``.
+
+    BatchNorm's ``num_batches_tracked``, which older files lack and nothing here reads, may be
+    absent. Raises ValueError that begins with ``where`` and names the first key at fault.
+    """
+    for key, value in wanted.items():
+        if key not in state:
+            if key.endswith("num_batches_tracked"):
+                continue
+            raise ValueError(f"{where}: {key} is missing")
+        if not isinstance(state[key], Tensor):
+            raise ValueError(f"{where}: {key} is a {type(state[key]).__name__}, not a tensor")
+        if state[key].shape != value.shape:
+            raise ValueError(
+                f"{where}: {key} has the shape {list(state[key].shape)}, expected "
+                f"{list(value.shape)}"
+            )
 
 
 @cache

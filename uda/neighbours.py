@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+CHUNK = 1_024  # queries whose cosines to the whole bank are held at once
 
 
 def nearest(queries: Tensor, bank: Tensor, count: int) -> Tensor:
@@ -12,4 +15,5 @@ def nearest(queries: Tensor, bank: Tensor, count: int) -> Tensor:
     """
     if len(bank) < count:
         raise ValueError(f"{count} neighbours asked of a bank of {len(bank)}")
-    return (queries @ bank.T).topk(count, dim=1).indices
+    found = [(some @ bank.T).topk(count, dim=1).indices for some in queries.split(CHUNK)]
+    return torch.cat(found)

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-METHOD_TITLES = {"source_only": "Source-only", "lead": "LEAD"}
+METHOD_TITLES = {
+    "source_only": "Source-only",
+    "shot_o": "SHOT-O",
+    "glc": "GLC",
+    "lead": "LEAD",
+}
 AUGMENT_TITLES = {"genmix": "GenMix"}
 SCORES = {
     "h_score": "H-score",

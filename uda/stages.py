@@ -61,6 +61,7 @@ def train(experiment: Experiment) -> None:
         device,
         title=f"train {experiment.data.source} ({experiment.augment.name})",
         after_epoch=after_epoch,
+        compute=experiment.compute,
     )
     run.mark_done()
     say(
@@ -91,7 +92,12 @@ def adapt(experiment: Experiment) -> None:
         model = _model(experiment, split, pretrained=False)
         load_weights(model, checkpoint)
         method = method_of(experiment)
-        view, items = unlabelled(items, experiment.images.decode_px)
+        view, items = unlabelled(
+            items,
+            experiment.images.decode_px,
+            experiment.compute.image_memory_gb,
+            experiment.compute.cache,
+        )
         adapt_loop(
             model,
             view,
@@ -103,6 +109,7 @@ def adapt(experiment: Experiment) -> None:
             device,
             title=f"{experiment.adapt.method} {data.source} → {data.target}",
             after_epoch=_target_evaluation(items, split, data.scenario, method, run),
+            compute=experiment.compute,
         )
         run.mark_done()
     say(
@@ -115,7 +122,8 @@ def adapt(experiment: Experiment) -> None:
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     """Score a finished run's model: on its own target, on another one, or on what it held out."""
     from uda.adapt import forward_all
-    from uda.datasets import resize, unlabelled
+    from uda.compute import place
+    from uda.datasets import resize_all, unlabelled
     from uda.evaluate import class_table, held_out_scores, target_scores
     from uda.model import load_weights
 
@@ -133,11 +141,14 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     else:
         raise ValueError(f"{run}: a source model; name the domain to score it on with --target")
     device = _device(experiment)
-    model = _model(experiment, split, pretrained=False).to(device)
+    model = _model(experiment, split, pretrained=False)
     load_weights(model, found.folder / "checkpoint.pt")
-    view, items = unlabelled(items, experiment.images.decode_px)
-    images = resize(view.images, experiment.images.resize_px)
-    bank = forward_all(model, images, experiment.images.crop_px, device)
+    compute, sizes = experiment.compute, experiment.images
+    place(model, device, compute)
+    memory = (compute.image_memory_gb, compute.cache)
+    view, items = unlabelled(items, sizes.decode_px, *memory)
+    images = resize_all(view.images, sizes.resize_px, *memory)
+    bank = forward_all(model, images, sizes.crop_px, device, compute)
     if in_domain:
         scores = held_out_scores(items, split, bank)
         say(f"{experiment.data.source}, {_held_out_line(scores)}")
@@ -199,7 +210,13 @@ def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -
 def _labelled(experiment: Experiment, items: Sequence[Item], split: ClassSplit) -> Labelled:
     from uda.datasets import labelled
 
-    return labelled(items, split.number, experiment.images.decode_px)
+    return labelled(
+        items,
+        split.number,
+        experiment.images.decode_px,
+        experiment.compute.image_memory_gb,
+        experiment.compute.cache,
+    )
 
 
 def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -> Classifier:
@@ -245,15 +262,20 @@ def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
 def _device(experiment: Experiment) -> torch.device:
     import torch
 
+    from uda.compute import keep_freed_memory
+
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
     name = experiment.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def _target_evaluation(
@@ -300,14 +322,15 @@ def _held_out_evaluation(
     if not items:
         return None
     from uda.adapt import forward_all
-    from uda.datasets import resize
+    from uda.datasets import resize_all
     from uda.evaluate import held_out_scores
 
-    sizes = experiment.images
-    images = resize(_labelled(experiment, items, split).images, sizes.resize_px)
+    sizes, compute = experiment.images, experiment.compute
+    decoded = _labelled(experiment, items, split).images
+    images = resize_all(decoded, sizes.resize_px, compute.image_memory_gb, compute.cache)
 
     def after_epoch(model: Classifier, epoch: int) -> None:
-        bank = forward_all(model, images, sizes.crop_px, device)
+        bank = forward_all(model, images, sizes.crop_px, device, compute)
         run.log(kind="evaluate", epoch=epoch, **held_out_scores(items, split, bank))
 
     return after_epoch

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from uda.augment.base import Augmentation
-from uda.config import ImageConfig, TrainConfig
-from uda.datasets import Labelled, draw_views, resize, to_float, views
+from uda.compute import forward, gradient_scaler, place
+from uda.config import DEFAULT_COMPUTE, ComputeConfig, ImageConfig, TrainConfig
+from uda.datasets import Labelled, draw_views, resize, resize_all, to_float, views
 from uda.model import Classifier
 from uda.optim import set_rate, sgd
 from uda.runs import Run
@@ -77,6 +78,7 @@ def train(
     device: torch.device,
     title: str,
     after_epoch: Callable[[Classifier, int], None] | None = None,
+    compute: ComputeConfig = DEFAULT_COMPUTE,
 ) -> Seen:
     """Train ``model`` on ``data`` with ``copies`` augmented copies of each image, in place.
 
@@ -86,7 +88,7 @@ def train(
     copies = copies if augmentation.copies else 0
     count, num_classes = len(data.images), model.classifier.out_features
     steps = total_steps(count, copies, settings)
-    model.to(device)
+    place(model, device, compute)
     head = [*model.bottleneck.parameters(), *model.classifier.parameters()]
     optimizer = sgd(
         model.backbone.parameters(),
@@ -95,14 +97,16 @@ def train(
         settings.backbone_factor,
         settings.weight_decay,
     )
+    scaler = gradient_scaler(device, compute)
     seen, originals = Seen(), torch.zeros(count, dtype=torch.bool)
     step = epoch = 0
     if saved := run.load_checkpoint():
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         seen, originals = Seen(**saved["seen"]), saved["originals"]
+        scaler.load_state_dict(saved.get("scaler", {}))
         step, epoch = saved["step"], saved["epoch"]
-    resized = resize(data.images, images.resize_px)
+    resized = resize_all(data.images, images.resize_px, compute.image_memory_gb, compute.cache)
 
     def view(rows: Tensor, draws: NDArray[np.int64]) -> Tensor:
         own = rows % count
@@ -113,7 +117,7 @@ def train(
             seeds = [_seed(seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
             changed = augmentation.images(data.images[own[augmented]], ids, seeds)
             batch[augmented] = resize(changed, images.resize_px)
-        return views(batch, images.crop_px, draws[rows.numpy()])
+        return views(batch.to(device), images.crop_px, draws[rows.numpy()])
 
     bar = tqdm(
         total=steps * settings.batch_size,
@@ -134,16 +138,17 @@ def train(
         batches = batches[: steps - step]
         for rows in batches:
             step += 1
-            x = to_float(view(rows, draws), device)
+            x = to_float(view(rows, draws), device, compute.channels_last)
             y = smoothed_targets(
                 data.labels[rows % count].to(device), num_classes, settings.label_smoothing
             )
             x, y = augmentation.batch(x, y, _seed(seed, BATCH, step))
             set_rate(optimizer, step, steps)
-            loss = soft_cross_entropy(model(x)[1], y)
+            loss = soft_cross_entropy(forward(model, x, compute)[1], y)
             optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
             total_loss += loss.detach()
             originals[rows % count] = True
             seen.images += len(rows)
@@ -161,6 +166,7 @@ def train(
         state: dict[str, Any] = {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
             "seen": asdict(seen),
             "originals": originals,
             "step": step,

@@ -1,85 +1,348 @@
-"""Seconds of one epoch of LEAD, split into refresh, training and evaluation.
+"""Seconds of one epoch of LEAD: the plain way, and this project's.
 
-    python scripts/bench/adapt_epoch.py [--images 1135] [--px 64] [--threads 1] [--epochs 3]
+    python scripts/bench/adapt_epoch.py [--images 1135] [--px 96] [--threads 1] [--rounds 3]
+        [--backbone efficientnet_lite0] [--precision float32] [--contiguous]
 
-The pictures are noise: what is in them changes no time but k-means'. Every epoch counts C_t anew by
-t-SNE, as every tenth does in a run, so both kinds of refresh are shown.
+The plain way is written here, after what released code of the field does: three passes over the
+target an epoch (bank, training, evaluation), each of which decodes every picture from its file and
+makes both of its views, the clean one and a random one, by torchvision's transforms in a
+DataLoader; the network is in the default layout and in float32. Our way calls the functions of
+`uda`. Both start from the same weights; that they compute the same is checked first. The flags for
+backbone, precision and layout show what they are worth: precision and layout are those of our way.
+
+Each way has a process of its own, which sleeps while the other one works; they take turns, epoch by
+epoch. C_t is kept: finding it anew, as every tenth epoch does, is timed by `refresh.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import platform
+import statistics
+import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
 from tqdm import tqdm
 
 from uda.adapt import forward_all, train_epoch
-from uda.config import ImageConfig
-from uda.datasets import resize
+from uda.compute import keep_freed_memory, place
+from uda.config import ComputeConfig, ImageConfig, load_dataset_spec
+from uda.datasets import (
+    Item,
+    decode_all,
+    domain_items,
+    draw_views,
+    of_classes,
+    resize_all,
+    to_float,
+    views,
+)
+from uda.methods.base import Bank, Batch
 from uda.methods.lead import Lead
-from uda.model import build_model
-from uda.optim import sgd
+from uda.model import Classifier, build_model
+from uda.optim import set_rate, sgd
+from uda.splits import class_split
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+NUM_CLASSES, NUM_CLUSTERS = 15, 15
+PARTS = ("bank pass", "refresh, C_t kept", "training", "evaluation")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What both ways are given."""
+
+    paths: tuple[Path, ...]
+    px: int
+    backbone: str
+    batch_size: int
+    threads: int
+    compute: ComputeConfig
+
+    @property
+    def sizes(self) -> ImageConfig:
+        """EmojiHome's pictures are 128 px; the crop leaves an eighth, as 224 of 256 does."""
+        return ImageConfig(decode_px=128, resize_px=self.px * 8 // 7, crop_px=self.px)
+
+    @property
+    def items(self) -> list[Item]:
+        """The pictures as `uda.datasets` takes them."""
+        return [Item(path, "") for path in self.paths]
+
+    def model(self) -> Classifier:
+        """The source model; its classifier is frozen."""
+        weights = "imagenet" if self.backbone == "efficientnet_lite0" else "none"
+        model = build_model(self.backbone, weights, "bottleneck_wn", 256, NUM_CLASSES)
+        model.classifier.requires_grad_(False)
+        return model
+
+    def method(self) -> Lead:
+        """LEAD, C_t chosen."""
+        method = Lead(open_set=True)
+        method.num_clusters = NUM_CLUSTERS
+        return method
+
+
+class BothViews(Dataset):
+    """Every access reads the file and makes the clean and the random view."""
+
+    def __init__(self, task: Task, model: Classifier) -> None:
+        mean, std = model.mean.flatten().tolist(), model.std.flatten().tolist()
+        sizes = task.sizes
+        last = [transforms.ToTensor(), transforms.Normalize(mean, std)]
+        resize = transforms.Resize((sizes.resize_px, sizes.resize_px))
+        self.paths = task.paths
+        self.clean = transforms.Compose([resize, transforms.CenterCrop(sizes.crop_px), *last])
+        self.random = transforms.Compose(
+            [
+                resize,
+                transforms.RandomCrop(sizes.crop_px),
+                transforms.RandomHorizontalFlip(),
+                *last,
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        image = Image.open(self.paths[index]).convert("RGB")
+        return self.clean(image), self.random(image), index
+
+
+@torch.no_grad()
+def plain_pass(model: Classifier, loader: DataLoader) -> Bank:
+    """Features and probabilities of the clean view, network in eval mode."""
+    model.eval()
+    features, probabilities = [], []
+    for clean, _, _ in loader:
+        f = model.bottleneck(model.backbone(clean))
+        features.append(f)
+        probabilities.append(model.classifier(f).softmax(dim=1))
+    weights = model.classifier.weight.detach().clone()
+    return Bank(torch.cat(features), torch.cat(probabilities), weights)
+
+
+class Plain:
+    """An epoch of three passes, everything decoded and transformed each time."""
+
+    def __init__(self, task: Task) -> None:
+        self.model = task.model()
+        self.model.to(memory_format=torch.contiguous_format)
+        self.method = task.method()
+        parameters = (self.model.backbone.parameters(), self.model.bottleneck.parameters())
+        self.optimizer = sgd(*parameters, 1e-3)
+        data = BothViews(task, self.model)
+        self.ordered = DataLoader(data, task.batch_size)
+        self.shuffled = DataLoader(data, task.batch_size, shuffle=True, drop_last=True)
+
+    def epoch(self, lap: Callable[[], None]) -> None:
+        """Call ``lap`` after each of `PARTS`."""
+        bank = plain_pass(self.model, self.ordered)
+        lap()
+        state = self.method.refresh(bank, 1)
+        lap()
+        self.model.train()
+        for step, (_, view, index) in enumerate(self.shuffled, start=1):
+            set_rate(self.optimizer, step, len(self.shuffled))
+            features = self.model.bottleneck(self.model.backbone(view))
+            parts = self.method.loss(Batch(features, self.model.classifier(features), index), state)
+            self.optimizer.zero_grad()
+            torch.stack(list(parts.values())).sum().backward()
+            self.optimizer.step()
+        lap()
+        plain_pass(self.model, self.ordered)
+        lap()
+
+
+class Ours:
+    """An epoch as `uda.adapt.adapt` runs it."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.model, self.method = task, task.model(), task.method()
+        keep_freed_memory()
+        place(self.model, CPU, task.compute)
+        parameters = (self.model.backbone.parameters(), self.model.bottleneck.parameters())
+        self.optimizer = sgd(*parameters, 1e-3)
+        start = time.perf_counter()
+        self.resized = resize_all(
+            decode_all(task.items, task.sizes.decode_px)[0], task.sizes.resize_px
+        )
+        self.decode_seconds = time.perf_counter() - start
+        self.bank = self.forward_all()
+
+    def forward_all(self) -> Bank:
+        task = self.task
+        return forward_all(self.model, self.resized, task.sizes.crop_px, CPU, task.compute)
+
+    def epoch(self, lap: Callable[[], None]) -> None:
+        """Call ``lap`` after each of `PARTS`."""
+        task = self.task
+        lap()  # the bank is the last evaluation
+        state = self.method.refresh(self.bank, 1)
+        lap()
+        train_epoch(self.model, self.resized, self.method, state, self.optimizer, task.sizes, 0, 0,
+                    1, task.batch_size, CPU, tqdm(disable=True), task.compute)  # fmt: skip
+        lap()
+        self.bank = self.forward_all()
+        lap()
+
+
+def work(pipe: Connection, way: type[Plain] | type[Ours], task: Task) -> None:
+    """A process of one way: an epoch, and its seconds by part, whenever it is asked for one."""
+    torch.set_num_threads(task.threads)
+    torch.manual_seed(0)
+    own = way(task)
+    pipe.send(getattr(own, "decode_seconds", 0.0))
+    while pipe.recv():
+        moments = [time.perf_counter()]
+        own.epoch(lambda moments=moments: moments.append(time.perf_counter()))
+        pipe.send(np.diff(moments).tolist())
+
+
+def compare(task: Task) -> str:
+    """What both ways make of the same 64 pictures; AssertionError where it differs.
+
+    Pillow and torch round resized pixels differently, by one grey level at most: that, and the
+    order of sums in another layout, is all that may differ.
+    """
+    few = replace(task, paths=task.paths[:64], compute=ComputeConfig())
+    plain, ours = Plain(few), Ours(few)
+    mean, std = plain.model.mean[0], plain.model.std[0]
+    data: BothViews = plain.ordered.dataset  # type: ignore[assignment]
+    sizes = few.sizes
+    draws = draw_views(len(few.paths), sizes.resize_px - sizes.crop_px, True, (0, 1))
+    batch = []
+    for path, (top, left, mirror) in zip(few.paths, draws.tolist(), strict=True):
+        image = data.clean.transforms[0](Image.open(path).convert("RGB"))
+        image = image.crop((left, top, left + sizes.crop_px, top + sizes.crop_px))
+        if mirror:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        batch.append(data.clean.transforms[-1](data.clean.transforms[-2](image)))
+    plain_view = torch.stack(batch)
+    our_view = to_float(views(ours.resized, sizes.crop_px, draws), CPU)
+    grey = float(((plain_view * std + mean) - our_view).abs().max()) * 255
+    assert grey < 1.01, f"views differ by {grey:.2f} grey levels"
+
+    banks = plain_pass(plain.model, plain.ordered), ours.bank
+    cosine = float(F.cosine_similarity(banks[0].features, banks[1].features).min())
+    assert cosine > 0.999, f"features of the clean view differ: cosine {cosine:.5f}"
+
+    index, losses = torch.arange(len(few.paths)), []
+    for model, method, bank, x in (
+        (plain.model, plain.method, banks[0], our_view.contiguous()),
+        (ours.model, ours.method, banks[0], our_view),
+    ):
+        features, logits = model.train()(x)
+        found = method.loss(Batch(features, logits, index), method.refresh(bank, 1))
+        losses.append(torch.stack(list(found.values())).detach())
+    apart = float((losses[0] - losses[1]).abs().max())
+    assert apart < 1e-3, f"losses of the same batch differ by {apart:.1e}"
+    return (
+        f"same views within {grey:.2f} grey levels, features of the clean view at a cosine of at "
+        f"least {cosine:.5f}, losses of the same batch within {apart:.0e}"
+    )
+
+
+def pictures(count: int, made: Path) -> tuple[tuple[Path, ...], str]:
+    """At most ``count`` picture files of EmojiHome's Fluent3D under OPDA, or as many of noise."""
+    spec = load_dataset_spec("emoji_home", str(ROOT / "data" / "emoji_home"))
+    if (spec.root / spec.domains["Fluent3D"]).is_dir():
+        classes = class_split(spec, "opda").target_classes
+        found = [item.path for item in of_classes(domain_items(spec, "Fluent3D"), classes, "")]
+        chosen = np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)
+        return tuple(found[place] for place in chosen), "Fluent3D of EmojiHome"
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+        coarse.resize((128, 128), Image.Resampling.BICUBIC).save(made / f"{number:05d}.png")
+    return tuple(sorted(made.iterdir())), "made-up pictures"
+
+
+def time_both(task: Task, rounds: int) -> tuple[list[list[float]], list[list[float]], float]:
+    """Seconds [rounds][parts] of the plain way and of ours, and of decoding once."""
+    context = multiprocessing.get_context("spawn")
+    pipes: list[Connection] = []
+    processes: list[multiprocessing.process.BaseProcess] = []
+    decode_seconds = 0.0
+    for way in (Plain, Ours):
+        here, there = context.Pipe()
+        processes.append(context.Process(target=work, args=(there, way, task), daemon=True))
+        processes[-1].start()
+        decode_seconds = here.recv()
+        pipes.append(here)
+    seconds: tuple[list[list[float]], list[list[float]]] = ([], [])
+    for number in tqdm(
+        range(rounds + 1), "rounds, the first to warm up", leave=False, disable=None
+    ):
+        for pipe, own in zip(pipes, seconds, strict=True):
+            pipe.send(True)
+            took = pipe.recv()
+            if number:
+                own.append(took)
+    for pipe, process in zip(pipes, processes, strict=True):
+        pipe.send(False)
+        process.join()
+    return *seconds, decode_seconds
+
+
+def middle(rounds: Sequence[Sequence[float]]) -> list[float]:
+    """The median over rounds of each part."""
+    return [statistics.median(part) for part in zip(*rounds, strict=True)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1135, help="size of the target")
-    parser.add_argument("--px", type=int, default=64, help="side of the crop")
+    whole = partial(parser.add_argument, type=int)
+    whole("--images", default=1135, help="pictures of the target, at most")
+    whole("--px", default=96, help="side of the crop")
+    whole("--batch_size", default=64)
+    whole("--threads", default=torch.get_num_threads())
+    whole("--rounds", default=3, help="epochs of each way that are timed, after one to warm up")
     parser.add_argument("--backbone", default="efficientnet_lite0")
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--epochs", type=int, default=3, help="epochs timed, after one to warm up")
+    parser.add_argument("--precision", default="float32", help="of our way")
+    parser.add_argument("--contiguous", action="store_true", help="our way in the default layout")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    sizes = ImageConfig(decode_px=128, resize_px=given.px * 8 // 7, crop_px=given.px)
-    device = torch.device("cpu")
-    model = build_model(given.backbone, "none", "bottleneck_wn", 256, 15)
-    generator = torch.Generator().manual_seed(0)
-    shape = (given.images, 3, 128, 128)
-    resized = resize(
-        torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator), sizes.resize_px
-    )
-    optimizer = sgd(model.backbone.parameters(), model.bottleneck.parameters(), 1e-3)
-    trained = given.images // given.batch_size * given.batch_size
-    seconds: dict[str, list[float]] = {
-        "refresh, with C_t by t-SNE": [],
-        "refresh, C_t kept": [],
-        "training": [],
-        "evaluation (and next bank)": [],
-    }
+    compute = ComputeConfig(given.precision, not given.contiguous)
+    with tempfile.TemporaryDirectory() as made:
+        paths, what = pictures(given.images, Path(made))
+        task = Task(paths, given.px, given.backbone, given.batch_size, given.threads, compute)
+        print(
+            f"{given.backbone}, {len(paths)} images ({what}), crop {given.px} px, "
+            f"{given.threads} threads, torch {torch.__version__}, {platform.machine()}; our way "
+            f"{given.precision}, {'contiguous' if given.contiguous else 'channels-last'}"
+        )
+        print(compare(task))
+        plain, ours, decode_seconds = time_both(task, given.rounds)
 
-    bank = forward_all(model, resized, sizes.crop_px, device)
-    for epoch in range(given.epochs + 1):
-        method = Lead(open_set=True)
-        took = []
-        for number in (0, 1):  # C_t is counted at epoch 0 of a method, and kept at epoch 1
-            start = time.perf_counter()
-            state = method.refresh(bank, number)
-            took.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        with tqdm(total=trained, desc="training", unit="img", leave=False, disable=None) as bar:
-            train_epoch(model, resized, method, state, optimizer, sizes, 0, epoch,
-                        given.epochs + 1, given.batch_size, device, bar)  # fmt: skip
-        took.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        bank = forward_all(model, resized, sizes.crop_px, device)
-        took.append(time.perf_counter() - start)
-        if epoch:
-            for times, value in zip(seconds.values(), took, strict=True):
-                times.append(value)
-
+    print(f"\n{'median seconds':22} {'plain':>8} {'ours':>8} {'ratio':>7}")
+    for name, theirs, own in zip(PARTS, middle(plain), middle(ours), strict=True):
+        ratio = f"{own / theirs:7.2f}" if own > 1e-3 else "      –"
+        print(f"{name:22} {theirs:8.2f} {own:8.2f} {ratio}")
+    whole_plain, whole_ours = [sum(r) for r in plain], [sum(r) for r in ours]
+    ratios = [own / theirs for own, theirs in zip(whole_ours, whole_plain, strict=True)]
     print(
-        f"{given.backbone}, {given.images} images, crop {given.px} px, {given.threads} threads, "
-        f"torch {torch.__version__}, {platform.machine()}"
+        f"{'epoch':22} {statistics.median(whole_plain):8.2f} {statistics.median(whole_ours):8.2f} "
+        f"{statistics.median(ratios):7.2f}   (by round: {' '.join(f'{r:.2f}' for r in ratios)})"
     )
-    print(f"{'':28} {'seconds':>8} {'images/s':>9}   (fastest of {given.epochs})")
-    for name, times in seconds.items():
-        images = trained if name == "training" else given.images
-        print(f"{name:28} {min(times):8.2f} {images / min(times):9.0f}")
-    rest = [min(times) for name, times in seconds.items() if "t-SNE" not in name]
-    print(f"{'epoch, C_t kept':28} {sum(rest):8.2f} {given.images / sum(rest):9.0f}")
+    print(f"{'fastest epoch':22} {min(whole_plain):8.2f} {min(whole_ours):8.2f} "
+          f"{min(whole_ours) / min(whole_plain):7.2f}")  # fmt: skip
+    print(f"decoding, once a run: {decode_seconds:.2f} s")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from uda.neighbours import nearest
 
 LOG_EPSILON = 1e-5
 
@@ -92,3 +95,38 @@ def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Predic
     if threshold is not None:
         label = torch.where(score > threshold, probabilities.shape[1], label)
     return Prediction(label, score)
+
+
+def most_confident(probabilities: Tensor, count: int) -> Tensor:
+    """Rows [K, count] of ``probabilities`` [N, K] that are the most probable for each class."""
+    return probabilities.topk(count, dim=0).indices.T
+
+
+def prototypes(unit_features: Tensor, rows: Tensor) -> Tensor:
+    """Unit-norm means [K, D] of the ``rows`` [K, n] of ``unit_features`` [N, D]."""
+    # Class by class: gathering all at once would hold [K, n, D].
+    return F.normalize(torch.stack([unit_features[own].mean(dim=0) for own in rows]), dim=1)
+
+
+def consistency(
+    unit_features: Tensor,
+    probabilities: Tensor,
+    index: Tensor,
+    bank_features: Tensor,
+    bank_probabilities: Tensor,
+    neighbours: int,
+) -> Tensor:
+    """L_con of GLC and LEAD: cross-entropy of a batch to the mean of its neighbours' probabilities.
+
+    ``unit_features`` [B, D] and ``probabilities`` [B, K] of the batch, its rows ``index`` [B] of
+    the bank, which is ``bank_features`` [N, D] of unit norm and ``bank_probabilities`` [N, K].
+    Those rows are replaced, detached and in place, after the neighbours were looked up. ValueError
+    where N is not more than ``neighbours``.
+    """
+    with torch.no_grad():
+        # The first of the nearest is left out whoever it is: mostly the image's own clean view.
+        near = nearest(unit_features, bank_features, neighbours + 1)[:, 1:]
+        agreed = bank_probabilities[near].mean(dim=1)
+    bank_features[index] = unit_features.detach()
+    bank_probabilities[index] = probabilities.detach()
+    return -(agreed * (probabilities + LOG_EPSILON).log()).sum(dim=1).mean()

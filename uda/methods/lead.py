@@ -6,7 +6,7 @@ means something else, an option has its name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,20 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.clusters import MULTIPLES, best_num_clusters, candidates, tsne
+from uda.clusters import CLUSTERS, estimate_num_clusters
 from uda.decomposition import known_basis, split_norms
-from uda.methods.base import LOG_EPSILON, Bank, Batch, Prediction, predict_by_entropy
-from uda.neighbours import nearest
+from uda.methods.base import (
+    LOG_EPSILON,
+    Bank,
+    Batch,
+    Prediction,
+    consistency,
+    most_confident,
+    predict_by_entropy,
+    prototypes,
+)
 
 WEIGHT_ALPHA = 1e-4
-CLUSTER_SPACES = ("tsne", "features")
 
 
 @dataclass(frozen=True)
@@ -42,31 +49,6 @@ class PseudoLabels:
     shares: Tensor
 
 
-def estimate_num_clusters(
-    features: Tensor,
-    num_source_classes: int,
-    previous: int | None = None,
-    space: str = "tsne",
-    multiples: Sequence[float] = MULTIPLES,
-) -> int:
-    """C_t, the number of target clusters, from ``features`` [N, D].
-
-    Of the ``multiples`` of ``num_source_classes`` K, the one whose k-means has the best silhouette;
-    ``previous`` (at first K) if none is positive. ``space``: where k-means is done, the released
-    code's 2-D ``tsne`` or the unit-norm ``features`` themselves. At least 1 and at most N.
-    """
-    if space not in CLUSTER_SPACES:
-        raise ValueError(f"clusters: {space!r} is not one of {', '.join(CLUSTER_SPACES)}")
-    fallback = min(previous or num_source_classes, len(features))
-    counts = candidates(num_source_classes, len(features), multiples)
-    if not counts:
-        return fallback
-    points = F.normalize(features.detach().float(), dim=1).cpu().numpy()
-    if space == "tsne":
-        points = tsne(points)
-    return best_num_clusters(points, counts) or fallback
-
-
 def pseudo_labels(
     features: Tensor,
     probabilities: Tensor,
@@ -84,8 +66,10 @@ def pseudo_labels(
     z = F.normalize(features, dim=1)
     _, u = split_norms(z, known_basis(class_weights))
     means, deviations, shares = _mixture(u)
-    prototypes, priors = _prototypes(z, u, probabilities, max(len(z) // num_clusters, 1))
-    common = common_score(z @ prototypes.T, z @ F.normalize(class_weights, dim=1).T)
+    rows = most_confident(probabilities, max(len(z) // num_clusters, 1))
+    priors = torch.stack([u[own].mean() for own in rows])
+    anchors = F.normalize(class_weights, dim=1)
+    common = common_score(z @ prototypes(z, rows).T, z @ anchors.T)
     score, label = common.max(dim=1)
     prior = priors[label]
     threshold = prior + score * (means[1] - prior).clamp(min=0)
@@ -105,15 +89,6 @@ def common_score(target_cosine: Tensor, source_cosine: Tensor) -> Tensor:
     near_target = 1 - (-target_cosine.clamp(min=0)).exp()
     near_source = (source_cosine.clamp(min=0) - 1).exp()
     return (near_target * near_source).sqrt()
-
-
-def _prototypes(z: Tensor, u: Tensor, probabilities: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Target prototypes [K, D] and priors q [K] from each class's ``count`` most confident."""
-    # Class by class: gathering all at once would hold [K, count, D].
-    rows = probabilities.topk(count, dim=0).indices.T
-    prototypes = torch.stack([z[own].mean(dim=0) for own in rows])
-    priors = torch.stack([u[own].mean() for own in rows])
-    return F.normalize(prototypes, dim=1), priors
 
 
 def _mixture(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,14 +148,7 @@ def losses(
     log_part = (norms.softmax(dim=1) + LOG_EPSILON).log()
     reg = -(weight * log_part.gather(1, is_unknown[:, None])[:, 0]).mean()
 
-    with torch.no_grad():
-        # The first of the nearest is left out whoever it is: mostly the image's own clean view.
-        near = nearest(z, state.unit_features, neighbours + 1)[:, 1:]
-        agreed = state.probabilities[near].mean(dim=1)
-    con = -(agreed * log_p).sum(dim=1).mean()
-
-    state.unit_features[index] = z.detach()
-    state.probabilities[index] = probabilities.detach()
+    con = consistency(z, probabilities, index, state.unit_features, state.probabilities, neighbours)
     return ce, reg, con
 
 
@@ -188,7 +156,8 @@ class Lead:
     """LEAD as a `Method`: L = ``ce_weight`` · L_ce + L_reg + L_con.
 
     ``open_set`` False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
-    ``clusters`` is how C_t is found (every ``cluster_every`` epochs): tsne or features.
+    ``clusters`` is how C_t is found (every ``cluster_every`` epochs): tsne as released, features,
+    spectral, or classes for as many as the source has.
     """
 
     trains = True
@@ -202,12 +171,12 @@ class Lead:
         ce_weight: float = 2.0,
         entropy_threshold: float = 0.55,
         neighbours: int = 4,
-        clusters: str = "tsne",
+        clusters: str = "spectral",
         cluster_every: int = 10,
         confident_weights: bool = False,
     ) -> None:
-        if clusters not in CLUSTER_SPACES:
-            known = ", ".join(CLUSTER_SPACES)
+        if clusters not in CLUSTERS:
+            known = ", ".join(CLUSTERS)
             raise ValueError(f"adapt.options.lead.clusters: {clusters!r} is not one of {known}")
         for key, value in (("neighbours", neighbours), ("cluster_every", cluster_every)):
             if value < 1:

@@ -1,0 +1,26 @@
+from dataclasses import replace
+
+import pytest
+
+from uda.config import ComputeConfig, DataConfig, Experiment, load_dataset_spec
+from uda.identity import adapt_run, experiment_of, source_run
+
+EXPERIMENT = Experiment(data=DataConfig(source="Twemoji", target="Noto", scenario="opda"))
+SPEC = load_dataset_spec("emoji_home")
+
+
+@pytest.mark.parametrize("run_of", [source_run, adapt_run])
+def test_the_precision_makes_another_run_and_the_rest_does_not(run_of):
+    plain = run_of(EXPERIMENT, SPEC)
+    same = ComputeConfig(channels_last=False, compile=True, image_memory_gb=0.5, cache="x")
+    assert run_of(replace(EXPERIMENT, compute=same), SPEC) == plain
+    lower = run_of(replace(EXPERIMENT, compute=ComputeConfig(precision="bfloat16")), SPEC)
+    assert lower.hash != plain.hash
+    assert "float32" not in str(plain.config)  # runs from before there was a choice are found
+
+
+def test_a_run_is_evaluated_in_its_precision():
+    lower = replace(EXPERIMENT, compute=ComputeConfig(precision="bfloat16"))
+    for run_of in (source_run, adapt_run):
+        assert experiment_of(run_of(lower, SPEC), "", "").compute.precision == "bfloat16"
+        assert experiment_of(run_of(EXPERIMENT, SPEC), "", "").compute.precision == "float32"

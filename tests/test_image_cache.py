@@ -1,0 +1,164 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import arguments, make_dataset
+
+from uda import datasets, image_cache
+from uda.cli import main
+from uda.config import load_dataset_spec
+from uda.runs import find_runs, read_checkpoint
+
+
+@pytest.fixture
+def items(tmp_path):
+    spec = load_dataset_spec(str(make_dataset(tmp_path / "tiny", per_class=3)))
+    return datasets.domain_items(spec, "Plain")
+
+
+def number(items):
+    return {name: k for k, name in enumerate(sorted({item.class_name for item in items}))}
+
+
+def test_mapped_pictures_are_those_in_memory(items, tmp_path):
+    cache = tmp_path / "cache"
+    held = datasets.labelled(items, number(items), 24)
+    mapped = datasets.labelled(items, number(items), 24, 0, cache)
+    assert torch.equal(held.images, mapped.images)
+    assert torch.equal(held.labels, mapped.labels)
+    assert held.names == mapped.names
+    held_target, held_items = datasets.unlabelled(items, 24)
+    for _ in range(2):  # made, then found
+        mapped_target, mapped_items = datasets.unlabelled(items, 24, 0, cache)
+        assert torch.equal(held_target.images, mapped_target.images)
+        assert held_items == mapped_items != items
+    assert set(vars(mapped_target)) == {"images"}
+    rows = torch.tensor([7, 0, 3])
+    assert torch.equal(held_target.images[rows], mapped_target.images[rows])
+    assert len(list(cache.glob("*.images"))) == 2
+    assert not list(cache.glob(".*.tmp"))
+
+
+def test_pictures_are_decoded_once_while_their_files_stay(items, tmp_path, monkeypatch):
+    decoded = []
+    original = datasets.load_rgb
+    monkeypatch.setattr(
+        datasets, "load_rgb", lambda path, px: decoded.append(path) or original(path, px)
+    )
+    for _ in range(3):
+        datasets.unlabelled(items, 24, 0, tmp_path / "c")
+    assert len(decoded) == len(items)
+    datasets.unlabelled(items, 25, 0, tmp_path / "c")  # another size
+    assert len(decoded) == 2 * len(items)
+    os.utime(items[0].path, (1, 1))  # another picture
+    datasets.unlabelled(items, 24, 0, tmp_path / "c")
+    assert len(decoded) == 3 * len(items)
+    datasets.unlabelled(items[1:], 24, 0, tmp_path / "c")  # fewer of them
+    assert len(decoded) == 4 * len(items) - 1
+
+
+def test_the_limit_decides():
+    shape = (2, 3, 16, 16)
+    assert image_cache.fits(shape, 1536 / 2**30)
+    assert not image_cache.fits(shape, 1535 / 2**30)
+
+
+def test_a_cut_file_is_made_again(items, tmp_path):
+    whole, _ = datasets.unlabelled(items, 24, 0, tmp_path)
+    expected = whole.images.clone()
+    (file,) = tmp_path.glob("*.images")
+    file.write_bytes(file.read_bytes()[:-9])
+    assert torch.equal(datasets.unlabelled(items, 24, 0, tmp_path)[0].images, expected)
+
+
+def test_a_filling_that_fails_leaves_no_file(items, tmp_path):
+    cache = tmp_path / "cache"
+    items[3].path.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="cannot read image .*; remove or replace it"):
+        datasets.unlabelled(items, 24, 0, cache)
+    assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from uda.image_cache import stored
+
+def fill(images):
+    images[:] = 7
+    os.kill(os.getpid(), signal.SIGKILL)
+
+stored(Path(sys.argv[1]), "key", (4, 3, 5, 5), fill)
+"""
+
+
+def test_a_killed_filling_is_begun_anew(tmp_path):
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / ".key.tmp").is_file()
+
+    def fill(images):
+        images[:] = 9
+        return [3, 2, 1, 0]
+
+    images, numbers = image_cache.stored(tmp_path, "key", (4, 3, 5, 5), fill)
+    assert images.unique().tolist() == [9]
+    assert numbers == [3, 2, 1, 0]
+    assert not (tmp_path / ".key.tmp").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+def test_reorder_is_indexing_in_place(count):
+    rng = np.random.default_rng(count)
+    for _ in range(5):
+        images = torch.from_numpy(rng.integers(0, 256, (count, 3, 2, 2), dtype=np.uint8))
+        order = rng.permutation(count).tolist()
+        expected = images[order]
+        image_cache.reorder(images, order)
+        assert torch.equal(images, expected)
+
+
+def test_resized_sets_are_the_same_in_memory_and_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "RESIZE_BATCH", 4)
+    images = torch.randint(0, 256, (9, 3, 21, 21), dtype=torch.uint8)
+    expected = datasets.resize(images, 13)
+    assert torch.equal(datasets.resize_all(images, 13), expected)
+    mapped = datasets.resize_all(images, 13, 0, tmp_path / "cache")
+    assert torch.equal(mapped, expected)
+    assert list((tmp_path / "cache").iterdir()) == []  # a file without a name
+    assert datasets.resize_all(images, 21, 0, tmp_path / "cache") is images
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 2**29})
+    monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(ValueError, match=r"compute.cache: .* has 0.5 GiB free .* take 3.0;"):
+        image_cache.room((1024, 3, 1024, 1024), 1, tmp_path)
+
+
+def test_whole_runs_do_not_depend_on_the_limit(tmp_path):
+    dataset = make_dataset(tmp_path / "tiny")
+    weights = []
+    for name, limit in (("held", "4"), ("mapped", "0")):
+        flags = arguments(dataset, tmp_path / name / "runs", "--data.target=Dark")
+        flags += [f"--compute.image_memory_gb={limit}", f"--compute.cache={tmp_path / 'cache'}"]
+        flags += ["--augment.name=genmix", "--images.resize_px=30"]
+        assert main(["train", *flags]) == 0
+        assert not list((tmp_path / "cache").glob("*.images")) or limit == "0"
+        assert main(["adapt", *flags]) == 0
+        runs = find_runs(tmp_path / name / "runs")
+        weights.append(
+            {run.folder.name: read_checkpoint(run.folder / "checkpoint.pt") for run in runs}
+        )
+    held, mapped = weights
+    assert held.keys() == mapped.keys()
+    for name, state in held.items():
+        assert all(torch.equal(mapped[name]["model"][key], v) for key, v in state["model"].items())
+    assert len(list((tmp_path / "cache").glob("*.images"))) == 2  # source and target

@@ -1,0 +1,135 @@
+"""Room for pictures: in memory up to a limit, past it in memory-mapped files.
+
+Both ways hold the same bytes; a mapped file is read by rows, as they are indexed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+try:
+    import fcntl
+except ImportError:  # not a Unix: two processes must not fill the same file at once
+    fcntl = None  # type: ignore[assignment]
+
+# Part of every file's name: to be raised when what is decoded from a picture changes.
+VERSION = 1
+
+
+def fits(shape: Sequence[int], memory_gb: float) -> bool:
+    """Whether uint8 of ``shape`` takes at most ``memory_gb`` GiB."""
+    return _num_bytes(shape) <= memory_gb * 2**30
+
+
+def room(shape: Sequence[int], memory_gb: float, folder: Path) -> Tensor:
+    """uint8 of ``shape``, not yet filled: in memory if it `fits`, else in a file without a name in
+    ``folder``, which is gone with the process. ValueError where the disk is too small."""
+    if fits(shape, memory_gb):
+        return torch.empty(tuple(shape), dtype=torch.uint8)
+    _check_disk(folder, _num_bytes(shape))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=tuple(shape)))
+
+
+def files_key(paths: Sequence[Path], *more: object) -> str:
+    """Hexadecimal digits that stand for files' paths, sizes and times of change, and ``more``."""
+    digest = hashlib.blake2b(repr((VERSION, *more)).encode(), digest_size=10)
+    for path in paths:
+        # What cannot be read is named by whoever decodes it.
+        stat = path.stat() if path.is_file() else None
+        known = (os.path.abspath(path), stat and stat.st_size, stat and stat.st_mtime_ns)
+        digest.update(repr(known).encode())
+    return digest.hexdigest()
+
+
+def stored(
+    folder: Path, key: str, shape: Sequence[int], fill: Callable[[Tensor], Sequence[int]]
+) -> tuple[Tensor, list[int]]:
+    """The images uint8 of ``shape`` [N, …] stored under ``key``, read-only, and N numbers.
+
+    Where they are not stored yet, ``fill`` writes them into the tensor that it is given, and
+    returns the numbers, which are kept behind them. A process that is killed while it fills leaves
+    nothing that passes for a whole file; one that comes meanwhile waits. ValueError where the disk
+    is too small.
+    """
+    path = folder / f"{key}.images"
+    num_bytes = _num_bytes(shape)
+    whole = num_bytes + 8 * shape[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / f".{key}.lock"):
+        if not (path.is_file() and path.stat().st_size == whole):
+            # The lock is ours, so a temporary file there was left by a killed process.
+            temporary = folder / f".{key}.tmp"
+            temporary.unlink(missing_ok=True)
+            _check_disk(folder, whole)
+            try:
+                images = np.memmap(temporary, np.uint8, "w+", shape=tuple(shape))
+                numbers = np.asarray(fill(torch.from_numpy(images)), dtype="<i8")
+                images.flush()
+                with open(temporary, "ab") as file:
+                    file.write(numbers.tobytes())
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+    images = np.memmap(path, np.uint8, "r", shape=tuple(shape))
+    numbers = np.fromfile(path, "<i8", offset=num_bytes)
+    with warnings.catch_warnings():
+        # Torch says that writing to it is undefined; nobody does.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(images), numbers.tolist()
+
+
+def reorder(images: Tensor, order: Sequence[int]) -> None:
+    """``images[order]`` in place, with one image's memory beside them."""
+    moved = bytearray(len(order))
+    for start in range(len(order)):
+        if moved[start]:
+            continue
+        first, place = images[start].clone(), start
+        while order[place] != start:
+            images[place] = images[order[place]]
+            moved[place] = 1
+            place = order[place]
+        images[place] = first
+        moved[place] = 1
+
+
+def _num_bytes(shape: Sequence[int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def _check_disk(folder: Path, num_bytes: int) -> None:
+    """A mapped file that outgrows the disk would kill the process without a word."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise ValueError(
+            f"compute.cache: {folder} has {free / 2**30:.1f} GiB free and the decoded pictures "
+            f"take {num_bytes / 2**30:.1f}; name another folder, or raise compute.image_memory_gb"
+        )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock ``path``; a killed holder's is free again."""
+    with open(path, "wb") as file:
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                raise ValueError(
+                    f"compute.cache: files in {path.parent} cannot be locked ({error.strerror}); "
+                    "name a folder on another disk"
+                ) from None
+        yield

@@ -1,0 +1,200 @@
+"""GLC (Qu et al., CVPR 2023, arXiv 2303.07110): one-vs-all global clustering with suppression of
+source-private classes gives the pseudo-labels, local k-NN clustering makes neighbours agree.
+
+The defaults follow the released code where the paper leaves a choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from uda.clusters import CLUSTERS, estimate_num_clusters
+from uda.methods.base import (
+    LOG_EPSILON,
+    Bank,
+    Batch,
+    Prediction,
+    consistency,
+    most_confident,
+    predict_by_entropy,
+    prototypes,
+)
+
+MULTIPLES = (0.25, 0.5, 1.0, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """``label`` int64 [N] in 0..K (K is unknown) and ``target`` [N, K].
+
+    They were decided by ``similarity`` [N] to the label's prototype, suppressed, and ``rival`` [N],
+    that to the nearest of the class's negative centroids (-inf where it has none).
+    """
+
+    label: Tensor
+    target: Tensor
+    similarity: Tensor
+    rival: Tensor
+
+
+def unit_centroids(points: Tensor, count: int, seed: int, max_rounds: int = 100) -> Tensor:
+    """Centroids [C, d] of k-means of ``points`` [M, d], made unit-norm; C = min(``count``, M).
+
+    Lloyd's rounds from ``count`` random points, until no point moves. A cluster that loses all its
+    points keeps its centroid.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randperm(len(points), generator=generator)[:count]
+    centroids = points[start.to(points.device)]
+    numbers = torch.arange(len(centroids), device=points.device)
+    own: Tensor | None = None
+    for _ in range(max_rounds):
+        # |x - c|² without |x|², which is the same for every centroid, halved and negated.
+        nearest = torch.addmm(centroids.square().sum(dim=1) / -2, points, centroids.T).argmax(dim=1)
+        if own is not None and torch.equal(nearest, own):
+            break
+        own = nearest
+        # As a product, which adds in the same order every time on a GPU too.
+        member = (own[:, None] == numbers).to(points.dtype)
+        sizes = member.sum(dim=0)[:, None]
+        centroids = torch.where(sizes > 0, member.T @ points / sizes.clamp(min=1), centroids)
+    return F.normalize(centroids, dim=1)
+
+
+def pseudo_labels(
+    features: Tensor, probabilities: Tensor, num_clusters: int, rho: float = 0.75
+) -> PseudoLabels:
+    """Labels and training targets of the whole target.
+
+    ``features`` [N, D], ``probabilities`` [N, K], ``num_clusters`` C_t. A sample's label is the
+    class k of the nearest prototype t_k, the mean of the n = N // C_t most confident for k, unless
+    one of the C_t unit centroids of all samples but those n is nearer to it than ρ_k z·t_k, where
+    ρ_k = ``rho`` + (1 - ``rho``) · mean p_k of those n. The same arguments give the same labels.
+    """
+    num_classes = probabilities.shape[1]
+    z = F.normalize(features, dim=1)
+    rows = most_confident(probabilities, max(len(z) // num_clusters, 1))
+    confidence = torch.stack([probabilities[own, k].mean() for k, own in enumerate(rows)])
+    similarity, label = (z @ prototypes(z, rows).T).max(dim=1)
+    similarity = (rho + (1 - rho) * confidence)[label] * similarity
+    rival = torch.full_like(similarity, -torch.inf)
+    for k, own in enumerate(rows):
+        # Only samples nearest to t_k ask for this class's centroids, so not all N are compared.
+        asking = label == k
+        others = torch.ones_like(asking)
+        others[own] = False
+        if asking.any() and others.any():
+            centroids = unit_centroids(z[others], num_clusters, seed=k)
+            rival[asking] = (z[asking] @ centroids.T).amax(dim=1)
+    unknown = similarity < rival
+    target = F.one_hot(label, num_classes).to(z.dtype)
+    target[unknown] = 1 / num_classes
+    return PseudoLabels(torch.where(unknown, num_classes, label), target, similarity, rival)
+
+
+@dataclass
+class GlcState:
+    """Pseudo-labels of this epoch and the bank that the batches keep writing into."""
+
+    pseudo: PseudoLabels
+    unit_features: Tensor
+    probabilities: Tensor
+
+
+def start_state(bank: Bank, pseudo: PseudoLabels) -> GlcState:
+    """The state at an epoch's start, from copies of ``bank``."""
+    return GlcState(pseudo, F.normalize(bank.features, dim=1), bank.probabilities.clone())
+
+
+def losses(
+    features: Tensor, probabilities: Tensor, index: Tensor, state: GlcState, neighbours: int = 4
+) -> tuple[Tensor, Tensor]:
+    """L_ce (the paper's global loss) and L_con (its local one) of a batch.
+
+    ``features`` [B, D], ``probabilities`` [B, K] and their rows ``index`` [B] of the bank, which
+    `consistency` replaces.
+    """
+    log_p = (probabilities + LOG_EPSILON).log()
+    ce = -(state.pseudo.target[index] * log_p).sum(dim=1).mean()
+    z = F.normalize(features, dim=1)
+    con = consistency(z, probabilities, index, state.unit_features, state.probabilities, neighbours)
+    return ce, con
+
+
+class Glc:
+    """GLC as a `Method`: L = ``ce_weight`` · L_ce + L_con.
+
+    ``ce_weight`` λ: 0.3 for Office-31 and VisDA, 1.5 for Office-Home and DomainNet. ``rho`` is how
+    little a prototype of an unsure class counts. ``open_set`` False (PDA) rejects nothing at test
+    time, though pseudo-labels may be unknown. ``clusters`` is how C_t is found, once and among 0.25
+    0.5 1 2 3 times K: as in `uda.clusters.estimate_num_clusters`.
+    """
+
+    trains = True
+    needs_source = False
+    extra_heads: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        open_set: bool,
+        ce_weight: float = 1.5,
+        rho: float = 0.75,
+        entropy_threshold: float = 0.55,
+        neighbours: int = 4,
+        clusters: str = "tsne",
+    ) -> None:
+        if clusters not in CLUSTERS:
+            known = ", ".join(CLUSTERS)
+            raise ValueError(f"adapt.options.glc.clusters: {clusters!r} is not one of {known}")
+        if neighbours < 1:
+            raise ValueError(f"adapt.options.glc.neighbours: {neighbours} must be at least 1")
+        if not 0 <= rho <= 1:
+            raise ValueError(f"adapt.options.glc.rho: {rho} is not between 0 and 1")
+        self.threshold = entropy_threshold if open_set else None
+        self.ce_weight = ce_weight
+        self.rho = rho
+        self.neighbours = neighbours
+        self.clusters = clusters
+        self.num_clusters: int | None = None
+
+    def refresh(self, bank: Bank, epoch: int) -> GlcState:
+        """Pseudo-labels of the whole target; C_t the first time only."""
+        if self.num_clusters is None:
+            num_classes = bank.probabilities.shape[1]
+            self.num_clusters = estimate_num_clusters(
+                bank.features, num_classes, clusters=self.clusters, multiples=MULTIPLES
+            )
+        pseudo = pseudo_labels(bank.features, bank.probabilities, self.num_clusters, self.rho)
+        return start_state(bank, pseudo)
+
+    def loss(
+        self, target: Batch, state: GlcState, source: Batch | None = None
+    ) -> dict[str, Tensor]:
+        """The two losses, the first weighted."""
+        probabilities = target.logits.softmax(dim=1)
+        ce, con = losses(target.features, probabilities, target.index, state, self.neighbours)
+        return {"ce": self.ce_weight * ce, "con": con}
+
+    def predict(self, bank: Bank) -> Prediction:
+        """Labels by the highest probability, unknown by entropy."""
+        return predict_by_entropy(bank.probabilities, self.threshold)
+
+    def summary(self, state: GlcState) -> dict[str, Tensor]:
+        """The labels, and the two similarities that decided them."""
+        pseudo = state.pseudo
+        return {name: getattr(pseudo, name) for name in ("label", "similarity", "rival")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """C_t."""
+        return {"num_clusters": self.num_clusters}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up C_t."""
+        self.num_clusters = state["num_clusters"]

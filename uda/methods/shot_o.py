@@ -1,0 +1,146 @@
+"""SHOT-O (Liang et al., ICML 2020, arXiv 2002.08546): SHOT's variant for open sets.
+
+Information maximisation with centroid pseudo-labels (Eq. 3 to 7 there) on the samples that 2-means
+of the entropy takes for known. Rate 0.01 and 15 epochs: ``configs/methods/shot_o.yaml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from uda.methods.base import LOG_EPSILON, Bank, Batch, Prediction, normalised_entropy
+
+
+@dataclass(frozen=True)
+class ShotOState:
+    """``label`` int64 [N] in 0..K (K is unknown), decided by ``entropy`` [N] over log K."""
+
+    label: Tensor
+    entropy: Tensor
+
+
+def higher_cluster(values: Tensor) -> Tensor:
+    """Bool [N]: which of ``values`` [N] are in the higher of their two k-means clusters.
+
+    In one dimension the clusters are two runs of the sorted values, so the best pair is found by
+    trying every cut: no start to draw, and equal values stay together. None is higher where all
+    are equal.
+    """
+    if len(values) < 2:
+        return torch.zeros_like(values, dtype=torch.bool)
+    ordered = values.double().sort().values
+    sums, total = ordered.cumsum(0)[:-1], ordered.sum()
+    below = torch.arange(1, len(ordered), dtype=torch.double, device=values.device)
+    above = len(ordered) - below
+    # Least variance within is most variance between, here times N.
+    between = below * above / len(ordered) * (sums / below - (total - sums) / above) ** 2
+    return values > ordered[between.argmax()]
+
+
+def pseudo_labels(features: Tensor, probabilities: Tensor) -> ShotOState:
+    """Labels of the whole target from ``features`` [N, D] and ``probabilities`` [N, K].
+
+    Unknown is the higher cluster of the entropy; the others get the class of the nearest centroid.
+    """
+    entropy = normalised_entropy(probabilities)
+    known = ~higher_cluster(entropy)
+    label = torch.full_like(entropy, probabilities.shape[1], dtype=torch.long)
+    label[known] = centroid_labels(features[known], probabilities[known])
+    return ShotOState(label, entropy)
+
+
+def centroid_labels(features: Tensor, probabilities: Tensor) -> Tensor:
+    """Class int64 [M] of the cosine-nearest centroid of [f, 1] (SHOT, Eq. 4 to 6).
+
+    ``features`` f [M, D], ``probabilities`` [M, K]. Centroids are first weighted by the
+    probabilities, then, once, the means of what is nearest. A class that no sample is most probable
+    for has no centroid, as in the released code; nor has one that the first round leaves without
+    samples (the released code divides by zero there).
+    """
+    z = F.normalize(F.pad(features, (0, 1), value=1.0), dim=1)
+    num_classes = probabilities.shape[1]
+    present = F.one_hot(probabilities.argmax(dim=1), num_classes).any(dim=0)
+    weights = probabilities
+    for _ in range(2):
+        # The cosine does not ask for a centroid's length, so sums serve as means.
+        similarity = z @ F.normalize(weights.T @ z, dim=1).T
+        label = similarity.masked_fill(~present, -torch.inf).argmax(dim=1)
+        weights = F.one_hot(label, num_classes).to(z.dtype)
+        present = weights.any(dim=0)
+    return label
+
+
+def losses(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy, entropy and diversity losses of a batch (SHOT, Eq. 3 and 7).
+
+    ``logits`` [B, K] and pseudo-labels ``label`` [B] in 0..K. The first two are means over the
+    known of the batch; the third is minus the entropy of the mean probability of the whole batch,
+    unknown included, as in the released code. All are 0 where none is known: that code passes over
+    such a batch.
+    """
+    num_classes = logits.shape[1]
+    known = (label < num_classes).to(logits.dtype)
+    count = known.sum().clamp(min=1)
+    log_p = logits.log_softmax(dim=1)
+    own = log_p.gather(1, label.clamp(max=num_classes - 1)[:, None])[:, 0]
+    ce = -(known * own).sum() / count
+    probabilities = log_p.exp()
+    entropy = (known * _entropy(probabilities)).sum() / count
+    diversity = -_entropy(probabilities.mean(dim=0)) * known.amax()
+    return ce, entropy, diversity
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    return -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=-1)
+
+
+class ShotO:
+    """SHOT-O as a `Method`: L = ``ce_weight`` · L_ce + L_entropy + L_diversity.
+
+    At test time too, unknown is the higher cluster of the entropies of all samples. ``open_set``
+    False (PDA) rejects nothing then, though pseudo-labels may be unknown.
+    """
+
+    trains = True
+    needs_source = False
+    extra_heads: tuple[str, ...] = ()
+
+    def __init__(self, *, open_set: bool, ce_weight: float = 0.3) -> None:
+        self.open_set = open_set
+        self.ce_weight = ce_weight
+
+    def refresh(self, bank: Bank, epoch: int) -> ShotOState:
+        """Pseudo-labels of the whole target."""
+        return pseudo_labels(bank.features, bank.probabilities)
+
+    def loss(
+        self, target: Batch, state: ShotOState, source: Batch | None = None
+    ) -> dict[str, Tensor]:
+        """The three losses, the first weighted."""
+        ce, entropy, diversity = losses(target.logits, state.label[target.index])
+        return {"ce": self.ce_weight * ce, "entropy": entropy, "diversity": diversity}
+
+    def predict(self, bank: Bank) -> Prediction:
+        """Labels by the highest probability, unknown by 2-means of the entropy."""
+        score = normalised_entropy(bank.probabilities)
+        label = bank.probabilities.argmax(dim=1)
+        if self.open_set:
+            label = torch.where(higher_cluster(score), bank.probabilities.shape[1], label)
+        return Prediction(label, score)
+
+    def summary(self, state: ShotOState) -> dict[str, Tensor]:
+        """The entropies and what was made of them."""
+        return {"label": state.label, "entropy": state.entropy}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to keep: pseudo-labels come from the bank alone."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to take up."""
