@@ -39,7 +39,7 @@ def contact_sheet(
         raise ValueError("a contact sheet needs at least one row and one column")
     if any(len(row) != len(column_labels) for row in rows) or len(rows) != len(row_labels):
         raise ValueError("a contact sheet needs one label for each row and column")
-    font = ImageFont.load_default(max(10, min(20, round(size / 9))))
+    font = _font(max(10, min(20, round(size / 9))))
     gap = max(3, size // 24)
     margin = 3 * gap
     box = font.getbbox("Ågy")
@@ -76,6 +76,13 @@ def contact_sheet(
             )
             pen.rectangle(box, outline=FRAME)
     return sheet
+
+
+def _font(size: int) -> Font:
+    """Matplotlib's DejaVu Sans, which knows most alphabets; Pillow's own knows ASCII."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _wrap(text: str, font: Font, width: float, most: int) -> list[str]:
