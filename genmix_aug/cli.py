@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -61,7 +62,6 @@ def build_parser() -> ArgumentParser:
     screen = _parser("Say which edits failed, under which prompts, and show the worst.")
     screen.add_argument("store", type=str, help="folder of the edit store")
     screen.add_argument("--images", type=str, default="", help="originals, if they were moved")
-    _add_square(screen)
     screen.add_argument("--features", type=str, default="", help=FEATURES_HELP)
     screen.add_argument(
         "--reject",
@@ -87,6 +87,7 @@ def build_parser() -> ArgumentParser:
     tree.add_argument("--store", type=str, required=True, help="edits, made by `genmix edit`")
     tree.add_argument("--out", type=str, required=True, help="folder to write")
     tree.add_argument("--per-image", type=int, default=2, help="as it was for `genmix edit`")
+    _add_square(tree)
     tree.add_argument("--copies", type=int, default=1, help="GenMix images of each original")
     tree.add_argument("--draw-seed", type=int, default=0, help="decides edits, seams and fractals")
     tree.add_argument("--image-format", type=str, default="png", help="of the copies: png or jpeg")
@@ -155,6 +156,9 @@ def main(args: list[str] | None = None) -> int:
             "export": commands.export,
         }
         run[options.command](**vars(options[options.command]))
+    except BrokenPipeError:  # the reader, such as head, has gone: nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError) as error:
         print(f"genmix: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from genmix_aug.genmix import GenMix
 from genmix_aug.images import ImageFiles, find_images, load_rgb
 from genmix_aug.prompts import check_prompts, parse_prompts
 from genmix_aug.rescreening import judged, originals_of, pair_of, reference_from
-from genmix_aug.screening import Features, screen
+from genmix_aug.screening import Features, Reference, screen
 from genmix_aug.screening_report import draw_similarities, draw_worst, summary, worst
 from genmix_aug.seeding import hash_seed
 from genmix_aug.transform import DEFAULT_FRACTALS
@@ -83,9 +83,18 @@ def load_features(text: str) -> Features:
         if not colon:
             raise ImportError("expected MODULE:FUNCTION")
         function: Features = getattr(import_module(module), name)
+        if not callable(function):
+            raise ImportError("not a function")
     except (ImportError, AttributeError) as error:
         raise ValueError(f"--features {text}: {error}") from None
-    return function
+
+    def checked(images: Tensor) -> Tensor:
+        found = function(images)
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
+            raise ValueError(f"--features {text}: it must turn images [B,3,H,W] into [B,D]")
+        return found
+
+    return checked
 
 
 def chosen_screen(features: str, images: ImageFiles) -> Screen:
@@ -96,7 +105,18 @@ def chosen_screen(features: str, images: ImageFiles) -> Screen:
     if not features:
         return screen
     function = load_features(features)
-    return partial(screen, features=function, reference=reference_from(function, images))
+
+    @cache  # read when the first edit is to be judged
+    def reference() -> Reference:
+        return reference_from(function, images.__getitem__, len(images))
+
+    return lambda originals, edits: screen(originals, edits, function, reference())
+
+
+def check_least(flag: str, value: int, least: int) -> None:
+    """Refuses a number below `least`, naming its flag."""
+    if value < least:
+        raise ValueError(f"--{flag} must be at least {least}, not {value}")
 
 
 def edit(
@@ -117,10 +137,12 @@ def edit(
 ) -> None:
     """`genmix edit`: makes the edits of all images that the store does not have yet."""
     chosen = parse_prompts(prompts)
-    counts = (("per-image", per_image, 1), ("redraws", redraws, 0), ("square-px", square_px, 0))
-    for flag, value, least in counts:
-        if value < least:
-            raise ValueError(f"--{flag} must be at least {least}, not {value}")
+    check_least("per-image", per_image, 1)
+    check_least("batch-size", batch_size, 1)
+    check_least("redraws", redraws, 0)
+    check_least("square-px", square_px, 0)
+    if Path(store).exists() and not Path(store).is_dir():
+        raise ValueError(f"the store {store} is not a folder")
     if Path(images).resolve() in (Path(store).resolve(), *Path(store).resolve().parents):
         raise ValueError(f"the store {store} must not lie within the images {images}")
     share, shares = shard_of(shard, os.environ)
@@ -156,7 +178,7 @@ def edit(
         digests,
         chosen_screen(features, ImageFiles(everything, square_px)),
         redraws,
-        images,
+        {"folder": str(Path(images).absolute()), "square_px": square_px},
     )
     distinct = len({key for key in keys if key})
     print(f"{distinct} edits of {len(paths)} images{of} are in {store}")
@@ -176,6 +198,8 @@ def edit(
         )
     if redone := getattr(redraw_with, "redone", 0):
         print(f"{redone} were not finite in half precision and were made in float32")
+    if failed := getattr(redraw_with, "failed", 0):
+        print(f"{failed} were not finite in float32 either and came out black")
 
 
 def estimate(
@@ -199,8 +223,8 @@ def estimate(
     root = store.root.absolute()
     free = shutil.disk_usage(next(path for path in (root, *root.parents) if path.exists())).free
     text = (
-        f"about {disk_text(disk)} of disk ({disk_text(free)} free) and "
-        f"{time_text(len(todo) / rate)} for this process at {rate:.3g} images/s, "
+        f"about {disk_text(disk)} of disk ({disk_text(free)} free) and, for the editing, "
+        f"{time_text(len(todo) / rate)} of this process at {rate:.3g} images/s, "
         f"measured on {len(batch)}"
     )
     return text + ("; the disk is too small" if disk > free else "")
@@ -229,7 +253,6 @@ def time_text(seconds: float) -> str:
 def screen_store(
     store: str,
     images: str,
-    square_px: int,
     features: str,
     reject: bool,
     out: str,
@@ -241,28 +264,33 @@ def screen_store(
     records = list(edits.entries())
     if not records:
         raise ValueError(f"{store}: no edits there; make some with `genmix edit`")
+    check_least("count", count, 1)
     if reject and not features:
         raise ValueError("--reject goes by similarity: name a feature function with --features")
-    originals = originals_of(records, images, square_px)
-    limit = None
+    originals = originals_of(records, images)
+    limit, found = None, records
     if features:
-        found = records
-        records, limit = judged(edits, records, originals, square_px, load_features(features))
-        pairs_of = zip(records, found, strict=True)
-        edits.record({**record, "reason": old["reason"]} for record, old in pairs_of)
-        if reject:
-            for record in records:
-                if record["reason"]:
-                    edits.reject(record, record["reason"])
+        records, limit = judged(edits, records, originals, load_features(features))
     print(summary(records, limit))
     folder = Path(out)
     if any("similarity" in record["scores"] for record in records):
         draw_similarities(records, limit, folder / "similarities.png")
         print(f"wrote {folder / 'similarities.png'}")
     shown = worst(records, count)
-    pairs = [pair_of(edits, record, originals, square_px) for record in shown]
+    pairs = [pair_of(edits, record, originals) for record in shown]
     save_png(draw_worst(pairs, shown, size), folder / "worst.png")
     print(f"wrote {folder / 'worst.png'}: the worst {len(shown)}, originals beside edits")
+    changed = [
+        {**record, "reason": old["reason"]}
+        for record, old in zip(records, found, strict=True)
+        if record["scores"] != old["scores"]
+    ]
+    if changed:
+        edits.record(changed)
+    if reject:
+        for record in records:
+            if record["reason"]:
+                edits.reject(record, record["reason"])
 
 
 def fractals(out: str, count: int, size: int, seed: int, workers: int) -> None:
@@ -280,6 +308,7 @@ def export(
     seed: int,
     editor: str,
     editor_options: str,
+    square_px: int,
     copies: int,
     draw_seed: int,
     image_format: str,
@@ -302,6 +331,7 @@ def export(
         seed,
         image_format,
         replace_spaces,
+        square_px,
         progress=True,
     )
     print(
@@ -347,8 +377,7 @@ def preview(
 ) -> None:
     """`genmix preview`: draws a contact sheet of edits, or of the stages of GenMix."""
     chosen = parse_prompts(prompts)
-    if count < 1:
-        raise ValueError(f"--count must be at least 1, not {count}")
+    check_least("count", count, 1)
     redraw_with = chosen_editor(editor, editor_options, chosen)
     paths = find_images(images)
     # Spread over the folder rather than its first few files, which are often of one class.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import secrets
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from genmix_aug.files import write_whole
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -38,7 +39,7 @@ def contact_sheet(
         raise ValueError("a contact sheet needs at least one row and one column")
     if any(len(row) != len(column_labels) for row in rows) or len(rows) != len(row_labels):
         raise ValueError("a contact sheet needs one label for each row and column")
-    font = ImageFont.load_default(max(10, min(20, round(size / 9))))
+    font = _font(max(10, min(20, round(size / 9))))
     gap = max(3, size // 24)
     margin = 3 * gap
     box = font.getbbox("Ågy")
@@ -75,6 +76,13 @@ def contact_sheet(
             )
             pen.rectangle(box, outline=FRAME)
     return sheet
+
+
+def _font(size: int) -> Font:
+    """Matplotlib's DejaVu Sans, which knows most alphabets; Pillow's own knows ASCII."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _wrap(text: str, font: Font, width: float, most: int) -> list[str]:
@@ -119,11 +127,6 @@ def save_png(image: Image.Image, path: Path | str) -> None:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"the picture's name must end in .png: {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        image.save(temporary, "PNG")
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    write_whole(path, data.getvalue())

@@ -150,6 +150,9 @@ class EditStore:
             for path in list(temporary):
                 os.replace(temporary[path], path)
                 del temporary[path]
+                for suffix in SUFFIXES.values():  # a broken file of the other format
+                    if suffix != path.suffix:
+                        path.with_suffix(suffix).unlink(missing_ok=True)
         finally:
             for left in temporary.values():
                 left.unlink(missing_ok=True)
@@ -184,9 +187,10 @@ class EditStore:
     def entries(self) -> Iterator[dict[str, Any]]:
         """The manifest's record of each edit that is there, accepted or rejected.
 
-        key, image (`image_digest` of the original), source (the original's name) and folder (it
-        is relative to; "" if unknown), prompt, seed, editor, time (unix, s), attempt (0 for the
-        request's own seed), reason (why it was rejected; "" if accepted) and scores.
+        key, image (`image_digest` of the original), source (the original's name), prompt, seed,
+        editor, time (unix, s), attempt (0 for the request's own seed), reason (why it was
+        rejected; "" if accepted) and scores; where it is known, folder (what source is relative
+        to) and square_px (see `genmix_aug.images.load_rgb`).
         """
         records: dict[tuple[str, bool], dict[str, Any]] = {}
         for file in sorted((self.root / "manifest").glob("*.jsonl")):
@@ -229,6 +233,7 @@ class EditStore:
         try:
             file.writelines(json.dumps({**record, "time": now}) + "\n" for record in records)
             file.flush()
+            os.fsync(file.fileno())
         except OSError:
             # Part of a line may be there: what comes next must not be glued to it.
             self._manifest = None

@@ -53,6 +53,7 @@ def export(
     edit_seed: int = 0,
     image_format: str = "png",
     replace_spaces: bool = False,
+    square_px: int = 0,
     progress: bool = False,
 ) -> Exported:
     """Writes a tree of the layout of `images`: originals, and `copies` GenMix images of each.
@@ -74,6 +75,8 @@ def export(
         seed: of the draws.
         image_format: of the GenMix images, png or jpeg (quality 95, 4:4:4).
         replace_spaces: whether white space in names becomes `_`.
+        square_px: as the edits were made with: the copies are squares of this side; originals
+            are copied as they are all the same.
         progress: whether to show a progress bar.
 
     Raises:
@@ -103,19 +106,20 @@ def export(
         "draw_seed": seed,
         "image_format": image_format,
         "replace_spaces": replace_spaces,
+        "square_px": square_px,
         **_genmix_settings(genmix),
     }
     mark = _checked_mark(out, settings, copies)
 
     def draw(path: Path, wanted: Sequence[int]) -> dict[int, Tensor]:
         """These copies of an image; none where all of its edits were rejected."""
-        image = load_rgb(path)
+        image = load_rgb(path, square_px)
         digest = image_digest(image)
         requests = plan_edits([digest], prompts, per_image, edit_seed)
         try:
             served = [store.served(digest, *request[1:], fingerprint) for request in requests]
         except MissingEditError as error:
-            command = _edit_command(folder, store, prompts, per_image, edit_seed)
+            command = _edit_command(folder, store, prompts, per_image, edit_seed, square_px)
             raise MissingEditError(
                 f"{path} lacks an edit by {fingerprint}: run `{command}` with that editor"
             ) from error
@@ -243,10 +247,16 @@ def _checked_mark(out: Path, settings: dict[str, Any], copies: int) -> bytes:
 
 
 def _edit_command(
-    folder: Path, store: EditStore, prompts: Sequence[str], per_image: int, edit_seed: int
+    folder: Path,
+    store: EditStore,
+    prompts: Sequence[str],
+    per_image: int,
+    edit_seed: int,
+    square_px: int,
 ) -> str:
     sets = [name for name, members in PROMPT_SETS.items() if set(members) == set(prompts)]
     words = ["genmix", "edit", str(folder), "--store", str(store.root)]
     words += ["--prompts", sets[0] if sets else ",".join(prompts), "--per-image", str(per_image)]
     words += ["--seed", str(edit_seed)] if edit_seed else []
+    words += ["--square-px", str(square_px)] if square_px else []
     return shlex.join(words)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -72,14 +70,14 @@ def _standing(
 ) -> tuple[Attempt | None, bool]:
     """A request's first attempt that was not rejected, and whether it is there.
 
-    None where the request's own seed and all `redraws` were rejected.
+    None where the request's own seed and `redraws` more were rejected, and no later one is there.
     """
-    for attempt in islice(attempts(digest, prompt, seed, fingerprint), 1 + redraws):
+    for attempt in attempts(digest, prompt, seed, fingerprint):
         if store.has(attempt.key):
             return attempt, True
         if not store.has_rejected(attempt.key):
-            return attempt, False
-    return None, True
+            return (attempt, False) if attempt.number <= redraws else (None, True)
+    raise AssertionError("attempts do not end")
 
 
 def fill(
@@ -93,7 +91,7 @@ def fill(
     digests: Digests | None = None,
     screen: Screen | None = None,
     redraws: int = REDRAWS,
-    folder: Path | str = "",
+    origin: Mapping[str, Any] | None = None,
 ) -> list[str | None]:
     """Makes the edits that the store lacks, and returns the key of every request.
 
@@ -110,7 +108,8 @@ def fill(
         screen: judges edits of originals, uint8 [B, 3, H, W] each; what it rejects is drawn
             again with another seed. None accepts all.
         redraws: further seeds to try for a request; where all are rejected its key is None.
-        folder: where the images lie, for the manifest, so that they can be found again.
+        origin: put into each record of the manifest, such as the folder of the images, so that
+            they can be found again.
 
     Raises:
         ValueError: `batch_size` is less than 1, the editor refuses a prompt, or an image is no
@@ -122,6 +121,8 @@ def fill(
     if digests is None:
         digests = _digests(images, requests)
     store.sweep()
+    origin = origin or {}
+    origin = origin or {}
     wanted = (images, requests, editor.fingerprint)
     keys, todo = missing(store, *wanted, progress, digests, redraws)
     if not todo:
@@ -130,17 +131,18 @@ def fill(
     with tqdm(
         total=len(todo), desc="editing", unit="image", disable=None if progress else True
     ) as bar:
-        while todo:
+        # Each round makes an attempt of each, or finds it made by another process.
+        for _ in range(1 + redraws):
             again: list[int] = []
             for batch in batches(images, requests, todo, batch_size):
                 fresh = _still_missing(store, batch, names, *wanted[1:], digests, redraws)
-                verdicts = _make(store, editor, fresh, names, requests, digests, screen, folder)
+                verdicts = _make(store, editor, fresh, names, requests, digests, screen, origin)
                 again += [number for number, verdict in verdicts.items() if verdict.reason]
                 rejected.update(v.reason for v in verdicts.values() if v.reason)
                 bar.update(len(batch) - sum(bool(v.reason) for v in verdicts.values()))
                 bar.set_postfix(rejected, refresh=False)
             todo = again
-    return missing(store, *wanted, False, digests, redraws)[0]
+    return missing(store, *wanted, progress, digests, redraws)[0]
 
 
 def _still_missing(
@@ -172,7 +174,7 @@ def _make(
     requests: Sequence[Request],
     digests: Digests,
     screen: Screen | None,
-    folder: Path | str,
+    origin: Mapping[str, Any],
 ) -> dict[int, Verdict]:
     """Edits a batch and writes it; the verdict on each request's attempt."""
     if not batch:
@@ -189,7 +191,7 @@ def _make(
                 "key": attempt.key,
                 "image": digests[index],
                 "source": str(names[index]),
-                "folder": str(Path(folder).absolute()) if folder else "",
+                **origin,
                 "prompt": prompt,
                 "seed": attempt.seed,
                 "editor": editor.fingerprint,

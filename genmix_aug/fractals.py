@@ -315,8 +315,10 @@ def _start_worker() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def load_fractals(folder: Path | str, size: int) -> Tensor:
-    """All images below `folder`, cut to squares and resized: uint8 [F, 3, size, size].
+def load_fractals(folder: Path | str, size: int, most: int = 1000) -> Tensor:
+    """The images below `folder`, cut to squares and resized: uint8 [F, 3, size, size].
+
+    Of more than `most` an even sample is taken, as all are held in memory.
 
     Raises:
         ValueError: the folder is missing or has no image, an image cannot be read, or `size`
@@ -324,7 +326,9 @@ def load_fractals(folder: Path | str, size: int) -> Tensor:
     """
     if size < 1:
         raise ValueError(f"a fractal's size must be at least 1 px, not {size}")
-    return torch.stack([_square(load_rgb(path), size) for path in find_images(folder)])
+    paths = find_images(folder)
+    paths = paths[:: -(-len(paths) // most)]
+    return torch.stack([_square(load_rgb(path), size) for path in paths])
 
 
 def _square(image: Tensor, size: int) -> Tensor:

@@ -39,8 +39,10 @@ def resize_fractals(fractals: Tensor, height: int, width: int) -> Tensor:
     """Fractals uint8 [F, 3, h, w] at another size, uint8 [F, 3, height, width], antialiased."""
     if fractals.shape[-2:] == (height, width):
         return fractals
-    # Bytes are resized several times faster than floats, but in main memory only.
-    source = fractals if fractals.device.type == "cpu" else fractals.float()
+    # Bytes are resized several times faster than floats, but in main memory only, and wrongly
+    # where the result is 1 px wide.
+    as_bytes = fractals.device.type == "cpu" and width > 1
+    source = fractals if as_bytes else fractals.float()
     resized = interpolate(source, (height, width), mode="bilinear", antialias=True)
     return resized.round().clamp(0, 255).to(torch.uint8) if source is not fractals else resized
 
@@ -78,6 +80,8 @@ class GenMix:
         shape = [*self.fractals.shape]
         if self.fractals.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 3 or shape[0] < 1:
             raise ValueError(f"fractals must be uint8 [F, 3, S, S], not {shape}")
+        if isinstance(self.sides, str):
+            raise ValueError(f"sides must be a tuple of names, not the text {self.sides!r}")
         unknown = set(self.sides) - set(SIDES)
         if unknown or not self.sides:
             raise ValueError(f"sides must be among {', '.join(SIDES)}, not {self.sides}")

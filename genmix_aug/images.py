@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".ti
 def find_images(folder: Path | str) -> list[Path]:
     """The image files below `folder`, sorted by path; hidden files and folders are left out.
 
+    Links to folders are followed, each folder is entered once.
+
     Raises:
         ValueError: `folder` does not exist, is no folder, or has no image below it.
     """
@@ -23,13 +26,23 @@ def find_images(folder: Path | str) -> list[Path]:
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise ValueError(f"image folder {folder} {problem}")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        # A link that leads back up would have no end.
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [
+            path
+            for name in files
+            if (path := Path(place, name)).suffix.lower() in IMAGE_SUFFIXES
+            and not name.startswith(".")
+            and path.is_file()
+        ]
+    found.sort()
     if not found:
         raise ValueError(f"image folder {folder} has no images ({', '.join(IMAGE_SUFFIXES)})")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +13,46 @@ from tqdm import tqdm
 from genmix_aug.codec import decode
 from genmix_aug.edit_plan import image_digest
 from genmix_aug.edit_store import EditStore
-from genmix_aug.images import ImageFiles, find_images, load_rgb
+from genmix_aug.images import find_images, load_rgb
 from genmix_aug.screening import REFERENCE_IMAGES, Features, Reference, reference_of, screen
 
 NO_PICTURE = torch.zeros(3, 64, 64, dtype=torch.uint8)
 
 
-def reference_from(features: Features, images: ImageFiles) -> Reference:
-    """What an even sample of the originals says about similarity."""
-    sample = range(0, len(images), -(-len(images) // REFERENCE_IMAGES))
-    numbers = tqdm(sample, desc="reading originals' features", unit="image", disable=None)
-    return reference_of(torch.cat([features(images[number][None]) for number in numbers]))
+def reference_from(features: Features, image: Callable[[int], Tensor], count: int) -> Reference:
+    """What an even sample of `count` originals, read by `image`, says about similarity."""
+    sample = range(0, count, -(-count // REFERENCE_IMAGES))
+    numbers = tqdm(sample, desc="features of originals", unit="image", disable=None)
+    return reference_of(torch.cat([features(image(number)[None]) for number in numbers]))
 
 
-def originals_of(
-    records: Sequence[Mapping[str, Any]], images: str, square_px: int
-) -> dict[str, Path]:
+Original = tuple[Path, int]  # a file and the side of the square it was read as, or 0
+
+
+def originals_of(records: Sequence[Mapping[str, Any]], images: str) -> dict[str, Original]:
     """Where each original is, by `image_digest`: in this folder, or where the manifest says."""
+    sizes = sorted({record.get("square_px", 0) for record in records})
     if images:
-        places = find_images(images)
+        places = [(path, size) for size in sizes for path in find_images(images)]
     else:
-        named = {Path(r["folder"]) / r["source"] for r in records if r.get("folder")}
-        places = sorted(path for path in named if path.is_file())
+        named = {
+            (Path(record["folder"]) / record["source"], record.get("square_px", 0))
+            for record in records
+            if record.get("folder")
+        }
+        places = sorted(place for place in named if place[0].is_file())
     wanted = {record["image"] for record in records}
     found = {
-        image_digest(load_rgb(path, square_px)): path
-        for path in tqdm(places, desc="reading", unit="image", disable=None)
+        image_digest(load_rgb(*place)): place
+        for place in tqdm(places, desc="reading", unit="image", disable=None)
     }
-    return {digest: path for digest, path in found.items() if digest in wanted}
+    return {digest: place for digest, place in found.items() if digest in wanted}
 
 
 def judged(
     store: EditStore,
     records: Sequence[dict[str, Any]],
-    originals: Mapping[str, Path],
-    square_px: int,
+    originals: Mapping[str, Original],
     features: Features,
     batch_size: int = 16,
 ) -> tuple[list[dict[str, Any]], float]:
@@ -61,7 +66,8 @@ def judged(
     """
     if len(originals) < 2:
         raise ValueError("the originals are not where they were: name their folder with --images")
-    reference = reference_from(features, ImageFiles(sorted(originals.values()), square_px))
+    places = sorted(originals.values())
+    reference = reference_from(features, lambda number: load_rgb(*places[number]), len(places))
     found = [dict(record) for record in records]
     known = [
         record
@@ -69,7 +75,7 @@ def judged(
         if record["image"] in originals
         and (store.has(record["key"]) or store.has_rejected(record["key"]))
     ]
-    pairs = (pair_of(store, record, originals, square_px) for record in known)
+    pairs = (pair_of(store, record, originals) for record in known)
     waiting: dict[tuple[int, ...], list[tuple[dict[str, Any], Tensor, Tensor]]] = {}
 
     def judge(group: list[tuple[dict[str, Any], Tensor, Tensor]]) -> None:
@@ -91,12 +97,12 @@ def judged(
 
 
 def pair_of(
-    store: EditStore, record: Mapping[str, Any], originals: Mapping[str, Path], square_px: int
+    store: EditStore, record: Mapping[str, Any], originals: Mapping[str, Original]
 ) -> tuple[Tensor, Tensor]:
     """Original and edit; a grey picture where the original is not found or the edit is broken."""
     path = store.find(record["key"]) or store.find_rejected(record["key"])
     edit = decode(path.read_bytes()) if path else None
     place = originals.get(record["image"])
-    original = load_rgb(place, square_px) if place else None
+    original = load_rgb(*place) if place else None
     grey = torch.full_like(next((p for p in (original, edit) if p is not None), NO_PICTURE), 200)
     return grey if original is None else original, grey if edit is None else edit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from operator import index
 
 
 def hash_seed(*parts: str | int) -> int:
@@ -18,10 +19,12 @@ def hash_seed(*parts: str | int) -> int:
     for part in parts:
         if isinstance(part, str):
             kind, data = b"s", part.encode("utf-8", "surrogatepass")
-        elif isinstance(part, int):
-            kind, data = b"i", str(int(part)).encode()
         else:
-            raise TypeError(f"hash_seed takes str and int, not {type(part).__name__}")
+            try:
+                kind, data = b"i", str(index(part)).encode()  # NumPy's integers too
+            except TypeError:
+                found = type(part).__name__
+                raise TypeError(f"hash_seed takes str and int, not {found}") from None
         digest.update(kind + len(data).to_bytes(8, "little") + data)
     return int.from_bytes(digest.digest(), "little") >> 1
 

@@ -193,6 +193,34 @@ def test_a_torn_line_in_the_manifest_is_passed_over(store):
     assert all(json.loads(line) for line in lines)
 
 
+def test_a_line_torn_by_a_full_disk_spoils_no_other(store, monkeypatch):
+    keys = fill(store, pictures(1))
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    record = dict(next(store.entries()))
+    with monkeypatch.context() as patch:
+        patch.setattr(edit_store.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.record([record])
+    torn = max((store.root / "manifest").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    torn.write_text(torn.read_text()[:-20])
+    keys += fill(store, pictures(2, seed=7))
+    assert {record["key"] for record in store.entries()} == set(keys)
+
+
+def test_a_forked_writer_has_a_manifest_of_its_own(store):
+    images = pictures(2)
+    fill(store, images[:1])
+    child = os.fork()
+    if child == 0:
+        fill(store, images[1:])
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(list((store.root / "manifest").iterdir())) == 2
+
+
 def test_leftovers_of_killed_writers_are_swept_when_old(store):
     keys = fill(store, pictures(1))
     left = store.path(keys[0]).with_name(f".{keys[0]}.99.abc.tmp")

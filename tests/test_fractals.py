@@ -105,6 +105,7 @@ def test_a_set_on_disk_is_the_set_in_memory(tmp_path, some):
     before = written(folder)
     assert write_fractals(folder, 5, 64, seed=5) == 2
     assert torch.equal(load_fractals(folder, 64), some[:5])
+    assert torch.equal(load_fractals(folder, 64, most=2), some[:5:3])
     assert write_fractals(folder, 2, 64, seed=5) == 0
     assert len(written(folder)) == 6
     assert before.items() <= written(folder).items()

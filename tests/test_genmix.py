@@ -189,6 +189,15 @@ def test_cutmix_shows_half_of_the_edit_less_what_is_clipped():
     assert abs(np.mean(shown) - expected) < 4 * np.std(shown) / math.sqrt(600) + 0.02
 
 
+@pytest.mark.parametrize("size", [(1, 1), (7, 1), (1, 7), (2, 9), (31, 33)], ids=str)
+def test_bytes_and_floats_are_resized_alike(size):
+    fractals = images(2, 24, 24)
+    wide = torch.nn.functional.interpolate(fractals.float(), size, mode="bilinear", antialias=True)
+    assert (resize_fractals(fractals, *size).float() - wide).abs().max() <= 1.01
+    original, edited = (images(1, *size, seed=seed)[0] for seed in (1, 2))
+    assert GenMix(fractals)(original, edited, 3).shape == (3, *size)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("join", JOINS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])

@@ -1,6 +1,8 @@
 """The command `genmix`, and the image files it takes."""
 
+import errno
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genmix_aug import rescreening
+from genmix_aug import commands, rescreening
 from genmix_aug.cli import main
 from genmix_aug.commands import shard_of
 from genmix_aug.contact_sheet import contact_sheet, save_png
@@ -76,9 +78,49 @@ def test_a_dry_run_says_how_many_how_large_and_how_long(folder, tmp_path, capsys
     assert main([*arguments, "--dry-run"]) == 0
     counted, measured = capsys.readouterr().out.splitlines()
     assert counted.startswith("3 images, 9 distinct edits wanted, 0 in")
-    assert re.search(r"about [\d.]+ k?B of disk \([\d.]+ [kMGT]B free\) and \d+ s ", measured)
+    assert re.search(r"about [\d.]+ k?B of disk \([\d.]+ [kMGT]B free\) and, .*, \d+ s ", measured)
     assert "images/s, measured on 3" in measured, "those of the first size"
     assert not (tmp_path / "s").exists()
+
+
+def test_a_dry_run_says_that_the_disk_is_too_small(folder, tmp_path, capsys, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(commands.shutil, "disk_usage", lambda path: usage._replace(free=100))
+    assert main(["edit", str(folder), "--store", str(tmp_path / "s"), "--dry-run"]) == 0
+    assert "the disk is too small" in capsys.readouterr().out
+
+
+def test_under_torchrun_each_process_takes_its_own_gpu(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(commands, "make_editor", lambda name, given: taken.append(given) or Takes())
+    for rank in ("0", "3", "5"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        commands.chosen_editor("instruct-pix2pix", "steps=5", ["snowy"])
+    commands.chosen_editor("instruct-pix2pix", "device=cpu", ["snowy"])
+    commands.chosen_editor("filters", "", ["snowy"])
+    devices = [given.get("device") for given in taken]
+    assert devices == ["cuda:0", "cuda:3", "cuda:1", "cpu", None]
+
+
+class Takes:
+    """An editor that takes any prompt."""
+
+    prompts = ()
+
+
+def test_every_shard_sets_the_same_limit(folder, tmp_path, monkeypatch):
+    sizes = []
+    reference = Reference(torch.zeros(3), -1.0)
+    monkeypatch.setattr(rescreening, "reference_of", lambda f: sizes.append(len(f)) or reference)
+    more = ["--features", "test_genmix_cli:colours", "--per-image", "1"]
+    for number in (1, 2):
+        arguments = ["edit", str(folder), "--store", str(tmp_path / "s"), "--shard", f"{number}/2"]
+        assert main([*arguments, *more]) == 0
+    assert sizes == [3, 3], "of all three images, whatever the shard"
+    assert main([*arguments, *more]) == 0
+    assert sizes == [3, 3], "not read where nothing is to be judged"
 
 
 def test_shards_make_together_what_one_process_makes(folder, tmp_path, capsys, monkeypatch):
@@ -183,6 +225,47 @@ def test_screen_shows_edits_whose_originals_are_gone(folder, tmp_path, capsys):
     assert main(["screen", str(store), *features, "--images", str(moved)]) == 0
 
 
+def test_screen_reads_squares_as_they_were_edited(folder, tmp_path, capsys):
+    store = tmp_path / "store"
+    arguments = [
+        "edit",
+        str(folder),
+        "--store",
+        str(store),
+        "--per-image",
+        "1",
+        "--square-px",
+        "20",
+    ]
+    assert main(arguments) == 0
+    screen = ["screen", str(store), "--features", "test_genmix_cli:colours"]
+    assert main([*screen, "--out", str(tmp_path / "out")]) == 0
+    assert main([*screen, "--out", str(tmp_path / "out"), "--images", str(folder)]) == 0
+    export = ["export", str(folder), "--store", str(store), "--per-image", "1"]
+    export += ["--out", str(tmp_path / "tree")]
+    assert main(export) == 1
+    assert "lacks an edit" in capsys.readouterr().err
+    assert main([*export, "--square-px", "20"]) == 0
+    with Image.open(tmp_path / "tree" / "b" / "c_genmix1.png") as copy:
+        assert copy.size == (20, 20)
+
+
+def test_a_report_needs_no_writing_to_the_store(folder, tmp_path, monkeypatch):
+    store = EditStore(tmp_path / "store")
+    assert main(["edit", str(folder), "--store", str(store.root), "--per-image", "1"]) == 0
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(EditStore, "record", refuse)
+    screen = ["screen", str(store.root), "--features", "test_genmix_cli:colours"]
+    assert main([*screen, "--out", str(tmp_path / "out")]) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 2, "the figures are there"
+
+
+number = 3
+
+
 def test_fractals_are_drawn_once(tmp_path, capsys):
     out = tmp_path / "fractals"
     arguments = ["fractals", "--out", str(out), "--count", "3", "--size", "16"]
@@ -240,6 +323,10 @@ def test_preview_draws_a_sheet(folder, tmp_path, capsys, extra, columns):
         (["edit", "{images}", "--store", "s", "--shard", "9/8"], "--shard"),
         (["edit", "{images}", "--store", "s", "--features", "no.such:f"], "--features no.such:f"),
         (["edit", "{images}", "--store", "s", "--features", "math"], "expected MODULE:FUNCTION"),
+        (["edit", "{images}", "--store", "s", "--features", "test_genmix_cli:number"], "not a fun"),
+        (["edit", "{images}", "--store", "s", "--batch-size", "0"], "--batch-size"),
+        (["edit", "{images}", "--store", "{file}"], "is not a folder"),
+        (["edit", "{images}", "--store", "s", "--editor-options", "model=@x"], "cannot be read"),
         (["screen", "nowhere"], "nowhere: no edits there"),
         (["preview", "{images}", "--stages", "--join", "glue"], "join must be one of seam"),
         (["preview", "{images}", "--stages", "--fractals", "{empty}"], "has no images"),

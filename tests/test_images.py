@@ -52,6 +52,16 @@ def test_every_mode_becomes_rgb(tmp_path):
     assert (load_rgb(tmp_path / "p.png") == 255).all()
 
 
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    for name in ("real/a.png", "folder/b.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (2, 2)).save(tmp_path / name)
+    (tmp_path / "folder" / "class").symlink_to(tmp_path / "real")
+    (tmp_path / "folder" / "loop").symlink_to(tmp_path / "folder")
+    folder = tmp_path / "folder"
+    assert find_images(folder) == [folder / "b.png", folder / "class" / "a.png"]
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", None])
 def test_unreadable_images_are_named(tmp_path, content):
     path = tmp_path / "bad.png"

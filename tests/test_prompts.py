@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from genmix_aug.prompts import (
@@ -70,6 +71,11 @@ def test_seeds_are_unambiguous_and_63_bits():
 def test_seeds_stay_what_they_are():
     # Golden values of this code's first version: a change would make every stored edit anew.
     assert hash_seed("edit", 0, "whale", 1) == 6768248363350041514
+
+
+def test_seeds_take_numpys_integers():
+    assert hash_seed(np.int64(7), "a") == hash_seed(7, "a")
+    assert hash_seed(True) == hash_seed(1)
 
 
 def test_seeds_take_no_other_types():

@@ -365,7 +365,7 @@ def _encode(tokenizer: Any, text_encoder: Any, text: str) -> Tensor:
     count = tokens.input_ids.shape[1]
     if count > longest:
         raise ValueError(
-            f"prompt too long, {count} tokens where the text model takes {longest}: {text!r}"
+            f"prompt too long, {count} tokens where the text model takes {longest}: {text[:60]!r}…"
         )
     return text_encoder(tokens.input_ids)[0].float()
 

@@ -34,7 +34,10 @@ def parse_options(text: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"editor options: {part!r} is not KEY=VALUE")
-        options[key.strip()] = yaml.safe_load(value)
+        try:
+            options[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"editor options: the value in {part!r} cannot be read") from None
     return options
 
 

@@ -115,6 +115,7 @@ class GenMixAugmentation:
             progress=True,
             digests=digests,
             screen=_screen(self.screening, images),
+            origin={"square_px": images.shape[-1]},
         )
         # Of each image, the rows of the edits that screening accepted.
         self.rows: list[list[int]] = [[] for _ in images]
