@@ -113,8 +113,8 @@ class ModelConfig:
     """The network.
 
     Args:
-        backbone: efficientnet_lite0, a torchvision ResNet (resnet50, …), or timm:NAME.
-        weights: "imagenet", "none", or a file of backbone weights.
+        backbone: efficientnet_lite0, a torchvision ResNet (resnet50, …), vgg19, or timm:NAME.
+        weights: "imagenet", "none", or a file of backbone weights (.pth or .safetensors).
         head: "bottleneck_wn" (Linear, BatchNorm, weight-normalised classifier: LEAD's) or "linear".
         bottleneck_dim: Feature size D behind the bottleneck; LEAD needs more than classes.
     """
@@ -191,7 +191,7 @@ class AdaptConfig:
     """Adaptation to the unlabelled target.
 
     Args:
-        method: source_only or lead.
+        method: source_only, shot_o, glc or lead.
         epochs: Passes over the target; N // batch_size steps each.
         batch_size: Images a step; the rest of a pass is dropped.
         rate: Learning rate at the start.

@@ -14,6 +14,9 @@ def nearest(queries: Tensor, bank: Tensor, count: int) -> Tensor:
     Both have unit rows; nearest first. ValueError where the bank holds fewer than ``count``.
     """
     if len(bank) < count:
-        raise ValueError(f"{count} neighbours asked of a bank of {len(bank)}")
+        raise ValueError(
+            f"{count} neighbours asked of a bank of {len(bank)} images: lower the method's option "
+            "`neighbours`, or give more images"
+        )
     found = [(some @ bank.T).topk(count, dim=1).indices for some in queries.split(CHUNK)]
     return torch.cat(found)

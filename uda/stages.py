@@ -44,10 +44,10 @@ def train(experiment: Experiment) -> None:
         _print_held_out(run)
         return
     device = _device(experiment)
+    model = _model(experiment, split)
     data = _labelled(experiment, items, split)
     augmentation = augmentation_of(experiment)
     _prepare(augmentation, data, experiment, run)
-    model = _model(experiment, split)
     after_epoch = _held_out_evaluation(experiment, held_out, split, run, device)
     seen = train_loop(
         model,
@@ -230,6 +230,7 @@ def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -
         settings.bottleneck_dim,
         len(split.source_classes),
         experiment.seed,
+        experiment.images.crop_px,
     )
 
 
