@@ -171,7 +171,7 @@ class Lead:
         ce_weight: float = 2.0,
         entropy_threshold: float = 0.55,
         neighbours: int = 4,
-        clusters: str = "spectral",
+        clusters: str = "tsne",
         cluster_every: int = 10,
         confident_weights: bool = False,
     ) -> None:
