@@ -74,10 +74,10 @@ def test_a_handful_of_samples(how, count):
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 def test_the_previous_number_is_kept_where_nothing_scores():
-    features = torch.ones(50, 8)
-    assert estimate_num_clusters(features, 4, previous=7) == 7
-    assert estimate_num_clusters(features, 4, previous=70) == 50  # no more than the samples
-    assert estimate_num_clusters(features, 4) == 4
+    features, how = torch.ones(50, 8), "features"
+    assert estimate_num_clusters(features, 4, 7, how) == 7
+    assert estimate_num_clusters(features, 4, 70, how) == 50  # no more than the samples
+    assert estimate_num_clusters(features, 4, clusters=how) == 4
 
 
 def test_an_unknown_way_is_an_error():

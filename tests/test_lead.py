@@ -247,7 +247,7 @@ def test_clusters_are_counted_every_tenth_epoch_and_survive_a_restart(monkeypatc
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 def test_the_previous_number_of_clusters_is_kept_where_nothing_scores():
     bank = Bank(torch.ones(50, 12), torch.full((50, 5), 0.2), random_bank().class_weights)
-    method = lead.Lead(open_set=True, cluster_every=1)
+    method = lead.Lead(open_set=True, cluster_every=1, clusters="features")
     method.load_state_dict({"num_clusters": 7})
     method.refresh(bank, 3)
     assert method.state_dict() == {"num_clusters": 7}
