@@ -133,3 +133,52 @@ def test_bfloat16_adapts_and_its_bank_is_float32(target, tmp_path):
     exact = adapt.forward_all(fresh_model(), target.images, 28, CPU)
     assert not torch.equal(banks[0].features, exact.features)
     torch.testing.assert_close(banks[0].features, exact.features, atol=0.1, rtol=0.1)
+
+
+def test_the_rate_follows_the_schedule(target, tmp_path, monkeypatch):
+    """(1 + 10 t/T)^-0.75 with t from 1, a tenth of it for the backbone, set before each step."""
+    rates, step = [], torch.optim.SGD.step
+
+    def spy(optimizer, *args, **options):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        return step(optimizer, *args, **options)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    run_adaptation(target, open_run(tmp_path, "a", {}))
+    total = len(rates)
+    assert total == SETTINGS.epochs * (len(target.images) // SETTINGS.batch_size)
+    for t, own in enumerate(rates, start=1):
+        rate = SETTINGS.rate * (1 + 10 * t / total) ** -0.75
+        assert sorted(set(own)) == pytest.approx([0.1 * rate, rate])
+
+
+def test_half_precision_scales_backward_then_steps(target, tmp_path, monkeypatch):
+    order = []
+
+    class Spy:
+        def scale(self, loss):
+            order.append("scale")
+            return loss * 2.0
+
+        def step(self, optimizer):
+            order.append("step")
+            optimizer.step()
+
+        def update(self):
+            order.append("update")
+
+        def state_dict(self):
+            return {}
+
+    monkeypatch.setattr(adapt, "gradient_scaler", lambda device, compute: Spy())
+    run_adaptation(
+        target, open_run(tmp_path, "a", {}), settings=AdaptConfig(epochs=1, batch_size=8)
+    )
+    assert order[:3] == ["scale", "step", "update"]
+    assert len(order) == 3 * (len(target.images) // 8)
+
+
+def test_a_network_that_runs_away_is_told(target, tmp_path):
+    wild = AdaptConfig(epochs=1, batch_size=8, rate=1e12)
+    with pytest.raises(ValueError, match=r"adapt\.rate: .* epoch 1; lower the rate"):
+        run_adaptation(target, open_run(tmp_path, "a", {}), settings=wild)

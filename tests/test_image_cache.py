@@ -1,7 +1,10 @@
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import torch
 from tiny import arguments, make_dataset
 
+from genmix_aug.images import to_picture
 from uda import datasets, image_cache
 from uda.cli import main
 from uda.config import load_dataset_spec
@@ -42,6 +46,67 @@ def test_mapped_pictures_are_those_in_memory(items, tmp_path):
     assert torch.equal(held_target.images[rows], mapped_target.images[rows])
     assert len(list(cache.glob("*.images"))) == 2
     assert not list(cache.glob(".*.tmp"))
+
+
+def test_pictures_that_changed_places_are_decoded_anew(items, tmp_path):
+    """Of one size and one time, as archives and uncompressed formats make them."""
+    for item in items[:2]:
+        pixels = datasets.load_rgb(item.path)
+        to_picture(pixels).save(item.path, "BMP")
+        os.utime(item.path, (5, 5))
+    before = datasets.labelled(items, number(items), 24, 0, tmp_path / "c").images
+    assert not torch.equal(before[0], before[1])
+    aside = items[0].path.with_name("aside")
+    items[0].path.rename(aside)
+    items[1].path.rename(items[0].path)
+    aside.rename(items[1].path)
+    after = datasets.labelled(items, number(items), 24, 0, tmp_path / "c").images
+    assert torch.equal(after[0], before[1])
+    assert torch.equal(after[1], before[0])
+
+
+def _fill_slowly(folder, ready, fills):
+    def fill(images):
+        with open(fills, "a") as file:
+            file.write("x")
+        time.sleep(0.3)
+        images.fill_(7)
+        return range(len(images))
+
+    ready.wait()
+    images, numbers = image_cache.stored(folder, "key", (4, 3, 2, 2), fill)
+    assert (images == 7).all()
+    assert numbers == [0, 1, 2, 3]
+
+
+def test_of_two_processes_one_fills(tmp_path):
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(2)
+    arguments = (tmp_path / "c", ready, tmp_path / "fills")
+    both = [context.Process(target=_fill_slowly, args=arguments) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+        assert process.exitcode == 0
+    assert (tmp_path / "fills").read_text() == "x"
+
+
+def test_a_folder_deleted_meanwhile_mixes_no_two_fillings(tmp_path):
+    def interrupted(images):
+        images.fill_(1)
+        shutil.rmtree(tmp_path / "c")
+        image_cache.stored(tmp_path / "c", "key", (2, 1), other)
+        return [3, 4]
+
+    def other(images):
+        images.fill_(2)
+        return [5, 6]
+
+    with pytest.raises(FileNotFoundError):
+        image_cache.stored(tmp_path / "c", "key", (2, 1), interrupted)
+    images, numbers = image_cache.stored(tmp_path / "c", "key", (2, 1), lambda t: [0, 0])
+    assert (images.tolist(), numbers) == ([[2], [2]], [5, 6])
 
 
 def test_pictures_are_decoded_once_while_their_files_stay(items, tmp_path, monkeypatch):
@@ -102,7 +167,7 @@ def test_a_killed_filling_is_begun_anew(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment)
     assert done.returncode == -signal.SIGKILL
-    assert (tmp_path / ".key.tmp").is_file()
+    assert len(list(tmp_path.glob(".key.*.tmp"))) == 1
 
     def fill(images):
         images[:] = 9

@@ -141,3 +141,20 @@ def test_it_learns_in_bfloat16_too(data, tmp_path):
     losses = [line["loss"] for line in run.metrics("train")]
     assert losses[-1] < 0.75 * losses[0]
     assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+def test_the_rate_follows_the_schedule(data, tmp_path, monkeypatch):
+    """(1 + 10 t/T)^-0.75 with t from 1, a tenth of it for the backbone, set before each step."""
+    rates, step = [], torch.optim.SGD.step
+
+    def spy(optimizer, *args, **options):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        return step(optimizer, *args, **options)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    run_training(data, open_run(tmp_path, "a", {}))
+    total = len(rates)
+    assert total == SETTINGS.steps
+    for t, own in enumerate(rates, start=1):
+        rate = SETTINGS.rate * (1 + 10 * t / total) ** -0.75
+        assert sorted(set(own)) == pytest.approx([0.1 * rate, rate])

@@ -125,6 +125,10 @@ def adapt(
                     f"adapt.rate: the loss {name} is {value} in epoch {epoch + 1}; lower the rate"
                 )
         bank = forward_all(model, resized, images.crop_px, device, compute)
+        if not bank.features.isfinite().all():
+            raise ValueError(
+                f"adapt.rate: features are not finite after epoch {epoch + 1}; lower the rate"
+            )
         run.log(
             kind="adapt",
             epoch=epoch + 1,

@@ -25,8 +25,7 @@ def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> Non
 
     ValueError where the device cannot compute in the precision.
     """
-    if compute.precision == "float16" and device.type == "cpu":
-        raise ValueError("compute.precision: float16 needs a GPU; use bfloat16 or float32")
+    check_precision(device, compute)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     model.to(device)
     model.to(memory_format=layout)  # type: ignore[call-overload]
@@ -34,6 +33,12 @@ def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> Non
         model.compile()
     elif device.type == "cpu":
         _overwrite_in_relu6(model)
+
+
+def check_precision(device: torch.device, compute: ComputeConfig) -> None:
+    """ValueError where the device cannot compute in the precision."""
+    if compute.precision == "float16" and device.type == "cpu":
+        raise ValueError("compute.precision: float16 needs a GPU; use bfloat16 or float32")
 
 
 class _ReLU6(torch.autograd.Function):

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -39,17 +40,19 @@ def room(shape: Sequence[int], memory_gb: float, folder: Path) -> Tensor:
         return torch.empty(tuple(shape), dtype=torch.uint8)
     _check_disk(folder, _num_bytes(shape))
     with tempfile.TemporaryFile(dir=folder) as file:
-        return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=tuple(shape)))
+        _reserve(file, _num_bytes(shape))
+        return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=tuple(shape)))
 
 
 def files_key(paths: Sequence[Path], *more: object) -> str:
-    """Hexadecimal digits that stand for files' paths, sizes and times of change, and ``more``."""
+    """Hexadecimal digits that stand for files and ``more``: their paths, sizes and times, and what
+    tells two files of one size and time that changed places (inode, time of the last change)."""
     digest = hashlib.blake2b(repr((VERSION, *more)).encode(), digest_size=10)
     for path in paths:
         # What cannot be read is named by whoever decodes it.
         stat = path.stat() if path.is_file() else None
-        known = (os.path.abspath(path), stat and stat.st_size, stat and stat.st_mtime_ns)
-        digest.update(repr(known).encode())
+        known = stat and (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        digest.update(repr((os.path.abspath(path), known)).encode())
     return digest.hexdigest()
 
 
@@ -66,19 +69,24 @@ def stored(
     path = folder / f"{key}.images"
     num_bytes = _num_bytes(shape)
     whole = num_bytes + 8 * shape[0]
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_disk(folder, 0)
     with _locked(folder / f".{key}.lock"):
         if not (path.is_file() and path.stat().st_size == whole):
             # The lock is ours, so a temporary file there was left by a killed process.
-            temporary = folder / f".{key}.tmp"
-            temporary.unlink(missing_ok=True)
+            for left in folder.glob(f".{key}.*.tmp"):
+                left.unlink(missing_ok=True)
+            temporary = folder / f".{key}.{os.getpid()}.tmp"
             _check_disk(folder, whole)
             try:
-                images = np.memmap(temporary, np.uint8, "w+", shape=tuple(shape))
-                numbers = np.asarray(fill(torch.from_numpy(images)), dtype="<i8")
-                images.flush()
-                with open(temporary, "ab") as file:
+                with open(temporary, "w+b") as file:
+                    _reserve(file, whole)
+                    images = np.memmap(file, np.uint8, "r+", shape=tuple(shape))
+                    numbers = np.asarray(fill(torch.from_numpy(images)), dtype="<i8")
+                    images.flush()
+                    file.seek(num_bytes)
                     file.write(numbers.tobytes())
+                    file.flush()
+                    os.fsync(file.fileno())
                 os.replace(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -109,9 +117,21 @@ def _num_bytes(shape: Sequence[int]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
+def _reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Take the disk's space now: a mapped file that outgrows it would kill the process without a
+    word, and another process may want the same space."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
+    else:
+        file.truncate(num_bytes)
+
+
 def _check_disk(folder: Path, num_bytes: int) -> None:
-    """A mapped file that outgrows the disk would kill the process without a word."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Raises ValueError where the folder cannot be, or has less room than ``num_bytes``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"compute.cache: {folder}: {error.strerror}") from None
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
         raise ValueError(

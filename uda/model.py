@@ -297,17 +297,21 @@ def load_weights(model: Classifier, path: Path) -> None:
 
     Raises ValueError naming the file, and what does not fit: the number of classes, or a tensor.
     """
-    state = read_checkpoint(path).get("model")
+    checkpoint = read_checkpoint(path)
+    state = checkpoint.get("model")
     if not isinstance(state, dict):
-        raise ValueError(f"{path}: not a checkpoint of this project: no key 'model' in it")
+        released = "model_state_dict" in checkpoint
+        advice = "; `uda import-lead` makes one of LEAD's and GLC's" if released else ""
+        raise ValueError(f"{path}: not a checkpoint of this project: no key 'model' in it{advice}")
     bias = state.get("classifier.bias")
     if bias is not None and len(bias) != model.classifier.out_features:
         raise ValueError(
             f"{path}: a model of {len(bias)} classes, where the scenario's source has "
             f"{model.classifier.out_features}; name the scenario that it was trained for"
         )
+    check_shapes(state, model.state_dict(), f"{path}: does not fit the configured model")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
+        reason = str(error).splitlines()[1].strip()[:200]
         raise ValueError(f"{path}: does not fit the configured model: {reason}") from None

@@ -144,7 +144,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: no such checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError:
+        # Torch's own words advise to load it all the same, which would run its code.
+        raise ValueError(
+            f"{path}: not a readable checkpoint (no checkpoint at all, or one that holds more than "
+            "tensors and plain values: save its state dict alone)"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ValueError(f"{path}: not a readable checkpoint ({reason})") from None
     if not isinstance(state, dict):

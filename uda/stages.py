@@ -263,7 +263,7 @@ def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
 def _device(experiment: Experiment) -> torch.device:
     import torch
 
-    from uda.compute import keep_freed_memory
+    from uda.compute import check_precision, keep_freed_memory
 
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
@@ -274,6 +274,7 @@ def _device(experiment: Experiment) -> torch.device:
         device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    check_precision(device, experiment.compute)
     if device.type == "cpu":
         keep_freed_memory()
     return device
