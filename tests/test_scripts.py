@@ -87,7 +87,10 @@ def test_stopping_the_script_stops_both_arms(stub, tmp_path):
             pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
     script.send_signal(signal.SIGTERM)
     assert script.wait(timeout=20) == 143
-    assert not any(running(pid) for pid in pids)
+    end = time.monotonic() + 20  # they were told to stop; a busy machine takes a moment
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def running(pid):
