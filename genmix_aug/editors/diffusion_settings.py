@@ -27,40 +27,21 @@ class Settings:
     vae_slicing: bool
 
 
+RELEASED = Settings(
+    steps=100,
+    text_guidance=4.0,
+    image_guidance=1.5,
+    resolution=512,
+    scheduler="euler-ancestral",
+    precision="float16",
+    channels_last=False,
+    compile=False,
+    vae_slicing=False,
+)
 PRESETS: dict[str, Settings] = {
-    "released": Settings(
-        steps=100,
-        text_guidance=4.0,
-        image_guidance=1.5,
-        resolution=512,
-        scheduler="euler-ancestral",
-        precision="float16",
-        channels_last=False,
-        compile=False,
-        vae_slicing=False,
-    ),
-    "fast": Settings(
-        steps=20,
-        text_guidance=4.0,
-        image_guidance=1.5,
-        resolution=512,
-        scheduler="dpm-solver++",
-        precision="float16",
-        channels_last=True,
-        compile=False,
-        vae_slicing=False,
-    ),
-    "low-memory": Settings(
-        steps=100,
-        text_guidance=4.0,
-        image_guidance=1.5,
-        resolution=512,
-        scheduler="euler-ancestral",
-        precision="float16",
-        channels_last=False,
-        compile=False,
-        vae_slicing=True,
-    ),
+    "released": RELEASED,
+    "fast": replace(RELEASED, steps=20, scheduler="dpm-solver++", channels_last=True),
+    "low-memory": replace(RELEASED, vae_slicing=True),
 }
 
 
