@@ -210,7 +210,8 @@ def estimate(
     batch_size: int,
 ) -> str:
     """What the requests `todo` will take of disk and time, from a trial that is thrown away."""
-    batch = next(batches(images, todo, list(range(len(todo))), batch_size))
+    numbered = ((number, images[request[0]]) for number, request in enumerate(todo))
+    batch = next(batches(numbered, batch_size))
     originals = torch.stack([image for _, image in batch])
     prompts = [todo[number][1] for number, _ in batch]
     seeds = [todo[number][2] for number, _ in batch]

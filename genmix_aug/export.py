@@ -18,7 +18,7 @@ from tqdm import tqdm
 from genmix_aug.codec import SUFFIXES, encode, is_whole
 from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore, MissingEditError
-from genmix_aug.files import write_whole
+from genmix_aug.files import read_mark, write_whole
 from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, load_rgb
 from genmix_aug.prompts import PROMPT_SETS
@@ -224,13 +224,7 @@ def _checked_mark(out: Path, settings: dict[str, Any], copies: int) -> bytes:
     """
     wanted = json.loads(json.dumps({**settings, "copies": copies}))  # tuples become lists
     path = out / MARK
-    if path.is_file():
-        try:
-            found = json.loads(path.read_bytes())
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise ValueError(f"{path} cannot be read: name another folder, or delete this one")
+    if (found := read_mark(path)) is not None:
         for key in wanted:
             old, new = found.get(key), wanted[key]
             grows = key == "copies" and isinstance(old, int) and old <= new

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from genmix_aug.screening import Verdict
 REDRAWS = 3  # further seeds to try where an edit is rejected
 
 Digests = Sequence[str] | Mapping[int, str]
+Item = TypeVar("Item")
 Screen = Callable[[Tensor, Tensor], Sequence[Verdict]]
 
 
@@ -122,7 +123,6 @@ def fill(
         digests = _digests(images, requests)
     store.sweep()
     origin = origin or {}
-    origin = origin or {}
     wanted = (images, requests, editor.fingerprint)
     keys, todo = missing(store, *wanted, progress, digests, redraws)
     if not todo:
@@ -134,7 +134,8 @@ def fill(
         # Each round makes an attempt of each, or finds it made by another process.
         for _ in range(1 + redraws):
             again: list[int] = []
-            for batch in batches(images, requests, todo, batch_size):
+            numbered = ((number, images[requests[number][0]]) for number in todo)
+            for batch in batches(numbered, batch_size):
                 fresh = _still_missing(store, batch, names, *wanted[1:], digests, redraws)
                 verdicts = _make(store, editor, fresh, names, requests, digests, screen, origin)
                 again += [number for number, verdict in verdicts.items() if verdict.reason]
@@ -214,15 +215,14 @@ def _digests(images: Images, requests: Sequence[Request]) -> dict[int, str]:
 
 
 def batches(
-    images: Images, requests: Sequence[Request], todo: list[int], batch_size: int
-) -> Iterator[list[tuple[int, Tensor]]]:
-    """Batches of (request number, image) of one size each; few images are held at a time."""
-    waiting: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
+    items: Iterable[tuple[Item, Tensor]], batch_size: int
+) -> Iterator[list[tuple[Item, Tensor]]]:
+    """Batches of (anything, image) with images of one size each; few are held at a time."""
+    waiting: dict[tuple[int, ...], list[tuple[Item, Tensor]]] = {}
     held = 0
-    for number in todo:
-        image = images[requests[number][0]]
+    for item, image in items:
         shape = tuple(image.shape)
-        waiting.setdefault(shape, []).append((number, image))
+        waiting.setdefault(shape, []).append((item, image))
         held += 1
         full = len(waiting[shape]) >= batch_size
         if full or held >= 8 * batch_size:

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import encode, is_whole
-from genmix_aug.files import write_whole
+from genmix_aug.files import read_mark, write_whole
 from genmix_aug.images import IMAGE_SUFFIXES, find_images, load_rgb
 from genmix_aug.seeding import hash_seed
 
@@ -260,13 +260,7 @@ def _claim(folder: Path, size: int, seed: int) -> None:
     """Notes what set the folder is for, or refuses where it holds another one."""
     mark: dict[str, Any] = {"size": size, "seed": seed, "version": VERSION}
     path = folder / MARK
-    if path.is_file():
-        try:
-            found = json.loads(path.read_bytes())
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise ValueError(f"{path} cannot be read: name another folder, or delete this one")
+    if (found := read_mark(path)) is not None:
         if found != mark:
             held, wanted = (
                 ", ".join(f"{key} {about.get(key)}" for key in mark) for about in (found, mark)

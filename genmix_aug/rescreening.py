@@ -13,6 +13,7 @@ from tqdm import tqdm
 from genmix_aug.codec import decode
 from genmix_aug.edit_plan import image_digest
 from genmix_aug.edit_store import EditStore
+from genmix_aug.filling import batches
 from genmix_aug.images import find_images, load_rgb
 from genmix_aug.screening import REFERENCE_IMAGES, Features, Reference, reference_of, screen
 
@@ -75,24 +76,16 @@ def judged(
         if record["image"] in originals
         and (store.has(record["key"]) or store.has_rejected(record["key"]))
     ]
-    pairs = (pair_of(store, record, originals) for record in known)
-    waiting: dict[tuple[int, ...], list[tuple[dict[str, Any], Tensor, Tensor]]] = {}
-
-    def judge(group: list[tuple[dict[str, Any], Tensor, Tensor]]) -> None:
-        own, befores, afters = zip(*group, strict=True)
-        verdicts = screen(torch.stack(befores), torch.stack(afters), features, reference)
-        for record, verdict in zip(own, verdicts, strict=True):
+    bar = tqdm(known, desc="screening", unit="edit", disable=None)
+    pairs = ((record, *pair_of(store, record, originals)) for record in bar)
+    items = (((record, edit), original) for record, original, edit in pairs)
+    for batch in batches(items, batch_size):
+        befores = torch.stack([original for _, original in batch])
+        afters = torch.stack([edit for (_, edit), _ in batch])
+        verdicts = screen(befores, afters, features, reference)
+        for ((record, _), _), verdict in zip(batch, verdicts, strict=True):
             record["scores"] = verdict.scores
             record["reason"] = record["reason"] or verdict.reason
-
-    bar = tqdm(pairs, desc="screening", unit="edit", total=len(known), disable=None)
-    for record, (before, after) in zip(known, bar, strict=True):
-        group = waiting.setdefault(tuple(before.shape), [])
-        group.append((record, before, after))
-        if len(group) == batch_size:
-            judge(waiting.pop(tuple(before.shape)))
-    for group in waiting.values():
-        judge(group)
     return found, reference.min_similarity
 
 
