@@ -64,6 +64,26 @@ def test_every_epoch_is_reported_once_from_zero(target, tmp_path):
     assert summary["unknown_norm"].shape == (20,)
 
 
+def test_every_epochs_bank_is_kept(target, tmp_path):
+    banks = []
+    run = open_run(tmp_path, "r", {})
+    run_adaptation(target, run, after_epoch=lambda epoch, bank: banks.append(bank) or "")
+    for epoch, bank in enumerate(banks):
+        kept = adapt.read_bank(run, epoch)
+        torch.testing.assert_close(kept.features, bank.features, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(kept.probabilities, bank.probabilities, rtol=1e-3, atol=1e-6)
+        assert torch.equal(kept.class_weights, bank.class_weights)
+    with pytest.raises(ValueError, match="epoch_04.npz: not kept"):
+        adapt.read_bank(run, 4)
+
+
+def test_banks_are_kept_only_where_wanted(target, tmp_path):
+    run = open_run(tmp_path, "r", {})
+    settings = AdaptConfig(epochs=1, batch_size=8, keep_banks=False)
+    run_adaptation(target, run, settings=settings)
+    assert not (run.folder / "banks").exists()
+
+
 class Killed(Exception):
     pass
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from uda.config import ComputeConfig, DataConfig, Experiment, load_dataset_spec
+from uda.config import AdaptConfig, ComputeConfig, DataConfig, Experiment, load_dataset_spec
 from uda.identity import adapt_run, experiment_of, source_run
 
 EXPERIMENT = Experiment(data=DataConfig(source="Twemoji", target="Noto", scenario="opda"))
@@ -24,3 +24,8 @@ def test_a_run_is_evaluated_in_its_precision():
     for run_of in (source_run, adapt_run):
         assert experiment_of(run_of(lower, SPEC), "", "").compute.precision == "bfloat16"
         assert experiment_of(run_of(EXPERIMENT, SPEC), "", "").compute.precision == "float32"
+
+
+def test_keeping_banks_makes_no_other_run():
+    without = replace(EXPERIMENT, adapt=AdaptConfig(keep_banks=False))
+    assert adapt_run(without, SPEC) == adapt_run(EXPERIMENT, SPEC)

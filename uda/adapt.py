@@ -62,7 +62,8 @@ def adapt(
 
     ``after_epoch(epoch, bank)`` is called with the untouched model's bank as epoch 0 and after
     every epoch; it may return a few words for the progress bar. Goes on from the run's checkpoint,
-    saved after every epoch.
+    saved after every epoch. Every epoch's bank stays in the run's folder (`save_bank`) unless
+    ``settings.keep_banks`` is False.
     """
     place(model, device, compute)
     resized = resize_all(target.images, images.resize_px, compute.image_memory_gb, compute.cache)
@@ -89,6 +90,8 @@ def adapt(
         scaler.load_state_dict(saved.get("scaler", {}))
         done = saved["epoch"]
     bank = forward_all(model, resized, images.crop_px, device, compute)
+    if settings.keep_banks and not saved:
+        save_bank(run, bank, 0)
     words = after_epoch(0, bank) if after_epoch and not saved else ""
     bar = tqdm(
         total=epochs * per_epoch * settings.batch_size,
@@ -134,6 +137,8 @@ def adapt(
             epoch=epoch + 1,
             **{f"loss_{name}": value / per_epoch for name, value in sums.items()},
         )
+        if settings.keep_banks:
+            save_bank(run, bank, epoch + 1)
         words = after_epoch(epoch + 1, bank) if after_epoch else ""
         _save(run, model, optimizer, method, scaler, epoch + 1)
     bar.close()
@@ -181,6 +186,29 @@ def train_epoch(
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
         bar.update(batch_size)
     return {name: float(value) for name, value in sums.items()}
+
+
+def save_bank(run: Run, bank: Bank, epoch: int) -> None:
+    """Write ``banks/epoch_EE.npz``: `Bank`'s features and probabilities in float16, class_weights
+    in float32. What needs no labels can be computed of it afterwards."""
+    with atomic_path(run.folder / "banks" / f"epoch_{epoch:02d}.npz") as path:
+        np.savez(
+            path,
+            features=bank.features.half().cpu().numpy(),
+            probabilities=bank.probabilities.half().cpu().numpy(),
+            class_weights=bank.class_weights.cpu().numpy(),
+        )
+
+
+def read_bank(run: Run, epoch: int) -> Bank:
+    """The `Bank` of an epoch (0: before any adaptation) in float32, as `save_bank` rounded it.
+    ValueError naming the run that has not kept it."""
+    path = run.folder / "banks" / f"epoch_{epoch:02d}.npz"
+    if not path.is_file():
+        raise ValueError(f"{path}: not kept (adapt.keep_banks false, or an unfinished run)")
+    parts = np.load(path)
+    names = ("features", "probabilities", "class_weights")
+    return Bank(*(torch.from_numpy(parts[name]).float() for name in names))
 
 
 def _save(

@@ -199,6 +199,8 @@ class AdaptConfig:
         weight_decay: On every trained parameter.
         options: By method, its options: {lead: {ce_weight: 2.0}}.
         checkpoint: Source model to start from; empty for the one that `uda train` made.
+        keep_banks: Whether each epoch's features and probabilities of the target stay in the run's
+            folder (float16): label-free criteria and figures are made of them.
     """
 
     method: str = "lead"
@@ -209,6 +211,7 @@ class AdaptConfig:
     weight_decay: float = 1e-3
     options: dict[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
+    keep_banks: bool = True
 
     def __post_init__(self) -> None:
         _require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")

@@ -85,6 +85,7 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
     data, settings = experiment.data, asdict(experiment.adapt)
     method, checkpoint = settings["method"], settings.pop("checkpoint")
+    del settings["keep_banks"]  # decides no result
     settings["options"] = resolve_options(METHODS, method, settings["options"], "adapt")
     if not method_of(experiment).trains:
         settings = {key: settings[key] for key in ("method", "options")}

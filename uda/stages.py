@@ -302,6 +302,7 @@ def _save_predictions(
 ) -> None:
     import numpy as np
 
+    from uda.datasets import labels_of
     from uda.evaluate import private_mask
     from uda.runs import atomic_path
 
@@ -311,6 +312,8 @@ def _save_predictions(
             label=prediction.label.cpu().numpy(),
             unknown_score=prediction.unknown_score.cpu().numpy(),
             is_private=private_mask(items, split),
+            true_label=labels_of(items, split.number),
+            name=np.array([f"{item.class_name}/{item.path.name}" for item in items]),
         )
 
 
