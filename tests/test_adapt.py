@@ -53,6 +53,15 @@ def test_the_classifier_is_frozen_and_the_rest_is_not(target, tmp_path):
     assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
 
 
+def test_the_sources_batchnorm_statistics_can_be_kept(target, tmp_path):
+    settings = AdaptConfig(epochs=1, batch_size=8, batch_norm="source")
+    before = fresh_model().state_dict()
+    after = run_adaptation(target, open_run(tmp_path, "r", {}), settings=settings).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
+    assert not any("running" in name or "tracked" in name for name in changed)
+
+
 def test_every_epoch_is_reported_once_from_zero(target, tmp_path):
     run, epochs = open_run(tmp_path, "r", {}), []
     run_adaptation(target, run, after_epoch=lambda epoch, bank: epochs.append(epoch) or "")
