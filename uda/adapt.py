@@ -187,10 +187,11 @@ def train_epoch(
         x = to_float(view, device, compute.channels_last)
         features, logits = forward(model, x, compute)
         parts = method.loss(Batch(features, logits, index.to(device)), state)
-        optimizer.zero_grad()
-        scaler.scale(torch.stack(list(parts.values())).sum()).backward()
-        scaler.step(optimizer)
-        scaler.update()
+        if parts:
+            optimizer.zero_grad()
+            scaler.scale(torch.stack(list(parts.values())).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
         for name, value in parts.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
         bar.update(batch_size)

@@ -191,7 +191,7 @@ class AdaptConfig:
     """Adaptation to the unlabelled target.
 
     Args:
-        method: source_only, shot_o, glc or lead.
+        method: source_only, adabn, shot_o, glc or lead.
         epochs: Passes over the target; N // batch_size steps each.
         batch_size: Images a step; the rest of a pass is dropped.
         rate: Learning rate at the start.
