@@ -5,8 +5,8 @@ from tiny import make_dataset
 
 from uda import adapt, datasets
 from uda.config import AdaptConfig, ComputeConfig, ImageConfig, load_dataset_spec
-from uda.methods.lead import Lead
 from uda.methods.adabn import AdaBN
+from uda.methods.lead import Lead
 from uda.methods.source_only import SourceOnly
 from uda.model import build_model
 from uda.runs import open_run
