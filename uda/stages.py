@@ -154,7 +154,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         say(f"{experiment.data.source}, {_held_out_line(scores)}")
         return
     prediction = method_of(experiment).predict(bank)
-    scores = target_scores(items, split, experiment.data.scenario, prediction)
+    scores = target_scores(items, split, experiment.data.scenario, prediction, bank)
     say(
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
         f"{_score_line([{'epoch': 0, **scores}])}"
@@ -288,7 +288,7 @@ def _target_evaluation(
 
     def after_epoch(epoch: int, bank: Bank) -> str:
         prediction = method.predict(bank)
-        scores = target_scores(items, split, scenario, prediction)
+        scores = target_scores(items, split, scenario, prediction, bank)
         run.log(kind="evaluate", epoch=epoch, **scores)
         _save_predictions(run, items, split, prediction)
         value = scores.get("h_score", scores.get("accuracy"))
