@@ -1,12 +1,11 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from uda.datasets import Item
-from uda.evaluate import class_table, held_out_scores, private_mask, target_scores
+from uda.evaluate import class_table, described, held_out_scores, target_scores
 from uda.methods.base import Bank, Prediction
 from uda.splits import ClassSplit
 
@@ -80,4 +79,11 @@ def test_held_out_and_private():
     probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     scores = held_out_scores(items("ab"), split, Bank(probabilities, probabilities, probabilities))
     assert scores == {"top1": 50, "top5": 100, "num_images": 2}
-    assert np.array_equal(private_mask(items("ade"), SPLIT), [False, True, True])
+
+
+def test_pictures_are_described_for_figures():
+    parts = described(items("ade"), SPLIT, prediction([0, 3, 1], [0.1, 0.9, 0.2]))
+    assert parts["true_label"].tolist() == [0, 3, 4]
+    assert parts["is_private"].tolist() == [False, True, True]
+    assert parts["name"].tolist() == ["a/0.png", "d/1.png", "e/2.png"]
+    assert parts["label"].tolist() == [0, 3, 1]

@@ -23,9 +23,10 @@ LAYERS = [
         "lead_checkpoints",
         "augment",
         "methods",
+        "selection",
     },
     {"train", "adapt", "evaluate"},
-    {"report", "identity", "stages", "cli"},
+    {"report", "identity", "selection_report", "stages", "cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -83,9 +84,9 @@ def test_only_evaluate_reads_target_labels():
         )
 
     readers = {path.name for path in FILES if uses(path, "class_name")}
-    # stages: that no source class is empty; list_files: writes labels down where a user asks for
-    # them, for other code, and no stage of ours imports it.
-    assert readers == {"datasets.py", "stages.py", "list_files.py"}
+    # evaluate: names for figures; stages: that no source class is empty; list_files: writes labels
+    # down where a user asks for them, for other code, and no stage of ours imports it.
+    assert readers == {"datasets.py", "evaluate.py", "stages.py", "list_files.py"}
     assert {path.name for path in FILES if "uda.list_files" in imports(path)} == {"cli.py"}
     assert {path.name for path in FILES if uses(path, "labels_of")} == {
         "datasets.py",
@@ -101,6 +102,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["import-lead"]),
         ("uda.cli", ["train"]),
         ("uda.cli", ["evaluate"]),
+        ("uda.cli", ["select"]),
         ("genmix_aug.cli", []),
     ],
 )

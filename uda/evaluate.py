@@ -91,9 +91,17 @@ def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dic
     }
 
 
-def private_mask(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
-    """Which of ``items`` are of target-private classes, bool [N]: for figures."""
-    return labels_of(items, split.number) >= len(split.source_classes)
+def described(items: Sequence[Item], split: ClassSplit, prediction: Prediction) -> dict[str, Any]:
+    """For figures and tables, each [N]: label and unknown_score of ``prediction``; of ``items``
+    true_label, is_private (of a target-private class) and name (class/file)."""
+    labels = labels_of(items, split.number)
+    return {
+        "label": prediction.label.cpu().numpy(),
+        "unknown_score": prediction.unknown_score.cpu().numpy(),
+        "is_private": labels >= len(split.source_classes),
+        "true_label": labels,
+        "name": np.array([f"{item.class_name}/{item.path.name}" for item in items]),
+    }
 
 
 def _defined(value: float) -> float | None:

@@ -302,19 +302,11 @@ def _save_predictions(
 ) -> None:
     import numpy as np
 
-    from uda.datasets import labels_of
-    from uda.evaluate import private_mask
+    from uda.evaluate import described
     from uda.runs import atomic_path
 
     with atomic_path(run.folder / "predictions.npz") as path:
-        np.savez(
-            path,
-            label=prediction.label.cpu().numpy(),
-            unknown_score=prediction.unknown_score.cpu().numpy(),
-            is_private=private_mask(items, split),
-            true_label=labels_of(items, split.number),
-            name=np.array([f"{item.class_name}/{item.path.name}" for item in items]),
-        )
+        np.savez(path, **described(items, split, prediction))
 
 
 def _held_out_evaluation(
