@@ -188,9 +188,9 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     A sum, not DDP's mean: each process holds its rows' part of the gradient of one loss (`gather`),
     not the gradient of a loss of its own.
     """
-    if count() == 1:
-        return
     gradients = [p.grad for p in parameters if p.grad is not None]
+    if count() == 1 or not gradients:
+        return
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat)
     parts = flat.split([gradient.numel() for gradient in gradients])
@@ -303,4 +303,5 @@ class _Normalised(torch.autograd.Function):
         slope = (factor * scale * sums[0] / number).view(view)
         offset = (factor * sums[1] / number).view(view)
         to_x = through - offset - (x - mean.view(view)) * slope
-        return to_x.to(x.dtype), to_weight, to_bias, None, None, None
+        own = (None, None) if weight is None else (to_weight, to_bias)
+        return to_x.to(x.dtype), *own, None, None, None
