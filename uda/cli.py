@@ -234,7 +234,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             time.sleep(GRACE_SECONDS)
         raise
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from the last finished epoch.", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print(
+                "\nStopped. The same command goes on from the last finished epoch.", file=sys.stderr
+            )
         return 130
     return 0
 
