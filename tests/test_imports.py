@@ -14,6 +14,7 @@ LAYERS = [
     {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
     {
         "compute",
+        "processes",
         "image_cache",
         "datasets",
         "list_files",
