@@ -2,7 +2,15 @@ from dataclasses import replace
 
 import pytest
 
-from uda.config import AdaptConfig, ComputeConfig, DataConfig, Experiment, load_dataset_spec
+from uda.config import (
+    AdaptConfig,
+    ComputeConfig,
+    DataConfig,
+    Experiment,
+    ImageConfig,
+    TrainConfig,
+    load_dataset_spec,
+)
 from uda.identity import adapt_run, experiment_of, method_of, source_run
 
 EXPERIMENT = Experiment(data=DataConfig(source="Twemoji", target="Noto", scenario="opda"))
@@ -44,3 +52,44 @@ def test_settings_that_came_later_leave_older_runs_as_they_are():
         assert other.hash != plain.hash
         assert method_of(experiment_of(other, "", "")).split in ("norm", "cosine")
         assert experiment_of(other, "", "").adapt.batch_norm == changed.batch_norm
+
+
+IN_DOMAIN = Experiment(data=DataConfig(source="Twemoji"))
+
+
+def test_settings_of_training_that_came_later_leave_older_runs_as_they_are():
+    """Names of runs that were made before there were these settings."""
+    opda = Experiment(
+        data=DataConfig(source="Twemoji", scenario="opda"),
+        images=ImageConfig(decode_px=128, resize_px=73, crop_px=64),
+        train=TrainConfig(steps=1000, batch_size=32),
+    )
+    assert source_run(opda, SPEC).folder.name == "train-Tw-opda-none-s0-ff30ec438d"
+    plain = source_run(IN_DOMAIN, SPEC)
+    same = TrainConfig(milestones=[0.9], step_factor=0.5)  # of another schedule
+    assert source_run(replace(IN_DOMAIN, train=same), SPEC) == plain
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"train": TrainConfig(schedule="cosine")},
+        {"train": TrainConfig(schedule="step")},
+        {"train": TrainConfig(schedule="step", milestones=[0.9])},
+        {"train": TrainConfig(warmup_epochs=1.0)},
+        {"train": TrainConfig(ema=0.99)},
+        {"train": TrainConfig(accumulate=2)},
+        {"train": TrainConfig(clip_norm=1.0)},
+        {"data": DataConfig(source="Twemoji", validation=0.1)},
+        {"data": DataConfig(source="Twemoji", images_per_class=5)},
+    ],
+    ids=str,
+)
+def test_each_of_them_makes_another_run(changed):
+    others = [IN_DOMAIN, replace(IN_DOMAIN, train=TrainConfig(schedule="step"))]
+    if changed.get("train") == others[1].train:
+        others.pop()
+    run = source_run(replace(IN_DOMAIN, **changed), SPEC)
+    assert run.hash not in [source_run(other, SPEC).hash for other in others]
+    if "data" in changed:
+        assert experiment_of(run, "", "").data == changed["data"]

@@ -27,7 +27,7 @@ LAYERS = [
         "selection",
     },
     {"train", "adapt", "evaluate"},
-    {"report", "identity", "selection_report", "stages", "cli"},
+    {"report", "identity", "in_domain", "selection_report", "stages", "cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import make_dataset
+from torch import nn
 
 from uda import datasets, train
 from uda.augment.none import NoAugmentation
 from uda.config import ComputeConfig, ImageConfig, TrainConfig, load_dataset_spec
-from uda.model import build_model
-from uda.runs import open_run
+from uda.model import Classifier, build_model
+from uda.runs import open_run, read_checkpoint
 
 SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
 SETTINGS = TrainConfig(steps=12, batch_size=8)
@@ -158,3 +161,111 @@ def test_the_rate_follows_the_schedule(data, tmp_path, monkeypatch):
     for t, own in enumerate(rates, start=1):
         rate = SETTINGS.rate * (1 + 10 * t / total) ** -0.75
         assert sorted(set(own)) == pytest.approx([0.1 * rate, rate])
+
+
+def same_weights(first, second):
+    ours, theirs = first.state_dict(), second.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+FULL = replace(SETTINGS, schedule="cosine", warmup_epochs=1.0, ema=0.9, accumulate=2, clip_norm=1.0)
+
+
+def test_a_killed_run_with_everything_goes_on_to_the_same_weights(data, tmp_path):
+    def kill(model, epoch):
+        if epoch == 2:
+            raise Killed
+        return [3.0, 1.0, 5.0, 5.0][epoch - 1]
+
+    def score(model, epoch):
+        return [3.0, 1.0, 5.0, 5.0][epoch - 1]
+
+    runs = [open_run(tmp_path, "r", {"x": number}) for number in range(2)]
+    whole, _ = run_training(data, runs[0], FULL, after_epoch=score)
+    with pytest.raises(Killed):
+        run_training(data, runs[1], FULL, after_epoch=kill)
+    again, _ = run_training(data, runs[1], FULL, after_epoch=score)
+    assert same_weights(whole, again)
+    kept = [read_checkpoint(run.folder / "best.pt") for run in runs]
+    assert [best["epoch"] for best in kept] == [3, 3]  # the first of the highest
+    for name, value in kept[0]["model"].items():
+        assert torch.equal(value, kept[1]["model"][name]), name
+    saved = read_checkpoint(runs[1].folder / "checkpoint.pt")
+    assert all(torch.equal(saved["model"][name], v) for name, v in again.state_dict().items())
+    assert 0 < saved["seconds"] == pytest.approx(runs[1].metrics("train")[-1]["seconds"], abs=0.01)
+
+
+def test_no_best_without_a_score(data, tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run_training(data, run, after_epoch=lambda model, epoch: None)
+    assert not (run.folder / "best.pt").exists()
+
+
+def test_the_average_is_that_of_every_steps_weights(data, tmp_path, monkeypatch):
+    """Against the weights noted after each step."""
+    notes, move = [], train.move_average
+
+    def spy(average, model, decay, step):
+        if not notes:
+            notes.append({name: v.clone() for name, v in average.state_dict().items()})
+        notes.append({name: v.clone() for name, v in model.state_dict().items()})
+        move(average, model, decay, step)
+
+    monkeypatch.setattr(train, "move_average", spy)
+    averaged, _ = run_training(data, open_run(tmp_path, "a", {}), replace(SETTINGS, ema=0.5))
+    plain, _ = run_training(data, open_run(tmp_path, "b", {"x": 1}))
+    assert all(torch.equal(notes[-1][name], v) for name, v in plain.state_dict().items())
+    name = "classifier.bias"
+    expected = notes[0][name]
+    for step, own in enumerate(notes[1:], start=1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * own[name]
+    torch.testing.assert_close(averaged.state_dict()[name], expected)
+    assert not torch.equal(averaged.classifier.bias, plain.classifier.bias)
+
+
+class Steady(nn.Module):
+    """The mean colour: nothing that depends on the rest of the batch."""
+
+    def forward(self, x):
+        return x.mean(dim=(2, 3))
+
+
+def steady_training(data, run, settings):
+    model = Classifier(Steady(), nn.Linear(3, 4), nn.Linear(4, 5), (0.0,) * 3, (1.0,) * 3)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    train.train(model, data, NoAugmentation(), 1, SIZES, settings, 0, run, CPU, "test")
+    return model
+
+
+def test_accumulated_parts_give_the_whole_batchs_gradient(data, tmp_path):
+    whole = steady_training(data, open_run(tmp_path, "a", {}), SETTINGS)
+    parts = steady_training(data, open_run(tmp_path, "b", {}), replace(SETTINGS, accumulate=4))
+    for own, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+    with pytest.raises(ValueError, match="train.accumulate: 8 images cannot be divided into 3"):
+        steady_training(data, open_run(tmp_path, "c", {}), replace(SETTINGS, accumulate=3))
+
+
+def test_clipped_gradients_have_the_norm(data, tmp_path, monkeypatch):
+    norms, step = [], torch.optim.SGD.step
+
+    def spy(optimizer, *args, **options):
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.cat([g.flatten() for g in gradients if g is not None]).norm()))
+        return step(optimizer, *args, **options)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    run_training(data, open_run(tmp_path, "a", {}), replace(SETTINGS, clip_norm=0.1))
+    assert norms == pytest.approx([0.1] * SETTINGS.steps, rel=1e-3)
+
+
+def test_the_warm_up_is_counted_in_passes_over_the_originals():
+    settings = TrainConfig(steps=100, batch_size=8, schedule="cosine", warmup_epochs=2)
+    factors = [train.factor_at(step, 100, 30, settings) for step in range(1, 9)]
+    assert factors[:6] == pytest.approx([step / 7 for step in range(1, 7)])  # 2 passes of 3 steps
+    assert factors[6] == 1 > factors[7]
+    short = replace(settings, warmup_epochs=1000)
+    assert train.factor_at(100, 100, 30, short) == 1  # a warm-up longer than all ends with it

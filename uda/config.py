@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 SCENARIOS = ("opda", "osda", "pda")
+SCHEDULES = ("inverse", "cosine", "step")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -53,7 +54,12 @@ class DataConfig:
         scenario: Label sets of source and target: opda, osda or pda; empty for in-domain training.
         concepts: "shared" uses every picture; "disjoint" gives each picture, by a hash of its file
             name, to the source or to the target, so that no emoji is seen in both.
-        holdout: In-domain training only: share of each class kept apart to test on.
+        holdout: In-domain training only: share of each class kept apart to test on, where the
+            dataset has no test split of its own.
+        validation: In-domain only: share of each class's training pictures kept apart to choose the
+            best epoch on, or, over 0, the dataset's own validation split. 0 trains on all.
+        images_per_class: In-domain only: pictures of each class to train on, drawn by the seed; 0
+            takes all.
     """
 
     dataset: str = "emoji_home"
@@ -63,6 +69,8 @@ class DataConfig:
     scenario: str = ""
     concepts: str = "shared"
     holdout: float = 0.2
+    validation: float = 0.0
+    images_per_class: int = 0
 
     def __post_init__(self) -> None:
         _require(
@@ -74,6 +82,16 @@ class DataConfig:
             f"data.concepts: {self.concepts!r} is neither shared nor disjoint",
         )
         _require(0 < self.holdout < 1, f"data.holdout: {self.holdout} is not between 0 and 1")
+        _require(0 <= self.validation < 1, f"data.validation: {self.validation} is not in 0 to 1")
+        _require(
+            self.images_per_class >= 0,
+            f"data.images_per_class: {self.images_per_class} must not be negative",
+        )
+        for key in ("validation", "images_per_class"):
+            _require(
+                not (self.scenario and getattr(self, key)),
+                f"data.{key}: for in-domain training only, without data.scenario",
+            )
         _require(
             not self.target or self.source != self.target,
             f"data.target: {self.target!r} is the source too; name another domain",
@@ -146,6 +164,15 @@ class TrainConfig:
         label_smoothing: Share of the target spread over all classes.
         budget: "steps" takes as many steps with augmented copies as without; "epochs" lets the
             steps grow with the copies.
+        schedule: How the rate falls over the share p of training that is done: "inverse" is LEAD's
+            (1 + 10 p)^-0.75, "cosine" a half wave to 0, "step" a factor at each milestone.
+        milestones: Of the schedule "step": shares of training, such as 0.5.
+        step_factor: Of the schedule "step": the rate is multiplied by it at each milestone.
+        warmup_epochs: Over so many passes over the originals the rate first grows evenly from 0.
+        ema: Decay of a moving average of the weights, which is then the result; 0 averages nothing.
+        accumulate: Parts that each step's batch passes the network in, to save memory; BatchNorm
+            then takes each part's statistics.
+        clip_norm: Gradients of a larger norm are scaled down to it; 0 leaves them.
     """
 
     epochs: int = 50
@@ -156,6 +183,13 @@ class TrainConfig:
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
     budget: str = "steps"
+    schedule: str = "inverse"
+    milestones: list[float] = field(default_factory=lambda: [0.5, 0.75])
+    step_factor: float = 0.1
+    warmup_epochs: float = 0.0
+    ema: float = 0.0
+    accumulate: int = 1
+    clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.batch_size > 1, "train.batch_size: BatchNorm needs at least 2")
@@ -165,6 +199,24 @@ class TrainConfig:
         _require(
             self.budget in ("steps", "epochs"),
             f"train.budget: {self.budget!r} is neither steps nor epochs",
+        )
+        _require(
+            self.schedule in SCHEDULES,
+            f"train.schedule: {self.schedule!r} is not one of {', '.join(SCHEDULES)}",
+        )
+        _require(
+            all(0 < share < 1 for share in self.milestones),
+            f"train.milestones: {self.milestones} are not shares of training between 0 and 1",
+        )
+        _require(self.step_factor > 0, f"train.step_factor: {self.step_factor} must be positive")
+        _require(0 <= self.ema < 1, f"train.ema: {self.ema} is not in 0 to 1")
+        for key in ("warmup_epochs", "clip_norm"):
+            value = getattr(self, key)
+            _require(value >= 0, f"train.{key}: {value} must not be negative")
+        _require(
+            self.accumulate > 0 and self.batch_size >= 2 * self.accumulate,
+            f"train.accumulate: {self.accumulate} parts of a batch of {self.batch_size}; each must "
+            "have at least 2 images",
         )
 
 

@@ -38,6 +38,17 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Pictures of one domain: to train on, to choose the best epoch on, and to test on; the last
+    two may be none. ``classes`` are all classes in label order."""
+
+    classes: tuple[str, ...]
+    train: list[Item]
+    validation: list[Item]
+    test: list[Item]
+
+
+@dataclass(frozen=True)
 class Labelled:
     """``images`` uint8 [N, 3, H, W], ``labels`` int64 [N] and ``names``, one a picture."""
 
@@ -123,22 +134,42 @@ def disjoint_half(items: Sequence[Item], *, source: bool) -> list[Item]:
     return [item for item in items if (hash_share(item.path.stem) < 0.5) == source]
 
 
-def holdout_split(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
+def holdout_split(
+    items: Sequence[Item], share: float, key: str = "data.holdout", salt: str = ""
+) -> tuple[list[Item], list[Item]]:
     """Training and held-out pictures; of each class the ``share`` with the highest name hashes.
 
     At least one picture of each class stays on either side (a class of one is trained on only).
+    Another ``salt`` holds out others. ValueError naming the setting ``key`` where none can be.
     """
     train: list[Item] = []
     test: list[Item] = []
-    for name in dict.fromkeys(item.class_name for item in items):
-        own = [item for item in items if item.class_name == name]
-        own.sort(key=lambda item: hash_share(item.path.stem))
+    for own in _by_class(items):
+        own.sort(key=lambda item: hash_share(salt + item.path.stem))
         held = min(max(round(share * len(own)), 1), len(own) - 1)
         train += own[: len(own) - held]
         test += own[len(own) - held :]
     if not test:
-        raise ValueError("data.holdout: no class has two pictures, so none can be held out")
+        raise ValueError(f"{key}: no class has two pictures, so none can be held out")
     return train, test
+
+
+def few_of_each(items: Sequence[Item], count: int, seed: int) -> list[Item]:
+    """``count`` pictures of each class, or all where there are fewer; by hashes of the ``seed`` and
+    their names, so that fewer are a part of more."""
+    return [
+        item
+        for own in _by_class(items)
+        for item in sorted(own, key=lambda item: hash_share(f"{seed} {item.path.stem}"))[:count]
+    ]
+
+
+def _by_class(items: Sequence[Item]) -> list[list[Item]]:
+    """The items of each class, classes in the order in which they first come."""
+    classes: dict[str, list[Item]] = {}
+    for item in items:
+        classes.setdefault(item.class_name, []).append(item)
+    return list(classes.values())
 
 
 def labelled(

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 # Settings that came after runs had been made: at these values, which those runs had without saying
 # so, they are left out, so that the runs are found again.
 ADDED_ADAPT = {"batch_norm": "target"}
+ADDED_DATA = {"validation": 0.0, "images_per_class": 0}
+ADDED_TRAIN = {
+    "schedule": "inverse",
+    "warmup_epochs": 0.0,
+    "ema": 0.0,
+    "accumulate": 1,
+    "clip_norm": 0.0,
+}
 ADDED_OPTIONS = {"lead": {"split": "norm", "reg_weight": 1.0, "con_weight": 1.0}}
 
 
@@ -64,6 +72,10 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
         del train["epochs"]
     if not copies:
         del train["budget"]
+    if train["schedule"] != "step":
+        del train["milestones"], train["step_factor"]
+    train = _without(train, ADDED_TRAIN)
+    later = _without({key: getattr(data, key) for key in ADDED_DATA}, ADDED_DATA)
     precision = experiment.compute.precision
     lower = {} if precision == "float32" else {"precision": precision}
     return {
@@ -73,6 +85,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
             "source": data.source,
             "concepts": data.concepts,
             **split,
+            **later,
         },
         "classes": config_hash(asdict(class_split(spec, data.scenario))),
         "images": asdict(experiment.images),

@@ -1,8 +1,9 @@
-"""Parameter groups and the learning rate's schedule (LEAD's, for both stages)."""
+"""Parameter groups and schedules of the learning rate; LEAD's serves both stages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 from torch.optim import SGD, Optimizer
@@ -29,9 +30,40 @@ def sgd(
     return SGD(groups, lr=rate, momentum=0.9, weight_decay=weight_decay, nesterov=True)
 
 
-def set_rate(optimizer: Optimizer, step: int, total_steps: int) -> None:
+def rate_factor(
+    step: int,
+    total_steps: int,
+    schedule: str = "inverse",
+    warmup_steps: int = 0,
+    milestones: Sequence[float] = (),
+    step_factor: float = 0.1,
+) -> float:
+    """What the first rate is multiplied by in ``step`` (counted from 1) of ``total_steps``.
+
+    In the first ``warmup_steps`` step / (warmup_steps + 1). Of the others, t = 1 … T: "inverse" is
+    LEAD's (1 + 10 t / T)^-0.75; "cosine" (1 + cos(π p)) / 2 with p = (t - 1) / T (Loshchilov and
+    Hutter, arXiv 1608.03983, without restarts); "step" ``step_factor`` to the power of the number
+    of ``milestones`` that p has reached, which are shares of all steps, warm-up included.
+    """
+    if step <= warmup_steps:
+        return step / (warmup_steps + 1)
+    after, left = step - warmup_steps, total_steps - warmup_steps
+    if schedule == "inverse":
+        return (1 + 10 * after / left) ** -0.75
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * (after - 1) / left)) / 2
+    if schedule == "step":
+        # By whole steps: p itself may fall short of a milestone by rounding.
+        return step_factor ** sum(step - 1 >= round(share * total_steps) for share in milestones)
+    raise ValueError(f"train.schedule: {schedule!r} is not known")
+
+
+def set_rate(
+    optimizer: Optimizer, step: int, total_steps: int, factor: float | None = None
+) -> None:
     """Set every group's rate for ``step`` (counted from 1) of ``total_steps``: its first rate times
-    (1 + 10 p)^-0.75 with p = step / total_steps. Called before the step."""
-    factor = (1 + 10 * step / total_steps) ** -0.75
+    ``factor``, or LEAD's `rate_factor` where none is given. Called before the step."""
+    if factor is None:
+        factor = rate_factor(step, total_steps)
     for group in optimizer.param_groups:
         group["lr"] = group["initial_rate"] * factor

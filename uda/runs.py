@@ -121,12 +121,12 @@ class Run:
                 lines[line.get("kind"), line.get("epoch")] = line
         return list(lines.values())
 
-    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Write ``state`` (tensors and plain values) as checkpoint.pt."""
+    def save_checkpoint(self, state: Mapping[str, Any], name: str = "checkpoint.pt") -> None:
+        """Write ``state`` (tensors and plain values) as the file ``name``."""
         import torch
 
         self.start()
-        with atomic_path(self.folder / "checkpoint.pt") as path:
+        with atomic_path(self.folder / name) as path:
             torch.save(dict(state), path)
 
     def load_checkpoint(self) -> dict[str, Any] | None:

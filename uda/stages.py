@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from uda.config import DatasetSpec, Experiment, load_dataset_spec
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
+from uda.in_domain import chosen_checkpoint, epoch_scores, in_domain_parts, score_line
 from uda.runs import Run, read_run
 from uda.splits import ClassSplit, class_split
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from uda.augment.base import Augmentation
-    from uda.datasets import Item, Labelled
+    from uda.datasets import Item, Labelled, Parts
     from uda.methods.base import Bank, Method, Prediction
     from uda.model import Classifier
 
@@ -38,7 +39,7 @@ def train(experiment: Experiment) -> None:
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
     run = source_run(experiment, spec)
-    items, held_out = source_items(experiment, spec, split)
+    parts = source_parts(experiment, spec, split)
     if experiment.data.target:  # a misspelt one is better found now than after the training
         target_items(experiment, spec, split)
     if run.is_done:
@@ -47,10 +48,10 @@ def train(experiment: Experiment) -> None:
         return
     device = _device(experiment)
     model = _model(experiment, split)
-    data = _labelled(experiment, items, split)
+    data = _labelled(experiment, parts.train, split)
     augmentation = augmentation_of(experiment)
     _prepare(augmentation, data, experiment, run)
-    after_epoch = _held_out_evaluation(experiment, held_out, split, run, device)
+    after_epoch = epoch_scores(experiment, parts, split, run, device)
     seen = train_loop(
         model,
         data,
@@ -143,14 +144,14 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     split = class_split(spec, experiment.data.scenario)
     in_domain = not experiment.data.scenario
     if in_domain:
-        items = source_items(experiment, spec, split)[1]
+        items = in_domain_parts(experiment, spec).test
     elif experiment.data.target:
         items = target_items(experiment, spec, split)
     else:
         raise ValueError(f"{run}: a source model; name the domain to score it on with --target")
     device = _device(experiment)
     model = _model(experiment, split, pretrained=False)
-    load_weights(model, found.folder / "checkpoint.pt")
+    load_weights(model, chosen_checkpoint(found))
     compute, sizes = experiment.compute, experiment.images
     place(model, device, compute)
     memory = (compute.image_memory_gb, compute.cache)
@@ -159,7 +160,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     bank = forward_all(model, images, sizes.crop_px, device, compute)
     if in_domain:
         scores = held_out_scores(items, split, bank)
-        say(f"{experiment.data.source}, {_held_out_line(scores)}")
+        say(f"{experiment.data.source}, {score_line(scores)}")
         return
     prediction = method_of(experiment).predict(bank)
     scores = target_scores(items, split, experiment.data.scenario, prediction, bank)
@@ -184,14 +185,20 @@ def source_items(
     experiment: Experiment, spec: DatasetSpec, split: ClassSplit
 ) -> tuple[list[Item], list[Item]]:
     """Pictures to train on, and those held out (none where a scenario is given)."""
-    from uda.datasets import disjoint_half, domain_items, holdout_split, of_classes
+    parts = source_parts(experiment, spec, split)
+    return parts.train, parts.test
+
+
+def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> Parts:
+    """Pictures to train on and, where no scenario is given, to choose by and to test on."""
+    from uda.datasets import Parts, disjoint_half, domain_items, of_classes
 
     data = experiment.data
     if not data.source:
         raise ValueError("data.source: name the domain to train on")
-    items = domain_items(spec, data.source)
     if not data.scenario:
-        return holdout_split(items, data.holdout)
+        return in_domain_parts(experiment, spec)
+    items = domain_items(spec, data.source)
     if data.concepts == "disjoint":
         items = disjoint_half(items, source=True)
     items = of_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
@@ -201,7 +208,7 @@ def source_items(
             f"{spec.title}'s {data.source} has no picture of {missing[0]!r}, a class "
             f"that {data.scenario} trains on"
         )
-    return items, []
+    return Parts(split.source_classes, items, [], [])
 
 
 def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
@@ -314,42 +321,9 @@ def _save_predictions(
         np.savez(path, **described(items, split, prediction))
 
 
-def _held_out_evaluation(
-    experiment: Experiment,
-    items: Sequence[Item],
-    split: ClassSplit,
-    run: Run,
-    device: torch.device,
-) -> Callable[[Classifier, int], None] | None:
-    if not items:
-        return None
-    from uda.adapt import forward_all
-    from uda.datasets import resize_all
-    from uda.evaluate import held_out_scores
-    from uda.processes import is_main
-
-    sizes, compute = experiment.images, experiment.compute
-    decoded = _labelled(experiment, items, split).images
-    images = resize_all(decoded, sizes.resize_px, compute.image_memory_gb, compute.cache)
-
-    def after_epoch(model: Classifier, epoch: int) -> None:
-        bank = forward_all(model, images, sizes.crop_px, device, compute)
-        if is_main():
-            run.log(kind="evaluate", epoch=epoch, **held_out_scores(items, split, bank))
-
-    return after_epoch
-
-
 def _print_held_out(run: Run) -> None:
     if lines := run.metrics("evaluate"):
-        say(f"On {_held_out_line(lines[-1])}")
-
-
-def _held_out_line(scores: dict[str, Any]) -> str:
-    return (
-        f"{scores['num_images']} held-out images: top-1 {scores['top1']:.1f}, "
-        f"top-5 {scores['top5']:.1f}"
-    )
+        say(f"On {score_line(lines[-1])}")
 
 
 def _score_line(lines: Sequence[dict[str, Any]]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -19,7 +21,7 @@ from uda.compute import forward, gradient_scaler, place
 from uda.config import DEFAULT_COMPUTE, ComputeConfig, ImageConfig, TrainConfig
 from uda.datasets import Labelled, draw_views, resize, resize_all, to_float, views
 from uda.model import Classifier
-from uda.optim import set_rate, sgd
+from uda.optim import rate_factor, set_rate, sgd
 from uda.processes import check_batch, gather, is_main, share, sum_gradients, synchronise, wait
 from uda.runs import Run
 
@@ -67,6 +69,34 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
 
+def factor_at(step: int, total_steps: int, num_originals: int, settings: TrainConfig) -> float:
+    """`uda.optim.rate_factor` as ``settings`` have it."""
+    warmup = round(settings.warmup_epochs * (num_originals // settings.batch_size))
+    return rate_factor(
+        step,
+        total_steps,
+        settings.schedule,
+        min(warmup, total_steps - 1),
+        settings.milestones,
+        settings.step_factor,
+    )
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move ``average``'s parameters and statistics towards ``model``'s, after its ``step``-th step.
+
+    By 1 - decay, but at first by more, as in TensorFlow's ExponentialMovingAverage: the decay is at
+    most (1 + step) / (10 + step), so that the start is soon forgotten.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    for own, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if own.is_floating_point():
+            own.lerp_(new, 1 - decay)
+        else:
+            own.copy_(new)
+
+
 def train(
     model: Classifier,
     data: Labelled,
@@ -78,22 +108,30 @@ def train(
     run: Run,
     device: torch.device,
     title: str,
-    after_epoch: Callable[[Classifier, int], None] | None = None,
+    after_epoch: Callable[[Classifier, int], float | None] | None = None,
     compute: ComputeConfig = DEFAULT_COMPUTE,
 ) -> Seen:
     """Train ``model`` on ``data`` with ``copies`` augmented copies of each image, in place.
 
     Goes on from the run's checkpoint, saved after every pass over the list of (1 + copies) N
     images; the result is that of an undisturbed run. ``title`` stands before the progress bar.
+    ``after_epoch`` is given the model (the average, where there is one) and the pass; where it
+    returns a score, the model of the first pass with the highest one is kept as best.pt.
 
     Of several processes (`uda.processes`) each takes its share of every batch, which must divide
     evenly; the first one writes. All of them call ``after_epoch``.
     """
-    check_batch("train.batch_size", settings.batch_size)
+    if settings.batch_size % settings.accumulate:
+        raise ValueError(
+            f"train.accumulate: {settings.batch_size} images cannot be divided into "
+            f"{settings.accumulate} equal parts"
+        )
+    check_batch("train.batch_size", settings.batch_size // settings.accumulate)
     copies = copies if augmentation.copies else 0
     count, num_classes = len(data.images), model.classifier.out_features
     steps = total_steps(count, copies, settings)
     place(model, device, compute)
+    average = copy.deepcopy(model) if settings.ema else None
     synchronise(model, device)
     head = [*model.bottleneck.parameters(), *model.classifier.parameters()]
     optimizer = sgd(
@@ -106,8 +144,12 @@ def train(
     scaler = gradient_scaler(device, compute)
     seen, originals = Seen(), torch.zeros(count, dtype=torch.bool)
     step = epoch = 0
+    seconds, best = 0.0, -math.inf
     if saved := run.load_checkpoint():
-        model.load_state_dict(saved["model"])
+        model.load_state_dict(saved.get("trained", saved["model"]))
+        if average:
+            average.load_state_dict(saved["model"])
+        seconds, best = saved.get("seconds", 0.0), saved.get("best", best)
         optimizer.load_state_dict(saved["optimizer"])
         seen, originals = Seen(**saved["seen"]), saved["originals"]
         scaler.load_state_dict(saved.get("scaler", {}))
@@ -136,6 +178,7 @@ def train(
     )
     while step < steps:
         model.train()
+        started = time.perf_counter()
         total_loss = torch.zeros((), device=device)
         num_items = count * (1 + copies)
         spare_px = images.resize_px - images.crop_px
@@ -144,20 +187,28 @@ def train(
         batches = batches[: steps - step]
         for rows in batches:
             step += 1
-            # The views of the whole batch, as bytes: what mixes images mixes all of them.
-            x = to_float(gather(view(share(rows), draws)), device, compute.channels_last)
-            y = smoothed_targets(
-                data.labels[rows % count].to(device), num_classes, settings.label_smoothing
-            )
-            x, y = augmentation.batch(x, y, _seed(seed, BATCH, step))
-            set_rate(optimizer, step, steps)
-            loss = soft_cross_entropy(gather(forward(model, share(x), compute)[1]), y)
+            set_rate(optimizer, step, steps, factor_at(step, steps, count, settings))
             optimizer.zero_grad()
-            scaler.scale(loss).backward()
+            for number, part in enumerate(rows.chunk(settings.accumulate)):
+                # The views of the whole part, as bytes: what mixes images mixes all of them.
+                x = to_float(gather(view(share(part), draws)), device, compute.channels_last)
+                y = smoothed_targets(
+                    data.labels[part % count].to(device), num_classes, settings.label_smoothing
+                )
+                mix_seed = _seed(seed, BATCH, (step - 1) * settings.accumulate + number + 1)
+                x, y = augmentation.batch(x, y, mix_seed)
+                loss = soft_cross_entropy(gather(forward(model, share(x), compute)[1]), y)
+                loss = loss / settings.accumulate
+                scaler.scale(loss).backward()
+                total_loss += loss.detach()
             sum_gradients(model.parameters())
+            if settings.clip_norm:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
             scaler.step(optimizer)
             scaler.update()
-            total_loss += loss.detach()
+            if average:
+                move_average(average, model, settings.ema, step)
             originals[rows % count] = True
             seen.images += len(rows)
             seen.augmented += int((rows >= count).sum())
@@ -167,24 +218,43 @@ def train(
         mean_loss = float(total_loss) / len(batches)
         if not math.isfinite(mean_loss):
             raise ValueError(f"train.rate: the loss is {mean_loss} at step {step}; lower the rate")
+        seconds += time.perf_counter() - started
         bar.set_postfix(loss=f"{mean_loss:.3f}")
+        result = average or model
         if is_main():
-            run.log(kind="train", epoch=epoch, step=step, loss=mean_loss, **asdict(seen))
-        if after_epoch:
-            after_epoch(model, epoch)
+            # Seconds of the steps alone, without evaluations, of all passes so far.
+            run.log(
+                kind="train",
+                epoch=epoch,
+                step=step,
+                loss=mean_loss,
+                seconds=round(seconds, 3),
+                **asdict(seen),
+            )
+        score = after_epoch(result, epoch) if after_epoch else None
         if not is_main():
             continue
+        if score is not None and score > best:
+            best = score
+            kept = {"model": result.state_dict(), "epoch": epoch, "score": score}
+            run.save_checkpoint(kept, "best.pt")
         state: dict[str, Any] = {
-            "model": model.state_dict(),
+            "model": result.state_dict(),
             "optimizer": optimizer.state_dict(),
             "scaler": scaler.state_dict(),
             "seen": asdict(seen),
             "originals": originals,
             "step": step,
             "epoch": epoch,
+            "seconds": seconds,
+            "best": best,
         }
+        if average:
+            state["trained"] = model.state_dict()
         run.save_checkpoint(state)
     bar.close()
+    if average:
+        model.load_state_dict(average.state_dict())
     wait()
     return seen
 
