@@ -21,6 +21,7 @@ LAYERS = [
         "emoji_home",
         "emoji_packages",
         "model",
+        "preact_resnet",
         "lead_checkpoints",
         "augment",
         "methods",

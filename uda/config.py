@@ -131,7 +131,8 @@ class ModelConfig:
     """The network.
 
     Args:
-        backbone: efficientnet_lite0, a torchvision ResNet (resnet50, …), vgg19, or timm:NAME.
+        backbone: efficientnet_lite0, a torchvision ResNet (resnet50, …), vgg19,
+            preact_resnet18 (32 px), preact_resnet18_64, or timm:NAME.
         weights: "imagenet", "none", or a file of backbone weights (.pth or .safetensors).
         head: "bottleneck_wn" (Linear, BatchNorm, weight-normalised classifier: LEAD's) or "linear".
         bottleneck_dim: Feature size D behind the bottleneck; LEAD needs more than classes.

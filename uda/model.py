@@ -19,6 +19,8 @@ from uda.runs import read_checkpoint
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 TORCHVISION = (*RESNETS, "vgg19")
+# Names and the side of the images that their stem is for, px.
+PREACT = {"preact_resnet18": 32, "preact_resnet18_64": 64}
 
 
 class Classifier(nn.Module):
@@ -63,7 +65,8 @@ def build_model(
     """A classifier of ``num_classes`` in channels-last layout, for images of ``crop_px`` a side.
 
     ``backbone``: ``efficientnet_lite0``, a torchvision ResNet, ``vgg19`` (up to its 4,096-wide
-    layer), or ``timm:NAME``. ``weights``: ``imagenet`` (torchvision's IMAGENET1K_V1, or what timm
+    layer), ``preact_resnet18`` (for 32 px images; ``preact_resnet18_64`` for 64 px), or
+    ``timm:NAME``. ``weights``: ``imagenet`` (torchvision's IMAGENET1K_V1, or what timm
     loads by default), ``none``, or a file of backbone weights. ``head``: ``bottleneck_wn`` (Linear,
     BatchNorm, weight-normalised classifier) or ``linear``. New layers are drawn from ``seed``.
     Without ``crop_px``, images are taken to be of the backbone's own size.
@@ -104,9 +107,11 @@ def _build_backbone(name: str, weights: str) -> Backbone:
         return _timm(name.removeprefix("timm:"), weights)
     if name in TORCHVISION:
         return _torchvision(name, weights)
+    if name in PREACT:
+        return _preact(name, weights)
     raise ValueError(
-        f"model.backbone: {name!r} is not known; use efficientnet_lite0, {', '.join(TORCHVISION)} "
-        "or timm:NAME"
+        f"model.backbone: {name!r} is not known; use efficientnet_lite0, "
+        f"{', '.join((*TORCHVISION, *PREACT))} or timm:NAME"
     )
 
 
@@ -203,6 +208,19 @@ def _torchvision(name: str, weights: str) -> Backbone:
         model.fc = nn.Identity()
     _load_file(model, weights)
     return model, 224, IMAGENET_MEAN, IMAGENET_STD
+
+
+def _preact(name: str, weights: str) -> Backbone:
+    from uda.preact_resnet import PreActResNet18
+
+    if weights == "imagenet":
+        raise ValueError(
+            f"model.weights: there are no imagenet weights of {name}; name a file of its weights, "
+            "or none"
+        )
+    model = PreActResNet18(stem_stride=PREACT[name] // 32)
+    _load_file(model, weights)
+    return model, PREACT[name], IMAGENET_MEAN, IMAGENET_STD
 
 
 def _no_weights(name: str, weights: str, error: Exception) -> ValueError:
