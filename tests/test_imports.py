@@ -16,6 +16,7 @@ LAYERS = [
         "compute",
         "processes",
         "image_cache",
+        "readers",
         "datasets",
         "list_files",
         "emoji_home",

@@ -390,7 +390,8 @@ class DatasetSpec:
     ``domains`` maps a domain's name to its folder (or list file) under ``root``; ``abbreviations``
     to the short name used in a pair's name ("Ar2Cl"); ``classes`` is the dataset's class order;
     ``scenarios`` maps a scenario to half-open index ranges of ``shared``, ``source_private`` and
-    ``target_private`` classes.
+    ``target_private`` classes. ``reader``, one of `uda.readers.READERS`, reads in-domain datasets
+    with parts of their own, and finds their classes; empty for a folder of class folders.
     """
 
     name: str
@@ -400,6 +401,7 @@ class DatasetSpec:
     abbreviations: Mapping[str, str]
     classes: tuple[str, ...]
     scenarios: Mapping[str, Mapping[str, tuple[int, int]]]
+    reader: str = ""
 
     def pair_name(self, source: str, target: str) -> str:
         """The pair's name as tables print it, e.g. ``Ar2Cl``."""
@@ -427,6 +429,8 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         "classes": list,
         "scenarios": dict,
     }
+    raw = {"reader": "", **raw}
+    shapes |= {"reader": str}
     if unknown := sorted(raw.keys() - shapes.keys()):
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(shapes))}")
     for key, shape in shapes.items():
@@ -445,6 +449,8 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
     classes = tuple(raw["classes"])
     if len(set(classes)) != len(classes):
         raise ValueError(f"{path}: classes: a name stands twice")
+    if classes and raw["reader"]:
+        raise ValueError(f"{path}: classes: leave them empty ([]), as the reader finds them")
     for name, ranges in raw["scenarios"].items():
         if not isinstance(ranges, dict):
             raise ValueError(f"{path}: scenarios.{name}: expected a mapping of class ranges")
@@ -460,6 +466,7 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         abbreviations=raw["abbreviations"],
         classes=classes,
         scenarios=scenarios,
+        reader=raw["reader"],
     )
 
 

@@ -10,17 +10,18 @@ import hashlib
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from genmix_aug.images import load_rgb
+from genmix_aug.images import from_picture, load_rgb
 from uda.config import DatasetSpec
 from uda.image_cache import files_key, fits, reorder, room, stored
 from uda.processes import is_main
@@ -31,10 +32,14 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 @dataclass(frozen=True)
 class Item:
-    """One picture: where it is and the name of its class."""
+    """One picture: where it is and the name of its class.
+
+    ``pixels`` uint8 [H, W, 3] of one that lies in an archive with others, where ``path`` names it.
+    """
 
     path: Path
     class_name: str
+    pixels: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,13 @@ def _folder_items(spec: DatasetSpec, folder: Path) -> list[Item]:
         for name in spec.classes
         if (folder / name).is_dir()
         for path in sorted((folder / name).iterdir())
-        if path.suffix.lower() in SUFFIXES
+        if is_picture(path)
     ]
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is a picture's, and not that of a hidden one (``._bike.jpg``)."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:
@@ -244,7 +254,12 @@ def decode_all(
 
 def _decode_into(images: Tensor, items: Sequence[Item], px: int) -> None:
     def decode_one(index: int) -> None:
-        images[index] = load_rgb(items[index].path, px)
+        item = items[index]
+        if item.pixels is None:
+            images[index] = load_rgb(item.path, px)
+        else:  # as load_rgb does it
+            picture = Image.fromarray(item.pixels)
+            images[index] = from_picture(picture.resize((px, px), Image.Resampling.BILINEAR))
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         # Bars of a second or two only distract; large sets take minutes.

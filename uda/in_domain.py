@@ -26,8 +26,11 @@ def in_domain_parts(experiment: Experiment, spec: DatasetSpec) -> Parts:
     from uda.datasets import Parts, domain_items, few_of_each, holdout_split
 
     data = experiment.data
-    whole, test = holdout_split(domain_items(spec, data.source), data.holdout)
-    parts = Parts(spec.classes, whole, [], test)
+    if spec.reader:
+        parts = _read(spec, data.source)
+    else:
+        whole, test = holdout_split(domain_items(spec, data.source), data.holdout)
+        parts = Parts(spec.classes, whole, [], test)
     train, validation = parts.train, parts.validation
     if not data.validation:
         train, validation = [*train, *validation], []
@@ -36,6 +39,20 @@ def in_domain_parts(experiment: Experiment, spec: DatasetSpec) -> Parts:
     if data.images_per_class:
         train = few_of_each(train, data.images_per_class, experiment.seed)
     return Parts(parts.classes, train, validation, parts.test)
+
+
+def _read(spec: DatasetSpec, domain: str) -> Parts:
+    from uda.readers import READERS
+
+    if spec.reader not in READERS:
+        raise ValueError(f"{spec.name}: reader: {spec.reader!r} is not one of {', '.join(READERS)}")
+    if domain not in spec.domains:
+        raise ValueError(f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}")
+    parts = READERS[spec.reader](spec.root / spec.domains[domain])
+    for name, items in (("training", parts.train), ("test", parts.test)):
+        if not items:
+            raise ValueError(f"{spec.root / spec.domains[domain]}: holds no {name} pictures")
+    return parts
 
 
 def epoch_scores(

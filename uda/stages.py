@@ -40,6 +40,8 @@ def train(experiment: Experiment) -> None:
     split = class_split(spec, experiment.data.scenario)
     run = source_run(experiment, spec)
     parts = source_parts(experiment, spec, split)
+    if spec.reader:
+        split = ClassSplit(parts.classes)
     if experiment.data.target:  # a misspelt one is better found now than after the training
         target_items(experiment, spec, split)
     if run.is_done:
@@ -144,7 +146,8 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     split = class_split(spec, experiment.data.scenario)
     in_domain = not experiment.data.scenario
     if in_domain:
-        items = in_domain_parts(experiment, spec).test
+        parts = in_domain_parts(experiment, spec)
+        items, split = parts.test, ClassSplit(parts.classes)
     elif experiment.data.target:
         items = target_items(experiment, spec, split)
     else:
