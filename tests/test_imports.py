@@ -11,7 +11,17 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.py")])
 
 LAYERS = [
-    {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
+    {
+        "config",
+        "splits",
+        "metrics",
+        "decomposition",
+        "clusters",
+        "neighbours",
+        "optim",
+        "runs",
+        "sweep_plan",
+    },
     {
         "compute",
         "image_cache",
