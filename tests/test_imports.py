@@ -19,6 +19,7 @@ LAYERS = [
         "clusters",
         "neighbours",
         "optim",
+        "locks",
         "runs",
         "sweep_plan",
     },
