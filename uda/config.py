@@ -173,8 +173,9 @@ class AugmentConfig:
     """Augmentation of the training images.
 
     Args:
-        name: none or genmix.
-        copies: Augmented copies of each image in the list to train on (the paper's m).
+        name: none, genmix, mixup, cutmix or randaugment.
+        copies: Augmented copies of each image in the list to train on (the paper's m); mixup and
+            cutmix have none: they mix every batch.
         options: By augmentation, its options: {genmix: {prompts: cross-domain}}.
     """
 
