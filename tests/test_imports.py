@@ -36,7 +36,7 @@ LAYERS = [
         "methods",
     },
     {"train", "adapt", "evaluate"},
-    {"report", "identity", "stages", "cli"},
+    {"report", "identity", "stages", "run_costs", "workers", "sweep", "cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -111,6 +111,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["data", "export-lists"]),
         ("uda.cli", ["import-lead"]),
         ("uda.cli", ["train"]),
+        ("uda.cli", ["sweep"]),
         ("uda.cli", ["evaluate"]),
         ("genmix_aug.cli", []),
     ],
