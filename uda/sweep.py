@@ -8,6 +8,7 @@ command, is not done again.
 from __future__ import annotations
 
 import shutil
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import permutations, product
@@ -240,46 +241,53 @@ def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], wor
     much time and disk those take, going by finished ones of their kind."""
     runs = Path(experiment.runs)
     scenario = experiment.data.scenario.upper() or "in one domain"
-    lines = [f"{spec.title}, {scenario}, runs in {runs}", ""]
-    lines.append(f"{'':32}{'all':>5}{'done':>6}{'to do':>7}   {'time left':<14}disk left")
     seconds = space = 0.0
     unknown = False
+    table = [("", "all", "done", "to do", "time left", "disk left")]
     for kind in dict.fromkeys(job.kind for job in jobs):
         own = [job for job in jobs if job.kind == kind]
-        left = [job for job in own if not job.run.is_done]
+        left = sum(not job.run.is_done for job in own)
         like = [job.run for job in own if job.run.is_done] or [
             job.run for job in jobs if _alike(job, own[0]) and job.run.is_done
         ]
-        times, sizes = "–", "–"
+        costs = ("", "")
         if left and like:
-            time_left = len(left) * _mean([seconds_of(run) for run in like])
-            space_left = len(left) * _mean([float(bytes_of(run)) for run in like])
-            times, sizes = in_words(time_left), size_in_words(space_left)
-            seconds, space = seconds + time_left, space + space_left
+            seconds_left = left * statistics.fmean(seconds_of(run) for run in like)
+            bytes_left = left * statistics.fmean(bytes_of(run) for run in like)
+            costs = (in_words(seconds_left), size_in_words(bytes_left))
+            seconds, space = seconds + seconds_left, space + bytes_left
         elif left:
-            times = sizes = "unknown yet"
+            costs = ("unknown yet", "unknown yet")
             unknown = True
-        counts = f"{len(own):5}{len(own) - len(left):6}{len(left):7}"
-        lines.append(f"{kind:32}{counts}   {times:<14}{sizes}")
+        table.append((kind, str(len(own)), str(len(own) - left), str(left), *costs))
     done = sum(job.run.is_done for job in jobs)
-    least = "at least " if unknown else "about "
-    share = f", {workers} at a time: {least}{in_words(seconds / workers)}" if seconds else ""
+    least = "at least " if unknown else ""
+    costs = (least + in_words(seconds / workers), least + size_in_words(space))
+    counts = (str(len(jobs)), str(done), str(len(jobs) - done))
+    at_a_time = "together" if workers == 1 else f"together, {workers} at a time"
+    table.append((at_a_time, *counts, *(costs if seconds else ("", ""))))
     free = size_in_words(shutil.disk_usage(_existing(runs)).free)
-    lines.append(f"{'together':32}{len(jobs):5}{done:6}{len(jobs) - done:7}{share}")
-    lines.append(
-        f"{free} free there" + (f" of {least}{size_in_words(space)} needed" if space else "")
-    )
-    return "\n".join(lines) + "\n"
+    lines = [f"{spec.title}, {scenario}; runs in {runs}, where {free} are free", ""]
+    return "\n".join([*lines, *_aligned(table), ""])
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns; those of counts flush right."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = []
+    for row in table:
+        cells = [
+            cell.rjust(width) if i in (1, 2, 3) else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("   ".join(cells).rstrip())
+    return lines
 
 
 def _alike(job: Job, other: Job) -> bool:
     """Whether two runs of different augmentations take about as long."""
     methods = (job.experiment.adapt.method, other.experiment.adapt.method)
     return job.stage == other.stage and (job.stage == "train" or methods[0] == methods[1])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _existing(path: Path) -> Path:
