@@ -64,7 +64,9 @@ needs() {
         print "GPU h   source       adaptation"
         hours("OPDA", 15 / 65, 60 / 65); hours("OSDA", 25 / 65, 65 / 65); hours("PDA", 65 / 65, 25 / 65)
         printf "\nabout %.0f GPU hours in all\n", total
-        printf "%d edits by %s at %g a second (EDITS_PER_SECOND): %.1f hours\n", images, editor, edits, images / edits / 3600
+        minutes = images / edits / 60
+        printf "%d edits by %s at %g a second (EDITS_PER_SECOND): ", images, editor, edits
+        printf (minutes < 100 ? "%.0f minutes\n" : "%.0f hours\n"), (minutes < 100 ? minutes : minutes / 60)
         # MB: a source model with its optimiser; LEAD with banks of 51 epochs; Source-only
         runs = 3 * seeds * (8 * 190 + 24 * (190 + 100) + 24 * 97) / 1000
         printf "about %.0f GB for %d runs, %.1f GB for edits at 256 px\n\n", runs, 3 * seeds * 56, images * 1e-4
