@@ -94,4 +94,4 @@ def test_from_a_folder_to_the_tables(tmp_path, environment):
         f"--runs={runs}", "--sweep.seeds=[0]",
         environment=environment, SLURM_SUBMIT_DIR=str(ROOT),
     )  # fmt: skip
-    assert "6 of 6 runs are done" in done.stdout, done.stderr
+    assert "All 6 runs are done" in done.stdout, done.stderr
