@@ -11,7 +11,18 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.py")])
 
 LAYERS = [
-    {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
+    {
+        "config",
+        "splits",
+        "metrics",
+        "decomposition",
+        "clusters",
+        "neighbours",
+        "optim",
+        "locks",
+        "runs",
+        "sweep_plan",
+    },
     {
         "compute",
         "processes",
@@ -27,7 +38,7 @@ LAYERS = [
         "selection",
     },
     {"train", "adapt", "evaluate"},
-    {"report", "identity", "selection_report", "stages", "cli"},
+    {"report", "identity", "selection_report", "stages", "run_costs", "workers", "sweep", "cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -102,6 +113,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["data", "export-lists"]),
         ("uda.cli", ["import-lead"]),
         ("uda.cli", ["train"]),
+        ("uda.cli", ["sweep"]),
         ("uda.cli", ["evaluate"]),
         ("uda.cli", ["select"]),
         ("genmix_aug.cli", []),

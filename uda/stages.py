@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,7 @@ def say(text: str) -> None:
 
 def train(experiment: Experiment) -> None:
     """Train a source model, or an in-domain classifier where no scenario is given."""
-    from uda.processes import is_main, join
-    from uda.train import train as train_loop
+    from uda.processes import join
 
     join(experiment.device)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
@@ -43,8 +43,29 @@ def train(experiment: Experiment) -> None:
         target_items(experiment, spec, split)
     if run.is_done:
         say(f"Already trained: {run.folder}")
-        _print_held_out(run)
-        return
+    else:
+        with _alone(run):
+            _train(experiment, split, items, held_out, run)
+    _print_held_out(run)
+
+
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """Nobody else at work on ``run``, which the first of several processes sees to."""
+    from uda.processes import is_main
+
+    return run.lock() if is_main() else nullcontext()
+
+
+def _train(
+    experiment: Experiment,
+    split: ClassSplit,
+    items: Sequence[Item],
+    held_out: Sequence[Item],
+    run: Run,
+) -> None:
+    from uda.processes import is_main
+    from uda.train import train as train_loop
+
     device = _device(experiment)
     model = _model(experiment, split)
     data = _labelled(experiment, items, split)
@@ -71,15 +92,11 @@ def train(experiment: Experiment) -> None:
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
         f"augmented, {seen.distinct_originals} distinct originals. {run.folder}"
     )
-    _print_held_out(run)
 
 
 def adapt(experiment: Experiment) -> None:
     """Adapt a source model to the target, and score it after every epoch."""
-    from uda.adapt import adapt as adapt_loop
-    from uda.datasets import unlabelled
-    from uda.model import load_weights
-    from uda.processes import is_main, join
+    from uda.processes import join
 
     join(experiment.device)
     data = experiment.data
@@ -93,36 +110,49 @@ def adapt(experiment: Experiment) -> None:
     if run.is_done:
         say(f"Already adapted: {run.folder}")
     else:
-        device = _device(experiment)
-        model = _model(experiment, split, pretrained=False)
-        load_weights(model, checkpoint)
-        method = method_of(experiment)
-        view, items = unlabelled(
-            items,
-            experiment.images.decode_px,
-            experiment.compute.image_memory_gb,
-            experiment.compute.cache,
-        )
-        adapt_loop(
-            model,
-            view,
-            method,
-            experiment.images,
-            experiment.adapt,
-            experiment.seed,
-            run,
-            device,
-            title=f"{experiment.adapt.method} {data.source} → {data.target}",
-            after_epoch=_target_evaluation(items, split, data.scenario, method, run),
-            compute=experiment.compute,
-        )
-        if is_main():
-            run.mark_done()
+        with _alone(run):
+            _adapt(experiment, split, items, checkpoint, run)
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
         f"{_score_line(run.metrics('evaluate'))}\n{run.folder}"
     )
+
+
+def _adapt(
+    experiment: Experiment, split: ClassSplit, items: list[Item], checkpoint: Path, run: Run
+) -> None:
+    from uda.adapt import adapt as adapt_loop
+    from uda.datasets import unlabelled
+    from uda.model import load_weights
+    from uda.processes import is_main
+
+    data = experiment.data
+    device = _device(experiment)
+    model = _model(experiment, split, pretrained=False)
+    load_weights(model, checkpoint)
+    method = method_of(experiment)
+    view, items = unlabelled(
+        items,
+        experiment.images.decode_px,
+        experiment.compute.image_memory_gb,
+        experiment.compute.cache,
+    )
+    adapt_loop(
+        model,
+        view,
+        method,
+        experiment.images,
+        experiment.adapt,
+        experiment.seed,
+        run,
+        device,
+        title=f"{experiment.adapt.method} {data.source} → {data.target}",
+        after_epoch=_target_evaluation(items, split, data.scenario, method, run),
+        compute=experiment.compute,
+    )
+    if is_main():
+        run.mark_done()
 
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
