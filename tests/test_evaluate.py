@@ -34,6 +34,19 @@ def test_open_set_scores():
     assert scores["auroc"] == pytest.approx(100 * 5 / 6)
 
 
+def test_pictures_without_a_label_are_not_scored():
+    known = target_scores(items("aabde"), SPLIT, "opda", prediction([0, 3, 1, 3, 0]))
+    mixed = [*items("aab"), Item(Path("x.png"), ""), *items("de")]
+    scores = target_scores(mixed, SPLIT, "opda", prediction([0, 3, 1, 2, 3, 0]))
+    assert scores == known
+    assert class_table(mixed, SPLIT, prediction([0, 3, 1, 2, 3, 0]))[0] == ("a", 2, 50)
+    none = target_scores(mixed[3:4], SPLIT, "opda", prediction([2]))
+    assert none["h_score"] is None
+    assert none["num_images"] == 0
+    assert none["empty_classes"] == []
+    assert target_scores(mixed[3:4], SPLIT, "pda", prediction([2]))["accuracy"] is None
+
+
 def test_undefined_scores_are_none_and_empty_classes_named():
     scores = target_scores(items("aa"), SPLIT, "opda", prediction([0, 1]))
     assert scores["h_score"] is None

@@ -17,6 +17,8 @@ LAYERS = [
         "image_cache",
         "datasets",
         "list_files",
+        "picture_hash",
+        "data_check",
         "emoji_home",
         "emoji_packages",
         "model",
@@ -84,9 +86,10 @@ def test_only_evaluate_reads_target_labels():
 
     readers = {path.name for path in FILES if uses(path, "class_name")}
     # stages: that no source class is empty; list_files: writes labels down where a user asks for
-    # them, for other code, and no stage of ours imports it.
-    assert readers == {"datasets.py", "stages.py", "list_files.py"}
-    assert {path.name for path in FILES if "uda.list_files" in imports(path)} == {"cli.py"}
+    # them, for other code, and data_check: counts classes on disk; no stage of ours imports them.
+    assert readers == {"datasets.py", "stages.py", "list_files.py", "data_check.py"}
+    for module in ("uda.list_files", "uda.data_check"):
+        assert {path.name for path in FILES if module in imports(path)} == {"cli.py"}
     assert {path.name for path in FILES if uses(path, "labels_of")} == {
         "datasets.py",
         "evaluate.py",

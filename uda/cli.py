@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from jsonargparse import ArgumentParser
 
 from uda import stages
 from uda.config import Experiment, load_dataset_spec, read_yaml
+from uda.splits import class_split
 
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
@@ -39,6 +41,41 @@ def data_export_lists(dataset: str, root: str, scenario: str) -> None:
         print(f"passed over {domain}: {reason}")
     for path, images, classes in written:
         print(f"wrote {path}: {images} images of {classes} classes")
+
+
+def data_splits(dataset: str, scenario: str) -> None:
+    """Print the classes of the dataset's splits by name."""
+    spec = load_dataset_spec(_dataset_file(dataset))
+    for name in [scenario] if scenario else spec.scenarios:
+        split = class_split(spec, name)
+        print(f"{spec.title}, {name.upper()}")
+        for part in ("shared", "source_private", "target_private"):
+            classes = getattr(split, part)
+            words = f"{part.replace('_', '-')} ({len(classes)}): {', '.join(classes) or 'none'}"
+            print(
+                textwrap.fill(
+                    words, 98, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+                )
+            )
+
+
+def data_check(dataset: str, root: str, domains: Sequence[str], workers: int, fix: bool) -> int:
+    """Look at the dataset on disk and say what is there; 0 where it is whole, else 1."""
+    from uda.data_check import check_dataset, describe, fix_names
+
+    spec = load_dataset_spec(_dataset_file(dataset), root)
+    if fix:
+        for old, new in fix_names(spec, domains):
+            print(f"renamed {old} to {new.name}")
+        spec = load_dataset_spec(_dataset_file(dataset), root)
+    check = check_dataset(spec, domains, workers)
+    print("\n".join(describe(spec, check)))
+    return int(bool(check.problems))
+
+
+def _dataset_file(dataset: str) -> str:
+    """``office-home`` is ``office_home``; a path stays as it is."""
+    return dataset if dataset.endswith((".yaml", ".yml")) else dataset.replace("-", "_")
 
 
 def import_lead(checkpoint: str, out: str) -> None:
@@ -90,6 +127,33 @@ def _parser() -> ArgumentParser:
         "--scenario", type=str, default="opda", help="Decides the classes and their numbers"
     )
     datasets.add_subcommand("export-lists", lists, help="list files for other people's code")
+
+    splits = ArgumentParser(
+        description="Print which classes source and target hold under each scenario, by name.",
+        allow_abbrev=False,
+    )
+    splits.add_argument("dataset", type=str, help="Name under configs/datasets, or a YAML file")
+    splits.add_argument("--scenario", type=str, default="", help="opda, osda or pda; all of them")
+    datasets.add_subcommand("splits", splits, help="the classes of each scenario, by name")
+    check = ArgumentParser(
+        description="Look at a dataset on disk: its domains, classes and numbers of pictures "
+        "against the expected ones, pictures that cannot be read, near-duplicates across domains. "
+        "The exit code is 0 where it is whole.",
+        allow_abbrev=False,
+    )
+    check.add_argument("dataset", type=str, help="Name under configs/datasets, or a YAML file")
+    check.add_argument("--root", type=str, default="", help="Folder of the dataset's domains")
+    check.add_argument(
+        "--domains", type=str, nargs="+", default=[], help="Domains to look at (all of them)"
+    )
+    check.add_argument("--workers", type=int, default=2, help="Processes that decode pictures")
+    check.add_argument(
+        "--fix-names",
+        action="store_true",
+        help="First rename folders of domains and classes that differ from the expected names in "
+        "case, spaces, hyphens or underscores only; nothing else is touched",
+    )
+    datasets.add_subcommand("check", check, help="whether a dataset on disk is whole")
 
     released = ArgumentParser(
         description="Make a checkpoint of ours of a source model that the released code of LEAD or "
@@ -189,6 +253,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen = options[options.dataset]
             if options.dataset == "emoji-home":
                 data_emoji_home(chosen.root, chosen.image_px, chosen.mono, chosen.workers)
+            elif options.dataset == "splits":
+                data_splits(chosen.dataset, chosen.scenario)
+            elif options.dataset == "check":
+                return data_check(
+                    chosen.dataset, chosen.root, chosen.domains, chosen.workers, chosen.fix_names
+                )
             else:
                 data_export_lists(chosen.dataset, chosen.root, chosen.scenario)
         elif given.command == "import-lead":

@@ -21,20 +21,22 @@ def target_scores(
 
     OSDA and OPDA: h_score, known_acc, unknown_acc and auroc (of the unknown score). PDA: accuracy.
     ``None`` stands for an undefined score; ``empty_classes`` names shared classes with no sample.
+    Pictures whose class nobody knows are not scored: ``num_images`` counts the others.
     """
     labels = labels_of(items, split.number)
-    predicted = prediction.label.cpu().numpy()
+    scored = labels >= 0
+    labels, predicted = labels[scored], prediction.label.cpu().numpy()[scored]
     shared, source = len(split.shared), len(split.source_classes)
     if scenario == "pda":
         return {"accuracy": _defined(accuracy(labels, predicted)), "num_images": len(labels)}
     scores = open_set_scores(labels, predicted, shared, source)
-    auroc = unknown_auroc(labels >= source, prediction.unknown_score.cpu().numpy())
+    auroc = unknown_auroc(labels >= source, prediction.unknown_score.cpu().numpy()[scored])
     return {
         "h_score": _defined(scores.h_score),
         "known_acc": _defined(scores.known_acc),
         "unknown_acc": _defined(scores.unknown_acc),
         "auroc": _defined(auroc),
-        "empty_classes": [split.shared[k] for k in scores.empty_classes],
+        "empty_classes": [split.shared[k] for k in scores.empty_classes if len(labels)],
         "num_images": len(labels),
     }
 
@@ -45,7 +47,8 @@ def class_table(
     """(class, images, accuracy in percent) of each target class; for a private one, the share
     called unknown. NaN for a class with no image."""
     labels = labels_of(items, split.number)
-    predicted = prediction.label.cpu().numpy()
+    predicted = prediction.label.cpu().numpy()[labels >= 0]
+    labels = labels[labels >= 0]
     source = len(split.source_classes)
     # A private sample is right when it is called unknown, whatever its class.
     right_label = np.where((labels >= source) & (predicted == source), labels, predicted)

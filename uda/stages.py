@@ -198,13 +198,14 @@ def source_items(
 
 def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
     """Pictures of the target, of the classes that the scenario leaves in it."""
-    from uda.datasets import disjoint_half, domain_items, of_classes
+    from uda.datasets import UNLABELLED, disjoint_half, domain_items, of_classes
 
     data = experiment.data
     items = domain_items(spec, data.target)
     if data.concepts == "disjoint":
         items = disjoint_half(items, source=False)
-    return of_classes(items, split.target_classes, f"{spec.title}'s {data.target}")
+    classes = (*split.target_classes, UNLABELLED)
+    return of_classes(items, classes, f"{spec.title}'s {data.target}")
 
 
 def _labelled(experiment: Experiment, items: Sequence[Item], split: ClassSplit) -> Labelled:
@@ -358,6 +359,8 @@ def _score_line(lines: Sequence[dict[str, Any]]) -> str:
     from uda.report import SCORES
 
     last = lines[-1]
+    if not last["num_images"]:
+        return "not scored, as the target has no labels"
     main = "accuracy" if "accuracy" in last else "h_score"
     text = f"{SCORES[main]} {_number(last[main])}"
     if main == "h_score":
