@@ -1,4 +1,4 @@
-"""The command line: ``uda data|import-lead|train|adapt|evaluate|report``."""
+"""The command line: ``uda data|import-lead|train|adapt|evaluate|predict|export|report``."""
 
 from __future__ import annotations
 
@@ -76,6 +76,35 @@ def data_check(dataset: str, root: str, domains: Sequence[str], workers: int, fi
 def _dataset_file(dataset: str) -> str:
     """``office-home`` is ``office_home``; a path stays as it is."""
     return dataset if dataset.endswith((".yaml", ".yml")) else dataset.replace("-", "_")
+
+
+def predict(checkpoint: str, images: Sequence[str], out: str, sheet: str, device: str) -> None:
+    """Answer for every picture, and say how many were found unknown or could not be read."""
+    from uda.answers import load
+    from uda.predict import find_pictures, summary, write_csv, write_sheet
+    from uda.predict import predict as ask
+
+    if sheet and not sheet.lower().endswith(".png"):
+        raise ValueError(f"--sheet: the picture's name must end in .png: {sheet}")
+    paths = find_pictures(images)
+    answered = ask(load(Path(checkpoint), device), paths)
+    for problem in answered.unreadable.values():
+        print(f"passed over: {problem}", file=sys.stderr)
+    write_csv(answered, Path(out))
+    print("\n".join(summary(answered)))
+    print(f"wrote {out}")
+    if sheet:
+        drawn = write_sheet(answered, Path(sheet))
+        print(f"wrote {sheet}: {drawn} of them" if drawn else "nothing unknown: no sheet written")
+
+
+def export(checkpoint: str, kind: str, out: str) -> None:
+    """Write the model for other programs, and say how far its answers are from the model's."""
+    from uda.answers import load
+    from uda.export import export as write
+
+    difference = write(load(Path(checkpoint), "cpu"), kind, Path(out))
+    print(f"wrote {out}: its probabilities differ from the model's by at most {difference:.1g}")
 
 
 def import_lead(checkpoint: str, out: str) -> None:
@@ -177,6 +206,29 @@ def _parser() -> ArgumentParser:
     score.add_argument("--per-class", action="store_true", help="Print every class's accuracy")
     commands.add_subcommand("evaluate", score, help="score a run's model")
 
+    ask = ArgumentParser(
+        description="Ask a finished run's model for each picture: a class name, or unknown.",
+        allow_abbrev=False,
+    )
+    ask.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    ask.add_argument(
+        "images", type=str, nargs="+", help="Folders, list files (.txt), globs in quotes, or files"
+    )
+    ask.add_argument("--out", type=str, default="predictions.csv", help="Table to write")
+    ask.add_argument("--sheet", type=str, default="", help="Draw what is unknown into this .png")
+    ask.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
+    commands.add_subcommand("predict", ask, help="class names, or unknown, for pictures")
+
+    graph = ArgumentParser(
+        description="Write a finished run's model for other programs: with its preprocessing, classes "
+        "and threshold inside, and checked against the model when it is written.",
+        allow_abbrev=False,
+    )
+    graph.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    graph.add_argument("--format", type=str, default="onnx", help="onnx, or torch (torch.export)")
+    graph.add_argument("--out", type=str, required=True, help="File to write: .onnx or .pt2")
+    commands.add_subcommand("export", graph, help="the model as ONNX or torch.export file")
+
     tables = ArgumentParser(description=stages.report.__doc__, allow_abbrev=False)
     tables.add_argument("runs", type=str, help="Folder of runs")
     tables.add_argument("--title", type=str, default="Results", help="Heading of the report")
@@ -263,6 +315,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 data_export_lists(chosen.dataset, chosen.root, chosen.scenario)
         elif given.command == "import-lead":
             import_lead(options.checkpoint, options.out)
+        elif given.command == "predict":
+            predict(options.checkpoint, options.images, options.out, options.sheet, options.device)
+        elif given.command == "export":
+            export(options.checkpoint, options.format, options.out)
         elif given.command == "evaluate":
             stages.evaluate(options.run, options.target, options.root, options.per_class)
         else:

@@ -63,6 +63,7 @@ def train(experiment: Experiment) -> None:
         after_epoch=after_epoch,
         compute=experiment.compute,
     )
+    run.save_classes(split.source_classes)
     run.mark_done()
     say(
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
@@ -111,6 +112,7 @@ def adapt(experiment: Experiment) -> None:
             after_epoch=_target_evaluation(items, split, data.scenario, method, run),
             compute=experiment.compute,
         )
+        run.save_classes(split.source_classes)
         run.mark_done()
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
