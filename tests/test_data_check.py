@@ -6,7 +6,7 @@ from tiny import make_dataset
 
 from uda.cli import main
 from uda.config import load_dataset_spec
-from uda.data_check import check_dataset, describe, fix_names, loose
+from uda.data_check import check_dataset, describe, fix_names
 from uda.picture_hash import HASH_BYTES, near_pairs, perceptual_hash
 
 
@@ -149,7 +149,3 @@ def test_long_lists_of_problems_are_cut(dataset, monkeypatch):
     assert len([line for line in lines if "cannot be read" in line]) == 3
     assert "  ! and 7 more" in lines
     assert lines[-1] == "NOT WHOLE: Tiny has 10 problems"
-
-
-def test_loose_names():
-    assert loose("Real World") == loose("real_world") == loose("RealWorld") == loose("Real-World")

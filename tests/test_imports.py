@@ -11,7 +11,17 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.py")])
 
 LAYERS = [
-    {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
+    {
+        "config",
+        "splits",
+        "metrics",
+        "decomposition",
+        "clusters",
+        "neighbours",
+        "optim",
+        "runs",
+        "names",
+    },
     {
         "compute",
         "image_cache",
@@ -19,6 +29,7 @@ LAYERS = [
         "list_files",
         "picture_hash",
         "data_check",
+        "own_folders",
         "emoji_home",
         "emoji_packages",
         "model",
@@ -27,7 +38,7 @@ LAYERS = [
         "methods",
     },
     {"train", "adapt", "evaluate"},
-    {"report", "identity", "stages", "answers", "predict", "export", "cli"},
+    {"report", "identity", "stages", "answers", "predict", "export", "own_run", "cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -107,6 +118,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["predict"]),
         ("uda.cli", ["export"]),
         ("uda.cli", ["train"]),
+        ("uda.cli", ["run"]),
         ("uda.cli", ["evaluate"]),
         ("genmix_aug.cli", []),
     ],

@@ -1,4 +1,4 @@
-"""The command line: ``uda data|import-lead|train|adapt|evaluate|predict|export|report``."""
+"""The command line: ``uda data|import-lead|train|adapt|run|evaluate|predict|export|report``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import textwrap
 from argparse import ArgumentError
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from uda import stages
-from uda.config import Experiment, load_dataset_spec, read_yaml
+from uda.config import CONFIGS, Experiment, load_dataset_spec, read_yaml
 from uda.splits import class_split
+
+OWN_FOLDERS = CONFIGS / "experiments" / "own_folders.yaml"
 
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
@@ -199,6 +202,25 @@ def _parser() -> ArgumentParser:
         command.add_class_arguments(Experiment)
         commands.add_subcommand(name, command, help=f"{(what.__doc__ or '').split(',')[0].lower()}")
 
+    own = ArgumentParser(
+        description="Two folders of your own: train on the one, which holds a folder for each "
+        "class, adapt to the other one, with labels or without, and answer for its pictures. "
+        f"Starts from {OWN_FOLDERS.relative_to(CONFIGS.parent)}; every option can be changed.",
+        allow_abbrev=False,
+    )
+    own.add_argument("--config", action="config", help="YAML file of the options below")
+    own.add_argument("--source", type=str, required=True, help="Folder of folders, one a class")
+    own.add_argument("--target", type=str, required=True, help="Folder of pictures to adapt to")
+    own.add_argument(
+        "--target-labels",
+        type=str,
+        default="auto",
+        help="folders: the target's folders are classes; none: they mean nothing; auto: the first "
+        "where one is named like a class of the source. Labels are for the scenario and the scores",
+    )
+    own.add_class_arguments(Experiment)
+    commands.add_subcommand("run", own, help="train, adapt and answer: two folders of your own")
+
     score = ArgumentParser(description=stages.evaluate.__doc__, allow_abbrev=False)
     score.add_argument("run", type=str, help="Folder of a run of `uda train` or `uda adapt`")
     score.add_argument("--target", type=str, default="", help="Domain to score on (its own)")
@@ -220,8 +242,8 @@ def _parser() -> ArgumentParser:
     commands.add_subcommand("predict", ask, help="class names, or unknown, for pictures")
 
     graph = ArgumentParser(
-        description="Write a finished run's model for other programs: with its preprocessing, classes "
-        "and threshold inside, and checked against the model when it is written.",
+        description="Write a finished run's model for other programs: preprocessing, class names "
+        "and threshold inside, its answers checked against the model's when it is written.",
         allow_abbrev=False,
     )
     graph.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
@@ -237,8 +259,11 @@ def _parser() -> ArgumentParser:
 
 
 def _with_config_flag(arguments: Sequence[str]) -> list[str]:
-    """``uda train FILE.yaml`` is ``uda train --config FILE.yaml``."""
+    """``uda train FILE.yaml`` is ``uda train --config FILE.yaml``; `uda run` has a file to begin
+    with."""
     given = list(arguments)
+    if given[:1] == ["run"]:
+        given[1:1] = ["--config", str(OWN_FOLDERS)]
     if len(given) > 1 and given[0] in ("train", "adapt") and not given[1].startswith("-"):
         given.insert(1, "--config")
     return given
@@ -292,15 +317,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         typed = _with_merged_options(typed)
         given = parser.parse_args(typed)
         options = given[given.command]
-        if given.command in ("train", "adapt"):
-            experiment = Experiment(
-                **{
-                    key: value
-                    for key, value in vars(parser.instantiate(given)[given.command]).items()
-                    if key != "config"
-                }
-            )
-            {"train": stages.train, "adapt": stages.adapt}[given.command](experiment)
+        if given.command in ("train", "adapt", "run"):
+            values = vars(parser.instantiate(given)[given.command])
+            experiment = Experiment(**{one.name: values[one.name] for one in fields(Experiment)})
+            if given.command == "run":
+                from uda.own_run import run  # torch takes seconds to import
+
+                run(experiment, options.source, options.target, options.target_labels)
+            else:
+                {"train": stages.train, "adapt": stages.adapt}[given.command](experiment)
         elif given.command == "data":
             chosen = options[options.dataset]
             if options.dataset == "emoji-home":

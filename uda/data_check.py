@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -19,17 +18,13 @@ from tqdm import tqdm
 
 from uda.config import DatasetSpec
 from uda.datasets import domain_items, is_picture
+from uda.names import loose, named
 from uda.picture_hash import HASH_BYTES, Look, look_at, near_pairs
 
 # Bits of 256: rescaled and compressed again, nine in ten pictures stay within 6; of EmojiHome's
 # four domains, where every emoji is in each, no two pictures are within 16.
 NEAR_BITS = 16
 MOST_LINES = 10  # of what is wrong in a domain
-
-
-def loose(name: str) -> str:
-    """``name`` without case, spaces, hyphens and underscores: what people vary."""
-    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 @dataclass(frozen=True)
@@ -210,12 +205,6 @@ def nested_root(spec: DatasetSpec) -> Path | None:
     return next(
         (path for path in sorted(spec.root.iterdir()) if path.is_dir() and holds(path)), None
     )
-
-
-def named(names: Sequence[str], most: int = 5) -> str:
-    """``a, b, c`` of names, and how many more there are."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def describe(spec: DatasetSpec, check: DatasetCheck) -> list[str]:

@@ -72,6 +72,11 @@ def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dic
     }
 
 
+def true_labels(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
+    """Labels int64 [N] of ``items``, -1 where nobody knows: kept beside predictions, for figures."""
+    return labels_of(items, split.number)
+
+
 def private_mask(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
     """Which of ``items`` are of target-private classes, bool [N]: for figures."""
     return labels_of(items, split.number) >= len(split.source_classes)

@@ -161,7 +161,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
         f"{_score_line([{'epoch': 0, **scores}])}"
     )
-    if per_class:
+    if per_class and scores["num_images"]:
         for name, count, value in class_table(items, split, prediction):
             role = "shared" if name in split.shared else "private, called unknown"
             say(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
@@ -305,8 +305,7 @@ def _save_predictions(
 ) -> None:
     import numpy as np
 
-    from uda.datasets import labels_of
-    from uda.evaluate import private_mask
+    from uda.evaluate import private_mask, true_labels
     from uda.runs import atomic_path
 
     with atomic_path(run.folder / "predictions.npz") as path:
@@ -315,7 +314,7 @@ def _save_predictions(
             label=prediction.label.cpu().numpy(),
             unknown_score=prediction.unknown_score.cpu().numpy(),
             is_private=private_mask(items, split),
-            true_label=labels_of(items, split.number),
+            true_label=true_labels(items, split),
             name=np.array([f"{item.class_name}/{item.path.name}" for item in items]),
         )
 
