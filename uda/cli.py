@@ -39,7 +39,7 @@ def data_export_lists(dataset: str, root: str, scenario: str) -> None:
     """Write the list file of each of the dataset's domains, and say so."""
     from uda.list_files import export_lists
 
-    written, passed_over = export_lists(load_dataset_spec(dataset, root), scenario)
+    written, passed_over = export_lists(load_dataset_spec(_dataset_file(dataset), root), scenario)
     for domain, reason in passed_over.items():
         print(f"passed over {domain}: {reason}")
     for path, images, classes in written:

@@ -73,7 +73,7 @@ def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dic
 
 
 def true_labels(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
-    """Labels int64 [N] of ``items``, -1 where nobody knows: kept beside predictions, for figures."""
+    """Labels int64 [N] of ``items``, -1 where nobody knows: for figures."""
     return labels_of(items, split.number)
 
 

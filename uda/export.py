@@ -105,7 +105,11 @@ def _network(model: AnsweringModel) -> Exported:
             # The one that training overwrites its input with is no operation that exports know.
             if isinstance(child, nn.ReLU6) or type(child).__name__ == "OverwritingReLU6":
                 setattr(parent, name, nn.ReLU6())
-    return Exported(plain, model.experiment.images.crop_px, model.threshold).eval()
+    return (
+        Exported(plain, model.experiment.images.crop_px, model.threshold)
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def _difference(network: Exported, ask: Callable[[Tensor], np.ndarray], px: int) -> float:

@@ -115,7 +115,7 @@ def own_dataset(
         "classes": list(classes),
     }
     with atomic_path(file) as temporary:
-        temporary.write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), "utf-8")
+        temporary.write_text(yaml.safe_dump(spec, sort_keys=False))
     num_ours, num_theirs = (sum(map(len, pictures.values())) for pictures in lists.values())
     return OwnDataset(file, from_name, to_domain, chosen, sets, num_ours, num_theirs, tuple(notes))
 

@@ -35,7 +35,8 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
     finished = adapt_run(experiment, spec)
     lines = _answers(finished, experiment, found)
     with atomic_path(finished.folder / "answers.md") as path:
-        path.write_text("\n".join(["# Answers", "", *found.notes, *describe(found), *lines, ""]))
+        text = "\n".join(["# Answers", "", *found.notes, *describe(found), *lines, ""])
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")
     for line in lines:
         stages.say(line)
 

@@ -126,7 +126,7 @@ class Run:
         needs no dataset's file."""
         self.start()
         with atomic_path(self.folder / "classes.json") as path:
-            path.write_text(json.dumps(list(names), ensure_ascii=False) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(list(names)) + "\n")
 
     def classes(self) -> tuple[str, ...] | None:
         """What `save_classes` wrote, or None. ValueError naming a broken file."""
@@ -134,7 +134,7 @@ class Run:
         if not path.is_file():
             return None
         try:
-            names = json.loads(path.read_text(encoding="utf-8"))
+            names = json.loads(path.read_text())
         except ValueError:
             names = None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
