@@ -269,7 +269,7 @@ def test_export_lists_names_what_is_wrong(capsys, dataset, tmp_path):
     command = ["data", "export-lists", str(dataset)]
     fails_with(capsys, [*command, "--root", str(tmp_path / "no")], "no domain of Tiny to list")
     fails_with(capsys, [*command, "--scenario=xda"], "no 'xda'; it has opda, osda, pda")
-    fails_with(capsys, [*command[:2], "nothing"], "known datasets: emoji_home, office_home")
+    fails_with(capsys, [*command[:2], "nothing"], "known datasets: domainnet, emoji_home")
     refused(capsys, [*command, "--rot=x"], "--rot")
     place = dataset.parent / "pictures" / "Plain" / "bar"
     (place / "00.png").rename(place / "0 0.png")

@@ -90,7 +90,9 @@ def test_pictures_of_any_mode_have_a_hash(mode):
 def test_an_absent_domain_is_a_problem_unless_optional_or_not_asked_for(dataset, capsys):
     (dataset.parent / "pictures" / "Dark").rename(dataset.parent / "pictures" / "Sombre")
     assert check(dataset) == 1
-    assert "Dark: no such folder" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"! no Dark or Dim in {dataset.parent / 'pictures'}" in text
+    assert "--fix-names renames" in text
     assert check(dataset, "--domains", "Plain") == 0
     spec = yaml.safe_load(dataset.read_text())
     dataset.write_text(yaml.safe_dump({**spec, "optional": ["Dark"]}))

@@ -29,3 +29,9 @@ def test_a_run_is_evaluated_in_its_precision():
 def test_keeping_banks_makes_no_other_run():
     without = replace(EXPERIMENT, adapt=AdaptConfig(keep_banks=False))
     assert adapt_run(without, SPEC) == adapt_run(EXPERIMENT, SPEC)
+
+
+def test_the_runs_of_emoji_home_stay_what_they_were():
+    # Of the first version: a change to the dataset's file must not make every run another run.
+    run = source_run(EXPERIMENT, SPEC)
+    assert run.config["classes"] == "718432253e"

@@ -186,14 +186,16 @@ def test_run_on_a_closed_set_of_few_pictures(folders, tmp_path, capsys):
     shutil.rmtree(source / "bar")
     for name in ("ri_ng", "square"):
         shutil.rmtree(target / name)
+    for i in range(4, 8):
+        shutil.copy(target / "D-isc" / f"0{i - 4}.png", target / "D-isc" / f"0{i}.png")
     shutil.copytree(target / "D-isc", target / "cross")
     more = ["--adapt.batch_size=64", "--train.batch_size=32"]
     assert main(flags(folders, tmp_path / "runs", *more)) == 0
     text = capsys.readouterr().out
     assert "That is a closed set: the same classes, nothing is unknown" in text
-    assert "adapt.batch_size is 8, all that there are, not 64" in text
+    assert "adapt.batch_size is 16, all that there are, not 64" in text
     assert "accuracy" in text.lower()
-    assert "8 pictures: 0 unknown" in text
+    assert "16 pictures: 0 unknown" in text
 
 
 def test_run_refuses_what_it_cannot_use(folders, tmp_path, capsys):
@@ -204,6 +206,16 @@ def test_run_refuses_what_it_cannot_use(folders, tmp_path, capsys):
     assert main(flags((tmp_path / "no", tmp_path), tmp_path / "runs")) == 1
     assert "no does not exist" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_few_pictures_are_answered_for_but_not_adapted_to(folders, tmp_path, capsys):
+    for picture in [*folders[1].glob("*/*.png")][1:]:
+        picture.unlink()
+    assert main(flags(folders, tmp_path / "runs")) == 1
+    assert "has 1 pictures, too few to adapt to" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").glob("train-*"))
+    assert main(flags(folders, tmp_path / "runs", "--adapt.method=source_only")) == 0
+    assert "1 pictures: " in capsys.readouterr().out
 
 
 def test_one_picture_of_two_modes_is_read(folders, tmp_path):

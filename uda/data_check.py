@@ -119,6 +119,9 @@ def check_dataset(spec: DatasetSpec, domains: Sequence[str] = (), workers: int =
 def _by_name(spec: DatasetSpec, name: str) -> tuple[DomainCheck, list[Path]]:
     """What names and counts say of a domain, and its pictures."""
     place, expected = spec.root / spec.domains[name], spec.images.get(name, ())
+    if not place.exists():
+        absent = f"no {' or '.join(spec.folder_names[name])} in {spec.root}"
+        return DomainCheck(name, place, absent=absent), []
     try:
         items = domain_items(spec, name)
     except ValueError as error:
@@ -226,6 +229,11 @@ def describe(spec: DatasetSpec, check: DatasetCheck) -> list[str]:
         lines.append(f"{a} and {b}: {len(pairs)} pairs of near-duplicates{example}")
     if (outer := nested_root(spec)) is not None:
         lines.append(f"The domains are in {outer}: name it with --root")
+    elif any(one.absent for one in check.domains):
+        lines.append(
+            "data/README.md says where the pictures go; --root names another folder, --fix-names "
+            "renames folders of nearly the right name"
+        )
     count = len(check.problems)
     lines.append(
         f"NOT WHOLE: {spec.title} has {count} {'problem' if count == 1 else 'problems'}"

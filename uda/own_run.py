@@ -13,6 +13,8 @@ from uda.names import named
 from uda.own_folders import OwnDataset, own_dataset
 from uda.runs import Run, atomic_path
 
+FEWEST = 10  # pictures that clusters and neighbours can be made of
+
 
 def run(experiment: Experiment, source: str, target: str, target_labels: str) -> None:
     """Train on the folder SOURCE, adapt to the folder TARGET, and answer for its pictures."""
@@ -26,6 +28,11 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         Path(experiment.runs) / "datasets",
         data.scenario,
     )
+    if found.num_target < FEWEST and experiment.adapt.method != "source_only":
+        raise ValueError(
+            f"--target: {target} has {found.num_target} pictures, too few to adapt to "
+            f"(at least {FEWEST}); --adapt.method source_only answers without adapting"
+        )
     for line in (*found.notes, *describe(found)):
         stages.say(line)
     experiment = _for_folders(experiment, found)
@@ -71,7 +78,7 @@ def _for_folders(experiment: Experiment, found: OwnDataset) -> Experiment:
         ("train", found.num_source, train.batch_size),
         ("adapt", found.num_target, adapt.batch_size),
     ):
-        if count < size:
+        if 1 < count < size:
             stages.say(f"{name}.batch_size is {count}, all that there are, not {size}")
     return replace(
         experiment,
@@ -82,8 +89,8 @@ def _for_folders(experiment: Experiment, found: OwnDataset) -> Experiment:
             target=found.target,
             scenario=found.scenario,
         ),
-        train=replace(train, batch_size=min(train.batch_size, found.num_source)),
-        adapt=replace(adapt, batch_size=min(adapt.batch_size, found.num_target)),
+        train=replace(train, batch_size=max(2, min(train.batch_size, found.num_source))),
+        adapt=replace(adapt, batch_size=max(2, min(adapt.batch_size, found.num_target))),
     )
 
 

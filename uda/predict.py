@@ -119,9 +119,11 @@ def summary(answered: Answered) -> list[str]:
 def write_csv(answered: Answered, out: Path) -> None:
     """A line a picture: path, class (a name or ``unknown``), nearest (the most probable class),
     probability of that class, entropy over log K, unknown_score."""
-    # Names of files need not be of any encoding.
-    how: dict[str, str] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-    with atomic_path(out) as temporary, open(temporary, "w", **how) as file:
+    with (
+        atomic_path(out) as temporary,
+        # Names of files need not be of any encoding.
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", "class", "nearest", "probability", "entropy", "unknown_score"])
         for path, answer in zip(answered.paths, answered.answers, strict=True):
