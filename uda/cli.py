@@ -134,8 +134,8 @@ def _parser() -> ArgumentParser:
     )
     commands = parser.add_subcommands(required=True, dest="command")
 
-    data = ArgumentParser(description="Build or prepare datasets.", allow_abbrev=False)
-    commands.add_subcommand("data", data, help="build a dataset")
+    data = ArgumentParser(description="Build, check or prepare datasets.", allow_abbrev=False)
+    commands.add_subcommand("data", data, help="build, check or prepare a dataset")
     datasets = data.add_subcommands(required=True, dest="dataset")
     emoji_home = ArgumentParser(
         description="Build EmojiHome: emoji of four vendors as four domains of 57 classes.",
