@@ -24,6 +24,7 @@ LAYERS = [
     },
     {
         "compute",
+        "processes",
         "image_cache",
         "datasets",
         "list_files",
@@ -36,9 +37,20 @@ LAYERS = [
         "lead_checkpoints",
         "augment",
         "methods",
+        "selection",
     },
     {"train", "adapt", "evaluate"},
-    {"report", "identity", "stages", "answers", "predict", "export", "own_run", "cli"},
+    {
+        "report",
+        "identity",
+        "selection_report",
+        "stages",
+        "answers",
+        "predict",
+        "export",
+        "own_run",
+        "cli",
+    },
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -97,9 +109,10 @@ def test_only_evaluate_reads_target_labels():
         )
 
     readers = {path.name for path in FILES if uses(path, "class_name")}
-    # stages: that no source class is empty; list_files: writes labels down where a user asks for
-    # them, for other code, and data_check: counts classes on disk; no stage of ours imports them.
-    assert readers == {"datasets.py", "stages.py", "list_files.py", "data_check.py"}
+    # evaluate: names for figures; stages: that no source class is empty; list_files: writes labels
+    # down where a user asks for them, for other code, and data_check: counts classes on disk; no
+    # stage of ours imports them.
+    assert readers == {"datasets.py", "evaluate.py", "stages.py", "list_files.py", "data_check.py"}
     for module in ("uda.list_files", "uda.data_check"):
         assert {path.name for path in FILES if module in imports(path)} == {"cli.py"}
     assert {path.name for path in FILES if uses(path, "labels_of")} == {
@@ -120,6 +133,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["train"]),
         ("uda.cli", ["run"]),
         ("uda.cli", ["evaluate"]),
+        ("uda.cli", ["select"]),
         ("genmix_aug.cli", []),
     ],
 )

@@ -179,6 +179,9 @@ def test_run_without_labels_says_what_it_could_not_measure(folders, tmp_path, ca
     assert "not scored, as the target has no labels" in text
     assert "Not measured, as the target has no labels" in text
     assert main(["report", str(tmp_path / "runs")]) == 0
+    capsys.readouterr()
+    assert main(["select", str(tmp_path / "runs")]) == 1
+    assert "its target has no labels" in capsys.readouterr().err
 
 
 def test_run_on_a_closed_set_of_few_pictures(folders, tmp_path, capsys):

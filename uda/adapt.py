@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from uda.compute import forward, gradient_scaler, place
@@ -17,6 +18,18 @@ from uda.datasets import Unlabelled, centre_crop, draw_views, resize_all, to_flo
 from uda.methods.base import Bank, Batch, Method
 from uda.model import Classifier
 from uda.optim import set_rate, sgd
+from uda.processes import (
+    check_batch,
+    from_main,
+    gather,
+    is_main,
+    joined,
+    run_of,
+    share,
+    sum_gradients,
+    synchronise,
+    wait,
+)
 from uda.runs import Run, atomic_path
 
 ORDER, VIEWS = range(100, 102)
@@ -33,16 +46,24 @@ def forward_all(
 ) -> Bank:
     """The `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode.
 
-    One pass serves as an epoch's evaluation and as the next one's bank.
+    One pass serves as an epoch's evaluation and as the next one's bank. Of several processes each
+    takes a run of whole batches, and all of them get the whole bank: the one that a single process
+    would get.
     """
     model.eval()
     features, probabilities = [], []
-    for batch in centre_crop(images, crop_px).split(EVAL_BATCH):
+    batches = centre_crop(images, crop_px).split(EVAL_BATCH)
+    first, last = run_of(len(batches))
+    for batch in batches[first:last]:
         f, logits = forward(model, to_float(batch, device, compute.channels_last), compute)
         features.append(f)
         probabilities.append(logits.softmax(dim=1))
-    weights = model.classifier.weight.detach().clone()
-    return Bank(torch.cat(features), torch.cat(probabilities), weights)
+    head, start = model.classifier, first * EVAL_BATCH
+    return Bank(
+        joined(features, start, (len(images), head.in_features), device),
+        joined(probabilities, start, (len(images), head.out_features), device),
+        head.weight.detach().clone(),
+    )
 
 
 def adapt(
@@ -64,8 +85,13 @@ def adapt(
     every epoch; it may return a few words for the progress bar. Goes on from the run's checkpoint,
     saved after every epoch. Every epoch's bank stays in the run's folder (`save_bank`) unless
     ``settings.keep_banks`` is False.
+
+    Of several processes (`uda.processes`) each takes its share of every batch, which must divide
+    evenly; the first one writes, evaluates and calls ``after_epoch``.
     """
+    check_batch("adapt.batch_size", settings.batch_size)
     place(model, device, compute)
+    synchronise(model, device)
     resized = resize_all(target.images, images.resize_px, compute.image_memory_gb, compute.cache)
     epochs = settings.epochs if method.trains else 0
     per_epoch = len(resized) // settings.batch_size
@@ -90,9 +116,10 @@ def adapt(
         scaler.load_state_dict(saved.get("scaler", {}))
         done = saved["epoch"]
     bank = forward_all(model, resized, images.crop_px, device, compute)
-    if settings.keep_banks and not saved:
+    main = is_main()
+    if main and settings.keep_banks and not saved:
         save_bank(run, bank, 0)
-    words = after_epoch(0, bank) if after_epoch and not saved else ""
+    words = after_epoch(0, bank) if main and after_epoch and not saved else ""
     bar = tqdm(
         total=epochs * per_epoch * settings.batch_size,
         unit="img",
@@ -100,12 +127,13 @@ def adapt(
         initial=done * per_epoch * settings.batch_size,
         dynamic_ncols=True,
         leave=False,
-        disable=None,
+        disable=None if main else True,
     )
     for epoch in range(done, epochs):
         bar.set_postfix_str(f"epoch {epoch + 1}/{epochs} {words}")
-        state = method.refresh(bank, epoch)
-        _save_summary(run, method.summary(state))
+        state = from_main(partial(method.refresh, bank, epoch), device)
+        if main:
+            _save_summary(run, method.summary(state))
         sums = train_epoch(
             model,
             resized,
@@ -121,6 +149,7 @@ def adapt(
             bar,
             compute,
             scaler,
+            settings.batch_norm,
         )
         for name, value in sums.items():
             if not math.isfinite(value):
@@ -132,6 +161,8 @@ def adapt(
             raise ValueError(
                 f"adapt.rate: features are not finite after epoch {epoch + 1}; lower the rate"
             )
+        if not main:
+            continue
         run.log(
             kind="adapt",
             epoch=epoch + 1,
@@ -142,8 +173,9 @@ def adapt(
         words = after_epoch(epoch + 1, bank) if after_epoch else ""
         _save(run, model, optimizer, method, scaler, epoch + 1)
     bar.close()
-    if not epochs:
+    if main and not epochs:
         _save(run, model, optimizer, method, scaler, 0)
+    wait()
 
 
 def train_epoch(
@@ -161,8 +193,12 @@ def train_epoch(
     bar: Any,
     compute: ComputeConfig = DEFAULT_COMPUTE,
     scaler: torch.amp.GradScaler | None = None,
+    batch_norm: str = "target",
 ) -> dict[str, float]:
-    """One pass over the target; the sum over batches of each loss."""
+    """One pass over the target; the sum over batches of each loss.
+
+    With ``batch_norm`` "source" BatchNorm keeps the statistics that ``model`` came with.
+    """
     scaler = scaler or gradient_scaler(device, compute)
     per_epoch = len(resized) // batch_size
     order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(resized))
@@ -170,18 +206,25 @@ def train_epoch(
     draws = draw_views(len(resized), spare_px, images.flip, (seed, VIEWS, epoch))
     sums: dict[str, Tensor] = {}
     model.train()
+    if batch_norm == "source":
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
     for number in range(per_epoch):
         step = epoch * per_epoch + number + 1
         index = torch.from_numpy(order[number * batch_size : (number + 1) * batch_size])
-        view = views(resized[index].to(device), images.crop_px, draws[index.numpy()])
+        own = share(index)
+        view = views(resized[own].to(device), images.crop_px, draws[own.numpy()])
         set_rate(optimizer, step, epochs * per_epoch)
         x = to_float(view, device, compute.channels_last)
         features, logits = forward(model, x, compute)
-        parts = method.loss(Batch(features, logits, index.to(device)), state)
-        optimizer.zero_grad()
-        scaler.scale(torch.stack(list(parts.values())).sum()).backward()
-        scaler.step(optimizer)
-        scaler.update()
+        parts = method.loss(Batch(gather(features), gather(logits), index.to(device)), state)
+        if parts:
+            optimizer.zero_grad()
+            scaler.scale(torch.stack(list(parts.values())).sum()).backward()
+            sum_gradients(model.parameters())
+            scaler.step(optimizer)
+            scaler.update()
         for name, value in parts.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
         bar.update(batch_size)

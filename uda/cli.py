@@ -1,4 +1,4 @@
-"""The command line: ``uda data|import-lead|train|adapt|run|evaluate|predict|export|report``."""
+"""The command line: ``uda data|import-lead|train|adapt|run|…``, a subcommand for each thing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import textwrap
+import time
 from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import fields
@@ -22,6 +23,9 @@ from uda.config import CONFIGS, Experiment, load_dataset_spec, read_yaml
 from uda.splits import class_split
 
 OWN_FOLDERS = CONFIGS / "experiments" / "own_folders.yaml"
+
+# In which a launcher of several processes ends those whose first one has failed.
+GRACE_SECONDS = 10
 
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
@@ -251,6 +255,14 @@ def _parser() -> ArgumentParser:
     graph.add_argument("--out", type=str, required=True, help="File to write: .onnx or .pt2")
     commands.add_subcommand("export", graph, help="the model as ONNX or torch.export file")
 
+    choices = ArgumentParser(
+        description="Choose epochs and unknown thresholds of finished adaptations without labels, "
+        "and say how far each criterion falls short of the oracle: RUNS/selection.md and .csv.",
+        allow_abbrev=False,
+    )
+    choices.add_argument("runs", type=str, help="Folder of runs")
+    commands.add_subcommand("select", choices, help="compare choices made without labels")
+
     tables = ArgumentParser(description=stages.report.__doc__, allow_abbrev=False)
     tables.add_argument("runs", type=str, help="Folder of runs")
     tables.add_argument("--title", type=str, default="Results", help="Heading of the report")
@@ -309,6 +321,23 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
+def _fail(message: str, code: int) -> int:
+    """Print ``message`` as an error; ``code``.
+
+    Of several processes that fail alike only the first one speaks: it ends, and the launcher ends
+    the others, which wait for that. One that fails alone speaks after all.
+    """
+    rank = int(os.environ.get("RANK", 0)) if _in_several_processes() else 0
+    if rank:
+        time.sleep(GRACE_SECONDS)
+    print(f"uda: error: {f'process {rank}: ' if rank else ''}{message}", file=sys.stderr)
+    return code
+
+
+def _in_several_processes() -> bool:
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Mistakes of the user's are one line, not a traceback."""
     parser = _parser()
@@ -346,21 +375,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
             export(options.checkpoint, options.format, options.out)
         elif given.command == "evaluate":
             stages.evaluate(options.run, options.target, options.root, options.per_class)
+        elif given.command == "select":
+            from uda.selection_report import write_selection
+
+            stages.say(write_selection(Path(options.runs)))
         else:
             stages.report(options.runs, options.title)
+        if _in_several_processes():
+            from uda.processes import finish
+
+            finish()
     except ArgumentError as error:
-        print(
-            f"uda: error: {' '.join(str(error).split())} (see uda COMMAND --help)", file=sys.stderr
-        )
-        return 2
+        return _fail(f"{' '.join(str(error).split())} (see uda COMMAND --help)", 2)
     except BrokenPipeError:  # the reader, such as head, has gone: nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, OSError, yaml.YAMLError) as error:
-        print(f"uda: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return _fail(" ".join(str(error).split()), 1)
+    except RuntimeError:
+        if _in_several_processes():  # another one failed, has said so, and this one lost it?
+            time.sleep(GRACE_SECONDS)
+        raise
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from the last finished epoch.", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print(
+                "\nStopped. The same command goes on from the last finished epoch.", file=sys.stderr
+            )
         return 130
     return 0
 

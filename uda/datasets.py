@@ -23,6 +23,7 @@ from tqdm import tqdm
 from genmix_aug.images import load_rgb
 from uda.config import DatasetSpec
 from uda.image_cache import files_key, fits, reorder, room, stored
+from uda.processes import is_main
 
 RESIZE_BATCH = 256
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -235,7 +236,7 @@ def _decode_into(images: Tensor, items: Sequence[Item], px: int) -> None:
                 unit="img",
                 leave=False,
                 delay=2,
-                disable=None,
+                disable=None if is_main() else True,
             )
         )
 

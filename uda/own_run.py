@@ -11,6 +11,7 @@ from uda.config import Experiment, load_dataset_spec
 from uda.identity import adapt_run
 from uda.names import named
 from uda.own_folders import OwnDataset, own_dataset
+from uda.processes import is_main, join
 from uda.runs import Run, atomic_path
 
 FEWEST = 10  # pictures that clusters and neighbours can be made of
@@ -21,6 +22,7 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
     data = experiment.data
     if data.source or data.target:
         raise ValueError("data: --source and --target name the folders; leave --data.source out")
+    join(experiment.device)
     found = own_dataset(
         Path(source),
         Path(target),
@@ -38,6 +40,8 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
     experiment = _for_folders(experiment, found)
     stages.train(experiment)
     stages.adapt(experiment)
+    if not is_main():
+        return
     spec = load_dataset_spec(experiment.data.dataset)
     finished = adapt_run(experiment, spec)
     lines = _answers(finished, experiment, found)

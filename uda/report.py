@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 METHOD_TITLES = {
     "source_only": "Source-only",
+    "adabn": "AdaBN",
     "shot_o": "SHOT-O",
     "glc": "GLC",
     "lead": "LEAD",

@@ -31,8 +31,10 @@ def say(text: str) -> None:
 
 def train(experiment: Experiment) -> None:
     """Train a source model, or an in-domain classifier where no scenario is given."""
+    from uda.processes import is_main, join
     from uda.train import train as train_loop
 
+    join(experiment.device)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
     run = source_run(experiment, spec)
@@ -63,8 +65,9 @@ def train(experiment: Experiment) -> None:
         after_epoch=after_epoch,
         compute=experiment.compute,
     )
-    run.save_classes(split.source_classes)
-    run.mark_done()
+    if is_main():
+        run.save_classes(split.source_classes)
+        run.mark_done()
     say(
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
         f"augmented, {seen.distinct_originals} distinct originals. {run.folder}"
@@ -77,7 +80,9 @@ def adapt(experiment: Experiment) -> None:
     from uda.adapt import adapt as adapt_loop
     from uda.datasets import unlabelled
     from uda.model import load_weights
+    from uda.processes import is_main, join
 
+    join(experiment.device)
     data = experiment.data
     if not data.target:
         raise ValueError("data.target: name the domain to adapt to")
@@ -112,8 +117,9 @@ def adapt(experiment: Experiment) -> None:
             after_epoch=_target_evaluation(items, split, data.scenario, method, run),
             compute=experiment.compute,
         )
-        run.save_classes(split.source_classes)
-        run.mark_done()
+        if is_main():
+            run.save_classes(split.source_classes)
+            run.mark_done()
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
@@ -128,7 +134,9 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     from uda.datasets import resize_all, unlabelled
     from uda.evaluate import class_table, held_out_scores, target_scores
     from uda.model import load_weights
+    from uda.processes import join
 
+    join("auto")
     found = read_run(Path(run))
     if not found.is_done:
         raise ValueError(f"{run}: not finished; the command that began it goes on with it")
@@ -156,7 +164,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         say(f"{experiment.data.source}, {_held_out_line(scores)}")
         return
     prediction = method_of(experiment).predict(bank)
-    scores = target_scores(items, split, experiment.data.scenario, prediction)
+    scores = target_scores(items, split, experiment.data.scenario, prediction, bank)
     say(
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
         f"{_score_line([{'epoch': 0, **scores}])}"
@@ -240,10 +248,12 @@ def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -
 def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment, run: Run) -> None:
     """Edits and fractals, and a picture of what they make of a few images."""
     from uda.augment.genmix import GenMixAugmentation
+    from uda.processes import is_main, main_first
     from uda.report import draw_stages
 
-    augmentation.prepare(data.images, data.names, Path(experiment.store), experiment.seed)
-    if isinstance(augmentation, GenMixAugmentation):
+    with main_first():
+        augmentation.prepare(data.images, data.names, Path(experiment.store), experiment.seed)
+    if is_main() and isinstance(augmentation, GenMixAugmentation):
         count = len(data.images)
         ids = [count * place // 6 for place in range(6)]
         draw_stages(
@@ -267,16 +277,11 @@ def _device(experiment: Experiment) -> torch.device:
     import torch
 
     from uda.compute import check_precision, keep_freed_memory
+    from uda.processes import own_device
 
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
-    name = experiment.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    device = own_device(experiment.device)
     check_precision(device, experiment.compute)
     if device.type == "cpu":
         keep_freed_memory()
@@ -291,7 +296,7 @@ def _target_evaluation(
 
     def after_epoch(epoch: int, bank: Bank) -> str:
         prediction = method.predict(bank)
-        scores = target_scores(items, split, scenario, prediction)
+        scores = target_scores(items, split, scenario, prediction, bank)
         run.log(kind="evaluate", epoch=epoch, **scores)
         _save_predictions(run, items, split, prediction)
         value = scores.get("h_score", scores.get("accuracy"))
@@ -305,18 +310,11 @@ def _save_predictions(
 ) -> None:
     import numpy as np
 
-    from uda.evaluate import private_mask, true_labels
+    from uda.evaluate import described
     from uda.runs import atomic_path
 
     with atomic_path(run.folder / "predictions.npz") as path:
-        np.savez(
-            path,
-            label=prediction.label.cpu().numpy(),
-            unknown_score=prediction.unknown_score.cpu().numpy(),
-            is_private=private_mask(items, split),
-            true_label=true_labels(items, split),
-            name=np.array([f"{item.class_name}/{item.path.name}" for item in items]),
-        )
+        np.savez(path, **described(items, split, prediction))
 
 
 def _held_out_evaluation(
@@ -331,6 +329,7 @@ def _held_out_evaluation(
     from uda.adapt import forward_all
     from uda.datasets import resize_all
     from uda.evaluate import held_out_scores
+    from uda.processes import is_main
 
     sizes, compute = experiment.images, experiment.compute
     decoded = _labelled(experiment, items, split).images
@@ -338,7 +337,8 @@ def _held_out_evaluation(
 
     def after_epoch(model: Classifier, epoch: int) -> None:
         bank = forward_all(model, images, sizes.crop_px, device, compute)
-        run.log(kind="evaluate", epoch=epoch, **held_out_scores(items, split, bank))
+        if is_main():
+            run.log(kind="evaluate", epoch=epoch, **held_out_scores(items, split, bank))
 
     return after_epoch
 

@@ -20,6 +20,7 @@ from uda.config import DEFAULT_COMPUTE, ComputeConfig, ImageConfig, TrainConfig
 from uda.datasets import Labelled, draw_views, resize, resize_all, to_float, views
 from uda.model import Classifier
 from uda.optim import set_rate, sgd
+from uda.processes import check_batch, gather, is_main, share, sum_gradients, synchronise, wait
 from uda.runs import Run
 
 # Streams of random numbers, so that no two uses of the run's seed draw the same.
@@ -84,11 +85,16 @@ def train(
 
     Goes on from the run's checkpoint, saved after every pass over the list of (1 + copies) N
     images; the result is that of an undisturbed run. ``title`` stands before the progress bar.
+
+    Of several processes (`uda.processes`) each takes its share of every batch, which must divide
+    evenly; the first one writes. All of them call ``after_epoch``.
     """
+    check_batch("train.batch_size", settings.batch_size)
     copies = copies if augmentation.copies else 0
     count, num_classes = len(data.images), model.classifier.out_features
     steps = total_steps(count, copies, settings)
     place(model, device, compute)
+    synchronise(model, device)
     head = [*model.bottleneck.parameters(), *model.classifier.parameters()]
     optimizer = sgd(
         model.backbone.parameters(),
@@ -126,7 +132,7 @@ def train(
         desc=title,
         dynamic_ncols=True,
         leave=False,
-        disable=None,
+        disable=None if is_main() else True,
     )
     while step < steps:
         model.train()
@@ -138,15 +144,17 @@ def train(
         batches = batches[: steps - step]
         for rows in batches:
             step += 1
-            x = to_float(view(rows, draws), device, compute.channels_last)
+            # The views of the whole batch, as bytes: what mixes images mixes all of them.
+            x = to_float(gather(view(share(rows), draws)), device, compute.channels_last)
             y = smoothed_targets(
                 data.labels[rows % count].to(device), num_classes, settings.label_smoothing
             )
             x, y = augmentation.batch(x, y, _seed(seed, BATCH, step))
             set_rate(optimizer, step, steps)
-            loss = soft_cross_entropy(forward(model, x, compute)[1], y)
+            loss = soft_cross_entropy(gather(forward(model, share(x), compute)[1]), y)
             optimizer.zero_grad()
             scaler.scale(loss).backward()
+            sum_gradients(model.parameters())
             scaler.step(optimizer)
             scaler.update()
             total_loss += loss.detach()
@@ -160,9 +168,12 @@ def train(
         if not math.isfinite(mean_loss):
             raise ValueError(f"train.rate: the loss is {mean_loss} at step {step}; lower the rate")
         bar.set_postfix(loss=f"{mean_loss:.3f}")
-        run.log(kind="train", epoch=epoch, step=step, loss=mean_loss, **asdict(seen))
+        if is_main():
+            run.log(kind="train", epoch=epoch, step=step, loss=mean_loss, **asdict(seen))
         if after_epoch:
             after_epoch(model, epoch)
+        if not is_main():
+            continue
         state: dict[str, Any] = {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -174,6 +185,7 @@ def train(
         }
         run.save_checkpoint(state)
     bar.close()
+    wait()
     return seen
 
 
