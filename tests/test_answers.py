@@ -250,6 +250,7 @@ def test_export_to_torch(lead, pictures, tmp_path, capsys):
     assert len(program(torch.rand(5, 3, 32, 32))[0]) == 5
 
 
+@pytest.mark.slow
 def test_export_to_onnx(lead, pictures, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -79,9 +79,20 @@ def run_both(dataset, scenario, root, runs):
     return run.metrics("evaluate")[-1]
 
 
-@pytest.mark.parametrize("dataset", LAYOUTS)
-def test_a_miniature_runs_end_to_end(dataset, tmp_path):
+LARGE = ("office_home", "domainnet")  # many classes, so many pictures to draw
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in LAYOUTS],
+)
+def test_a_miniature_is_checked_and_runs_end_to_end(dataset, tmp_path, capsys):
     grow(tmp_path / "data", dataset)
+    check = ["data", "check", dataset, "--root", str(tmp_path / "data"), "--workers", "1"]
+    assert main([*check, "--domains", *list(LAYOUTS[dataset])[:2]]) == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if "!" in line]
+    assert len(wrong) == 2  # two pictures a class are fewer than there should be, that is all
+    assert all("are expected" in line for line in wrong)
     last = run_both(dataset, "opda", tmp_path / "data", tmp_path / "runs")
     assert last["epoch"] == 1
     assert last["empty_classes"] == []
