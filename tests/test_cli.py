@@ -49,10 +49,15 @@ def refused(capsys, given, *words):
         [],
         ["data"],
         ["data", "export-lists"],
+        ["data", "splits"],
+        ["data", "check"],
         ["import-lead"],
         ["train"],
         ["adapt"],
         ["sweep"],
+        ["run"],
+        ["predict"],
+        ["export"],
         ["evaluate"],
         ["report"],
     ],
@@ -79,7 +84,7 @@ def test_unknown_keys_and_wrong_types_are_named(capsys, tmp_path):
         (["--data.source="], ["data.source"]),
         (["--data.target=Plain"], ["data.target", "is the source too"]),
         (["--data.scenario=xda"], ["data.scenario", "opda, osda, pda"]),
-        (["--data.dataset=nothing"], ["data.dataset", "emoji_home, office_home"]),
+        (["--data.dataset=nothing"], ["data.dataset", "emoji_home, office_31"]),
         (["--data.root=/nowhere"], ["/nowhere/Plain: no such folder"]),
         (["--augment.name=genmax"], ["augment.name", "'genmax'"]),
         (["--augment.name=genmix", "--augment.options.genmix={prompt: all}"], ["genmix.prompt"]),
@@ -265,7 +270,7 @@ def test_export_lists_names_what_is_wrong(capsys, dataset, tmp_path):
     command = ["data", "export-lists", str(dataset)]
     fails_with(capsys, [*command, "--root", str(tmp_path / "no")], "no domain of Tiny to list")
     fails_with(capsys, [*command, "--scenario=xda"], "no 'xda'; it has opda, osda, pda")
-    fails_with(capsys, [*command[:2], "nothing"], "known datasets: emoji_home, office_home")
+    fails_with(capsys, [*command[:2], "nothing"], "known datasets: domainnet, emoji_home")
     refused(capsys, [*command, "--rot=x"], "--rot")
     place = dataset.parent / "pictures" / "Plain" / "bar"
     (place / "00.png").rename(place / "0 0.png")

@@ -42,6 +42,12 @@ def test_keeping_banks_makes_no_other_run():
     assert adapt_run(without, SPEC) == adapt_run(EXPERIMENT, SPEC)
 
 
+def test_the_runs_of_emoji_home_stay_what_they_were():
+    # Of the first version: a change to the dataset's file must not make every run another run.
+    run = source_run(EXPERIMENT, SPEC)
+    assert run.config["classes"] == "718432253e"
+
+
 def test_settings_that_came_later_leave_older_runs_as_they_are():
     plain = adapt_run(EXPERIMENT, SPEC)
     options = AdaptConfig(options={"lead": {"split": "norm", "con_weight": 1}}, batch_norm="target")

@@ -395,7 +395,9 @@ class DatasetSpec:
     ``domains`` maps a domain's name to its folder (or list file) under ``root``; ``abbreviations``
     to the short name used in a pair's name ("Ar2Cl"); ``classes`` is the dataset's class order;
     ``scenarios`` maps a scenario to half-open index ranges of ``shared``, ``source_private`` and
-    ``target_private`` classes.
+    ``target_private`` classes. ``folder_names`` are all names that a domain's folder is looked for
+    under, the proper one first; ``images`` the numbers of pictures that a whole domain may have;
+    ``optional`` the domains that a whole dataset may lack.
     """
 
     name: str
@@ -405,6 +407,9 @@ class DatasetSpec:
     abbreviations: Mapping[str, str]
     classes: tuple[str, ...]
     scenarios: Mapping[str, Mapping[str, tuple[int, int]]]
+    folder_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    images: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
 
     def pair_name(self, source: str, target: str) -> str:
         """The pair's name as tables print it, e.g. ``Ar2Cl``."""
@@ -415,7 +420,8 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
     """Read a dataset's YAML file.
 
     ``dataset`` is a name under ``configs/datasets`` or a path ending in .yaml; ``root`` overrides
-    the file's folder. Raises ValueError naming the file and the key at fault.
+    the file's folder. Of a domain's several folder names the first that is there is taken, or the
+    first of all. Raises ValueError naming the file and the key at fault.
     """
     path = Path(dataset)
     if path.suffix not in (".yaml", ".yml"):
@@ -432,6 +438,8 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         "classes": list,
         "scenarios": dict,
     }
+    raw = {"images": {}, "optional": [], **raw}
+    shapes |= {"images": dict, "optional": list}
     if unknown := sorted(raw.keys() - shapes.keys()):
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(shapes))}")
     for key, shape in shapes.items():
@@ -439,12 +447,26 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
             raise ValueError(f"{path}: the key {key!r} is missing")
         if not isinstance(raw[key], shape):
             raise ValueError(f"{path}: {key}: expected a {YAML_NAMES[shape]}")
-    for key in ("domains", "abbreviations", "classes"):
+    folder_names = {
+        name: tuple(folders) if isinstance(folders, list) else (folders,)
+        for name, folders in raw["domains"].items()
+    }
+    folders = [folder for names in folder_names.values() for folder in names]
+    texts = {
+        "domains": [*folder_names, *folders],
+        "abbreviations": [*raw["abbreviations"].keys(), *raw["abbreviations"].values()],
+        "classes": raw["classes"],
+    }
+    for key, values in texts.items():
         # YAML reads an unquoted No as false, and 1 as a number.
-        values = raw[key] if key == "classes" else [*raw[key].keys(), *raw[key].values()]
         for value in values:
             if not isinstance(value, str):
                 raise ValueError(f"{path}: {key}: {value!r} is not text; put it in quotes")
+    if empty := [name for name, names in folder_names.items() if not names]:
+        raise ValueError(f"{path}: domains.{empty[0]}: expected a folder, or a list of names of it")
+    for key in ("images", "optional"):
+        if other := [name for name in raw[key] if name not in folder_names]:
+            raise ValueError(f"{path}: {key}: {other[0]!r} is not one of the domains")
     if missing := sorted(raw["domains"].keys() - raw["abbreviations"].keys()):
         raise ValueError(f"{path}: abbreviations: {missing[0]!r} has none")
     classes = tuple(raw["classes"])
@@ -457,15 +479,29 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         name: {part: _class_range(path, name, part, ranges, len(classes)) for part in ranges}
         for name, ranges in raw["scenarios"].items()
     }
+    place = Path(root or raw["root"]).expanduser()
     return DatasetSpec(
         name=path.stem,
         title=raw["title"],
-        root=Path(root or raw["root"]).expanduser(),
-        domains=raw["domains"],
+        root=place,
+        domains={
+            name: next((folder for folder in names if (place / folder).exists()), names[0])
+            for name, names in folder_names.items()
+        },
         abbreviations=raw["abbreviations"],
         classes=classes,
         scenarios=scenarios,
+        folder_names=folder_names,
+        images={name: _counts(path, name, given) for name, given in raw["images"].items()},
+        optional=tuple(raw["optional"]),
     )
+
+
+def _counts(path: Path, domain: str, given: Any) -> tuple[int, ...]:
+    counts = given if isinstance(given, list) else [given]
+    if not counts or any(type(count) is not int or count < 1 for count in counts):
+        raise ValueError(f"{path}: images.{domain}: expected a whole number, or a list of them")
+    return tuple(counts)
 
 
 def _class_range(

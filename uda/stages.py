@@ -87,6 +87,7 @@ def _train(
         compute=experiment.compute,
     )
     if is_main():
+        run.save_classes(split.source_classes)
         run.mark_done()
     say(
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
@@ -152,6 +153,7 @@ def _adapt(
         compute=experiment.compute,
     )
     if is_main():
+        run.save_classes(split.source_classes)
         run.mark_done()
 
 
@@ -197,7 +199,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
         f"{_score_line([{'epoch': 0, **scores}])}"
     )
-    if per_class:
+    if per_class and scores["num_images"]:
         for name, count, value in class_table(items, split, prediction):
             role = "shared" if name in split.shared else "private, called unknown"
             say(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
@@ -236,13 +238,14 @@ def source_items(
 
 def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
     """Pictures of the target, of the classes that the scenario leaves in it."""
-    from uda.datasets import disjoint_half, domain_items, of_classes
+    from uda.datasets import UNLABELLED, disjoint_half, domain_items, of_classes
 
     data = experiment.data
     items = domain_items(spec, data.target)
     if data.concepts == "disjoint":
         items = disjoint_half(items, source=False)
-    return of_classes(items, split.target_classes, f"{spec.title}'s {data.target}")
+    classes = (*split.target_classes, UNLABELLED)
+    return of_classes(items, classes, f"{spec.title}'s {data.target}")
 
 
 def _labelled(experiment: Experiment, items: Sequence[Item], split: ClassSplit) -> Labelled:
@@ -387,6 +390,8 @@ def _score_line(lines: Sequence[dict[str, Any]]) -> str:
     from uda.report import SCORES
 
     last = lines[-1]
+    if not last["num_images"]:
+        return "not scored, as the target has no labels"
     main = "accuracy" if "accuracy" in last else "h_score"
     text = f"{SCORES[main]} {_number(last[main])}"
     if main == "h_score":
