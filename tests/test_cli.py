@@ -49,9 +49,15 @@ def refused(capsys, given, *words):
         [],
         ["data"],
         ["data", "export-lists"],
+        ["data", "splits"],
+        ["data", "check"],
         ["import-lead"],
         ["train"],
         ["adapt"],
+        ["sweep"],
+        ["run"],
+        ["predict"],
+        ["export"],
         ["evaluate"],
         ["report"],
     ],
@@ -78,7 +84,7 @@ def test_unknown_keys_and_wrong_types_are_named(capsys, tmp_path):
         (["--data.source="], ["data.source"]),
         (["--data.target=Plain"], ["data.target", "is the source too"]),
         (["--data.scenario=xda"], ["data.scenario", "opda, osda, pda"]),
-        (["--data.dataset=nothing"], ["data.dataset", "emoji_home, office_home"]),
+        (["--data.dataset=nothing"], ["data.dataset", "emoji_home"]),
         (["--data.root=/nowhere"], ["/nowhere/Plain: no such folder"]),
         (["--augment.name=genmax"], ["augment.name", "'genmax'"]),
         (["--augment.name=genmix", "--augment.options.genmix={prompt: all}"], ["genmix.prompt"]),
@@ -264,7 +270,7 @@ def test_export_lists_names_what_is_wrong(capsys, dataset, tmp_path):
     command = ["data", "export-lists", str(dataset)]
     fails_with(capsys, [*command, "--root", str(tmp_path / "no")], "no domain of Tiny to list")
     fails_with(capsys, [*command, "--scenario=xda"], "no 'xda'; it has opda, osda, pda")
-    fails_with(capsys, [*command[:2], "nothing"], "known datasets: emoji_home, office_home")
+    fails_with(capsys, [*command[:2], "nothing"], "known datasets: cifar_100")
     refused(capsys, [*command, "--rot=x"], "--rot")
     place = dataset.parent / "pictures" / "Plain" / "bar"
     (place / "00.png").rename(place / "0 0.png")
@@ -382,3 +388,16 @@ def test_the_installed_command():
     assert done.returncode == 2
     assert "--train.epoch" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_is_worked_on_is_left_alone(capsys, flags, tmp_path):
+    assert main(["train", *flags]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    (run.folder / "done").unlink()
+    before = (run.folder / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    with run.lock():
+        fails_with(capsys, ["train", *flags], str(run.folder), str(os.getpid()), "at work")
+    assert (run.folder / "metrics.jsonl").read_bytes() == before
+    assert main(["train", *flags]) == 0
+    assert run.is_done

@@ -44,6 +44,30 @@ def test_list_files(spec):
         datasets.domain_items(listed, "Plain")
 
 
+def test_list_files_with_spaces_tabs_and_unknown_classes(spec):
+    lines = "Plain/disc/a picture.png 2\r\nPlain/ring/b.png\t3\nPlain/x 1.png -1\n"
+    (spec.root / "list.txt").write_text(lines)
+    spec.domains["Plain"] = "list.txt"
+    items = datasets.domain_items(spec, "Plain")
+    assert [item.path.name for item in items] == ["a picture.png", "b.png", "x 1.png"]
+    assert [item.class_name for item in items] == ["disc", "ring", datasets.UNLABELLED]
+    assert datasets.labels_of(items, {"disc": 0, "ring": 1}).tolist() == [0, 1, -1]
+    for bad in ("-1", "a.png -2", "a.png", "a.png 1.5", "3"):
+        (spec.root / "list.txt").write_text(f"{bad}\n")
+        with pytest.raises(ValueError, match=r"list.txt:1: expected"):
+            datasets.domain_items(spec, "Plain")
+
+
+def test_hidden_files_and_other_files_are_passed_over(spec):
+    folder = spec.root / "Plain" / "disc"
+    for name in ("._00.png", ".hidden.jpg", "Thumbs.db", "notes.txt"):
+        (folder / name).touch()
+    (folder / "00.png").rename(folder / "00.PNG")
+    items = datasets.domain_items(spec, "Plain")
+    names = [item.path.name for item in items if item.class_name == "disc"]
+    assert names == ["00.PNG", "01.png", "02.png", "03.png"]
+
+
 def test_wrong_domains_and_folders_are_named(spec):
     with pytest.raises(ValueError, match="Tiny has no domain 'Plane'; it has Plain, Dark"):
         datasets.domain_items(spec, "Plane")

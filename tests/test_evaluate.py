@@ -49,6 +49,22 @@ def test_open_set_scores():
     assert scores["per_class"] == {"a": 50, "b": 100, "d": 100, "e": 0}
 
 
+def test_pictures_without_a_label_are_not_scored():
+    def scored(of, labels, scenario="opda"):
+        return target_scores(of, SPLIT, scenario, prediction(labels), bank_of(labels))
+
+    known = scored(items("aabde"), [0, 3, 1, 3, 0])
+    mixed = [*items("aab"), Item(Path("x.png"), ""), *items("de")]
+    scores = scored(mixed, [0, 3, 1, 2, 3, 0])
+    assert scores == {**known, "private_nmi": scores["private_nmi"], "h3_score": scores["h3_score"]}
+    assert class_table(mixed, SPLIT, prediction([0, 3, 1, 2, 3, 0]))[0] == ("a", 2, 50)
+    none = scored(mixed[3:4], [2])
+    assert none["h_score"] is None
+    assert none["num_images"] == 0
+    assert none["empty_classes"] == []
+    assert scored(mixed[3:4], [2], "pda")["accuracy"] is None
+
+
 def test_undefined_scores_are_none_and_empty_classes_named():
     scores = target_scores(items("aa"), SPLIT, "opda", prediction([0, 1]), bank_of([0, 1]))
     assert scores["h_score"] is None

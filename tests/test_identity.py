@@ -3,13 +3,16 @@ from dataclasses import replace
 import pytest
 
 from uda.config import (
+    CONFIGS,
     AdaptConfig,
     ComputeConfig,
     DataConfig,
     Experiment,
     ImageConfig,
+    SweepConfig,
     TrainConfig,
     load_dataset_spec,
+    read_yaml,
 )
 from uda.identity import adapt_run, experiment_of, method_of, source_run
 
@@ -39,6 +42,12 @@ def test_keeping_banks_makes_no_other_run():
     assert adapt_run(without, SPEC) == adapt_run(EXPERIMENT, SPEC)
 
 
+def test_the_runs_of_emoji_home_stay_what_they_were():
+    # Of the first version: a change to the dataset's file must not make every run another run.
+    run = source_run(EXPERIMENT, SPEC)
+    assert run.config["classes"] == "718432253e"
+
+
 def test_settings_that_came_later_leave_older_runs_as_they_are():
     plain = adapt_run(EXPERIMENT, SPEC)
     options = AdaptConfig(options={"lead": {"split": "norm", "con_weight": 1}}, batch_norm="target")
@@ -52,6 +61,19 @@ def test_settings_that_came_later_leave_older_runs_as_they_are():
         assert other.hash != plain.hash
         assert method_of(experiment_of(other, "", "")).split in ("norm", "cosine")
         assert experiment_of(other, "", "").adapt.batch_norm == changed.batch_norm
+
+
+def test_runs_made_before_there_were_sweeps_are_found():
+    raw = read_yaml(CONFIGS / "experiments" / "emoji_home_opda.yaml")
+    experiment = Experiment(
+        data=DataConfig(**raw["data"]),
+        images=ImageConfig(**raw["images"]),
+        train=TrainConfig(**raw["train"]),
+        adapt=AdaptConfig(**raw["adapt"]),
+        sweep=SweepConfig(**raw["sweep"]),
+    )
+    assert source_run(experiment, SPEC).folder.name == "train-Tw-opda-none-s0-ff30ec438d"
+    assert adapt_run(experiment, SPEC).folder.name == "lead-Tw2Fl-opda-none-s0-7f106d1fb9"
 
 
 IN_DOMAIN = Experiment(data=DataConfig(source="Twemoji"))

@@ -215,7 +215,7 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, backbone):
 
 
 def test_wrong_backbones_and_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match="'resnet19' is not known; .*preact_resnet18_64 or timm:NAME"):
+    with pytest.raises(ValueError, match="'resnet19' is not known; .*_64 or timm:NAME"):
         build_model("resnet19", "none", "linear", 256, 3)
     with pytest.raises(ValueError, match="timm has no model 'nothing'"):
         build_model("timm:nothing", "none", "linear", 256, 3)

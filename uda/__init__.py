@@ -1,0 +1,19 @@
+"""Source-free universal domain adaptation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uda.answers import AnsweringModel
+
+
+def load(checkpoint: Path | str, device: str = "auto") -> AnsweringModel:
+    """The model of a finished run, to be asked: ``uda.load("runs/lead-…")("photo.jpg").label``.
+
+    ``checkpoint`` is a run's folder or the checkpoint.pt in it; see `uda.answers.AnsweringModel`.
+    """
+    from uda.answers import load as load_model  # torch takes seconds to import
+
+    return load_model(Path(checkpoint), device)

@@ -1,4 +1,4 @@
-"""The command line: ``uda data|import-lead|train|adapt|evaluate|select|report``."""
+"""The command line: ``uda data|import-lead|train|adapt|run|…``, a subcommand for each thing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 import time
 from argparse import ArgumentError
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,14 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from uda import stages
-from uda.config import Experiment, load_dataset_spec, read_yaml
+from uda.config import CONFIGS, Experiment, load_dataset_spec, read_yaml
+from uda.splits import class_split
+
+OWN_FOLDERS = CONFIGS / "experiments" / "own_folders.yaml"
 
 # In which a launcher of several processes ends those whose first one has failed.
 GRACE_SECONDS = 10
+EXPERIMENTS = ("train", "adapt", "sweep")  # the commands that take an experiment
 
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
@@ -38,11 +44,75 @@ def data_export_lists(dataset: str, root: str, scenario: str) -> None:
     """Write the list file of each of the dataset's domains, and say so."""
     from uda.list_files import export_lists
 
-    written, passed_over = export_lists(load_dataset_spec(dataset, root), scenario)
+    written, passed_over = export_lists(load_dataset_spec(_dataset_file(dataset), root), scenario)
     for domain, reason in passed_over.items():
         print(f"passed over {domain}: {reason}")
     for path, images, classes in written:
         print(f"wrote {path}: {images} images of {classes} classes")
+
+
+def data_splits(dataset: str, scenario: str) -> None:
+    """Print the classes of the dataset's splits by name."""
+    spec = load_dataset_spec(_dataset_file(dataset))
+    for name in [scenario] if scenario else spec.scenarios:
+        split = class_split(spec, name)
+        print(f"{spec.title}, {name.upper()}")
+        for part in ("shared", "source_private", "target_private"):
+            classes = getattr(split, part)
+            words = f"{part.replace('_', '-')} ({len(classes)}): {', '.join(classes) or 'none'}"
+            print(
+                textwrap.fill(
+                    words, 98, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+                )
+            )
+
+
+def data_check(dataset: str, root: str, domains: Sequence[str], workers: int, fix: bool) -> int:
+    """Look at the dataset on disk and say what is there; 0 where it is whole, else 1."""
+    from uda.data_check import check_dataset, describe, fix_names
+
+    spec = load_dataset_spec(_dataset_file(dataset), root)
+    if fix:
+        for old, new in fix_names(spec, domains):
+            print(f"renamed {old} to {new.name}")
+        spec = load_dataset_spec(_dataset_file(dataset), root)
+    check = check_dataset(spec, domains, workers)
+    print("\n".join(describe(spec, check)))
+    return int(bool(check.problems))
+
+
+def _dataset_file(dataset: str) -> str:
+    """``office-home`` is ``office_home``; a path stays as it is."""
+    return dataset if dataset.endswith((".yaml", ".yml")) else dataset.replace("-", "_")
+
+
+def predict(checkpoint: str, images: Sequence[str], out: str, sheet: str, device: str) -> None:
+    """Answer for every picture, and say how many were found unknown or could not be read."""
+    from uda.answers import load
+    from uda.predict import find_pictures, summary, write_csv, write_sheet
+    from uda.predict import predict as ask
+
+    if sheet and not sheet.lower().endswith(".png"):
+        raise ValueError(f"--sheet: the picture's name must end in .png: {sheet}")
+    paths = find_pictures(images)
+    answered = ask(load(Path(checkpoint), device), paths)
+    for problem in answered.unreadable.values():
+        print(f"passed over: {problem}", file=sys.stderr)
+    write_csv(answered, Path(out))
+    print("\n".join(summary(answered)))
+    print(f"wrote {out}")
+    if sheet:
+        drawn = write_sheet(answered, Path(sheet))
+        print(f"wrote {sheet}: {drawn} of them" if drawn else "nothing unknown: no sheet written")
+
+
+def export(checkpoint: str, kind: str, out: str) -> None:
+    """Write the model for other programs, and say how far its answers are from the model's."""
+    from uda.answers import load
+    from uda.export import export as write
+
+    difference = write(load(Path(checkpoint), "cpu"), kind, Path(out))
+    print(f"wrote {out}: its probabilities differ from the model's by at most {difference:.1g}")
 
 
 def import_lead(checkpoint: str, out: str) -> None:
@@ -69,8 +139,8 @@ def _parser() -> ArgumentParser:
     )
     commands = parser.add_subcommands(required=True, dest="command")
 
-    data = ArgumentParser(description="Build or prepare datasets.", allow_abbrev=False)
-    commands.add_subcommand("data", data, help="build a dataset")
+    data = ArgumentParser(description="Build, check or prepare datasets.", allow_abbrev=False)
+    commands.add_subcommand("data", data, help="build, check or prepare a dataset")
     datasets = data.add_subcommands(required=True, dest="dataset")
     emoji_home = ArgumentParser(
         description="Build EmojiHome: emoji of four vendors as four domains of 57 classes.",
@@ -95,6 +165,33 @@ def _parser() -> ArgumentParser:
     )
     datasets.add_subcommand("export-lists", lists, help="list files for other people's code")
 
+    splits = ArgumentParser(
+        description="Print which classes source and target hold under each scenario, by name.",
+        allow_abbrev=False,
+    )
+    splits.add_argument("dataset", type=str, help="Name under configs/datasets, or a YAML file")
+    splits.add_argument("--scenario", type=str, default="", help="opda, osda or pda; all of them")
+    datasets.add_subcommand("splits", splits, help="the classes of each scenario, by name")
+    check = ArgumentParser(
+        description="Look at a dataset on disk: its domains, classes and numbers of pictures "
+        "against the expected ones, pictures that cannot be read, near-duplicates across domains. "
+        "The exit code is 0 where it is whole.",
+        allow_abbrev=False,
+    )
+    check.add_argument("dataset", type=str, help="Name under configs/datasets, or a YAML file")
+    check.add_argument("--root", type=str, default="", help="Folder of the dataset's domains")
+    check.add_argument(
+        "--domains", type=str, nargs="+", default=[], help="Domains to look at (all of them)"
+    )
+    check.add_argument("--workers", type=int, default=2, help="Processes that decode pictures")
+    check.add_argument(
+        "--fix-names",
+        action="store_true",
+        help="First rename folders of domains and classes that differ from the expected names in "
+        "case, spaces, hyphens or underscores only; nothing else is touched",
+    )
+    datasets.add_subcommand("check", check, help="whether a dataset on disk is whole")
+
     released = ArgumentParser(
         description="Make a checkpoint of ours of a source model that the released code of LEAD or "
         "GLC has trained, for `uda adapt --adapt.checkpoint`.",
@@ -110,12 +207,64 @@ def _parser() -> ArgumentParser:
         command.add_class_arguments(Experiment)
         commands.add_subcommand(name, command, help=f"{(what.__doc__ or '').split(',')[0].lower()}")
 
+    many = ArgumentParser(
+        description="Run every pair, method, augmentation and seed of an experiment (its `sweep` "
+        "section), those that are not there yet; first say how many that are.",
+        allow_abbrev=False,
+    )
+    many.add_argument("--config", action="config", help="YAML file of the options below")
+    many.add_argument("--workers", type=int, default=1, help="Runs at a time, each in a process")
+    many.add_argument("--dry-run", action="store_true", help="Only say what would be run")
+    many.add_class_arguments(Experiment)
+    commands.add_subcommand("sweep", many, help="run a whole experiment, or what is missing of it")
+    own = ArgumentParser(
+        description="Two folders of your own: train on the one, which holds a folder for each "
+        "class, adapt to the other one, with labels or without, and answer for its pictures. "
+        f"Starts from {OWN_FOLDERS.relative_to(CONFIGS.parent)}; every option can be changed.",
+        allow_abbrev=False,
+    )
+    own.add_argument("--config", action="config", help="YAML file of the options below")
+    own.add_argument("--source", type=str, required=True, help="Folder of folders, one a class")
+    own.add_argument("--target", type=str, required=True, help="Folder of pictures to adapt to")
+    own.add_argument(
+        "--target-labels",
+        type=str,
+        default="auto",
+        help="folders: the target's folders are classes; none: they mean nothing; auto: the first "
+        "where one is named like a class of the source. Labels are for the scenario and the scores",
+    )
+    own.add_class_arguments(Experiment)
+    commands.add_subcommand("run", own, help="train, adapt and answer: two folders of your own")
+
     score = ArgumentParser(description=stages.evaluate.__doc__, allow_abbrev=False)
     score.add_argument("run", type=str, help="Folder of a run of `uda train` or `uda adapt`")
     score.add_argument("--target", type=str, default="", help="Domain to score on (its own)")
     score.add_argument("--root", type=str, default="", help="Folder of the dataset's domains")
     score.add_argument("--per-class", action="store_true", help="Print every class's accuracy")
     commands.add_subcommand("evaluate", score, help="score a run's model")
+
+    ask = ArgumentParser(
+        description="Ask a finished run's model for each picture: a class name, or unknown.",
+        allow_abbrev=False,
+    )
+    ask.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    ask.add_argument(
+        "images", type=str, nargs="+", help="Folders, list files (.txt), globs in quotes, or files"
+    )
+    ask.add_argument("--out", type=str, default="predictions.csv", help="Table to write")
+    ask.add_argument("--sheet", type=str, default="", help="Draw what is unknown into this .png")
+    ask.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
+    commands.add_subcommand("predict", ask, help="class names, or unknown, for pictures")
+
+    graph = ArgumentParser(
+        description="Write a finished run's model for other programs: preprocessing, class names "
+        "and threshold inside, its answers checked against the model's when it is written.",
+        allow_abbrev=False,
+    )
+    graph.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    graph.add_argument("--format", type=str, default="onnx", help="onnx, or torch (torch.export)")
+    graph.add_argument("--out", type=str, required=True, help="File to write: .onnx or .pt2")
+    commands.add_subcommand("export", graph, help="the model as ONNX or torch.export file")
 
     choices = ArgumentParser(
         description="Choose epochs and unknown thresholds of finished adaptations without labels, "
@@ -133,9 +282,14 @@ def _parser() -> ArgumentParser:
 
 
 def _with_config_flag(arguments: Sequence[str]) -> list[str]:
-    """``uda train FILE.yaml`` is ``uda train --config FILE.yaml``."""
+    """``uda train FILE.yaml`` is ``uda train --config FILE.yaml``; so with adapt and sweep.
+
+    ``uda run`` has a file to begin with.
+    """
     given = list(arguments)
-    if len(given) > 1 and given[0] in ("train", "adapt") and not given[1].startswith("-"):
+    if given[:1] == ["run"]:
+        given[1:1] = ["--config", str(OWN_FOLDERS)]
+    if len(given) > 1 and given[0] in EXPERIMENTS and not given[1].startswith("-"):
         given.insert(1, "--config")
     return given
 
@@ -205,23 +359,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         typed = _with_merged_options(typed)
         given = parser.parse_args(typed)
         options = given[given.command]
-        if given.command in ("train", "adapt"):
-            experiment = Experiment(
-                **{
-                    key: value
-                    for key, value in vars(parser.instantiate(given)[given.command]).items()
-                    if key != "config"
-                }
-            )
-            {"train": stages.train, "adapt": stages.adapt}[given.command](experiment)
+        if given.command in (*EXPERIMENTS, "run"):
+            values = vars(parser.instantiate(given)[given.command])
+            experiment = Experiment(**{one.name: values[one.name] for one in fields(Experiment)})
+            if given.command == "sweep":
+                from uda.sweep import sweep
+
+                sweep(experiment, options.workers, options.dry_run)
+            elif given.command == "run":
+                from uda.own_run import run  # torch takes seconds to import
+
+                run(experiment, options.source, options.target, options.target_labels)
+            else:
+                {"train": stages.train, "adapt": stages.adapt}[given.command](experiment)
         elif given.command == "data":
             chosen = options[options.dataset]
             if options.dataset == "emoji-home":
                 data_emoji_home(chosen.root, chosen.image_px, chosen.mono, chosen.workers)
+            elif options.dataset == "splits":
+                data_splits(chosen.dataset, chosen.scenario)
+            elif options.dataset == "check":
+                return data_check(
+                    chosen.dataset, chosen.root, chosen.domains, chosen.workers, chosen.fix_names
+                )
             else:
                 data_export_lists(chosen.dataset, chosen.root, chosen.scenario)
         elif given.command == "import-lead":
             import_lead(options.checkpoint, options.out)
+        elif given.command == "predict":
+            predict(options.checkpoint, options.images, options.out, options.sheet, options.device)
+        elif given.command == "export":
+            export(options.checkpoint, options.format, options.out)
         elif given.command == "evaluate":
             stages.evaluate(options.run, options.target, options.root, options.per_class)
         elif given.command == "select":

@@ -226,8 +226,9 @@ class AugmentConfig:
     """Augmentation of the training images.
 
     Args:
-        name: none or genmix.
-        copies: Augmented copies of each image in the list to train on (the paper's m).
+        name: none, genmix, mixup, cutmix or randaugment.
+        copies: Augmented copies of each image in the list to train on (the paper's m); mixup and
+            cutmix have none: they mix every batch.
         options: By augmentation, its options: {genmix: {prompts: cross-domain}}.
     """
 
@@ -312,6 +313,61 @@ class ComputeConfig:
 DEFAULT_COMPUTE = ComputeConfig()
 
 
+METHOD_KEYS: dict[str, type] = {
+    "title": str, "method": str, "epochs": int, "rate": float, "options": dict
+}  # fmt: skip
+AUGMENT_KEYS: dict[str, type] = {"title": str, "name": str, "copies": int, "options": dict}
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What `uda sweep` runs: every pair with every method, augmentation and seed.
+
+    Args:
+        name: Of its record under RUNS/sweeps; empty for the scenario's. Sweeps of different names
+            can share a folder of runs, and the runs that they have in common.
+        pairs: Pairs as tables print them (Tw2Fl), or all; without a scenario, domains.
+        methods: Names, or mappings of title, method, epochs, rate and options laid over `adapt`.
+        augmentations: Names, or mappings of title, name, copies and options laid over `augment`.
+        seeds: Seeds.
+    """
+
+    name: str = ""
+    pairs: list[str] = field(default_factory=lambda: ["all"])
+    methods: list[str | dict[str, Any]] = field(default_factory=lambda: ["source_only", "lead"])
+    augmentations: list[str | dict[str, Any]] = field(default_factory=lambda: ["none", "genmix"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+
+    def __post_init__(self) -> None:
+        for key in ("pairs", "methods", "augmentations", "seeds"):
+            _require(bool(getattr(self, key)), f"sweep.{key}: names none")
+        _require(
+            min(self.seeds) >= 0 and len(set(self.seeds)) == len(self.seeds),
+            f"sweep.seeds: {self.seeds} must be different and not negative",
+        )
+        _require(
+            not self.name or Path(self.name).name == self.name,
+            f"sweep.name: {self.name!r} is not a file's name",
+        )
+        _check_entries("methods", self.methods, METHOD_KEYS, "method")
+        _check_entries("augmentations", self.augmentations, AUGMENT_KEYS, "name")
+
+
+def _check_entries(
+    where: str, entries: list[str | dict[str, Any]], shapes: Mapping[str, type], needed: str
+) -> None:
+    for entry in entries:
+        if isinstance(entry, str):
+            continue
+        for key, value in entry.items():
+            if key not in shapes:
+                raise ValueError(f"sweep.{where}: unknown key {key!r}; known: {', '.join(shapes)}")
+            wanted = shapes[key]
+            if type(value) is not wanted and (wanted, type(value)) != (float, int):
+                raise ValueError(f"sweep.{where}: {key}: {value!r} is not a {wanted.__name__}")
+        _require(needed in entry, f"sweep.{where}: {entry} lacks the key {needed!r}")
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One reproducible run.
@@ -324,6 +380,7 @@ class Experiment:
         augment: Augmentation.
         adapt: Adaptation.
         compute: Precision, layout and memory.
+        sweep: What `uda sweep` runs; the other commands pass over it.
         seed: Seed of everything drawn at random.
         runs: Folder of the runs' folders.
         store: Folder of the edits that augmentation makes.
@@ -338,6 +395,7 @@ class Experiment:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0
     runs: str = "runs"
     store: str = "data/edits"
@@ -390,8 +448,11 @@ class DatasetSpec:
     ``domains`` maps a domain's name to its folder (or list file) under ``root``; ``abbreviations``
     to the short name used in a pair's name ("Ar2Cl"); ``classes`` is the dataset's class order;
     ``scenarios`` maps a scenario to half-open index ranges of ``shared``, ``source_private`` and
-    ``target_private`` classes. ``reader``, one of `uda.readers.READERS`, reads in-domain datasets
-    with parts of their own, and finds their classes; empty for a folder of class folders.
+    ``target_private`` classes. ``folder_names`` are all names that a domain's folder is looked for
+    under, the proper one first; ``images`` the numbers of pictures that a whole domain may have;
+    ``optional`` the domains that a whole dataset may lack. ``reader``, one of
+    `uda.readers.READERS`, reads in-domain datasets with parts of their own and finds their classes;
+    empty for folders of class folders.
     """
 
     name: str
@@ -401,6 +462,9 @@ class DatasetSpec:
     abbreviations: Mapping[str, str]
     classes: tuple[str, ...]
     scenarios: Mapping[str, Mapping[str, tuple[int, int]]]
+    folder_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    images: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
     reader: str = ""
 
     def pair_name(self, source: str, target: str) -> str:
@@ -412,7 +476,8 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
     """Read a dataset's YAML file.
 
     ``dataset`` is a name under ``configs/datasets`` or a path ending in .yaml; ``root`` overrides
-    the file's folder. Raises ValueError naming the file and the key at fault.
+    the file's folder. Of a domain's several folder names the first that is there is taken, or the
+    first of all. Raises ValueError naming the file and the key at fault.
     """
     path = Path(dataset)
     if path.suffix not in (".yaml", ".yml"):
@@ -429,8 +494,8 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         "classes": list,
         "scenarios": dict,
     }
-    raw = {"reader": "", **raw}
-    shapes |= {"reader": str}
+    raw = {"images": {}, "optional": [], "reader": "", **raw}
+    shapes |= {"images": dict, "optional": list, "reader": str}
     if unknown := sorted(raw.keys() - shapes.keys()):
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(shapes))}")
     for key, shape in shapes.items():
@@ -438,12 +503,26 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
             raise ValueError(f"{path}: the key {key!r} is missing")
         if not isinstance(raw[key], shape):
             raise ValueError(f"{path}: {key}: expected a {YAML_NAMES[shape]}")
-    for key in ("domains", "abbreviations", "classes"):
+    folder_names = {
+        name: tuple(folders) if isinstance(folders, list) else (folders,)
+        for name, folders in raw["domains"].items()
+    }
+    folders = [folder for names in folder_names.values() for folder in names]
+    texts = {
+        "domains": [*folder_names, *folders],
+        "abbreviations": [*raw["abbreviations"].keys(), *raw["abbreviations"].values()],
+        "classes": raw["classes"],
+    }
+    for key, values in texts.items():
         # YAML reads an unquoted No as false, and 1 as a number.
-        values = raw[key] if key == "classes" else [*raw[key].keys(), *raw[key].values()]
         for value in values:
             if not isinstance(value, str):
                 raise ValueError(f"{path}: {key}: {value!r} is not text; put it in quotes")
+    if empty := [name for name, names in folder_names.items() if not names]:
+        raise ValueError(f"{path}: domains.{empty[0]}: expected a folder, or a list of names of it")
+    for key in ("images", "optional"):
+        if other := [name for name in raw[key] if name not in folder_names]:
+            raise ValueError(f"{path}: {key}: {other[0]!r} is not one of the domains")
     if missing := sorted(raw["domains"].keys() - raw["abbreviations"].keys()):
         raise ValueError(f"{path}: abbreviations: {missing[0]!r} has none")
     classes = tuple(raw["classes"])
@@ -458,16 +537,30 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         name: {part: _class_range(path, name, part, ranges, len(classes)) for part in ranges}
         for name, ranges in raw["scenarios"].items()
     }
+    place = Path(root or raw["root"]).expanduser()
     return DatasetSpec(
         name=path.stem,
         title=raw["title"],
-        root=Path(root or raw["root"]).expanduser(),
-        domains=raw["domains"],
+        root=place,
+        domains={
+            name: next((folder for folder in names if (place / folder).exists()), names[0])
+            for name, names in folder_names.items()
+        },
         abbreviations=raw["abbreviations"],
         classes=classes,
         scenarios=scenarios,
+        folder_names=folder_names,
+        images={name: _counts(path, name, given) for name, given in raw["images"].items()},
+        optional=tuple(raw["optional"]),
         reader=raw["reader"],
     )
+
+
+def _counts(path: Path, domain: str, given: Any) -> tuple[int, ...]:
+    counts = given if isinstance(given, list) else [given]
+    if not counts or any(type(count) is not int or count < 1 for count in counts):
+        raise ValueError(f"{path}: images.{domain}: expected a whole number, or a list of them")
+    return tuple(counts)
 
 
 def _class_range(

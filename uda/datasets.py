@@ -28,6 +28,7 @@ from uda.processes import is_main
 
 RESIZE_BATCH = 256
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+UNLABELLED = ""  # the class name of a picture whose class nobody knows
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
     """Every picture of ``domain``, by class in the dataset's order, then by name.
 
     A domain is a folder of class folders, or a list file (``path class-number`` a line, paths
-    relative to the dataset's root). Raises ValueError naming the domain, folder or line at fault.
+    relative to the dataset's root, with spaces or without; -1 is a class that nobody knows, named
+    `UNLABELLED`). Raises ValueError naming the domain, folder or line at fault.
     """
     if domain not in spec.domains:
         raise ValueError(f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}")
@@ -111,11 +113,14 @@ def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:
     if not file.is_file():
         raise ValueError(f"{file}: no such list file")
     items = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
-        path, _, label = line.strip().rpartition(" ")
+    for number, line in enumerate(file.read_text(errors="surrogateescape").split("\n"), start=1):
         if not line.strip():
             continue
-        if not path or not label.isdigit() or int(label) >= len(spec.classes):
+        path, label = ("", *line.strip().rsplit(None, 1))[-2:]
+        if path and label == "-1":
+            items.append(Item(spec.root / path, UNLABELLED))
+            continue
+        if not path or not label.isdecimal() or int(label) >= len(spec.classes):
             raise ValueError(
                 f"{file}:{number}: expected 'path class-number' with a number below "
                 f"{len(spec.classes)}"
@@ -214,8 +219,9 @@ def unlabelled(
 
 
 def labels_of(items: Sequence[Item], number: dict[str, int]) -> np.ndarray:
-    """True labels int64 [N]. Of a target, for `uda.evaluate` alone."""
-    return np.array([number[item.class_name] for item in items], dtype=np.int64)
+    """True labels int64 [N], -1 where nobody knows. Of a target, for `uda.evaluate` alone."""
+    labels = {**number, UNLABELLED: -1}
+    return np.array([labels[item.class_name] for item in items], dtype=np.int64)
 
 
 def decode_all(

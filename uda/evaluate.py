@@ -31,11 +31,13 @@ def target_scores(
     OSDA and OPDA: h_score, known_acc, unknown_acc; of the unknown score auroc and oscr; h3_score
     with the private_nmi it takes. PDA: accuracy. Everywhere ``per_class`` accuracies by name
     (`class_table`). ``None`` stands for an undefined score; ``empty_classes`` names shared classes
-    with no sample.
+    with no sample. Pictures whose class nobody knows are not scored: ``num_images`` counts the
+    others.
     """
     per_class = {name: _defined(value) for name, _, value in class_table(items, split, prediction)}
     labels = labels_of(items, split.number)
-    predicted = prediction.label.cpu().numpy()
+    scored = labels >= 0
+    labels, predicted = labels[scored], prediction.label.cpu().numpy()[scored]
     shared, source = len(split.shared), len(split.source_classes)
     if scenario == "pda":
         return {
@@ -44,9 +46,9 @@ def target_scores(
             "num_images": len(labels),
         }
     scores = open_set_scores(labels, predicted, shared, source)
-    private, unknown_score = labels >= source, prediction.unknown_score.cpu().numpy()
-    right = bank.probabilities.argmax(dim=1).cpu().numpy() == labels
-    nmi = private_nmi(bank.features.cpu().numpy()[private], labels[private])
+    private, unknown_score = labels >= source, prediction.unknown_score.cpu().numpy()[scored]
+    right = bank.probabilities.argmax(dim=1).cpu().numpy()[scored] == labels
+    nmi = private_nmi(bank.features.cpu().numpy()[scored][private], labels[private])
     return {
         "h_score": _defined(scores.h_score),
         "known_acc": _defined(scores.known_acc),
@@ -56,7 +58,7 @@ def target_scores(
         "h3_score": _defined(h3_score(scores.known_acc, scores.unknown_acc, nmi)),
         "private_nmi": _defined(nmi),
         "per_class": per_class,
-        "empty_classes": [split.shared[k] for k in scores.empty_classes],
+        "empty_classes": [split.shared[k] for k in scores.empty_classes if len(labels)],
         "num_images": len(labels),
     }
 
@@ -67,7 +69,8 @@ def class_table(
     """(class, images, accuracy in percent) of each target class; for a private one, the share
     called unknown. NaN for a class with no image."""
     labels = labels_of(items, split.number)
-    predicted = prediction.label.cpu().numpy()
+    predicted = prediction.label.cpu().numpy()[labels >= 0]
+    labels = labels[labels >= 0]
     source = len(split.source_classes)
     # A private sample is right when it is called unknown, whatever its class.
     right_label = np.where((labels >= source) & (predicted == source), labels, predicted)
@@ -93,7 +96,8 @@ def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dic
 
 def described(items: Sequence[Item], split: ClassSplit, prediction: Prediction) -> dict[str, Any]:
     """For figures and tables, each [N]: label and unknown_score of ``prediction``; of ``items``
-    true_label, is_private (of a target-private class) and name (class/file)."""
+    true_label (-1 where nobody knows), is_private (of a target-private class) and name
+    (class/file)."""
     labels = labels_of(items, split.number)
     return {
         "label": prediction.label.cpu().numpy(),

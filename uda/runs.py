@@ -1,4 +1,4 @@
-"""A run's folder: config.yaml, metrics.jsonl, checkpoint.pt, and ``done``, which is written last.
+"""A run's folder: config.yaml, metrics.jsonl, checkpoint.pt, classes.json, and ``done``, the last.
 
 Folders are named after a hash of what decides the run's result, so the same configuration finds its
 run again and another one never does. Every file is written to a temporary name and renamed.
@@ -11,8 +11,8 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from uda import locks
 from uda.config import read_yaml
 
 
@@ -94,6 +95,10 @@ class Run:
         with atomic_path(self.folder / "done") as path:
             path.write_text(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
 
+    def lock(self) -> AbstractContextManager[None]:
+        """Be the only one at work on the run: `uda.locks.RunBusyError` where another one is."""
+        return locks.hold(self.folder)
+
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl, whole in itself (hash, version and time added)."""
         self.start()
@@ -120,6 +125,26 @@ class Run:
             if kind is None or line.get("kind") == kind:
                 lines[line.get("kind"), line.get("epoch")] = line
         return list(lines.values())
+
+    def save_classes(self, names: Sequence[str]) -> None:
+        """Write the K source classes in label order as classes.json: whoever uses the model then
+        needs no dataset's file."""
+        self.start()
+        with atomic_path(self.folder / "classes.json") as path:
+            path.write_text(json.dumps(list(names)) + "\n")
+
+    def classes(self) -> tuple[str, ...] | None:
+        """What `save_classes` wrote, or None. ValueError naming a broken file."""
+        path = self.folder / "classes.json"
+        if not path.is_file():
+            return None
+        try:
+            names = json.loads(path.read_text())
+        except ValueError:
+            names = None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: not a list of class names; restore or delete it")
+        return tuple(names)
 
     def save_checkpoint(self, state: Mapping[str, Any], name: str = "checkpoint.pt") -> None:
         """Write ``state`` (tensors and plain values) as the file ``name``."""
@@ -163,13 +188,16 @@ def open_run(runs: Path, name: str, config: Mapping[str, Any]) -> Run:
     return Run(runs / f"{name}-{config_hash(config)}", config)
 
 
-def read_run(folder: Path) -> Run:
-    """The run in ``folder``. ValueError naming it where there is none, or a broken one."""
+def read_run(folder: Path, renamed: bool = False) -> Run:
+    """The run in ``folder``. ValueError naming it where there is none, or a broken one.
+
+    Its name must end in the hash of its configuration, unless it may have been ``renamed``.
+    """
     path = folder / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{folder}: not a run's folder (no config.yaml in it)")
     config = read_yaml(path)
-    if not folder.name.endswith(f"-{config_hash(config)}"):
+    if not renamed and not folder.name.endswith(f"-{config_hash(config)}"):
         raise ValueError(f"{path}: not what this run was made with; delete or restore {folder}")
     return Run(folder, config)
 

@@ -94,6 +94,8 @@ def write_selection(runs: Path, threshold: float = 0.55) -> str:
 
 
 def _rows(run: Run, threshold: float) -> Iterator[dict[str, Any]]:
+    if not run.metrics("evaluate")[-1]["num_images"]:
+        raise ValueError("its target has no labels, so there is no oracle to compare with")
     source = run.config["source"]
     about = {
         "scenario": source["data"]["scenario"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,7 @@ def say(text: str) -> None:
 
 def train(experiment: Experiment) -> None:
     """Train a source model, or an in-domain classifier where no scenario is given."""
-    from uda.processes import is_main, join
-    from uda.train import train as train_loop
+    from uda.processes import join
 
     join(experiment.device)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
@@ -46,8 +46,23 @@ def train(experiment: Experiment) -> None:
         target_items(experiment, spec, split)
     if run.is_done:
         say(f"Already trained: {run.folder}")
-        _print_held_out(run)
-        return
+    else:
+        with _alone(run):
+            _train(experiment, split, parts, run)
+    _print_held_out(run)
+
+
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """Nobody else at work on ``run``, which the first of several processes sees to."""
+    from uda.processes import is_main
+
+    return run.lock() if is_main() else nullcontext()
+
+
+def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) -> None:
+    from uda.processes import is_main
+    from uda.train import train as train_loop
+
     device = _device(experiment)
     model = _model(experiment, split)
     data = _labelled(experiment, parts.train, split)
@@ -69,20 +84,17 @@ def train(experiment: Experiment) -> None:
         compute=experiment.compute,
     )
     if is_main():
+        run.save_classes(split.source_classes)
         run.mark_done()
     say(
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
         f"augmented, {seen.distinct_originals} distinct originals. {run.folder}"
     )
-    _print_held_out(run)
 
 
 def adapt(experiment: Experiment) -> None:
     """Adapt a source model to the target, and score it after every epoch."""
-    from uda.adapt import adapt as adapt_loop
-    from uda.datasets import unlabelled
-    from uda.model import load_weights
-    from uda.processes import is_main, join
+    from uda.processes import join
 
     join(experiment.device)
     data = experiment.data
@@ -96,36 +108,50 @@ def adapt(experiment: Experiment) -> None:
     if run.is_done:
         say(f"Already adapted: {run.folder}")
     else:
-        device = _device(experiment)
-        model = _model(experiment, split, pretrained=False)
-        load_weights(model, checkpoint)
-        method = method_of(experiment)
-        view, items = unlabelled(
-            items,
-            experiment.images.decode_px,
-            experiment.compute.image_memory_gb,
-            experiment.compute.cache,
-        )
-        adapt_loop(
-            model,
-            view,
-            method,
-            experiment.images,
-            experiment.adapt,
-            experiment.seed,
-            run,
-            device,
-            title=f"{experiment.adapt.method} {data.source} → {data.target}",
-            after_epoch=_target_evaluation(items, split, data.scenario, method, run),
-            compute=experiment.compute,
-        )
-        if is_main():
-            run.mark_done()
+        with _alone(run):
+            _adapt(experiment, split, items, checkpoint, run)
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
         f"{_score_line(run.metrics('evaluate'))}\n{run.folder}"
     )
+
+
+def _adapt(
+    experiment: Experiment, split: ClassSplit, items: list[Item], checkpoint: Path, run: Run
+) -> None:
+    from uda.adapt import adapt as adapt_loop
+    from uda.datasets import unlabelled
+    from uda.model import load_weights
+    from uda.processes import is_main
+
+    data = experiment.data
+    device = _device(experiment)
+    model = _model(experiment, split, pretrained=False)
+    load_weights(model, checkpoint)
+    method = method_of(experiment)
+    view, items = unlabelled(
+        items,
+        experiment.images.decode_px,
+        experiment.compute.image_memory_gb,
+        experiment.compute.cache,
+    )
+    adapt_loop(
+        model,
+        view,
+        method,
+        experiment.images,
+        experiment.adapt,
+        experiment.seed,
+        run,
+        device,
+        title=f"{experiment.adapt.method} {data.source} → {data.target}",
+        after_epoch=_target_evaluation(items, split, data.scenario, method, run),
+        compute=experiment.compute,
+    )
+    if is_main():
+        run.save_classes(split.source_classes)
+        run.mark_done()
 
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
@@ -171,7 +197,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
         f"{_score_line([{'epoch': 0, **scores}])}"
     )
-    if per_class:
+    if per_class and scores["num_images"]:
         for name, count, value in class_table(items, split, prediction):
             role = "shared" if name in split.shared else "private, called unknown"
             say(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
@@ -216,13 +242,14 @@ def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -
 
 def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
     """Pictures of the target, of the classes that the scenario leaves in it."""
-    from uda.datasets import disjoint_half, domain_items, of_classes
+    from uda.datasets import UNLABELLED, disjoint_half, domain_items, of_classes
 
     data = experiment.data
     items = domain_items(spec, data.target)
     if data.concepts == "disjoint":
         items = disjoint_half(items, source=False)
-    return of_classes(items, split.target_classes, f"{spec.title}'s {data.target}")
+    classes = (*split.target_classes, UNLABELLED)
+    return of_classes(items, classes, f"{spec.title}'s {data.target}")
 
 
 def _labelled(experiment: Experiment, items: Sequence[Item], split: ClassSplit) -> Labelled:
@@ -334,6 +361,8 @@ def _score_line(lines: Sequence[dict[str, Any]]) -> str:
     from uda.report import SCORES
 
     last = lines[-1]
+    if not last["num_images"]:
+        return "not scored, as the target has no labels"
     main = "accuracy" if "accuracy" in last else "h_score"
     text = f"{SCORES[main]} {_number(last[main])}"
     if main == "h_score":

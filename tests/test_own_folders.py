@@ -1,0 +1,227 @@
+import shutil
+
+import pytest
+from PIL import Image
+from tiny import CLASSES, arguments, make_dataset
+
+from uda.cli import main
+from uda.config import load_dataset_spec
+from uda.datasets import UNLABELLED, domain_items
+from uda.own_folders import match_classes, own_dataset
+from uda.runs import find_runs
+from uda.splits import class_split
+
+RENAMED = {"bar": "BAR", "cross": "Cross ", "disc": "D-isc", "ring": "ri_ng", "square": "square"}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A source of bar, cross, disc and a target of disc, ring, square."""
+    make_dataset(tmp_path, per_class=4)
+    pictures = tmp_path / "pictures"
+    source, target = tmp_path / "my drawings", tmp_path / "renders"
+    for name in CLASSES[:3]:
+        shutil.copytree(pictures / "Plain" / name, source / name)
+    for name in CLASSES[2:]:
+        shutil.copytree(pictures / "Dark" / name, target / RENAMED[name])
+    return source, target
+
+
+def flags(folders, runs, *more):
+    source, target = folders
+    sizes = [flag for flag in arguments("x", runs) if not flag.startswith("--data.")]
+    given = ["run", f"--source={source}", f"--target={target}", *sizes]
+    return [*given, "--adapt.options.lead.clusters=classes", *more]
+
+
+def test_classes_are_matched_whatever_their_spelling():
+    sets = match_classes(["Alarm_Clock", "Bed", "TV"], ["tv", "alarm clock", "Sofa"])
+    assert sets.shared == ("Alarm_Clock", "TV")
+    assert sets.source_private == ("Bed",)
+    assert sets.target_private == ("Sofa",)
+    assert sets.renamed == {"tv": "TV", "alarm clock": "Alarm_Clock"}
+    assert sets.scenario == "opda"
+    assert match_classes(["a"], ["a", "b"]).scenario == "osda"
+    assert match_classes(["a", "b"], ["A"]).scenario == "pda"
+    assert match_classes(["a", "b"], ["b", "A"]).scenario == "pda"  # a closed set
+    with pytest.raises(ValueError, match="'a b' and 'A_b' would be one class"):
+        match_classes(["a b", "A_b"], ["c"])
+
+
+def test_the_dataset_holds_both_folders(folders, tmp_path):
+    found = own_dataset(*folders, "auto", tmp_path / "datasets")
+    spec = load_dataset_spec(str(found.file))
+    split = class_split(spec, found.scenario)
+    assert (found.scenario, split.shared) == ("opda", ("disc",))
+    assert split.source_private == ("bar", "cross")
+    assert split.target_private == ("ri_ng", "square")
+    assert found.source == "my_drawings"
+    assert "Matched: the target's 'D-isc' is the source's 'disc'" in found.notes
+    items = domain_items(spec, found.target)
+    assert [item.class_name for item in items[::4]] == ["disc", "ri_ng", "square"]
+    assert items[0].path == folders[1] / "D-isc" / "00.png"
+    assert (found.num_source, found.num_target) == (12, 12)
+
+
+@pytest.mark.parametrize("way", ["flat", "nested", "none"])
+def test_a_target_without_labels(folders, tmp_path, way):
+    source, target = folders
+    if way == "flat":
+        for i, picture in enumerate(sorted(target.glob("*/*.png"))):
+            picture.rename(target / f"{i}.png")
+    elif way == "nested":
+        (tmp_path / "dump" / "2024").mkdir(parents=True)
+        target.rename(tmp_path / "dump" / "2024" / "05")
+        target = tmp_path / "dump"
+    found = own_dataset(source, target, "none" if way == "none" else "auto", tmp_path / "datasets")
+    spec = load_dataset_spec(str(found.file))
+    assert found.sets is None
+    assert found.scenario == "opda"
+    assert class_split(spec, "opda").shared == ("bar", "cross", "disc")
+    items = domain_items(spec, found.target)
+    assert len(items) == 12
+    assert {item.class_name for item in items} == {UNLABELLED}
+    assert own_dataset(source, target, "none", tmp_path / "d", "pda").scenario == "pda"
+
+
+def test_other_targets_of_the_same_classes_share_the_source(folders, tmp_path):
+    source, target = folders
+    first = own_dataset(source, target, "none", tmp_path / "datasets")
+    again = own_dataset(source, target, "none", tmp_path / "datasets")
+    assert again == first
+    (target / "D-isc" / "00.png").unlink()
+    second = own_dataset(source, target, "none", tmp_path / "datasets")
+    assert second.file == first.file
+    assert second.target != first.target
+    spec = load_dataset_spec(str(second.file))
+    assert [len(domain_items(spec, name)) for name in spec.domains] == [12, 12, 11]
+    (source / "bar" / "00.png").unlink()
+    assert own_dataset(source, target, "none", tmp_path / "datasets").file != first.file
+
+
+def test_pictures_that_are_passed_over_are_named(folders, tmp_path):
+    source, target = folders
+    (source / "bar" / "00.png").write_text("no picture")
+    shutil.copy(source / "bar" / "01.png", source / "loose.png")
+    (target / "ri_ng" / "Thumbs.db").touch()
+    found = own_dataset(source, target, "auto", tmp_path / "datasets")
+    assert found.num_source == 11
+    assert f"Passed over, cannot be read: {source / 'bar' / '00.png'} (no image)" in found.notes
+    assert f"Passed over, in no class's folder: {source / 'loose.png'}" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("labels", "scenario", "message"),
+    [
+        ("some", "", "--target-labels: 'some' is not one of auto, folders, none"),
+        ("auto", "pda", "--data.scenario: pda, but the folders' classes are opda"),
+    ],
+)
+def test_wrong_wishes_are_named(folders, tmp_path, labels, scenario, message):
+    with pytest.raises(ValueError, match=message):
+        own_dataset(*folders, labels, tmp_path / "datasets", scenario)
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_wrong_folders_are_named(folders, tmp_path):
+    source, target = folders
+    out = tmp_path / "datasets"
+    with pytest.raises(ValueError, match="source too"):
+        own_dataset(source, tmp_path / "renders" / ".." / "my drawings", "auto", out)
+    with pytest.raises(ValueError, match=r"nowhere does not exist"):
+        own_dataset(source, tmp_path / "nowhere", "auto", out)
+    with pytest.raises(ValueError, match=r"bar has 0 class folders with pictures"):
+        own_dataset(source / "bar", target, "auto", out)
+    with pytest.raises(ValueError, match="no folder in .* is named like a class of the source"):
+        own_dataset(source, target / "ri_ng", "folders", out)
+    for picture in target.glob("*/*.png"):
+        picture.write_text("no picture")
+    with pytest.raises(ValueError, match="no picture in .*renders can be read"):
+        own_dataset(source, target, "none", out)
+    assert not out.exists()
+
+
+def test_spaces_are_kept_and_line_breaks_refused(folders, tmp_path):
+    source, target = folders
+    (source / "bar" / "00.png").rename(source / "bar" / "a  b 3.png")
+    found = own_dataset(source, target, "auto", tmp_path / "datasets")
+    items = domain_items(load_dataset_spec(str(found.file)), found.source)
+    assert source / "bar" / "a  b 3.png" in [item.path for item in items]
+    (source / "bar" / "a  b 3.png").rename(source / "bar" / "a\nb.png")
+    with pytest.raises(ValueError, match="a line break"):
+        own_dataset(source, target, "auto", tmp_path / "other")
+
+
+def test_run_trains_adapts_and_answers(folders, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    given = flags(folders, runs)
+    assert main(given) == 0
+    text = capsys.readouterr().out
+    assert "Classes in both (1): disc" in text
+    assert "That is opda" in text
+    assert "12 pictures: " in text
+    (run,) = [run for run in find_runs(runs) if run.config["stage"] == "adapt"]
+    rows = (run.folder / "predictions.csv").read_text().splitlines()
+    assert len(rows) == 13
+    answers = (run.folder / "answers.md").read_text()
+    assert "Matched: the target's 'D-isc' is the source's 'disc'" in answers
+    assert f"uda evaluate {run.folder} --per-class" in answers
+    assert main(given) == 0
+    assert "Already adapted" in capsys.readouterr().out
+    assert main(["evaluate", str(run.folder), "--per-class"]) == 0
+    assert main(["report", str(runs)]) == 0
+
+
+def test_run_without_labels_says_what_it_could_not_measure(folders, tmp_path, capsys):
+    assert main(flags(folders, tmp_path / "runs", "--target-labels=none")) == 0
+    text = capsys.readouterr().out
+    assert "Which classes the target holds is not known; run as opda" in text
+    assert "not scored, as the target has no labels" in text
+    assert "Not measured, as the target has no labels" in text
+    assert main(["report", str(tmp_path / "runs")]) == 0
+    capsys.readouterr()
+    assert main(["select", str(tmp_path / "runs")]) == 1
+    assert "its target has no labels" in capsys.readouterr().err
+
+
+def test_run_on_a_closed_set_of_few_pictures(folders, tmp_path, capsys):
+    source, target = folders
+    shutil.rmtree(source / "bar")
+    for name in ("ri_ng", "square"):
+        shutil.rmtree(target / name)
+    for i in range(4, 8):
+        shutil.copy(target / "D-isc" / f"0{i - 4}.png", target / "D-isc" / f"0{i}.png")
+    shutil.copytree(target / "D-isc", target / "cross")
+    more = ["--adapt.batch_size=64", "--train.batch_size=32"]
+    assert main(flags(folders, tmp_path / "runs", *more)) == 0
+    text = capsys.readouterr().out
+    assert "That is a closed set: the same classes, nothing is unknown" in text
+    assert "adapt.batch_size is 16, all that there are, not 64" in text
+    assert "accuracy" in text.lower()
+    assert "16 pictures: 0 unknown" in text
+
+
+def test_run_refuses_what_it_cannot_use(folders, tmp_path, capsys):
+    assert main(flags(folders, tmp_path / "runs", "--data.source=Plain")) == 1
+    assert "leave --data.source out" in capsys.readouterr().err
+    assert main(["run", "--source=x"]) == 2
+    assert "target" in capsys.readouterr().err
+    assert main(flags((tmp_path / "no", tmp_path), tmp_path / "runs")) == 1
+    assert "no does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_few_pictures_are_answered_for_but_not_adapted_to(folders, tmp_path, capsys):
+    for picture in [*folders[1].glob("*/*.png")][1:]:
+        picture.unlink()
+    assert main(flags(folders, tmp_path / "runs")) == 1
+    assert "has 1 pictures, too few to adapt to" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").glob("train-*"))
+    assert main(flags(folders, tmp_path / "runs", "--adapt.method=source_only")) == 0
+    assert "1 pictures: " in capsys.readouterr().out
+
+
+def test_one_picture_of_two_modes_is_read(folders, tmp_path):
+    source, target = folders
+    Image.open(source / "bar" / "00.png").convert("P").save(source / "bar" / "00.gif")
+    assert own_dataset(source, target, "auto", tmp_path / "datasets").num_source == 13

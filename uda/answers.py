@@ -1,0 +1,180 @@
+"""A finished run's model with all that it takes to answer: class names, sizes and the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from genmix_aug.images import from_picture, load_rgb, to_picture, to_rgb
+from uda.adapt import forward_all
+from uda.compute import place
+from uda.config import Experiment, load_dataset_spec
+from uda.datasets import resize
+from uda.identity import experiment_of, method_of
+from uda.methods.base import normalised_entropy, predict_by_entropy
+from uda.model import Classifier, build_model, load_weights
+from uda.runs import Run, config_hash, read_run
+from uda.splits import class_split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UNKNOWN = "unknown"
+# A file, a Pillow image, or uint8 of a shape that says which: tensor [3, H, W], array [H, W, 3].
+Picture = Union[str, Path, Image.Image, Tensor, "NDArray[np.uint8]"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one picture.
+
+    ``label`` is a class name or `UNKNOWN`; ``nearest`` the most probable class even then, and
+    ``probability`` that class's, in 0..1. ``entropy`` is over log K: 0 for certain, 1 for uniform.
+    ``unknown_score`` is what the threshold is held against, which for all of today's methods is the
+    entropy.
+    """
+
+    label: str
+    nearest: str
+    probability: float
+    entropy: float
+    unknown_score: float
+
+
+@dataclass(frozen=True)
+class AnsweringModel:
+    """Answers for pictures: ``model(picture)`` for one, `answers` for many.
+
+    ``classes`` are the K source classes in label order. Unknown is what has an unknown score above
+    ``threshold``; None calls nothing unknown (PDA, in-domain).
+    """
+
+    run: Run
+    experiment: Experiment
+    model: Classifier
+    classes: tuple[str, ...]
+    threshold: float | None
+    device: torch.device
+
+    def __call__(self, picture: Picture) -> Answer:
+        """The answer for one picture. ValueError naming a file that cannot be read."""
+        return self.answers([self.prepared(picture)])[0]
+
+    def prepared(self, picture: Picture) -> Tensor:
+        """uint8 [3, S, S], as the run's own pictures were decoded (S is images.decode_px)."""
+        px = self.experiment.images.decode_px
+        if isinstance(picture, (str, Path)):
+            return load_rgb(picture, px)
+        if isinstance(picture, Tensor):
+            picture = to_picture(picture)
+        elif isinstance(picture, np.ndarray):
+            picture = Image.fromarray(picture)
+        return from_picture(to_rgb(picture).resize((px, px), Image.Resampling.BILINEAR))
+
+    def answers(self, prepared: Sequence[Tensor]) -> list[Answer]:
+        """An answer for each picture that `prepared` has made."""
+        if not prepared:
+            return []
+        sizes = self.experiment.images
+        images = resize(torch.stack(list(prepared)), sizes.resize_px)
+        compute = self.experiment.compute
+        bank = forward_all(self.model, images, sizes.crop_px, self.device, compute)
+        prediction = predict_by_entropy(bank.probabilities, self.threshold)
+        highest = bank.probabilities.max(dim=1)
+        entropy = normalised_entropy(bank.probabilities)
+        names = (*self.classes, UNKNOWN)
+        rows = zip(
+            prediction.label.tolist(),
+            highest.indices.tolist(),
+            highest.values.tolist(),
+            entropy.tolist(),
+            prediction.unknown_score.tolist(),
+            strict=True,
+        )
+        return [Answer(names[label], names[near], *numbers) for label, near, *numbers in rows]
+
+
+def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
+    """The model of the run at ``checkpoint``, its folder or the checkpoint.pt in it.
+
+    The folder may have been copied elsewhere and renamed. ``device`` is auto, cpu, cuda or cuda:N.
+    ValueError naming what is missing: the run, its end, its class names, the device.
+    """
+    run = read_run(checkpoint.parent if checkpoint.is_file() else checkpoint, renamed=True)
+    if not run.is_done:
+        raise ValueError(f"{run.folder}: not finished; the command that began it goes on with it")
+    experiment = experiment_of(run, "", "")
+    classes = class_names(run, experiment)
+    settings = experiment.model
+    model = build_model(
+        settings.backbone,
+        "none",
+        settings.head,
+        settings.bottleneck_dim,
+        len(classes),
+        crop_px=experiment.images.crop_px,
+    )
+    load_weights(model, run.folder / "checkpoint.pt")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        where = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device: {device!r} cannot be used: {reason}") from None
+    place(model, where, experiment.compute)
+    model.eval()
+    return AnsweringModel(run, experiment, model, classes, threshold_of(run, experiment), where)
+
+
+def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:
+    """The K source classes of a run in label order.
+
+    From the run's classes.json; runs from before it was written take the dataset's file, if it
+    still gives the classes that the run was made with. ValueError naming the run otherwise.
+    """
+    if names := run.classes():
+        return names
+    source = run.config.get("source", run.config)
+    data = experiment.data
+    advice = "run the command that made it again where the dataset's file is"
+    try:
+        split = class_split(load_dataset_spec(data.dataset), data.scenario)
+    except ValueError as error:
+        raise ValueError(f"{run.folder}: no classes.json in it, and {error}; {advice}") from None
+    if config_hash(asdict(split)) != source["classes"]:
+        raise ValueError(
+            f"{run.folder}: no classes.json in it, and {data.dataset} has other classes by now"
+        )
+    return split.source_classes
+
+
+def threshold_of(run: Run, experiment: Experiment) -> float | None:
+    """The unknown score above which a picture is unknown; None where nothing is.
+
+    A method that decides over the whole target, not by a fixed threshold (SHOT-O), is given the
+    middle between the highest score that it called known there and the lowest that it called
+    unknown. ValueError where the run has kept no predictions to find it from.
+    """
+    if experiment.data.scenario in ("", "pda"):
+        return None
+    method = method_of(experiment)
+    if hasattr(method, "threshold"):
+        return method.threshold
+    path = run.folder / "predictions.npz"
+    if not path.is_file():
+        raise ValueError(f"{path}: not there, and {experiment.adapt.method} has no other threshold")
+    parts = np.load(path)
+    score = parts["unknown_score"]
+    unknown = parts["label"] == len(class_names(run, experiment))
+    if not unknown.any():
+        return None
+    highest_known = score[~unknown].max(initial=0.0)
+    return float((highest_known + score[unknown].min()) / 2)

@@ -1,0 +1,170 @@
+"""A model in one file for other programs: preprocessing, class names and threshold inside.
+
+The exported graph takes ``images`` float32 [N, 3, S, S] in [0, 1], RGB, whole pictures resized to a
+square (bilinear, antialiased), and crops and normalises them itself. It gives ``label`` int64 [N]
+in 0..K, where K is unknown, ``probability`` [N] of the most probable class, ``entropy`` [N] over
+log K, and ``probabilities`` [N, K]. What that means in words lies beside the graph as JSON.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from uda.answers import UNKNOWN, AnsweringModel
+from uda.datasets import centre_crop
+from uda.methods.base import normalised_entropy
+from uda.model import Classifier
+from uda.runs import atomic_path, code_version
+
+FORMATS = ("onnx", "torch")
+OUTPUTS = ("label", "probability", "entropy", "probabilities")
+METADATA = "uda.json"  # its name in a .pt2, and its key in ONNX's metadata_props
+# Largest difference of a probability between ONNX Runtime and PyTorch that is let pass.
+TOLERANCE = 1e-4
+
+
+class Exported(nn.Module):
+    """What is exported, as a network of its own."""
+
+    def __init__(self, model: Classifier, crop_px: int, threshold: float | None) -> None:
+        super().__init__()
+        self.model = model
+        self.crop_px = crop_px
+        self.threshold = math.inf if threshold is None else threshold
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        probabilities = self.model(centre_crop(images, self.crop_px))[1].softmax(dim=1)
+        probability, nearest = probabilities.max(dim=1)
+        entropy = normalised_entropy(probabilities)
+        unknown = torch.full_like(nearest, probabilities.shape[1])
+        label = torch.where(entropy > self.threshold, unknown, nearest)
+        return label, probability, entropy, probabilities
+
+
+def metadata(model: AnsweringModel) -> dict[str, Any]:
+    """What the exported graph's numbers mean; values that JSON can hold."""
+    px = model.experiment.images.resize_px
+    return {
+        "classes": list(model.classes),
+        UNKNOWN: len(model.classes),
+        "threshold": model.threshold,
+        "input": f"images: float32 [N, 3, {px}, {px}], RGB in [0, 1]: the whole picture resized to "
+        f"{px} x {px} (bilinear, antialiased, aspect ratio not kept), values divided by 255",
+        "outputs": list(OUTPUTS),
+        "px": px,
+        "run": model.run.hash,
+        "version": code_version(),
+    }
+
+
+def export(model: AnsweringModel, kind: str, out: Path) -> float:
+    """Write ``model`` to ``out`` as ``onnx`` or ``torch`` (`torch.export`, a .pt2 file).
+
+    Returns the largest difference of a probability between the file, read again, and the model, on
+    random pictures in batches of several sizes. ValueError for another format, a missing package,
+    or a difference above `TOLERANCE`; then nothing is written.
+    """
+    if kind not in FORMATS:
+        raise ValueError(f"--format: {kind!r} is not one of {', '.join(FORMATS)}")
+    if kind == "torch" and out.suffix != ".pt2":
+        raise ValueError(f"--out: the name of a torch.export file must end in .pt2: {out}")
+    network = _network(model)
+    px = model.experiment.images.resize_px
+    about = json.dumps(metadata(model), ensure_ascii=False)
+    write = _write_onnx if kind == "onnx" else _write_torch
+    with atomic_path(out) as temporary:
+        ask = write(network, px, about, temporary)
+        difference = _difference(network, ask, px)
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"{out}: not written: its probabilities differ from the model's by {difference:.2g}"
+            )
+    return difference
+
+
+def _network(model: AnsweringModel) -> Exported:
+    """A copy on the CPU in plain layout, the classifier's weight normalisation worked out."""
+    plain = copy.deepcopy(model.model).to("cpu")
+    plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    given = plain.classifier
+    # Not remove_parametrizations: it changes the class, which the copy shares with the model.
+    plain.classifier = nn.Linear(given.in_features, given.out_features)
+    plain.classifier.load_state_dict({"weight": given.weight.detach(), "bias": given.bias})
+    for parent in list(plain.modules()):
+        for name, child in list(parent.named_children()):
+            # The one that training overwrites its input with is no operation that exports know.
+            if isinstance(child, nn.ReLU6) or type(child).__name__ == "OverwritingReLU6":
+                setattr(parent, name, nn.ReLU6())
+    return (
+        Exported(plain, model.experiment.images.crop_px, model.threshold)
+        .eval()
+        .requires_grad_(False)
+    )
+
+
+def _difference(network: Exported, ask: Callable[[Tensor], np.ndarray], px: int) -> float:
+    """Largest difference of a probability between ``network`` and ``ask``."""
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for count in (1, 3):
+        images = torch.rand(count, 3, px, px, generator=generator)
+        with torch.no_grad():
+            expected = network(images)[-1].numpy()
+        differences.append(float(np.abs(ask(images) - expected).max()))
+    return max(differences)
+
+
+def _program(network: Exported, px: int) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch")
+    # Two, since torch takes a size of one for a constant.
+    with torch.no_grad():
+        return torch.export.export(
+            network, (torch.zeros(2, 3, px, px),), dynamic_shapes={"images": {0: batch}}
+        )
+
+
+def _write_torch(
+    network: Exported, px: int, about: str, out: Path
+) -> Callable[[Tensor], np.ndarray]:
+    torch.export.save(_program(network, px), out, extra_files={METADATA: about})
+    # torch looks at the file's name, and the temporary one ends in .pt2 too.
+    program = torch.export.load(out).module()
+    return lambda images: program(images)[-1].detach().numpy()
+
+
+def _write_onnx(
+    network: Exported, px: int, about: str, out: Path
+) -> Callable[[Tensor], np.ndarray]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401, which torch needs for it
+    except ImportError as error:
+        raise ValueError(
+            f"--format onnx: {error.name} is not installed; pip install onnx onnxruntime onnxscript"
+        ) from None
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    program = torch.onnx.export(
+        _program(network, px),
+        input_names=["images"],
+        output_names=list(OUTPUTS),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {METADATA: about})
+    onnx.save(proto, str(out))
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["probabilities"], {"images": images.numpy()})[0]

@@ -1,0 +1,263 @@
+"""Anyone's two folders of pictures as a dataset: its classes, its scenario, and its YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from genmix_aug.images import find_images
+from uda.config import SCENARIOS, read_yaml
+from uda.names import loose, named
+from uda.picture_hash import look_at
+from uda.runs import atomic_path, config_hash
+
+TARGET_LABELS = ("auto", "folders", "none")
+
+
+class ClassSets(NamedTuple):
+    """Class names by who has them; ``renamed``: the target's folder -> the source's name of it."""
+
+    shared: tuple[str, ...]
+    source_private: tuple[str, ...]
+    target_private: tuple[str, ...]
+    renamed: Mapping[str, str]
+
+    @property
+    def scenario(self) -> str:
+        """opda, osda or pda; pda for equal sets too (closed set), as nothing is unknown there."""
+        if not self.target_private:
+            return "pda"
+        return "opda" if self.source_private else "osda"
+
+
+@dataclass(frozen=True)
+class OwnDataset:
+    """Two folders as a dataset that `uda.config.load_dataset_spec` reads from ``file``.
+
+    ``sets`` is None where the target's labels are not known. ``notes`` are lines for people: what
+    was matched and what passed over. ``num_source`` and ``num_target`` count pictures.
+    """
+
+    file: Path
+    source: str
+    target: str
+    scenario: str
+    sets: ClassSets | None
+    num_source: int
+    num_target: int
+    notes: tuple[str, ...]
+
+
+def own_dataset(
+    source: Path, target: Path, target_labels: str, folder: Path, scenario: str = ""
+) -> OwnDataset:
+    """Read both folders and write a dataset's YAML file and list files into ``folder``.
+
+    ``source`` holds a folder for each class, of pictures at any depth. ``target_labels``:
+    "folders" reads ``target`` likewise, "none" takes it for pictures of unknown classes however
+    they lie, "auto" is the first where one class at least is the source's too, otherwise the
+    second. ``scenario`` decides for a target without labels (empty: opda).
+
+    The file is named after the source's content and the classes; other targets of the same classes
+    join it, so that one source model serves them all. Raises ValueError naming the folder, class or
+    file at fault, and writes nothing then.
+    """
+    if target_labels not in TARGET_LABELS:
+        raise ValueError(
+            f"--target-labels: {target_labels!r} is not one of {', '.join(TARGET_LABELS)}"
+        )
+    notes: list[str] = []
+    ours = _readable(_class_folders(source), notes)
+    if len(ours) < 2:
+        raise ValueError(
+            f"--source: {source} has {len(ours)} class folders with pictures; name the folder that "
+            "holds a folder for each class"
+        )
+    theirs, sets = _target(source, target, target_labels, ours, notes)
+    classes, scenarios = _label_sets(tuple(ours), sets)
+    chosen = _chosen_scenario(sets, scenario)
+    number = {name: place for place, name in enumerate(classes)}
+    content = _content_hash(source, [path for paths in ours.values() for path in paths])
+    identity = {"source": content, "classes": classes, "scenarios": scenarios}
+    from_name, to_name = _slug(source), _slug(target)
+    name = f"{from_name}-{config_hash(identity)}"
+    target_hash = _content_hash(target, [path for paths in theirs.values() for path in paths])
+    to_domain = f"{to_name}-{target_hash}"
+    lists = {from_name: ours, to_domain: theirs}
+    for domain, pictures in lists.items():
+        lines = [
+            f"{_listable(path)} {number.get(label, -1)}\n"
+            for label, paths in pictures.items()
+            for path in paths
+        ]
+        with atomic_path(folder / name / f"{domain}.txt") as temporary:
+            temporary.write_bytes(os.fsencode("".join(lines)))
+    file = folder / f"{name}.yaml"
+    there = read_yaml(file) if file.is_file() else {"domains": {}, "abbreviations": {}}
+    spec = {
+        "title": from_name,
+        "root": str(folder),
+        "domains": {**there["domains"], **{one: f"{name}/{one}.txt" for one in lists}},
+        "abbreviations": {
+            **there["abbreviations"],
+            from_name: from_name[:16],
+            to_domain: to_name[:16],
+        },
+        "scenarios": scenarios,
+        "classes": list(classes),
+    }
+    with atomic_path(file) as temporary:
+        temporary.write_text(yaml.safe_dump(spec, sort_keys=False))
+    num_ours, num_theirs = (sum(map(len, pictures.values())) for pictures in lists.values())
+    return OwnDataset(file, from_name, to_domain, chosen, sets, num_ours, num_theirs, tuple(notes))
+
+
+def match_classes(ours: Sequence[str], theirs: Sequence[str]) -> ClassSets:
+    """Which classes are in both, by names that may differ in case, spaces, hyphens, underscores.
+
+    Shared classes bear the source's name. ValueError where two names of one side would be one.
+    """
+    keys = {side: _by_loose_name(names) for side, names in (("source", ours), ("target", theirs))}
+    in_source, in_target = keys["source"], keys["target"]
+    shared = tuple(name for key, name in in_source.items() if key in in_target)
+    source_private = tuple(name for key, name in in_source.items() if key not in in_target)
+    target_private = tuple(name for key, name in in_target.items() if key not in in_source)
+    renamed = {name: in_source[key] for key, name in in_target.items() if key in in_source}
+    return ClassSets(shared, source_private, target_private, renamed)
+
+
+def _by_loose_name(names: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(loose(name), name)
+        if other != name:
+            raise ValueError(
+                f"class folders {other!r} and {name!r} would be one class: rename or merge them"
+            )
+    return found
+
+
+Pictures = dict[str, list[Path]]  # class name -> its pictures
+
+
+def _class_folders(folder: Path) -> Pictures:
+    """Pictures below each folder of ``folder``; under the name "" those that lie in itself."""
+    found: Pictures = {}
+    for path in find_images(folder):
+        parts = path.relative_to(folder).parts
+        found.setdefault(parts[0] if len(parts) > 1 else "", []).append(path)
+    return found
+
+
+def _readable(pictures: Pictures, notes: list[str], flat: bool = False) -> Pictures:
+    """Those that can be read; of what is passed over, ``notes`` tell. ``flat`` keeps those that lie
+    in no class's folder."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        paths = [path for own in pictures.values() for path in own]
+        problems = {
+            path: look.problem
+            for path, look in zip(paths, pool.map(look_at, paths), strict=True)
+            if look.problem
+        }
+    notes += [f"Passed over, cannot be read: {path} ({why})" for path, why in problems.items()]
+    kept = {
+        name: good
+        for name, own in pictures.items()
+        if (good := [path for path in own if path not in problems])
+    }
+    if not flat and (loose_ones := kept.pop("", None)):
+        notes.append(
+            f"Passed over, in no class's folder: {named([str(path) for path in loose_ones], 2)}"
+        )
+    return kept
+
+
+def _target(
+    source: Path, target: Path, labels: str, ours: Pictures, notes: list[str]
+) -> tuple[Pictures, ClassSets | None]:
+    """The target's pictures by class (all under "" without labels), and the class sets."""
+    if os.path.realpath(source) == os.path.realpath(target):
+        raise ValueError(f"--target: {target} is the source too; name another folder")
+    found = _class_folders(target)
+    folders = [name for name in found if name]
+    if labels != "none" and {*map(loose, ours)} & {*map(loose, folders)}:
+        theirs = _readable(found, notes)
+        sets = match_classes(list(ours), list(theirs))
+        notes += [
+            f"Matched: the target's {name!r} is the source's {own!r}"
+            for name, own in sets.renamed.items()
+            if name != own
+        ]
+        return {sets.renamed.get(name, name): own for name, own in theirs.items()}, sets
+    if labels == "folders":
+        raise ValueError(
+            f"--target: no folder in {target} is named like a class of the source "
+            f"({named(list(ours), 3)}); without labels, say --target-labels none"
+        )
+    if folders and labels == "auto":
+        notes.append(
+            f"The target's folders ({named(folders, 3)}) are not named like the source's classes: "
+            "its labels are taken to be unknown"
+        )
+    everything = {"": [path for paths in found.values() for path in paths]}
+    theirs = _readable(everything, notes, flat=True)
+    if not theirs:
+        raise ValueError(f"--target: no picture in {target} can be read")
+    return theirs, None
+
+
+def _label_sets(
+    ours: tuple[str, ...], sets: ClassSets | None
+) -> tuple[tuple[str, ...], dict[str, dict[str, list[int]]]]:
+    """The class order and each scenario's ranges in it, as a dataset's file has them."""
+    if sets is None:
+        return ours, {name: {"shared": [0, len(ours)]} for name in SCENARIOS}
+    shared, source = len(sets.shared), len(ours)
+    classes = sets.shared + sets.source_private + sets.target_private
+    ranges = {"shared": [0, shared]}
+    if sets.source_private:
+        ranges["source_private"] = [shared, source]
+    if sets.target_private:
+        ranges["target_private"] = [source, len(classes)]
+    return classes, {sets.scenario: ranges}
+
+
+def _chosen_scenario(sets: ClassSets | None, wanted: str) -> str:
+    if sets is None:
+        return wanted or "opda"
+    if wanted not in ("", sets.scenario):
+        raise ValueError(
+            f"--data.scenario: {wanted}, but the folders' classes are {sets.scenario}; leave it out"
+        )
+    return sets.scenario
+
+
+def _content_hash(folder: Path, paths: Sequence[Path]) -> str:
+    """Eight hexadecimal digits that stand for the pictures' names in ``folder`` and their bytes."""
+    digest = hashlib.blake2b(digest_size=4)
+    for path in sorted(paths):
+        name = os.fsencode(path.relative_to(folder).as_posix())
+        digest.update(hashlib.blake2b(name).digest())
+        digest.update(hashlib.blake2b(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _slug(folder: Path) -> str:
+    """The folder's name with what files and tables do not take replaced by ``_``."""
+    return re.sub(r"[^\w-]+", "_", folder.resolve().name).strip("_") or "pictures"
+
+
+def _listable(path: Path) -> str:
+    """The absolute path, as a list can hold it. ValueError for a line break in it."""
+    text = os.path.abspath(path)
+    if "\n" in text or text != text.strip():
+        raise ValueError(f"{text!r}: a line break or outer white space in a path; rename it")
+    return text

@@ -1,0 +1,131 @@
+"""``uda run``: train on one folder, adapt to another one, answer for its pictures, and say what of
+that could be measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from uda import stages
+from uda.config import Experiment, load_dataset_spec
+from uda.identity import adapt_run
+from uda.names import named
+from uda.own_folders import OwnDataset, own_dataset
+from uda.processes import is_main, join
+from uda.runs import Run, atomic_path
+
+FEWEST = 10  # pictures that clusters and neighbours can be made of
+
+
+def run(experiment: Experiment, source: str, target: str, target_labels: str) -> None:
+    """Train on the folder SOURCE, adapt to the folder TARGET, and answer for its pictures."""
+    data = experiment.data
+    if data.source or data.target:
+        raise ValueError("data: --source and --target name the folders; leave --data.source out")
+    join(experiment.device)
+    found = own_dataset(
+        Path(source),
+        Path(target),
+        target_labels,
+        Path(experiment.runs) / "datasets",
+        data.scenario,
+    )
+    if found.num_target < FEWEST and experiment.adapt.method != "source_only":
+        raise ValueError(
+            f"--target: {target} has {found.num_target} pictures, too few to adapt to "
+            f"(at least {FEWEST}); --adapt.method source_only answers without adapting"
+        )
+    for line in (*found.notes, *describe(found)):
+        stages.say(line)
+    experiment = _for_folders(experiment, found)
+    stages.train(experiment)
+    stages.adapt(experiment)
+    if not is_main():
+        return
+    spec = load_dataset_spec(experiment.data.dataset)
+    finished = adapt_run(experiment, spec)
+    lines = _answers(finished, experiment, found)
+    with atomic_path(finished.folder / "answers.md") as path:
+        text = "\n".join(["# Answers", "", *found.notes, *describe(found), *lines, ""])
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    for line in lines:
+        stages.say(line)
+
+
+def describe(found: OwnDataset) -> list[str]:
+    """What the folders hold and which scenario that is, in lines for people."""
+    lines = [f"{found.num_source} pictures to train on, {found.num_target} to adapt to"]
+    sets = found.sets
+    if sets is None:
+        return [
+            *lines,
+            f"Which classes the target holds is not known; run as {found.scenario}, "
+            + ("nothing is called unknown" if found.scenario == "pda" else "some may be unknown"),
+        ]
+    parts = {
+        "in both": sets.shared,
+        "in the source only": sets.source_private,
+        "in the target only": sets.target_private,
+    }
+    lines += [
+        f"Classes {where} ({len(own)}): {named(own, 12)}" for where, own in parts.items() if own
+    ]
+    closed = not (sets.source_private or sets.target_private)
+    word = "a closed set: the same classes, nothing is unknown" if closed else found.scenario
+    return [*lines, f"That is {word}"]
+
+
+def _for_folders(experiment: Experiment, found: OwnDataset) -> Experiment:
+    """The experiment on the dataset, its batches no larger than the folders."""
+    train, adapt = experiment.train, experiment.adapt
+    for name, count, size in (
+        ("train", found.num_source, train.batch_size),
+        ("adapt", found.num_target, adapt.batch_size),
+    ):
+        if 1 < count < size:
+            stages.say(f"{name}.batch_size is {count}, all that there are, not {size}")
+    return replace(
+        experiment,
+        data=replace(
+            experiment.data,
+            dataset=str(found.file),
+            source=found.source,
+            target=found.target,
+            scenario=found.scenario,
+        ),
+        train=replace(train, batch_size=max(2, min(train.batch_size, found.num_source))),
+        adapt=replace(adapt, batch_size=max(2, min(adapt.batch_size, found.num_target))),
+    )
+
+
+def _answers(finished: Run, experiment: Experiment, found: OwnDataset) -> list[str]:
+    """Write predictions.csv and unknown.png into the run's folder; lines on them."""
+    from uda.answers import load
+    from uda.predict import find_pictures, predict, summary, write_csv, write_sheet
+
+    pictures = found.file.parent / found.file.stem / f"{found.target}.txt"
+    answered = predict(load(finished.folder, experiment.device), find_pictures([str(pictures)]))
+    write_csv(answered, finished.folder / "predictions.csv")
+    sheet = finished.folder / "unknown.png"
+    drawn = write_sheet(answered, sheet)
+    lines = ["", *summary(answered), "", *_measured(found, finished)]
+    lines.append(f"Every picture's answer: {finished.folder / 'predictions.csv'}")
+    if drawn:
+        lines.append(f"What was found unknown: {sheet}")
+    lines.append(f"For other pictures: uda predict {finished.folder} FOLDER --out answers.csv")
+    return lines
+
+
+def _measured(found: OwnDataset, finished: Run) -> list[str]:
+    """What the scores above leave out."""
+    sets = found.sets
+    if sets is None:
+        return [
+            "Not measured, as the target has no labels: how many answers are right (accuracy, "
+            "H-score), and whether what is called unknown is of no class of the source."
+        ]
+    if not sets.target_private:
+        return [
+            "Not measured: H-score and unknown accuracy, as the target has no class of its own."
+        ]
+    return [f"How each class fares: uda evaluate {finished.folder} --per-class"]
