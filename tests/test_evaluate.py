@@ -94,7 +94,7 @@ def test_held_out_and_private():
     split = ClassSplit(shared=("a", "b", "c"))
     probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     scores = held_out_scores(items("ab"), split, Bank(probabilities, probabilities, probabilities))
-    assert scores == {"top1": 50, "top5": 100, "num_images": 2}
+    assert scores == {"top1": 50, "top5": 100, "ece": 0, "num_images": 2}
 
 
 def test_pictures_are_described_for_figures():

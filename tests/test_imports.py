@@ -38,6 +38,7 @@ LAYERS = [
         "emoji_packages",
         "model",
         "preact_resnet",
+        "robustness",
         "lead_checkpoints",
         "augment",
         "methods",

@@ -5,7 +5,8 @@ from tiny import arguments, make_dataset
 
 from uda.cli import main
 from uda.config import DataConfig, Experiment, load_dataset_spec
-from uda.in_domain import chosen_checkpoint, in_domain_parts
+from uda.in_domain import chosen_checkpoint, in_domain_parts, result_of, score_line
+from uda.robustness import CORRUPTIONS
 from uda.runs import find_runs, read_checkpoint
 
 
@@ -54,7 +55,28 @@ def test_the_best_pass_by_validation_is_the_result(tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", str(run.folder), f"--root={dataset.parent / 'pictures'}"]) == 0
     tested = run.metrics("evaluate")[best["epoch"] - 1]
-    assert f"top-1 {tested['top1']:.1f}, top-5 {tested['top5']:.1f}" in capsys.readouterr().out
+    final = {line["checkpoint"]: line for line in run.metrics("final")}
+    assert final["best"]["epoch"] == best["epoch"]
+    for key in ("top1", "top5", "ece"):
+        assert final["best"][key] == pytest.approx(tested[key])
+    printed = capsys.readouterr().out
+    assert f"top-1 {tested['top1']:.1f}, top-5 {tested['top5']:.1f}" in printed
+    # What was logged is what `uda evaluate` computes anew, noise included.
+    assert printed.strip().endswith(score_line(final["best"]))
+    assert final["best"]["fgsm_error"].keys() == {"1/255", "8/255"}
+    assert set(final["best"]["corruptions"]) == set(CORRUPTIONS)
+    last = final.get("last", final["best"])
+    assert last["epoch"] == len(lines)
+
+
+def test_without_validation_the_last_pass_is_the_result(tmp_path):
+    flags = arguments(make_dataset(tmp_path / "tiny"), tmp_path / "runs", "--data.scenario=")
+    assert main(["train", *flags]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    (line,) = run.metrics("final")
+    assert line["checkpoint"] == "last"
+    assert result_of(run) == line
+    assert chosen_checkpoint(run).name == "checkpoint.pt"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from uda.datasets import Item, labels_of
 from uda.methods.base import Bank, Prediction
 from uda.metrics import (
     accuracy,
+    calibration_error,
     h3_score,
     open_set_scores,
     oscr,
@@ -84,14 +85,21 @@ def class_table(
 
 
 def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dict[str, Any]:
-    """Top-1 and top-5 accuracy in percent of an in-domain classifier on held-out ``items``."""
+    """Top-1 and top-5 accuracy and calibration error, in percent, of an in-domain classifier on
+    held-out ``items``."""
     labels = labels_of(items, split.number)
     probabilities = bank.probabilities.cpu().numpy()
     return {
         "top1": _defined(top_k_accuracy(labels, probabilities, 1)),
         "top5": _defined(top_k_accuracy(labels, probabilities, 5)),
+        "ece": _defined(calibration_error(labels, probabilities)),
         "num_images": len(labels),
     }
+
+
+def held_out_labels(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
+    """True labels int64 [N] of in-domain ``items``, which attacks on the classifier need."""
+    return labels_of(items, split.number)
 
 
 def described(items: Sequence[Item], split: ClassSplit, prediction: Prediction) -> dict[str, Any]:

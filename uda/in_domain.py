@@ -10,6 +10,11 @@ from uda.config import DatasetSpec, Experiment
 from uda.runs import Run
 from uda.splits import ClassSplit
 
+# Attacks of so many grey levels of 255.
+FGSM_LEVELS = (1, 8)
+# Corrupted images that are held in memory together.
+SCORED_AT_ONCE = 1024
+
 if TYPE_CHECKING:
     import torch
 
@@ -87,6 +92,83 @@ def epoch_scores(
     return after_epoch
 
 
+def final_scores(
+    experiment: Experiment,
+    model: Classifier,
+    items: Sequence[Item],
+    split: ClassSplit,
+    device: torch.device,
+) -> dict[str, Any]:
+    """What `uda.evaluate.held_out_scores` gives, and in percent: ``fgsm_error``, the error under
+    attacks of 1 and 8 grey levels; ``corruptions``, for each of `uda.robustness.CORRUPTIONS` the
+    mean top-1 of its severities; ``corruption_acc``, the mean of all. All on the same centre crops.
+    """
+    import torch
+
+    from uda.adapt import forward_all
+    from uda.datasets import centre_crop
+    from uda.evaluate import held_out_labels, held_out_scores
+    from uda.robustness import CORRUPTIONS, SEVERITIES, corrupt, fgsm_error, seeds_of
+
+    px, compute = experiment.images.crop_px, experiment.compute
+    images = centre_crop(resized(experiment, items), px)
+    labels = torch.from_numpy(held_out_labels(items, split))
+    scores = held_out_scores(items, split, forward_all(model, images, px, device, compute))
+    scores["fgsm_error"] = {
+        f"{levels}/255": fgsm_error(model, images, labels, levels / 255, device)
+        for levels in FGSM_LEVELS
+    }
+    seeds = seeds_of(images)
+    accuracies: dict[str, float] = {}
+    for name in CORRUPTIONS:
+        right = 0
+        for severity in SEVERITIES:
+            for start in range(0, len(images), SCORED_AT_ONCE):
+                part = slice(start, start + SCORED_AT_ONCE)
+                changed = corrupt(images[part], name, severity, seeds[part])
+                bank = forward_all(model, changed, px, device, compute)
+                right += int((bank.probabilities.argmax(dim=1).cpu() == labels[part]).sum())
+        accuracies[name] = 100 * right / (len(SEVERITIES) * len(images))
+    scores["corruptions"] = accuracies
+    scores["corruption_acc"] = sum(accuracies.values()) / len(accuracies)
+    return scores
+
+
+def log_final(
+    experiment: Experiment,
+    model: Classifier,
+    parts: Parts,
+    split: ClassSplit,
+    run: Run,
+    device: torch.device,
+) -> None:
+    """Log `final_scores` on the test part, of the last pass and of the one that validation chose;
+    ``model`` is left with the weights of the run's result."""
+    if not parts.test:
+        return
+    from uda.model import load_weights
+    from uda.processes import is_main
+    from uda.runs import read_checkpoint
+
+    ends = {"last": run.folder / "checkpoint.pt", "best": run.folder / "best.pt"}
+    epochs = {name: read_checkpoint(p)["epoch"] for name, p in ends.items() if p.is_file()}
+    if epochs.get("best") == epochs["last"]:
+        del epochs["last"]  # the same weights
+    for name, epoch in epochs.items():
+        load_weights(model, ends[name])
+        scores = final_scores(experiment, model, parts.test, split, device)
+        if is_main():
+            run.log(kind="final", epoch=epoch, checkpoint=name, **scores)
+
+
+def result_of(run: Run) -> dict[str, Any] | None:
+    """The run's scores: of the pass that validation chose, or of the last one. Runs from before
+    there were final scores have those of their last pass; None where there are none."""
+    lines = {line["checkpoint"]: line for line in run.metrics("final")}
+    evaluated = run.metrics("evaluate")
+    return lines.get("best") or lines.get("last") or (evaluated[-1] if evaluated else None)
+
+
 def resized(experiment: Experiment, items: Sequence[Item]) -> torch.Tensor:
     """The pictures uint8 [N, 3, resize_px, resize_px]."""
     from uda.datasets import decode_all, resize_all
@@ -105,7 +187,15 @@ def chosen_checkpoint(run: Run) -> Path:
 
 def score_line(scores: dict[str, Any]) -> str:
     """Scores on held-out pictures in words."""
-    return (
+    text = (
         f"{scores['num_images']} held-out images: top-1 {scores['top1']:.1f}, "
         f"top-5 {scores['top5']:.1f}"
     )
+    if scores.get("checkpoint") == "best":
+        text += f" (epoch {scores['epoch']}, chosen by validation)"
+    if "ece" in scores:
+        text += f", calibration error {scores['ece']:.1f}"
+    if "fgsm_error" in scores:
+        errors = " ".join(f"{error:.1f} at {e}" for e, error in scores["fgsm_error"].items())
+        text += f", FGSM error {errors}, under corruptions {scores['corruption_acc']:.1f}"
+    return text

@@ -117,6 +117,22 @@ def oscr(
     return float(100 * auc([0, *accepted_unknown], [0, *accepted_right]))
 
 
+def calibration_error(labels: Labels, probabilities: NDArray[np.floating], bins: int = 15) -> float:
+    """Expected calibration error in percent (Guo et al., arXiv 1706.04599).
+
+    Σ_b n_b / N · |accuracy(b) - mean confidence(b)| over ``bins`` equally wide bins
+    ((b - 1) / bins, b / bins] of the confidence, the largest of ``probabilities`` [N, K]. NaN for
+    no sample.
+    """
+    if not len(labels):
+        return math.nan
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(bin_of, right - confidence, bins)
+    return float(100 * np.abs(gaps).sum() / len(labels))
+
+
 def h3_score(known_acc: float, unknown_acc: float, private_nmi: float) -> float:
     """Harmonic mean of three (UniOT, arXiv 2210.17067): both accuracies and how well the private
     samples' features cluster by class (`private_nmi`), all in one unit. NaN where one is."""

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from uda.config import DatasetSpec, Experiment, load_dataset_spec
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
-from uda.in_domain import chosen_checkpoint, epoch_scores, in_domain_parts, score_line
-from uda.runs import Run, read_run
+from uda.in_domain import (
+    chosen_checkpoint,
+    epoch_scores,
+    final_scores,
+    in_domain_parts,
+    log_final,
+    result_of,
+    score_line,
+)
+from uda.runs import Run, read_checkpoint, read_run
 from uda.splits import ClassSplit, class_split
 
 if TYPE_CHECKING:
@@ -83,6 +91,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
         after_epoch=after_epoch,
         compute=experiment.compute,
     )
+    log_final(experiment, model, parts, split, run, device)
     if is_main():
         run.save_classes(split.source_classes)
         run.mark_done()
@@ -159,7 +168,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     from uda.adapt import forward_all
     from uda.compute import place
     from uda.datasets import resize_all, unlabelled
-    from uda.evaluate import class_table, held_out_scores, target_scores
+    from uda.evaluate import class_table, target_scores
     from uda.model import load_weights
     from uda.processes import join
 
@@ -180,17 +189,19 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         raise ValueError(f"{run}: a source model; name the domain to score it on with --target")
     device = _device(experiment)
     model = _model(experiment, split, pretrained=False)
-    load_weights(model, chosen_checkpoint(found))
+    checkpoint = chosen_checkpoint(found)
+    load_weights(model, checkpoint)
     compute, sizes = experiment.compute, experiment.images
     place(model, device, compute)
+    if in_domain:
+        scores = final_scores(experiment, model, items, split, device)
+        chosen = {"checkpoint": checkpoint.stem, "epoch": read_checkpoint(checkpoint)["epoch"]}
+        say(f"{experiment.data.source}, {score_line({**scores, **chosen})}")
+        return
     memory = (compute.image_memory_gb, compute.cache)
     view, items = unlabelled(items, sizes.decode_px, *memory)
     images = resize_all(view.images, sizes.resize_px, *memory)
     bank = forward_all(model, images, sizes.crop_px, device, compute)
-    if in_domain:
-        scores = held_out_scores(items, split, bank)
-        say(f"{experiment.data.source}, {score_line(scores)}")
-        return
     prediction = method_of(experiment).predict(bank)
     scores = target_scores(items, split, experiment.data.scenario, prediction, bank)
     say(
@@ -352,8 +363,8 @@ def _save_predictions(
 
 
 def _print_held_out(run: Run) -> None:
-    if lines := run.metrics("evaluate"):
-        say(f"On {score_line(lines[-1])}")
+    if scores := result_of(run):
+        say(f"On {score_line(scores)}")
 
 
 def _score_line(lines: Sequence[dict[str, Any]]) -> str:
