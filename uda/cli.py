@@ -116,7 +116,16 @@ def _parser() -> ArgumentParser:
     tables = ArgumentParser(description=stages.report.__doc__, allow_abbrev=False)
     tables.add_argument("runs", type=str, help="Folder of runs")
     tables.add_argument("--title", type=str, default="Results", help="Heading of the report")
-    commands.add_subcommand("report", tables, help="make a table and figures of runs")
+    tables.add_argument(
+        "--formats",
+        type=str,
+        default="md,tex,csv,html",
+        help="What to write: md (report.md, figures, tables/*.md), tex, csv, html (report.html)",
+    )
+    tables.add_argument(
+        "--root", type=str, default="", help="Folder of the dataset's domains, for sample pictures"
+    )
+    commands.add_subcommand("report", tables, help="make tables, figures and a page of runs")
     return parser
 
 
@@ -196,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif given.command == "evaluate":
             stages.evaluate(options.run, options.target, options.root, options.per_class)
         else:
-            stages.report(options.runs, options.title)
+            stages.report(options.runs, options.title, options.formats, options.root)
     except ArgumentError as error:
         print(
             f"uda: error: {' '.join(str(error).split())} (see uda COMMAND --help)", file=sys.stderr

@@ -165,11 +165,12 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
             say(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
 
 
-def report(runs: str, title: str) -> None:
-    """Write the runs' table and figures to report.md, and print the table."""
+def report(runs: str, title: str, formats: str, root: str) -> None:
+    """Write the runs' tables and figures to report.md and report.html, and print the tables."""
     from uda.report import write_report
 
-    say(write_report(Path(runs), title))
+    chosen = [name.strip() for name in formats.split(",") if name.strip()]
+    say(write_report(Path(runs), title, chosen, root))
 
 
 def source_items(
@@ -237,7 +238,7 @@ def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -
 def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment, run: Run) -> None:
     """Edits and fractals, and a picture of what they make of a few images."""
     from uda.augment.genmix import GenMixAugmentation
-    from uda.report import draw_stages
+    from uda.figures import draw_stages
 
     augmentation.prepare(data.images, data.names, Path(experiment.store), experiment.seed)
     if isinstance(augmentation, GenMixAugmentation):
@@ -302,7 +303,7 @@ def _save_predictions(
 ) -> None:
     import numpy as np
 
-    from uda.datasets import labels_of
+    from uda.datasets import labels_of, picture_name
     from uda.evaluate import private_mask
     from uda.runs import atomic_path
 
@@ -313,7 +314,7 @@ def _save_predictions(
             unknown_score=prediction.unknown_score.cpu().numpy(),
             is_private=private_mask(items, split),
             true_label=labels_of(items, split.number),
-            name=np.array([f"{item.class_name}/{item.path.name}" for item in items]),
+            name=np.array([picture_name(item) for item in items]),
         )
 
 
@@ -355,7 +356,7 @@ def _held_out_line(scores: dict[str, Any]) -> str:
 
 def _score_line(lines: Sequence[dict[str, Any]]) -> str:
     """The last epoch's scores in words, the oracle epoch's, and what could not be scored."""
-    from uda.report import SCORES
+    from uda.results import SCORES
 
     last = lines[-1]
     main = "accuracy" if "accuracy" in last else "h_score"

@@ -1,0 +1,98 @@
+"""What the sweeps of a folder of runs are to hold, as `uda sweep` wrote it down.
+
+    RUNS/sweeps/NAME.yaml        one sweep: its experiment, and the runs that its tables are made of
+
+Nothing here imports torch or looks into the runs: a run is there when its folder says ``done``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uda.config import read_yaml
+from uda.runs import atomic_path
+
+FOLDER = "sweeps"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One run that a table needs.
+
+    ``pair`` is its column (``Tw2Fl``; the source's short name where there is no target) and
+    ``row_title`` its row (``LEAD + GenMix``), made of ``method_title`` (empty in one domain) and
+    ``augment_title`` (empty without augmentation). ``run_folder`` is where it is, or will be.
+    """
+
+    source: str
+    target: str
+    pair: str
+    scenario: str
+    method_title: str
+    augment_title: str
+    row_title: str
+    seed: int
+    run_folder: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has finished."""
+        return (self.run_folder / "done").is_file()
+
+    @property
+    def error(self) -> str:
+        """The line that says why its last try in a sweep failed; empty if it did not."""
+        path = self.run_folder / "error.txt"
+        return path.read_text().partition("\n")[0] if path.is_file() and not self.done else ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs that a folder's sweeps are to hold, in their tables' order: by pair, row and seed.
+
+    ``experiments`` has each sweep's resolved configuration by its name: what
+    ``uda sweep FILE.yaml`` takes. A run that two sweeps share stands there once.
+    """
+
+    expected: list[Expected]
+    experiments: Mapping[str, Mapping[str, Any]]
+
+
+def record_path(runs: Path, name: str) -> Path:
+    """The file in which the sweep called ``name`` is written down."""
+    return runs / FOLDER / f"{name}.yaml"
+
+
+def write_plan(
+    runs: Path, name: str, experiment: Mapping[str, Any], expected: Iterable[Expected]
+) -> None:
+    """Write one sweep down, over what was there under its name. Folders are kept by name alone."""
+    rows = [{**asdict(one), "run_folder": one.run_folder.name} for one in expected]
+    record = {"experiment": dict(experiment), "expected": rows}
+    with atomic_path(record_path(runs, name)) as path:
+        path.write_text(yaml.safe_dump(record, sort_keys=False, width=1000))
+
+
+def read_plan(runs: Path) -> Plan | None:
+    """What all sweeps written down under ``runs`` expect; None where there is none.
+
+    Raises ValueError naming a file that does not hold a sweep.
+    """
+    expected: dict[Path, Expected] = {}
+    experiments: dict[str, Mapping[str, Any]] = {}
+    keys = {field.name for field in fields(Expected)}
+    for path in sorted((runs / FOLDER).glob("*.yaml")):
+        record = read_yaml(path)
+        rows = record.get("expected")
+        if not isinstance(rows, list) or any(set(row) != keys for row in rows):
+            raise ValueError(f"{path}: not a sweep's record; `uda sweep` writes it anew")
+        experiments[path.stem] = record.get("experiment", {})
+        for row in rows:
+            own = Expected(**{**row, "run_folder": runs / row["run_folder"]})
+            expected.setdefault(own.run_folder, own)
+    return Plan(list(expected.values()), experiments) if experiments else None

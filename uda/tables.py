@@ -1,0 +1,420 @@
+"""Results -> the papers' tables: means over seeds, averages over pairs, paired differences."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from uda.published import Published, published
+from uda.results import SCORES, Board, Pair, Row, Setting, pairs_of, row_title, settings_of
+from uda.sweep_plan import Expected
+
+CONFIDENCE = 0.95
+FEWEST = 3  # units that an interval is made of
+NAMED = 4  # missing pairs of a row that are named one by one
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell; ``best`` is the best measured one of its column."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A table's row."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as every format shows it.
+
+    ``published`` lines stand apart under ``published_source``. ``notes`` are the text below it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+    published: tuple[Line, ...] = ()
+    published_source: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``row`` minus ``baseline``, paired: of the same pair and seed, in points of the score.
+
+    ``by_pair`` holds each pair's differences by seed, of the (pair, seed) that both have.
+    """
+
+    row: Row
+    baseline: Row
+    by_pair: Mapping[Pair, Mapping[int, float]]
+
+    @property
+    def title(self) -> str:
+        """``LEAD + GenMix − LEAD``."""
+        return f"{self.row.title} − {self.baseline.title}"
+
+    @property
+    def pair_means(self) -> dict[Pair, float]:
+        """Each pair's mean over its seeds."""
+        return {pair: statistics.fmean(own.values()) for pair, own in self.by_pair.items()}
+
+    @property
+    def seed_means(self) -> dict[int, float]:
+        """The mean over pairs of each seed that all the pairs have."""
+        seeds = set.intersection(*(set(own) for own in self.by_pair.values()))
+        return {
+            seed: statistics.fmean(own[seed] for own in self.by_pair.values())
+            for seed in sorted(seeds)
+        }
+
+    @property
+    def mean(self) -> float:
+        """The mean over pairs of their means over seeds."""
+        return statistics.fmean(self.pair_means.values())
+
+    @property
+    def better(self) -> str:
+        """In how many of the pairs, or of one pair's seeds, the row is better: ``11 of 12 pairs``."""
+        values, unit = list(self.pair_means.values()), "pair"
+        if len(values) == 1 and len(self.seed_means) > 1:
+            values, unit = list(self.seed_means.values()), "seed"
+        number = sum(value > 0 for value in values)
+        return f"{number} of {len(values)} {unit}{'s' if len(values) > 1 else ''}"
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of n ``values``, by Student's t with n − 1 degrees of freedom.
+
+    None for fewer than three: of two it is 9 times as wide as they are apart, which says nothing.
+    """
+    from scipy.stats import t
+
+    if len(values) < FEWEST:
+        return None
+    mean = statistics.fmean(values)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half *= statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """``40.9 ± 4.3`` (sample deviation), ``40.9`` for one value, ``–`` for none, ``undefined`` if
+    any is NaN."""
+    if any(math.isnan(value) for value in values):
+        return "undefined"
+    if not values:
+        return "–"
+    mean = statistics.fmean(values)
+    return f"{mean:.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{mean:.1f}"
+
+
+def averages(row: Row, pairs: Sequence[Pair], score: str) -> dict[int, float]:
+    """The mean over ``pairs`` of each seed of ``row`` that has all of them, defined."""
+    values = row.values(score)
+    found = {}
+    for seed in row.seeds:
+        own = [values.get((pair, seed), math.nan) for pair in pairs]
+        if own and not any(math.isnan(value) for value in own):
+            found[seed] = statistics.fmean(own)
+    return found
+
+
+def score_table(
+    setting: Setting, board: Board, score: str, expected: Sequence[Expected] = ()
+) -> Table:
+    """One score in percent at the last epoch: a line a row, a column a pair, then the average.
+
+    A cell is the mean ± sample deviation over seeds. The average is taken over pairs in each seed
+    first, then over seeds; only seeds that have all pairs count, and where none has it is "–".
+    ``expected`` runs of a sweep that are not done add their pairs, and are named below.
+    """
+    pairs, missing = _missing(setting, board, expected)
+    columns = [[_values(row, pair, score) for row in board.values()] for pair in pairs]
+    notes = [
+        f"Last epoch, in percent; mean ± standard deviation over seeds"
+        f" ({_seeds(seed for row in board.values() for seed in row.seeds)}). The average is over"
+        " pairs in each seed, then over seeds."
+    ]
+    if len(pairs) > 1:
+        complete = [averages(row, pairs, score) for row in board.values()]
+        columns.append([list(own.values()) for own in complete])
+        notes += [
+            f"{row.title}: average over {_seeds(own)} alone, which have all pairs."
+            for row, own in zip(board.values(), complete, strict=True)
+            if own and list(own) != row.seeds
+        ]
+    notes += missing
+    cells = [_cells(column) for column in columns]
+    lines = [
+        Line(title, tuple(column[place] for column in cells)) for place, title in enumerate(board)
+    ]
+    names = [pair.name for pair in pairs]
+    heads = [*names, "average"] if len(pairs) > 1 else names
+    print_of = published(setting.dataset, setting.scenario)
+    if print_of is None or print_of.metric != score:
+        return Table(_titled(setting, score), tuple(heads), tuple(lines), tuple(notes))
+    return Table(
+        _titled(setting, score),
+        tuple(heads),
+        tuple(lines),
+        tuple(notes),
+        _published_lines(print_of, heads),
+        print_of.source,
+    )
+
+
+def pair_table(setting: Setting, board: Board, pair: Pair) -> Table:
+    """All scores of one pair: a line a row, a column a score, then the oracle's and the seeds."""
+    scores = setting.scores[:3]
+    main = setting.main_score
+    rows = [row for row in board.values() if row.at(pair)]
+    columns = [
+        _cells([_values(row, pair, score) for row in rows], score == main) for score in scores
+    ]
+    oracle = [[result.oracle(main) for result in row.at(pair)] for row in rows]
+    columns.append(
+        [Cell("–" if all(map(math.isnan, own)) else mean_and_deviation(own)) for own in oracle]
+    )
+    columns.append([Cell(" ".join(str(r.seed) for r in row.at(pair))) for row in rows])
+    heads = [*(SCORES[score] for score in scores), f"oracle {SCORES[main]}", "seeds"]
+    notes = [
+        "Last epoch, in percent; mean ± standard deviation over several seeds. The oracle picks each"
+        " run's best epoch by target labels: nobody can have it."
+    ]
+    empty = {
+        name
+        for row in rows
+        for result in row.at(pair)
+        for name in result.lines[-1].get("empty_classes", [])
+    }
+    if empty:
+        notes.append(f"Shared classes without a picture, left out: {', '.join(sorted(empty))}.")
+    lines = tuple(
+        Line(row.title, tuple(column[place] for column in columns))
+        for place, row in enumerate(rows)
+    )
+    print_of = published(setting.dataset, setting.scenario)
+    above: tuple[Line, ...] = ()
+    if print_of and pair.name in print_of.pairs:
+        rest = (Cell("–"),) * (len(heads) - 1)
+        above = tuple(
+            Line(name, (Cell(f"{values[pair.name]:.1f}"), *rest))
+            for name, values in print_of.values.items()
+        )
+    title = f"{setting.spec.title}, {pair.source} → {pair.target}, {setting.scenario.upper()}"
+    if setting.concepts == "disjoint":
+        title += ", no picture's concept in both"
+    source = print_of.source if print_of else ""
+    return Table(title, tuple(heads), lines, tuple(notes), above, source)
+
+
+def oracle_table(setting: Setting, board: Board) -> Table:
+    """The main score at each run's best epoch by target labels, as `score_table` has the last."""
+    pairs = pairs_of(setting, list(board.values()))
+    rows = [row for row in board.values() if any(len(result.lines) > 1 for result in row.results)]
+    lines = []
+    for row in rows:
+        cells = [[result.oracle(setting.main_score) for result in row.at(pair)] for pair in pairs]
+        lines.append(Line(row.title, tuple(Cell(mean_and_deviation(own)) for own in cells)))
+    note = "Each run's best epoch, chosen by target labels: nobody can have it. No epoch counts for it."
+    return Table(
+        f"{setting.title}: oracle {SCORES[setting.main_score]}",
+        tuple(pair.name for pair in pairs),
+        tuple(lines),
+        (note,),
+    )
+
+
+def differences(board: Board, score: str) -> list[Difference]:
+    """Each row against its baselines, by ``score``, where they have a (pair, seed) in common.
+
+    With augmentation: the same method without. Adapted: the source model of the same augmentation,
+    as it is.
+    """
+    found = []
+    for row in board.values():
+        for other in board.values():
+            if not (_without_augmentation(row, other) or _not_adapted(row, other)):
+                continue
+            mine, theirs = row.values(score), other.values(score)
+            by_pair: dict[Pair, dict[int, float]] = {}
+            for place in sorted(mine.keys() & theirs.keys(), key=lambda p: (p[0].name, p[1])):
+                difference = mine[place] - theirs[place]
+                if not math.isnan(difference):
+                    by_pair.setdefault(place[0], {})[place[1]] = difference
+            if by_pair:
+                found.append(Difference(row, other, by_pair))
+    return found
+
+
+def _without_augmentation(row: Row, other: Row) -> bool:
+    """Whether ``other`` is ``row`` without its augmentation."""
+    if row.augment in ("none", "checkpoint") or other.augment != "none":
+        return False
+    return _comparable(row) == _comparable(other) and row.method == other.method
+
+
+def _comparable(row: Row) -> object:
+    settings = settings_of(row.results[0].run)
+    source = {key: value for key, value in settings["source"].items() if key != "augment"}
+    # Without augmented copies there is nothing that a budget could decide.
+    train = {key: value for key, value in source.get("train", {}).items() if key != "budget"}
+    return {**source, "train": train}, settings["adapt"]
+
+
+def _not_adapted(row: Row, other: Row) -> bool:
+    """Whether ``other`` is the source model that ``row`` adapts."""
+    if row.method == "source_only" or other.method != "source_only":
+        return False
+    mine, theirs = (settings_of(one.results[0].run, file=False)["source"] for one in (row, other))
+    return bool(mine == theirs)
+
+
+def difference_table(setting: Setting, board: Board, score: str) -> Table | None:
+    """`differences` as a table; None where there is nothing to compare."""
+    found = differences(board, score)
+    if not found:
+        return None
+    heads = ("mean", "95 %, over pairs", "95 %, over seeds", "better in", "by seed")
+    rows = [
+        (
+            signed(one.mean),
+            interval_text(list(one.pair_means.values())),
+            interval_text(list(one.seed_means.values())),
+            one.better,
+            " ".join(map(signed, one.seed_means.values())) if len(one.seed_means) > 1 else "–",
+        )
+        for one in found
+    ]
+    kept = [place for place in range(len(heads)) if any(row[place] != "–" for row in rows)]
+    lines = [
+        Line(one.title, tuple(Cell(row[place]) for place in kept))
+        for one, row in zip(found, rows, strict=True)
+    ]
+    notes = ["Of runs of the same pair and seed, in points of the score."]
+    if 1 in kept:
+        notes.append(
+            "Interval over pairs: Student's t, n the number of pairs; each pair's mean over its"
+            " seeds is one value."
+        )
+    if 2 in kept:
+        notes.append(
+            "Interval over seeds: Student's t, n the number of seeds; each seed's mean over all"
+            " pairs, as it stands in the last column, is one value."
+        )
+    title = f"{setting.title}: difference in {SCORES[score]}"
+    return Table(title, tuple(heads[place] for place in kept), tuple(lines), tuple(notes))
+
+
+def interval_text(values: Sequence[float]) -> str:
+    """``−0.9 to +18.1``; ``–`` where there is none."""
+    interval = t_interval(values)
+    return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–"
+
+
+def signed(value: float) -> str:
+    """``+1.2`` or ``−1.2``, and ``0.0`` without a sign."""
+    text = f"{abs(value):.1f}"
+    return text if text == "0.0" else ("+" if value > 0 else "−") + text
+
+
+def _titled(setting: Setting, score: str) -> str:
+    names = {"known_acc": "known accuracy", "unknown_acc": "unknown accuracy"}
+    return f"{setting.title}: {names.get(score, SCORES[score])}"
+
+
+def _values(row: Row, pair: Pair, score: str) -> list[float]:
+    return [result.score(score) for result in row.at(pair)]
+
+
+def _cells(column: Sequence[Sequence[float]], mark: bool = True) -> list[Cell]:
+    """Cells of one column; the best as it is shown (so that ties are ties) is marked, if ``mark``
+    and if there is another one that it is better than, or as good as."""
+    means = [
+        round(statistics.fmean(own), 1) if own and not any(map(math.isnan, own)) else -math.inf
+        for own in column
+    ]
+    several = sum(mean > -math.inf for mean in means) > 1
+    best = max(means, default=-math.inf)
+    return [
+        Cell(mean_and_deviation(own), mark and several and mean == best)
+        for own, mean in zip(column, means, strict=True)
+    ]
+
+
+def _published_lines(print_of: Published, heads: Sequence[str]) -> tuple[Line, ...]:
+    lines = []
+    for name, values in print_of.values.items():
+        row = {**values, "average": print_of.averages[name]}
+        cells = tuple(Cell(f"{row[head]:.1f}" if head in row else "–") for head in heads)
+        lines.append(Line(name, cells))
+    return tuple(lines)
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    numbers = sorted(set(seeds))
+    return f"seed{'s' if len(numbers) > 1 else ''} {' '.join(map(str, numbers))}"
+
+
+def _missing(
+    setting: Setting, board: Board, expected: Sequence[Expected]
+) -> tuple[list[Pair], list[str]]:
+    """The table's pairs, and what is not there yet, in words.
+
+    Each row should have all pairs at each of its seeds, and what a sweep expects of it.
+    """
+    spec = setting.spec
+    planned = [
+        one
+        for one in expected
+        if one.scenario == setting.scenario
+        and one.target
+        and {one.source, one.target} <= spec.domains.keys()
+    ]
+    order = list(spec.domains)
+    pairs = {result.pair for row in board.values() for result in row.results}
+    pairs |= {Pair(one.source, one.target, one.pair) for one in planned}
+    columns = sorted(pairs, key=lambda pair: (order.index(pair.source), order.index(pair.target)))
+
+    wanted = {
+        title: {(p.name, s) for p in columns for s in row.seeds} for title, row in board.items()
+    }
+    there = {title: {(r.pair.name, r.seed) for r in row.results} for title, row in board.items()}
+    by_name: dict[str, list[str]] = {}
+    for title, row in board.items():
+        by_name.setdefault(row_title(row.method, row.augment), []).append(title)
+    for one in planned:
+        titles = by_name.get(one.row_title, [one.row_title])
+        if not one.done:  # of several rows of that name it is not known which
+            title = titles[0] if len(titles) == 1 else one.row_title
+            wanted.setdefault(title, set()).add((one.pair, one.seed))
+    names = [pair.name for pair in columns]
+    found = []
+    for title, places in wanted.items():
+        absent = places - there.get(title, set())
+        if absent:
+            found.append(f"{title}: {_places(absent, places, names)}")
+    return columns, [f"Not there: {'; '.join(found)}."] if found else []
+
+
+def _places(absent: set[tuple[str, int]], wanted: set[tuple[str, int]], names: list[str]) -> str:
+    """``Om2Tw, Om2No seed 2``; ``8 of 12 pairs (Om2Tw, Om2No, …)``."""
+    words = []
+    for name in names:
+        gone = sorted(seed for pair, seed in absent if pair == name)
+        if gone:
+            whole = len(gone) == sum(pair == name for pair, _ in wanted)
+            words.append(name if whole else f"{name} {_seeds(gone)}")
+    if len(words) <= NAMED:
+        return ", ".join(words)
+    return f"{len(words)} of {len(names)} pairs ({', '.join(words[:NAMED])}, …)"
