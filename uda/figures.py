@@ -44,8 +44,15 @@ def make_axes(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    with plt.rc_context({key: INK for key in keys}):
+    with plt.rc_context(
+        {
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+        }
+    ):
         figure, axes = plt.subplots(
             rows,
             columns,
@@ -81,7 +88,14 @@ def as_svg(figure: Figure, label: str) -> str:
     out = io.StringIO()
     # Ids are hashes of what they name and this salt: no two figures of a page may share one.
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            out,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None},
+            bbox_inches="tight",
+            pad_inches=0.04,
+        )
     plt.close(figure)
     text = out.getvalue()
     text = text[text.index("<svg") :]
@@ -106,6 +120,8 @@ def draw_epochs(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair, score: 
 
     A row that trains nothing is a dashed line across.
     """
+    from matplotlib.ticker import MaxNLocator
+
     for row, colour in rows:
         own = row.at(pair)
         if not own:
@@ -123,7 +139,7 @@ def draw_epochs(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair, score: 
         if len(own) > 1:
             low, high = values.min(axis=0), values.max(axis=0)
             axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def epochs_figure(setting: Setting, rows: Sequence[Row], pairs: Sequence[Pair]) -> Figure:
@@ -158,7 +174,7 @@ def epochs_figure(setting: Setting, rows: Sequence[Row], pairs: Sequence[Pair]) 
 
 
 def draw_difference(axes: Axes, difference: Difference, colour: str = BLUE) -> None:
-    """A line a pair: its difference at each seed (small), their mean (large), and a line at zero."""
+    """A line a pair: the difference at each seed (small) and their mean (large); zero is marked."""
     pairs = list(difference.by_pair)
     for level, pair in enumerate(reversed(pairs)):
         own = list(difference.by_pair[pair].values())
@@ -194,6 +210,8 @@ def differences_figure(setting: Setting, found: Sequence[Difference]) -> Figure:
 
 def draw_unknown_scores(axes: Axes, made: Predictions) -> None:
     """Histograms of the unknown score of shared and private pictures, and where it cuts."""
+    from matplotlib.ticker import MaxNLocator
+
     low, high = float(made.score.min()), float(made.score.max())
     edges = np.linspace(low, max(high, low + 1e-6), BINS + 1).tolist()
     for private, colour, label in (
@@ -204,6 +222,8 @@ def draw_unknown_scores(axes: Axes, made: Predictions) -> None:
         if len(own):
             axes.hist(own, bins=edges, histtype="stepfilled", color=colour, alpha=0.35, linewidth=0)
             axes.hist(own, bins=edges, histtype="step", color=colour, linewidth=1.4, label=label)
+    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     if made.cut is not None:
         axes.axvline(made.cut, color=INK, linestyle="--", linewidth=1.2, label="called unknown")
         axes.text(

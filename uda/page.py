@@ -130,17 +130,19 @@ def _section(
 
 
 def _summary(board: Board, score: str) -> list[str]:
-    """The differences in a sentence each: what a reader wants to know first."""
+    """What augmentation changes, in a sentence each: what a reader wants to know first."""
     sentences = []
     for one in differences(board, score):
+        if one.row.method != one.baseline.method:
+            continue
         text = f"{one.row.title} against {one.baseline.title}: {signed(one.mean)} points"
-        over = {"pairs": one.pair_means, "seeds": one.seed_means}
+        over = {"pairs": list(one.pair_means.values()), "seeds": list(one.seed_means.values())}
         intervals = [
-            f"{interval_text(list(values.values()))} over {len(values)} {unit}"
+            f"{interval_text(values)} over {len(values)} {unit}"
             for unit, values in over.items()
             if len(values) >= FEWEST
         ]
-        text += f" (95 % interval {'; '.join(intervals)})" if intervals else ""
+        text += f" (95 %: {'; '.join(intervals)})" if intervals else ""
         if len(one.pair_means) > 1 or len(one.seed_means) > 1:
             text += f", better in {one.better}"
         sentences.append(text)

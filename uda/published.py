@@ -1,7 +1,7 @@
 """Results that papers print, to stand beside measured ones: ``published/DATASET.yaml``.
 
-They are marked *published* wherever they are shown, and no mean, best value or difference of measured
-results has them in it.
+They are marked *published* wherever they are shown, and no mean, best value or difference of
+measured results has them in it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ FOLDER = Path(__file__).resolve().parent / "published"
 class Published:
     """One table of a paper.
 
-    ``metric`` is h_score or accuracy, in percent. ``values`` gives a row's value at each of ``pairs``
-    ("Ar2Cl"), ``averages`` its average as printed. ``source`` says where they are printed.
+    ``metric`` is h_score or accuracy, in percent. ``values`` gives a row's value at each of
+    ``pairs`` ("Ar2Cl"), ``averages`` its average as printed, ``source`` where all are printed.
     """
 
     source: str

@@ -154,7 +154,7 @@ def _text(
 def _figures(
     runs: Path, setting: Setting, board: Board, pairs: Sequence[Pair], one: Pair | None
 ) -> list[str]:
-    """Draw what belongs to the table of all ``pairs``, or of ``one``; the Markdown that shows it."""
+    """Draw what goes with the table of all ``pairs``, or of ``one``; the Markdown that shows it."""
     rows = list(board.values())
     shown = []
     score = SCORES[setting.main_score]

@@ -42,6 +42,11 @@ class Setting:
         """The dataset's file."""
         return load_dataset_spec(self.dataset)
 
+    def place(self, pair: Pair) -> tuple[int, int]:
+        """Where ``pair`` stands among all: by source, then by target, as the dataset has them."""
+        order = list(self.spec.domains)
+        return order.index(pair.source), order.index(pair.target)
+
     @property
     def main_score(self) -> str:
         """The score that the papers compare by: accuracy under PDA, else h_score."""
@@ -99,7 +104,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Row:
-    """One method and augmentation: ``results`` of its pairs and seeds, which differ in nothing else.
+    """One method and augmentation: ``results`` that differ in pair and seed alone, by pair.
 
     ``title`` is that of `row_title`, with what tells this row from another of the same method and
     augmentation, as " (rate=0.01)".
@@ -155,7 +160,7 @@ def boards(runs: Sequence[Run]) -> dict[Setting, Board]:
         pair = _pair(setting.spec, data["source"], run.config["target"], run)
         result = Result(run, pair, source["seed"], run.metrics("evaluate"))
         found.setdefault(setting, {}).setdefault(key, []).append(result)
-    return {setting: _rows(by_key) for setting, by_key in found.items()}
+    return {setting: _rows(setting, by_key) for setting, by_key in found.items()}
 
 
 def first_stages(found: Sequence[Run]) -> dict[tuple[str, str], Path]:
@@ -181,12 +186,10 @@ def _pair(spec: DatasetSpec, source: str, target: str, run: Run) -> Pair:
 
 def pairs_of(setting: Setting, rows: Sequence[Row]) -> list[Pair]:
     """The pairs that have results, by source, then by target, in the dataset's order of domains."""
-    order = list(setting.spec.domains)
-    found = {result.pair for row in rows for result in row.results}
-    return sorted(found, key=lambda pair: (order.index(pair.source), order.index(pair.target)))
+    return sorted({r.pair for row in rows for r in row.results}, key=setting.place)
 
 
-def _rows(found: Mapping[tuple[str, str], list[Result]]) -> dict[str, Row]:
+def _rows(setting: Setting, found: Mapping[tuple[str, str], list[Result]]) -> dict[str, Row]:
     order = list(METHOD_TITLES)
 
     def place(key: tuple[str, str]) -> tuple[Any, ...]:
@@ -198,7 +201,7 @@ def _rows(found: Mapping[tuple[str, str], list[Result]]) -> dict[str, Row]:
     for method, augment in sorted(found, key=place):
         for difference, own in _told_apart(_variants(found[method, augment])):
             title = row_title(method, augment) + difference
-            own = sorted(own, key=lambda result: (result.pair.name, result.seed))
+            own = sorted(own, key=lambda result: (setting.place(result.pair), result.seed))
             rows[title] = Row(title, method, augment, own)
     return rows
 
@@ -226,7 +229,7 @@ def _is_checkpoint(run: Run) -> bool:
 
 
 def settings_of(run: Run, file: bool = True) -> dict[str, Any]:
-    """A run's configuration without pair and seed; without its checkpoint's hash if not ``file``."""
+    """A run's configuration without pair and seed, and without its checkpoint if not ``file``."""
     source = {key: value for key, value in run.config["source"].items() if key != "seed"}
     source["data"] = {key: value for key, value in source["data"].items() if key != "source"}
     if not file and "augment" in source:

@@ -27,10 +27,11 @@ LATEX = {
     "→": r"$\to$",
     "–": "--",
 }
+SCORE_COLUMNS = ("h_score", "known_acc", "unknown_acc", "auroc", "accuracy", "oracle")
 CSV_COLUMNS = (
-    "dataset scenario concepts source target pair row method augment seed "
-    "h_score known_acc unknown_acc auroc accuracy oracle run"
-).split()
+    *("dataset", "scenario", "concepts", "source", "target", "pair"),
+    *("row", "method", "augment", "seed", *SCORE_COLUMNS, "run"),
+)
 
 
 def markdown(table: Table, level: int = 2) -> str:
@@ -128,7 +129,7 @@ def csv_text(found: Mapping[Setting, Board]) -> str:
 
 
 def terminal(table: Table, width: int) -> str:
-    """The table as aligned text within ``width`` characters where that can be; the best has a ``*``.
+    """The table as aligned text within ``width`` characters where that can be; best: ``*``.
 
     One that is too wide is turned, its columns as lines, and if need be cut into several.
     """

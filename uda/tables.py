@@ -84,7 +84,7 @@ class Difference:
 
     @property
     def better(self) -> str:
-        """In how many of the pairs, or of one pair's seeds, the row is better: ``11 of 12 pairs``."""
+        """In how many pairs, or seeds of the one pair, the row is better: ``11 of 12 pairs``."""
         values, unit = list(self.pair_means.values()), "pair"
         if len(values) == 1 and len(self.seed_means) > 1:
             values, unit = list(self.seed_means.values()), "seed"
@@ -188,8 +188,8 @@ def pair_table(setting: Setting, board: Board, pair: Pair) -> Table:
     columns.append([Cell(" ".join(str(r.seed) for r in row.at(pair))) for row in rows])
     heads = [*(SCORES[score] for score in scores), f"oracle {SCORES[main]}", "seeds"]
     notes = [
-        "Last epoch, in percent; mean ± standard deviation over several seeds. The oracle picks each"
-        " run's best epoch by target labels: nobody can have it."
+        "Last epoch, in percent; mean ± standard deviation over several seeds. The oracle picks"
+        " each run's best epoch by target labels: nobody can have it."
     ]
     empty = {
         name
@@ -226,7 +226,7 @@ def oracle_table(setting: Setting, board: Board) -> Table:
     for row in rows:
         cells = [[result.oracle(setting.main_score) for result in row.at(pair)] for pair in pairs]
         lines.append(Line(row.title, tuple(Cell(mean_and_deviation(own)) for own in cells)))
-    note = "Each run's best epoch, chosen by target labels: nobody can have it. No epoch counts for it."
+    note = "Each run's best epoch, chosen by target labels: nobody can have it."
     return Table(
         f"{setting.title}: oracle {SCORES[setting.main_score]}",
         tuple(pair.name for pair in pairs),
@@ -248,7 +248,7 @@ def differences(board: Board, score: str) -> list[Difference]:
                 continue
             mine, theirs = row.values(score), other.values(score)
             by_pair: dict[Pair, dict[int, float]] = {}
-            for place in sorted(mine.keys() & theirs.keys(), key=lambda p: (p[0].name, p[1])):
+            for place in [place for place in mine if place in theirs]:
                 difference = mine[place] - theirs[place]
                 if not math.isnan(difference):
                     by_pair.setdefault(place[0], {})[place[1]] = difference
@@ -381,10 +381,9 @@ def _missing(
         and one.target
         and {one.source, one.target} <= spec.domains.keys()
     ]
-    order = list(spec.domains)
     pairs = {result.pair for row in board.values() for result in row.results}
     pairs |= {Pair(one.source, one.target, one.pair) for one in planned}
-    columns = sorted(pairs, key=lambda pair: (order.index(pair.source), order.index(pair.target)))
+    columns = sorted(pairs, key=setting.place)
 
     wanted = {
         title: {(p.name, s) for p in columns for s in row.seeds} for title, row in board.items()
