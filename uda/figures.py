@@ -140,6 +140,7 @@ def draw_epochs(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair, score: 
             low, high = values.min(axis=0), values.max(axis=0)
             axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def epochs_figure(setting: Setting, rows: Sequence[Row], pairs: Sequence[Pair]) -> Figure:
@@ -222,7 +223,7 @@ def draw_unknown_scores(axes: Axes, made: Predictions) -> None:
         if len(own):
             axes.hist(own, bins=edges, histtype="stepfilled", color=colour, alpha=0.35, linewidth=0)
             axes.hist(own, bins=edges, histtype="step", color=colour, linewidth=1.4, label=label)
-    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])
+    axes.margins(y=0.2)  # room for the word
     axes.xaxis.set_major_locator(MaxNLocator(4))
     if made.cut is not None:
         axes.axvline(made.cut, color=INK, linestyle="--", linewidth=1.2, label="called unknown")

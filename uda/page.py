@@ -111,6 +111,7 @@ def _section(
     first = next(name for name in tables if name != "difference")
     more = [table for name, table in tables.items() if name not in (first, "difference")]
     open_set = [one for one in made if any(p.private.any() for p in one.by_row.values())]
+    samples = [_samples(setting, one, root) for one in open_set]
     return {
         "name": setting.name,
         "title": setting.title,
@@ -124,7 +125,8 @@ def _section(
         "epochs": _epoch_figures(setting, rows, pairs, shown),
         "scores": [_score_figure(one) for one in open_set],
         "confusions": [_confusion_figure(one) for one in made],
-        "samples": [_samples(setting, one, root) for one in open_set],
+        "samples": [sample for sample in samples if not sample["why"]],
+        "samples_missing": sorted({sample["why"] for sample in samples if sample["why"]}),
         "skipped": _skipped(pairs, made),
     }
 
@@ -257,7 +259,7 @@ def _samples(setting: Setting, made: Made, root: str) -> dict[str, Any]:
         ]
     except (ValueError, KeyError) as error:
         reason = f"no picture {error}" if isinstance(error, KeyError) else str(error)
-        return {**shown, "kinds": [], "why": f"Not shown: {reason}"}
+        return {**shown, "why": f"Not shown: {reason}"}
     return {**shown, "kinds": kinds, "why": ""}
 
 

@@ -27,6 +27,7 @@ LATEX = {
     "→": r"$\to$",
     "–": "--",
 }
+HEAD_WIDTH = 16  # characters of a row's name that has become a column's
 SCORE_COLUMNS = ("h_score", "known_acc", "unknown_acc", "auroc", "accuracy", "oracle")
 CSV_COLUMNS = (
     *("dataset", "scenario", "concepts", "source", "target", "pair"),
@@ -133,32 +134,35 @@ def terminal(table: Table, width: int) -> str:
 
     One that is too wide is turned, its columns as lines, and if need be cut into several.
     """
-    lines = [*table.lines, *table.published]
-    titles = [line.title for line in table.lines]
-    titles += [f"{line.title}, published" for line in table.published]
-    cells = [[cell.text + ("*" if cell.best else " ") for cell in line.cells] for line in lines]
-    upright = _aligned(
-        [["", *(f"{head} " for head in table.columns)]]
-        + [[title, *own] for title, own in zip(titles, cells, strict=True)]
-    )
-    blocks = [upright]
-    if max(map(len, upright)) > width:
-        heads = [textwrap.wrap(title, 16) for title in titles]
-        blocks = []
-        while heads:
-            count = len(heads)
-            while True:
-                block = _turned(table.columns, heads[:count], cells[:count])
-                if count == 1 or max(map(len, block)) <= width:
-                    break
-                count -= 1
-            blocks.append(block)
-            heads, cells = heads[count:], cells[count:]
+    blocks = _blocks(table.columns, table.lines, width)
+    if table.published:
+        blocks.append([f"published: {table.published_source}"])
+        blocks += _blocks(table.columns, table.published, width)
     text = "\n\n".join("\n".join(block) for block in blocks)
-    marked = any(cell.best for line in lines for cell in line.cells)
+    marked = any(cell.best for line in table.lines for cell in line.cells)
     notes = [*(["* the best measured."] if marked else []), *table.notes]
     below = "\n".join(textwrap.fill(note, width) for note in notes)
     return f"{table.title}\n\n{text}\n\n{below}\n"
+
+
+def _blocks(columns: Sequence[str], lines: Sequence[Line], width: int) -> list[list[str]]:
+    titles = [line.title for line in lines]
+    cells = [[cell.text + ("*" if cell.best else " ") for cell in line.cells] for line in lines]
+    upright = [[title, *own] for title, own in zip(titles, cells, strict=True)]
+    block = _aligned([["", *(f"{head} " for head in columns)], *upright])
+    if max(map(len, block)) <= width:
+        return [block]
+    heads = [textwrap.wrap(title, HEAD_WIDTH) for title in titles]
+    blocks = []
+    while heads:
+        count = len(heads)
+        block = _turned(columns, heads, cells)
+        while count > 1 and max(map(len, block)) > width:
+            count -= 1
+            block = _turned(columns, heads[:count], cells[:count])
+        blocks.append(block)
+        heads, cells = heads[count:], cells[count:]
+    return blocks
 
 
 def _turned(
