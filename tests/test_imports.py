@@ -25,7 +25,21 @@ LAYERS = [
         "methods",
     },
     {"train", "adapt", "evaluate"},
-    {"report", "identity", "stages", "cli"},
+    {
+        "published",
+        "sweep_plan",
+        "results",
+        "tables",
+        "table_text",
+        "predictions",
+        "figures",
+        "page",
+        "event_files",
+        "report",
+        "identity",
+        "stages",
+        "cli",
+    },
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -101,6 +115,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["import-lead"]),
         ("uda.cli", ["train"]),
         ("uda.cli", ["evaluate"]),
+        ("uda.cli", ["report"]),
         ("genmix_aug.cli", []),
     ],
 )

@@ -125,6 +125,11 @@ def _parser() -> ArgumentParser:
     tables.add_argument(
         "--root", type=str, default="", help="Folder of the dataset's domains, for sample pictures"
     )
+    tables.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="Write each run's metrics as event files into its folder, too",
+    )
     commands.add_subcommand("report", tables, help="make tables, figures and a page of runs")
     return parser
 
@@ -205,7 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif given.command == "evaluate":
             stages.evaluate(options.run, options.target, options.root, options.per_class)
         else:
-            stages.report(options.runs, options.title, options.formats, options.root)
+            stages.report(
+                options.runs, options.title, options.formats, options.root, options.tensorboard
+            )
     except ArgumentError as error:
         print(
             f"uda: error: {' '.join(str(error).split())} (see uda COMMAND --help)", file=sys.stderr

@@ -15,6 +15,7 @@ import yaml
 
 from uda.config import load_dataset_spec
 from uda.figures import (
+    PAGE_COLOURS,
     as_svg,
     colours,
     draw_confusion,
@@ -117,7 +118,7 @@ def _section(
         "title": setting.title,
         "score": SCORES[setting.main_score],
         "summary": _summary(board, setting.main_score),
-        "legend": shown,
+        "legend": {row: PAGE_COLOURS.get(colour, colour) for row, colour in shown.items()},
         "table": tables[first],
         "difference": tables.get("difference"),
         "more": more,
@@ -235,8 +236,8 @@ def _confusion_figure(made: Made) -> dict[str, str]:
     for axes, (title, one) in zip(panels, chosen, strict=True):
         draw_confusion(axes, one)
         axes.set_title(title, fontsize=9)
+        axes.set_xlabel("called", fontsize=8)
     panels[0].set_ylabel("true class", fontsize=8)
-    figure.supxlabel("called", fontsize=8)
     label = f"{made.pair.name}, seed {made.seed}: true classes by what they were called"
     return {"title": f"{_arrow(made.pair)}, seed {made.seed}", "svg": as_svg(figure, label)}
 
@@ -259,7 +260,9 @@ def _samples(setting: Setting, made: Made, root: str) -> dict[str, Any]:
         ]
     except (ValueError, KeyError) as error:
         reason = f"no picture {error}" if isinstance(error, KeyError) else str(error)
-        return {**shown, "why": f"Not shown: {reason}"}
+        reason = reason.partition(";")[0]
+        why = f"Not shown: {reason}; --root names the folder of the domains."
+        return {**shown, "why": why}
     return {**shown, "kinds": kinds, "why": ""}
 
 

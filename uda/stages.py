@@ -5,14 +5,18 @@ Torch is imported by the stages that need it, so that the command line's ``--hel
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from uda.config import DatasetSpec, Experiment, load_dataset_spec
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
-from uda.runs import Run, read_run
+from uda.runs import Run, atomic_path, find_runs, read_run
 from uda.splits import ClassSplit, class_split
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ def train(experiment: Experiment) -> None:
     augmentation = augmentation_of(experiment)
     _prepare(augmentation, data, experiment, run)
     after_epoch = _held_out_evaluation(experiment, held_out, split, run, device)
+    _keep_experiment(run, experiment)
     seen = train_loop(
         model,
         data,
@@ -92,6 +97,7 @@ def adapt(experiment: Experiment) -> None:
         model = _model(experiment, split, pretrained=False)
         load_weights(model, checkpoint)
         method = method_of(experiment)
+        _keep_experiment(run, experiment)
         view, items = unlabelled(
             items,
             experiment.images.decode_px,
@@ -165,12 +171,18 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
             say(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
 
 
-def report(runs: str, title: str, formats: str, root: str) -> None:
+def report(runs: str, title: str, formats: str, root: str, tensorboard: bool) -> None:
     """Write the runs' tables and figures to report.md and report.html, and print the tables."""
     from uda.report import write_report
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
     say(write_report(Path(runs), title, chosen, root))
+    if tensorboard:
+        from uda.event_files import write_event_files
+
+        for run in find_runs(Path(runs)):
+            write_event_files(run)
+        say(f"For TensorBoard:\n  tensorboard --logdir {shlex.quote(runs)}")
 
 
 def source_items(
@@ -261,6 +273,13 @@ def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
     return run.folder / "checkpoint.pt"
 
 
+def _keep_experiment(run: Run, experiment: Experiment) -> None:
+    """Write down how the run was asked for: `uda train` and `uda adapt` make it again from this."""
+    run.start()
+    with atomic_path(run.folder / "experiment.yaml") as path:
+        path.write_text(yaml.safe_dump(asdict(experiment), sort_keys=False, allow_unicode=True))
+
+
 def _device(experiment: Experiment) -> torch.device:
     import torch
 
@@ -305,7 +324,6 @@ def _save_predictions(
 
     from uda.datasets import labels_of, picture_name
     from uda.evaluate import private_mask
-    from uda.runs import atomic_path
 
     with atomic_path(run.folder / "predictions.npz") as path:
         np.savez(
