@@ -12,7 +12,7 @@ NO_SCORES = {"run", "version", "time", "kind", "epoch"}
 
 
 def write_event_files(run: Run) -> Path:
-    """Write every number of the run's metrics as ``kind/name`` by epoch, with the time it was logged.
+    """Write every number of the run's metrics as ``kind/name`` by epoch, and when it was logged.
 
     They go to ``tensorboard/`` in the run's folder, in place of those that were there; its path.
     Finished or not, `tensorboard --logdir RUNS` shows all runs. ValueError where TensorBoard is not
