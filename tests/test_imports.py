@@ -11,7 +11,18 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.py")])
 
 LAYERS = [
-    {"config", "splits", "metrics", "decomposition", "clusters", "neighbours", "optim", "runs"},
+    {
+        "config",
+        "splits",
+        "metrics",
+        "decomposition",
+        "clusters",
+        "neighbours",
+        "optim",
+        "locks",
+        "runs",
+        "sweep_plan",
+    },
     {
         "compute",
         "image_cache",
@@ -27,7 +38,6 @@ LAYERS = [
     {"train", "adapt", "evaluate"},
     {
         "published",
-        "sweep_plan",
         "results",
         "tables",
         "table_text",
@@ -38,6 +48,9 @@ LAYERS = [
         "report",
         "identity",
         "stages",
+        "run_costs",
+        "workers",
+        "sweep",
         "cli",
     },
 ]
@@ -114,6 +127,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["data", "export-lists"]),
         ("uda.cli", ["import-lead"]),
         ("uda.cli", ["train"]),
+        ("uda.cli", ["sweep"]),
         ("uda.cli", ["evaluate"]),
         ("uda.cli", ["report"]),
         ("genmix_aug.cli", []),

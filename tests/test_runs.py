@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from uda.locks import RunBusyError
 from uda.runs import (
     atomic_path,
     config_hash,
@@ -107,3 +108,13 @@ def test_a_folder_without_runs_is_named(tmp_path):
         find_runs(tmp_path / "none")
     with pytest.raises(ValueError, match="not a run's folder"):
         read_run(tmp_path)
+
+
+def test_a_run_has_one_worker_at_a_time(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    with run.lock():
+        run.start()
+        with pytest.raises(RunBusyError, match=run.hash), run.lock():
+            pass
+        run.mark_done()
+    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done"}

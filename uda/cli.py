@@ -1,4 +1,4 @@
-"""The command line: ``uda data|import-lead|train|adapt|evaluate|report``."""
+"""The command line: ``uda data|import-lead|train|adapt|sweep|evaluate|report``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shlex
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from jsonargparse import ArgumentParser
 
 from uda import stages
 from uda.config import Experiment, load_dataset_spec, read_yaml
+
+EXPERIMENTS = ("train", "adapt", "sweep")  # the commands that take an experiment
 
 
 def data_emoji_home(root: str, image_px: int, mono: bool, workers: int) -> None:
@@ -106,6 +109,17 @@ def _parser() -> ArgumentParser:
         command.add_class_arguments(Experiment)
         commands.add_subcommand(name, command, help=f"{(what.__doc__ or '').split(',')[0].lower()}")
 
+    many = ArgumentParser(
+        description="Run every pair, method, augmentation and seed of an experiment (its `sweep` "
+        "section), those that are not there yet; first say how many that are.",
+        allow_abbrev=False,
+    )
+    many.add_argument("--config", action="config", help="YAML file of the options below")
+    many.add_argument("--workers", type=int, default=1, help="Runs at a time, each in a process")
+    many.add_argument("--dry-run", action="store_true", help="Only say what would be run")
+    many.add_class_arguments(Experiment)
+    commands.add_subcommand("sweep", many, help="run a whole experiment, or what is missing of it")
+
     score = ArgumentParser(description=stages.evaluate.__doc__, allow_abbrev=False)
     score.add_argument("run", type=str, help="Folder of a run of `uda train` or `uda adapt`")
     score.add_argument("--target", type=str, default="", help="Domain to score on (its own)")
@@ -135,9 +149,9 @@ def _parser() -> ArgumentParser:
 
 
 def _with_config_flag(arguments: Sequence[str]) -> list[str]:
-    """``uda train FILE.yaml`` is ``uda train --config FILE.yaml``."""
+    """``uda train FILE.yaml`` is ``uda train --config FILE.yaml``; so with adapt and sweep."""
     given = list(arguments)
-    if len(given) > 1 and given[0] in ("train", "adapt") and not given[1].startswith("-"):
+    if len(given) > 1 and given[0] in EXPERIMENTS and not given[1].startswith("-"):
         given.insert(1, "--config")
     return given
 
@@ -190,15 +204,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         typed = _with_merged_options(typed)
         given = parser.parse_args(typed)
         options = given[given.command]
-        if given.command in ("train", "adapt"):
-            experiment = Experiment(
-                **{
-                    key: value
-                    for key, value in vars(parser.instantiate(given)[given.command]).items()
-                    if key != "config"
-                }
-            )
-            {"train": stages.train, "adapt": stages.adapt}[given.command](experiment)
+        if given.command in EXPERIMENTS:
+            values = vars(parser.instantiate(given)[given.command])
+            keys = [field.name for field in fields(Experiment)]
+            experiment = Experiment(**{key: values[key] for key in keys})
+            if given.command == "sweep":
+                from uda.sweep import sweep
+
+                sweep(experiment, options.workers, options.dry_run)
+            else:
+                {"train": stages.train, "adapt": stages.adapt}[given.command](experiment)
         elif given.command == "data":
             chosen = options[options.dataset]
             if options.dataset == "emoji-home":

@@ -173,8 +173,9 @@ class AugmentConfig:
     """Augmentation of the training images.
 
     Args:
-        name: none or genmix.
-        copies: Augmented copies of each image in the list to train on (the paper's m).
+        name: none, genmix, mixup, cutmix or randaugment.
+        copies: Augmented copies of each image in the list to train on (the paper's m); mixup and
+            cutmix have none: they mix every batch.
         options: By augmentation, its options: {genmix: {prompts: cross-domain}}.
     """
 
@@ -252,6 +253,61 @@ class ComputeConfig:
 DEFAULT_COMPUTE = ComputeConfig()
 
 
+METHOD_KEYS: dict[str, type] = {
+    "title": str, "method": str, "epochs": int, "rate": float, "options": dict
+}  # fmt: skip
+AUGMENT_KEYS: dict[str, type] = {"title": str, "name": str, "copies": int, "options": dict}
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What `uda sweep` runs: every pair with every method, augmentation and seed.
+
+    Args:
+        name: Of its record under RUNS/sweeps; empty for the scenario's. Sweeps of different names
+            can share a folder of runs, and the runs that they have in common.
+        pairs: Pairs as tables print them (Tw2Fl), or all; without a scenario, domains.
+        methods: Names, or mappings of title, method, epochs, rate and options laid over `adapt`.
+        augmentations: Names, or mappings of title, name, copies and options laid over `augment`.
+        seeds: Seeds.
+    """
+
+    name: str = ""
+    pairs: list[str] = field(default_factory=lambda: ["all"])
+    methods: list[str | dict[str, Any]] = field(default_factory=lambda: ["source_only", "lead"])
+    augmentations: list[str | dict[str, Any]] = field(default_factory=lambda: ["none", "genmix"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+
+    def __post_init__(self) -> None:
+        for key in ("pairs", "methods", "augmentations", "seeds"):
+            _require(bool(getattr(self, key)), f"sweep.{key}: names none")
+        _require(
+            min(self.seeds) >= 0 and len(set(self.seeds)) == len(self.seeds),
+            f"sweep.seeds: {self.seeds} must be different and not negative",
+        )
+        _require(
+            not self.name or Path(self.name).name == self.name,
+            f"sweep.name: {self.name!r} is not a file's name",
+        )
+        _check_entries("methods", self.methods, METHOD_KEYS, "method")
+        _check_entries("augmentations", self.augmentations, AUGMENT_KEYS, "name")
+
+
+def _check_entries(
+    where: str, entries: list[str | dict[str, Any]], shapes: Mapping[str, type], needed: str
+) -> None:
+    for entry in entries:
+        if isinstance(entry, str):
+            continue
+        for key, value in entry.items():
+            if key not in shapes:
+                raise ValueError(f"sweep.{where}: unknown key {key!r}; known: {', '.join(shapes)}")
+            wanted = shapes[key]
+            if type(value) is not wanted and (wanted, type(value)) != (float, int):
+                raise ValueError(f"sweep.{where}: {key}: {value!r} is not a {wanted.__name__}")
+        _require(needed in entry, f"sweep.{where}: {entry} lacks the key {needed!r}")
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One reproducible run.
@@ -264,6 +320,7 @@ class Experiment:
         augment: Augmentation.
         adapt: Adaptation.
         compute: Precision, layout and memory.
+        sweep: What `uda sweep` runs; the other commands pass over it.
         seed: Seed of everything drawn at random.
         runs: Folder of the runs' folders.
         store: Folder of the edits that augmentation makes.
@@ -278,6 +335,7 @@ class Experiment:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0
     runs: str = "runs"
     store: str = "data/edits"

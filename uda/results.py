@@ -19,7 +19,12 @@ METHOD_TITLES = {
     "glc": "GLC",
     "lead": "LEAD",
 }
-AUGMENT_TITLES = {"genmix": "GenMix"}
+AUGMENT_TITLES = {
+    "genmix": "GenMix",
+    "mixup": "Mixup",
+    "cutmix": "CutMix",
+    "randaugment": "RandAugment",
+}
 SCORES = {
     "h_score": "H-score",
     "known_acc": "known",

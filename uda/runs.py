@@ -12,7 +12,7 @@ import os
 import pickle
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from uda import locks
 from uda.config import read_yaml
 
 
@@ -93,6 +94,10 @@ class Run:
             left.unlink(missing_ok=True)
         with atomic_path(self.folder / "done") as path:
             path.write_text(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Be the only one at work on the run: `uda.locks.RunBusyError` where another one is."""
+        return locks.hold(self.folder)
 
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl, whole in itself (hash, version and time added)."""

@@ -35,8 +35,6 @@ def say(text: str) -> None:
 
 def train(experiment: Experiment) -> None:
     """Train a source model, or an in-domain classifier where no scenario is given."""
-    from uda.train import train as train_loop
-
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
     run = source_run(experiment, spec)
@@ -45,8 +43,21 @@ def train(experiment: Experiment) -> None:
         target_items(experiment, spec, split)
     if run.is_done:
         say(f"Already trained: {run.folder}")
-        _print_held_out(run)
-        return
+    else:
+        with run.lock():
+            _train(experiment, split, items, held_out, run)
+    _print_held_out(run)
+
+
+def _train(
+    experiment: Experiment,
+    split: ClassSplit,
+    items: Sequence[Item],
+    held_out: Sequence[Item],
+    run: Run,
+) -> None:
+    from uda.train import train as train_loop
+
     device = _device(experiment)
     model = _model(experiment, split)
     data = _labelled(experiment, items, split)
@@ -73,15 +84,10 @@ def train(experiment: Experiment) -> None:
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
         f"augmented, {seen.distinct_originals} distinct originals. {run.folder}"
     )
-    _print_held_out(run)
 
 
 def adapt(experiment: Experiment) -> None:
     """Adapt a source model to the target, and score it after every epoch."""
-    from uda.adapt import adapt as adapt_loop
-    from uda.datasets import unlabelled
-    from uda.model import load_weights
-
     data = experiment.data
     if not data.target:
         raise ValueError("data.target: name the domain to adapt to")
@@ -93,36 +99,48 @@ def adapt(experiment: Experiment) -> None:
     if run.is_done:
         say(f"Already adapted: {run.folder}")
     else:
-        device = _device(experiment)
-        model = _model(experiment, split, pretrained=False)
-        load_weights(model, checkpoint)
-        method = method_of(experiment)
-        _keep_experiment(run, experiment)
-        view, items = unlabelled(
-            items,
-            experiment.images.decode_px,
-            experiment.compute.image_memory_gb,
-            experiment.compute.cache,
-        )
-        adapt_loop(
-            model,
-            view,
-            method,
-            experiment.images,
-            experiment.adapt,
-            experiment.seed,
-            run,
-            device,
-            title=f"{experiment.adapt.method} {data.source} → {data.target}",
-            after_epoch=_target_evaluation(items, split, data.scenario, method, run),
-            compute=experiment.compute,
-        )
-        run.mark_done()
+        with run.lock():
+            _adapt(experiment, split, items, checkpoint, run)
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
         f"{_score_line(run.metrics('evaluate'))}\n{run.folder}"
     )
+
+
+def _adapt(
+    experiment: Experiment, split: ClassSplit, items: list[Item], checkpoint: Path, run: Run
+) -> None:
+    from uda.adapt import adapt as adapt_loop
+    from uda.datasets import unlabelled
+    from uda.model import load_weights
+
+    data = experiment.data
+    device = _device(experiment)
+    model = _model(experiment, split, pretrained=False)
+    load_weights(model, checkpoint)
+    method = method_of(experiment)
+    _keep_experiment(run, experiment)
+    view, items = unlabelled(
+        items,
+        experiment.images.decode_px,
+        experiment.compute.image_memory_gb,
+        experiment.compute.cache,
+    )
+    adapt_loop(
+        model,
+        view,
+        method,
+        experiment.images,
+        experiment.adapt,
+        experiment.seed,
+        run,
+        device,
+        title=f"{experiment.adapt.method} {data.source} → {data.target}",
+        after_epoch=_target_evaluation(items, split, data.scenario, method, run),
+        compute=experiment.compute,
+    )
+    run.mark_done()
 
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
@@ -322,8 +340,9 @@ def _save_predictions(
 ) -> None:
     import numpy as np
 
-    from uda.datasets import labels_of, picture_name
+    from uda.datasets import labels_of
     from uda.evaluate import private_mask
+    from uda.runs import atomic_path
 
     with atomic_path(run.folder / "predictions.npz") as path:
         np.savez(
@@ -332,7 +351,7 @@ def _save_predictions(
             unknown_score=prediction.unknown_score.cpu().numpy(),
             is_private=private_mask(items, split),
             true_label=labels_of(items, split.number),
-            name=np.array([picture_name(item) for item in items]),
+            name=np.array([f"{item.class_name}/{item.path.name}" for item in items]),
         )
 
 

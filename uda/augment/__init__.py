@@ -3,10 +3,16 @@
 from collections.abc import Callable
 
 from uda.augment.base import Augmentation
+from uda.augment.cutmix import CutMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
+from uda.augment.mixup import MixupAugmentation
 from uda.augment.none import NoAugmentation
+from uda.augment.randaugment import RandAugmentation
 
 AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "none": NoAugmentation,
     "genmix": GenMixAugmentation,
+    "mixup": MixupAugmentation,
+    "cutmix": CutMixAugmentation,
+    "randaugment": RandAugmentation,
 }

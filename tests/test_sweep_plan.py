@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from uda.sweep_plan import Expected, read_plan, record_path, write_plan
+
+
+def expected(runs: Path, pair: str = "Pl2Da", seed: int = 0, row: str = "LEAD") -> Expected:
+    folder = runs / f"lead-{pair}-{row}-s{seed}"
+    return Expected("Plain", "Dark", pair, "opda", row, "", row, seed, folder)
+
+
+def test_what_is_written_is_read_and_the_disk_says_what_is_done(tmp_path):
+    assert read_plan(tmp_path) is None
+    rows = [expected(tmp_path, seed=seed) for seed in (0, 1)]
+    write_plan(tmp_path, "opda", {"seed": 0}, rows)
+    plan = read_plan(tmp_path)
+    assert plan is not None
+    assert plan.expected == rows
+    assert plan.experiments == {"opda": {"seed": 0}}
+    assert [one.done for one in plan.expected] == [False, False]
+    rows[1].run_folder.mkdir()
+    (rows[1].run_folder / "error.txt").write_text("no disk\ntraceback\n")
+    assert [one.error for one in plan.expected] == ["", "no disk"]
+    (rows[1].run_folder / "done").write_text("")
+    assert [one.done for one in plan.expected] == [False, True]
+    assert plan.expected[1].error == ""
+
+
+def test_the_runs_can_be_moved(tmp_path):
+    write_plan(tmp_path / "a", "opda", {}, [expected(tmp_path / "a")])
+    (tmp_path / "a").rename(tmp_path / "b")
+    plan = read_plan(tmp_path / "b")
+    assert plan is not None
+    assert plan.expected == [expected(tmp_path / "b")]
+
+
+def test_a_run_of_two_sweeps_stands_there_once_and_a_sweep_is_written_over(tmp_path):
+    write_plan(tmp_path, "opda", {}, [expected(tmp_path), expected(tmp_path, seed=1)])
+    write_plan(tmp_path, "baselines", {}, [expected(tmp_path), expected(tmp_path, row="GLC")])
+    plan = read_plan(tmp_path)
+    assert plan is not None
+    assert [(one.row_title, one.seed) for one in plan.expected] == [
+        ("LEAD", 0),
+        ("GLC", 0),
+        ("LEAD", 1),
+    ]
+    assert set(plan.experiments) == {"opda", "baselines"}
+    write_plan(tmp_path, "opda", {}, [])
+    plan = read_plan(tmp_path)
+    assert plan is not None
+    assert len(plan.expected) == 2
+
+
+@pytest.mark.parametrize("text", ["expected: 3", "expected: [{source: a}]", "[1]", "a: [", "x: 1"])
+def test_a_broken_record_is_named(tmp_path, text):
+    record_path(tmp_path, "opda").parent.mkdir()
+    record_path(tmp_path, "opda").write_text(text)
+    with pytest.raises(ValueError, match="opda.yaml"):
+        read_plan(tmp_path)

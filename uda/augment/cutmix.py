@@ -1,0 +1,46 @@
+"""CutMix as a training augmentation: a box of each image shows another one of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+from torchvision.transforms import v2
+
+from uda.augment.base import seeded
+
+
+class CutMixAugmentation:
+    """CutMix (arXiv 1905.04899).
+
+    A box of a share 1 − λ of the area, λ from Beta(alpha, alpha), around a point drawn evenly and
+    cut off at the border, shows the image before it in the batch, which is shuffled; targets are
+    mixed by the areas. One draw a batch. ``alpha``: of the Beta distribution, positive. Raises
+    ValueError naming it if it is not.
+    """
+
+    copies = False
+
+    def __init__(self, *, alpha: float = 1.0) -> None:
+        if not alpha > 0:
+            raise ValueError(f"augment.options.cutmix.alpha: {alpha} must be positive")
+        self.mix = v2.CutMix(alpha=alpha)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Nothing: its options say it all."""
+        return {}
+
+    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
+        """Nothing to prepare."""
+
+    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
+        """The images as they are: there are no copies."""
+        return images
+
+    def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Each image with the box of its partner, and their targets by area."""
+        with seeded(seed):
+            mixed: tuple[Tensor, Tensor] = self.mix(images, targets)
+        return mixed

@@ -1,0 +1,45 @@
+"""Mixup as a training augmentation: images and targets of a batch are averaged in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+from torchvision.transforms import v2
+
+from uda.augment.base import seeded
+
+
+class MixupAugmentation:
+    """Mixup (arXiv 1710.09412).
+
+    λ x + (1 − λ) x' of images and targets alike, λ from Beta(alpha, alpha), where x' is the image
+    before x in the batch, which is shuffled. One draw a batch. ``alpha``: of the Beta distribution,
+    positive. Raises ValueError naming it if it is not.
+    """
+
+    copies = False
+
+    def __init__(self, *, alpha: float = 0.2) -> None:
+        if not alpha > 0:
+            raise ValueError(f"augment.options.mixup.alpha: {alpha} must be positive")
+        self.mix = v2.MixUp(alpha=alpha)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Nothing: its options say it all."""
+        return {}
+
+    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
+        """Nothing to prepare."""
+
+    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
+        """The images as they are: there are no copies."""
+        return images
+
+    def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """The weighted means of each image and its partner, and of their targets."""
+        with seeded(seed):
+            mixed: tuple[Tensor, Tensor] = self.mix(images, targets)
+        return mixed

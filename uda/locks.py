@@ -1,0 +1,165 @@
+"""One worker at a time in a run's folder, on one machine or on a cluster's shared disk.
+
+A lock is a file made with O_EXCL, which every shared disk gives to one maker alone (flock is not
+kept by all of them). A thread touches it while its holder lives. A holder of this machine whose
+process is gone, and any holder that has not touched its lock for `STALE_SECONDS` by the file
+system's own clock, has lost it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+BEAT_SECONDS = 20.0
+# Six beats: a network disk may show an attribute a minute late.
+STALE_SECONDS = 120.0
+
+
+class RunBusyError(ValueError):
+    """Another process is at work in the folder."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock: a process of a machine. ``space`` tells apart processes of one name that
+    are numbered apart (containers; the machine before and after a restart)."""
+
+    host: str
+    space: str
+    pid: int
+    token: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of {self.host}" if self.pid else "another process"
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who is at work in ``folder``; None where nobody is, or one who has lost its lock."""
+    found = _read(folder / "lock")
+    try:
+        return None if found is None or _is_stale(folder, *found) else found[0]
+    except FileNotFoundError:  # it has left, with its folder
+        return None
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Be the only one at work in ``folder``, which is made if it is not there.
+
+    Raises RunBusyError naming the holder, if there is one. A stale lock is taken over.
+    """
+    path = folder / "lock"
+    own = Holder(socket.gethostname(), _space(), os.getpid(), secrets.token_hex(8))
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _take(path, own)
+            break
+        except FileNotFoundError:  # another one has just left, and left nothing in the folder
+            continue
+    ended = threading.Event()
+    beat = threading.Thread(target=_beat, args=(path, own.token, ended), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beat.join()
+        _remove(path, own.token)
+        with suppress(OSError):  # where nothing was written, nothing is left
+            for place in made:
+                place.rmdir()
+
+
+def _take(path: Path, own: Holder) -> None:
+    found = _read(path)
+    if found and _is_stale(path.parent, *found):
+        _remove(path, found[0].token)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        other = _read(path)
+        raise RunBusyError(
+            f"{path.parent}: {other[0] if other else 'another process'} is at work on this run; "
+            "let it finish, or stop it"
+        ) from None
+    with os.fdopen(handle, "w") as file:
+        json.dump(asdict(own), file)
+
+
+def now(folder: Path) -> float:
+    """The time in seconds by the clock of the file system that ``folder`` lies on."""
+    path = folder / f".clock.{secrets.token_hex(8)}.tmp"
+    with open(path, "w") as file:
+        path.unlink(missing_ok=True)  # a run that ends clears temporary files away, too
+        file.write("now")
+        file.flush()
+        return os.fstat(file.fileno()).st_mtime
+
+
+def _beat(path: Path, token: str, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        found = _read(path)
+        if found and found[0].token == token:
+            with suppress(OSError):
+                os.utime(path)
+
+
+def _read(path: Path) -> tuple[Holder, float] | None:
+    """Holder and time of the last beat. Opened, since a network disk then asks its server."""
+    try:
+        with open(path) as file:
+            beat = os.fstat(file.fileno()).st_mtime
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    try:
+        return Holder(**json.loads(text)), beat
+    except (ValueError, TypeError):  # made a moment ago, or by one that died within that moment
+        return Holder("", "", 0, ""), beat
+
+
+def _is_stale(folder: Path, other: Holder, beat: float) -> bool:
+    if other.pid and (other.host, other.space) == (socket.gethostname(), _space()):
+        try:
+            os.kill(other.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # somebody else's process
+            pass
+    return now(folder) - beat > STALE_SECONDS
+
+
+def _remove(path: Path, token: str) -> None:
+    """Take the lock away if it is the one of ``token``: of those who try, one succeeds."""
+    aside = path.with_name(f".lock.{secrets.token_hex(8)}.tmp")
+    found = _read(path)
+    if not found or found[0].token != token:
+        return
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:  # another one was quicker
+        return
+    moved = _read(aside)
+    if moved and moved[0].token != token:  # taken over, by another one, in between: give it back
+        with suppress(OSError):
+            os.link(aside, path)
+    aside.unlink(missing_ok=True)
+
+
+def _space() -> str:
+    """Within which processes have their numbers; empty where the system does not say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
