@@ -5,6 +5,7 @@ from tiny import make_dataset
 
 from uda import adapt, datasets
 from uda.config import AdaptConfig, ComputeConfig, ImageConfig, load_dataset_spec
+from uda.methods.adabn import AdaBN
 from uda.methods.lead import Lead
 from uda.methods.source_only import SourceOnly
 from uda.model import build_model
@@ -51,6 +52,15 @@ def test_the_classifier_is_frozen_and_the_rest_is_not(target, tmp_path):
     assert any(name.startswith("bottleneck") for name in changed)
     assert any(name.endswith("running_mean") for name in changed)
     assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
+
+
+def test_the_sources_batchnorm_statistics_can_be_kept(target, tmp_path):
+    settings = AdaptConfig(epochs=1, batch_size=8, batch_norm="source")
+    before = fresh_model().state_dict()
+    after = run_adaptation(target, open_run(tmp_path, "r", {}), settings=settings).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
+    assert not any("running" in name or "tracked" in name for name in changed)
 
 
 def test_every_epoch_is_reported_once_from_zero(target, tmp_path):
@@ -114,6 +124,19 @@ def test_source_only_leaves_the_model_as_it_is(target, tmp_path):
     for name, value in fresh_model().state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
     assert epochs == [0]
+
+
+def test_adabn_changes_the_statistics_alone(target, tmp_path):
+    run = open_run(tmp_path, "r", {})
+    model = run_adaptation(target, run, AdaBN(open_set=True))
+    before, after = fresh_model().state_dict(), model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name.rsplit(".", 1)[1] for name in changed} == {
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    }
+    assert len(run.metrics("adapt")) == 3
 
 
 def test_a_batch_larger_than_the_target_is_an_error(target, tmp_path):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from uda.config import AdaptConfig, ComputeConfig, DataConfig, Experiment, load_dataset_spec
-from uda.identity import adapt_run, experiment_of, source_run
+from uda.identity import adapt_run, experiment_of, method_of, source_run
 
 EXPERIMENT = Experiment(data=DataConfig(source="Twemoji", target="Noto", scenario="opda"))
 SPEC = load_dataset_spec("emoji_home")
@@ -29,3 +29,18 @@ def test_a_run_is_evaluated_in_its_precision():
 def test_keeping_banks_makes_no_other_run():
     without = replace(EXPERIMENT, adapt=AdaptConfig(keep_banks=False))
     assert adapt_run(without, SPEC) == adapt_run(EXPERIMENT, SPEC)
+
+
+def test_settings_that_came_later_leave_older_runs_as_they_are():
+    plain = adapt_run(EXPERIMENT, SPEC)
+    options = AdaptConfig(options={"lead": {"split": "norm", "con_weight": 1}}, batch_norm="target")
+    assert adapt_run(replace(EXPERIMENT, adapt=options), SPEC) == plain
+    for changed in (
+        AdaptConfig(batch_norm="source"),
+        AdaptConfig(options={"lead": {"split": "cosine"}}),
+        AdaptConfig(options={"lead": {"reg_weight": 0}}),
+    ):
+        other = adapt_run(replace(EXPERIMENT, adapt=changed), SPEC)
+        assert other.hash != plain.hash
+        assert method_of(experiment_of(other, "", "")).split in ("norm", "cosine")
+        assert experiment_of(other, "", "").adapt.batch_norm == changed.batch_norm

@@ -34,6 +34,7 @@ LAYERS = [
         "lead_checkpoints",
         "augment",
         "methods",
+        "selection",
     },
     {"train", "adapt", "evaluate"},
     {
@@ -47,6 +48,7 @@ LAYERS = [
         "event_files",
         "report",
         "identity",
+        "selection_report",
         "stages",
         "run_costs",
         "workers",
@@ -130,6 +132,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["sweep"]),
         ("uda.cli", ["evaluate"]),
         ("uda.cli", ["report"]),
+        ("uda.cli", ["select"]),
         ("genmix_aug.cli", []),
     ],
 )

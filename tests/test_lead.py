@@ -101,13 +101,15 @@ def test_common_score_equals_a_loop():
             assert float(score[i, k]) == pytest.approx(expected)
 
 
-def naive_labels(features, probabilities, class_weights, num_clusters):
+def naive_labels(features, probabilities, class_weights, num_clusters, split="norm"):
     """Labels and weights sample by sample in NumPy, float64: the formulas as they are written."""
     f, p, w = (part.double().numpy() for part in (features, probabilities, class_weights))
     (count, num_classes), n = p.shape, max(len(f) // num_clusters, 1)
     unknown_space = np.linalg.svd(w.T)[0][:, num_classes:]
     z = [row / np.linalg.norm(row) for row in f]
     u = np.array([np.linalg.norm(unknown_space.T @ row) for row in z])
+    if split == "cosine":
+        u = np.array([1 - max(row @ v / np.linalg.norm(v) for v in w) for row in z])
     if count > 1:
         upper = GaussianMixture(2, random_state=0).fit(u[:, None]).means_.max()
     else:
@@ -137,10 +139,11 @@ def naive_labels(features, probabilities, class_weights, num_clusters):
     [(40, 12, 5, 5), (41, 7, 6, 2), (7, 12, 5, 10), (30, 4, 1, 1), (2, 12, 5, 1)],
     ids=["plain", "odd", "fewer samples than clusters", "one class", "two samples"],
 )
-def test_pseudo_labels_equal_a_loop(count, dim, num_classes, num_clusters):
+@pytest.mark.parametrize("split", lead.SPLITS)
+def test_pseudo_labels_equal_a_loop(count, dim, num_classes, num_clusters, split):
     bank = random_bank(count, dim, num_classes, seed=3)
-    pseudo = lead.pseudo_labels(*vars(bank).values(), num_clusters)
-    labels, weights = naive_labels(*vars(bank).values(), num_clusters)
+    pseudo = lead.pseudo_labels(*vars(bank).values(), num_clusters, split=split)
+    labels, weights = naive_labels(*vars(bank).values(), num_clusters, split)
     assert pseudo.label.tolist() == labels
     np.testing.assert_allclose(pseudo.weight, weights, atol=2e-3)  # α makes it steep
     for label, target in zip(labels, pseudo.target.tolist(), strict=True):
@@ -263,7 +266,23 @@ def test_a_refresh_after_a_restart_is_that_of_an_undisturbed_run():
         assert torch.equal(value, getattr(second.pseudo, name)), name
 
 
+def test_each_loss_has_its_weight():
+    bank, index = random_bank(), torch.arange(8)
+    batch = Batch(bank.features[:8], bank.probabilities[:8].log(), index)
+
+    def parts(**weights):
+        method = lead.Lead(open_set=True, clusters="classes", **weights)
+        return method.loss(batch, method.refresh(bank, 0))
+
+    plain = parts(ce_weight=1.0)
+    weighted = parts(ce_weight=3.0, reg_weight=0.0, con_weight=0.5)
+    for name, weight in (("ce", 3), ("reg", 0), ("con", 0.5)):
+        assert float(weighted[name]) == pytest.approx(weight * float(plain[name]))
+
+
 def test_unknown_options_are_refused_by_name():
+    with pytest.raises(ValueError, match="adapt.options.lead.split: 'sine' is not one of norm,"):
+        lead.Lead(open_set=True, split="sine")
     with pytest.raises(ValueError, match="adapt.options.lead.clusters: 'umap' is not one of tsne,"):
         lead.Lead(open_set=True, clusters="umap")
     for key in ("neighbours", "cluster_every"):

@@ -1,8 +1,10 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 
+from uda import metrics
 from uda.metrics import (
     accuracy,
     h_score,
@@ -108,3 +110,49 @@ def test_auroc():
     assert unknown_auroc(np.array([True, False, False]), np.array([0.9, 0.1, 0.5])) == 100
     assert unknown_auroc(np.array([True, False]), np.array([0.2, 0.8])) == 0
     assert math.isnan(unknown_auroc(np.array([True, True]), np.array([0.2, 0.8])))
+
+
+def test_oscr_equals_a_loop_over_thresholds():
+    rng = np.random.default_rng(0)
+    right, unknown = rng.random(40) < 0.6, rng.random(40) < 0.4
+    score = rng.integers(0, 12, 40) / 12  # with equal ones
+    points = [(0.0, 0.0)]
+    for at in sorted(set(score)):
+        accepted = score <= at
+        points.append(
+            (
+                (accepted & unknown).sum() / unknown.sum(),
+                (accepted & right & ~unknown).sum() / (~unknown).sum(),
+            )
+        )
+    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(points))
+    assert metrics.oscr(right, unknown, score) == pytest.approx(100 * area)
+    assert math.isnan(metrics.oscr(right, np.ones(40, bool), score))
+
+
+def test_oscr_of_a_perfect_classifier_is_its_closed_set_accuracy():
+    unknown = np.array([0, 0, 0, 0, 1, 1], bool)
+    right = np.array([1, 1, 1, 0, 0, 0], bool)
+    assert metrics.oscr(right, unknown, unknown.astype(float)) == pytest.approx(75)
+
+
+def test_h3_score_is_the_harmonic_mean_of_three():
+    assert metrics.h3_score(30, 60, 60) == pytest.approx(45)
+    assert metrics.h3_score(0, 60, 60) == 0
+    assert math.isnan(metrics.h3_score(30, 60, math.nan))
+
+
+def test_private_nmi():
+    far = np.repeat(np.eye(3), 4, axis=0) * np.linspace(1, 5, 12)[:, None]
+    labels = np.repeat([7, 8, 9], 4)
+    assert metrics.private_nmi(far, labels) == pytest.approx(100)
+    assert metrics.private_nmi(far, np.tile([7, 8, 9], 4)) < 50
+    assert math.isnan(metrics.private_nmi(far[:0], labels[:0]))
+
+
+def test_threshold_curve():
+    labels, classes = np.array([0, 1, 3, 4]), np.array([0, 0, 1, 2])
+    score = np.array([0.1, 0.2, 0.3, 0.9])
+    low, high = metrics.threshold_curve(labels, classes, score, np.array([0.25, 0.95]), 2, 3)
+    assert (low.known_acc, low.unknown_acc) == (50, 100)
+    assert (high.known_acc, high.unknown_acc, high.h_score) == (50, 0, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from uda.compute import forward, gradient_scaler, place
@@ -121,6 +121,7 @@ def adapt(
             bar,
             compute,
             scaler,
+            settings.batch_norm,
         )
         for name, value in sums.items():
             if not math.isfinite(value):
@@ -161,8 +162,12 @@ def train_epoch(
     bar: Any,
     compute: ComputeConfig = DEFAULT_COMPUTE,
     scaler: torch.amp.GradScaler | None = None,
+    batch_norm: str = "target",
 ) -> dict[str, float]:
-    """One pass over the target; the sum over batches of each loss."""
+    """One pass over the target; the sum over batches of each loss.
+
+    With ``batch_norm`` "source" BatchNorm keeps the statistics that ``model`` came with.
+    """
     scaler = scaler or gradient_scaler(device, compute)
     per_epoch = len(resized) // batch_size
     order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(resized))
@@ -170,6 +175,10 @@ def train_epoch(
     draws = draw_views(len(resized), spare_px, images.flip, (seed, VIEWS, epoch))
     sums: dict[str, Tensor] = {}
     model.train()
+    if batch_norm == "source":
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
     for number in range(per_epoch):
         step = epoch * per_epoch + number + 1
         index = torch.from_numpy(order[number * batch_size : (number + 1) * batch_size])
@@ -178,10 +187,11 @@ def train_epoch(
         x = to_float(view, device, compute.channels_last)
         features, logits = forward(model, x, compute)
         parts = method.loss(Batch(features, logits, index.to(device)), state)
-        optimizer.zero_grad()
-        scaler.scale(torch.stack(list(parts.values())).sum()).backward()
-        scaler.step(optimizer)
-        scaler.update()
+        if parts:
+            optimizer.zero_grad()
+            scaler.scale(torch.stack(list(parts.values())).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
         for name, value in parts.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
         bar.update(batch_size)

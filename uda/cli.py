@@ -1,4 +1,4 @@
-"""The command line: ``uda data|import-lead|train|adapt|sweep|evaluate|report``."""
+"""The command line: ``uda data|import-lead|train|adapt|sweep|evaluate|select|report``."""
 
 from __future__ import annotations
 
@@ -127,6 +127,14 @@ def _parser() -> ArgumentParser:
     score.add_argument("--per-class", action="store_true", help="Print every class's accuracy")
     commands.add_subcommand("evaluate", score, help="score a run's model")
 
+    choices = ArgumentParser(
+        description="Choose epochs and unknown thresholds of finished adaptations without labels, "
+        "and say how far each criterion falls short of the oracle: RUNS/selection.md and .csv.",
+        allow_abbrev=False,
+    )
+    choices.add_argument("runs", type=str, help="Folder of runs")
+    commands.add_subcommand("select", choices, help="compare choices made without labels")
+
     tables = ArgumentParser(description=stages.report.__doc__, allow_abbrev=False)
     tables.add_argument("runs", type=str, help="Folder of runs")
     tables.add_argument("--title", type=str, default="Results", help="Heading of the report")
@@ -224,6 +232,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_lead(options.checkpoint, options.out)
         elif given.command == "evaluate":
             stages.evaluate(options.run, options.target, options.root, options.per_class)
+        elif given.command == "select":
+            from uda.selection_report import write_selection
+
+            stages.say(write_selection(Path(options.runs)))
         else:
             stages.report(
                 options.runs, options.title, options.formats, options.root, options.tensorboard

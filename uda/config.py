@@ -192,7 +192,7 @@ class AdaptConfig:
     """Adaptation to the unlabelled target.
 
     Args:
-        method: source_only, shot_o, glc or lead.
+        method: source_only, adabn, shot_o, glc or lead.
         epochs: Passes over the target; N // batch_size steps each.
         batch_size: Images a step; the rest of a pass is dropped.
         rate: Learning rate at the start.
@@ -200,6 +200,8 @@ class AdaptConfig:
         weight_decay: On every trained parameter.
         options: By method, its options: {lead: {ce_weight: 2.0}}.
         checkpoint: Source model to start from; empty for the one that `uda train` made.
+        batch_norm: "target" takes BatchNorm's statistics of each batch of the target, as LEAD does;
+            "source" keeps the source model's.
         keep_banks: Whether each epoch's features and probabilities of the target stay in the run's
             folder (float16): label-free criteria and figures are made of them.
     """
@@ -212,9 +214,14 @@ class AdaptConfig:
     weight_decay: float = 1e-3
     options: dict[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
+    batch_norm: str = "target"
     keep_banks: bool = True
 
     def __post_init__(self) -> None:
+        _require(
+            self.batch_norm in ("target", "source"),
+            f"adapt.batch_norm: {self.batch_norm!r} is neither target nor source",
+        )
         _require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")
         _require(self.epochs >= 0, f"adapt.epochs: {self.epochs} must not be negative")
         _require(self.rate > 0, f"adapt.rate: {self.rate} must be positive")

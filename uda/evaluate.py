@@ -8,32 +8,54 @@ from typing import Any
 
 import numpy as np
 
-from uda.datasets import Item, labels_of
+from uda.datasets import Item, labels_of, picture_name
 from uda.methods.base import Bank, Prediction
-from uda.metrics import accuracy, open_set_scores, per_class_accuracy, top_k_accuracy, unknown_auroc
+from uda.metrics import (
+    accuracy,
+    h3_score,
+    open_set_scores,
+    oscr,
+    per_class_accuracy,
+    private_nmi,
+    top_k_accuracy,
+    unknown_auroc,
+)
 from uda.splits import ClassSplit
 
 
 def target_scores(
-    items: Sequence[Item], split: ClassSplit, scenario: str, prediction: Prediction
+    items: Sequence[Item], split: ClassSplit, scenario: str, prediction: Prediction, bank: Bank
 ) -> dict[str, Any]:
-    """Scores in percent of ``prediction`` on the target ``items``, in their order.
+    """Scores in percent of ``prediction``, made of ``bank``, on the target ``items``, in order.
 
-    OSDA and OPDA: h_score, known_acc, unknown_acc and auroc (of the unknown score). PDA: accuracy.
-    ``None`` stands for an undefined score; ``empty_classes`` names shared classes with no sample.
+    OSDA and OPDA: h_score, known_acc, unknown_acc; of the unknown score auroc and oscr; h3_score
+    with the private_nmi it takes. PDA: accuracy. Everywhere ``per_class`` accuracies by name
+    (`class_table`). ``None`` stands for an undefined score; ``empty_classes`` names shared classes
+    with no sample.
     """
+    per_class = {name: _defined(value) for name, _, value in class_table(items, split, prediction)}
     labels = labels_of(items, split.number)
     predicted = prediction.label.cpu().numpy()
     shared, source = len(split.shared), len(split.source_classes)
     if scenario == "pda":
-        return {"accuracy": _defined(accuracy(labels, predicted)), "num_images": len(labels)}
+        return {
+            "accuracy": _defined(accuracy(labels, predicted)),
+            "per_class": per_class,
+            "num_images": len(labels),
+        }
     scores = open_set_scores(labels, predicted, shared, source)
-    auroc = unknown_auroc(labels >= source, prediction.unknown_score.cpu().numpy())
+    private, unknown_score = labels >= source, prediction.unknown_score.cpu().numpy()
+    right = bank.probabilities.argmax(dim=1).cpu().numpy() == labels
+    nmi = private_nmi(bank.features.cpu().numpy()[private], labels[private])
     return {
         "h_score": _defined(scores.h_score),
         "known_acc": _defined(scores.known_acc),
         "unknown_acc": _defined(scores.unknown_acc),
-        "auroc": _defined(auroc),
+        "auroc": _defined(unknown_auroc(private, unknown_score)),
+        "oscr": _defined(oscr(right, private, unknown_score)),
+        "h3_score": _defined(h3_score(scores.known_acc, scores.unknown_acc, nmi)),
+        "private_nmi": _defined(nmi),
+        "per_class": per_class,
         "empty_classes": [split.shared[k] for k in scores.empty_classes],
         "num_images": len(labels),
     }
@@ -69,9 +91,17 @@ def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dic
     }
 
 
-def private_mask(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
-    """Which of ``items`` are of target-private classes, bool [N]: for figures."""
-    return labels_of(items, split.number) >= len(split.source_classes)
+def described(items: Sequence[Item], split: ClassSplit, prediction: Prediction) -> dict[str, Any]:
+    """For figures and tables, each [N]: label and unknown_score of ``prediction``; of ``items``
+    true_label, is_private (of a target-private class) and name (class/file)."""
+    labels = labels_of(items, split.number)
+    return {
+        "label": prediction.label.cpu().numpy(),
+        "unknown_score": prediction.unknown_score.cpu().numpy(),
+        "is_private": labels >= len(split.source_classes),
+        "true_label": labels,
+        "name": np.array([picture_name(item) for item in items]),
+    }
 
 
 def _defined(value: float) -> float | None:

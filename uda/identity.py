@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from uda.augment.base import Augmentation
     from uda.methods.base import Method
 
+# Settings that came after runs had been made: at these values, which those runs had without saying
+# so, they are left out, so that the runs are found again.
+ADDED_ADAPT = {"batch_norm": "target"}
+ADDED_OPTIONS = {"lead": {"split": "norm", "reg_weight": 1.0, "con_weight": 1.0}}
+
 
 def method_of(experiment: Experiment) -> Method:
     """The configured adaptation method."""
@@ -86,7 +91,9 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     data, settings = experiment.data, asdict(experiment.adapt)
     method, checkpoint = settings["method"], settings.pop("checkpoint")
     del settings["keep_banks"]  # decides no result
-    settings["options"] = resolve_options(METHODS, method, settings["options"], "adapt")
+    options = resolve_options(METHODS, method, settings["options"], "adapt")
+    settings["options"] = _without(options, ADDED_OPTIONS.get(method, {}))
+    settings = _without(settings, ADDED_ADAPT)
     if not method_of(experiment).trains:
         settings = {key: settings[key] for key in ("method", "options")}
     source = source_identity(experiment, spec)
@@ -97,6 +104,11 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     pair = spec.pair_name(data.source, data.target)
     name = f"{method}-{pair}-{data.scenario}-{source['augment']['name']}-s{experiment.seed}"
     return open_run(Path(experiment.runs), name, identity)
+
+
+def _without(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """``settings`` but for the keys that have these ``values``."""
+    return {key: value for key, value in settings.items() if values.get(key, ...) != value}
 
 
 def experiment_of(run: Run, target: str, root: str) -> Experiment:

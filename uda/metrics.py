@@ -96,6 +96,65 @@ def unknown_auroc(unknown: NDArray[np.bool_], score: NDArray[np.floating]) -> fl
     return float(100 * roc_auc_score(unknown, score))
 
 
+def oscr(
+    right: NDArray[np.bool_], unknown: NDArray[np.bool_], score: NDArray[np.floating]
+) -> float:
+    """Open-set classification rate in percent (Dhamija et al., arXiv 1811.04110).
+
+    The area under the share of known samples that are accepted with the right class, over the share
+    of unknown ones that are accepted, for all thresholds of the unknown ``score`` [N]. ``right``
+    [N]: whether the most probable class is the true one; ``unknown`` [N]: which samples are of
+    private classes. NaN where one kind is missing.
+    """
+    from sklearn.metrics import auc
+
+    if unknown.all() or not unknown.any():
+        return math.nan
+    order = np.argsort(score, kind="stable")
+    last_of_equals = np.flatnonzero(np.diff(score[order], append=np.inf))
+    accepted_right = np.cumsum((right & ~unknown)[order])[last_of_equals] / (~unknown).sum()
+    accepted_unknown = np.cumsum(unknown[order])[last_of_equals] / unknown.sum()
+    return float(100 * auc([0, *accepted_unknown], [0, *accepted_right]))
+
+
+def h3_score(known_acc: float, unknown_acc: float, private_nmi: float) -> float:
+    """Harmonic mean of three (UniOT, arXiv 2210.17067): both accuracies and how well the private
+    samples' features cluster by class (`private_nmi`), all in one unit. NaN where one is."""
+    parts = (known_acc, unknown_acc, private_nmi)
+    if any(math.isnan(part) for part in parts):
+        return math.nan
+    return 3 / sum(1 / part for part in parts) if min(parts) > 0 else 0.0
+
+
+def private_nmi(features: NDArray[np.floating], labels: Labels) -> float:
+    """Normalised mutual information, in percent, of the classes ``labels`` [M] of private samples
+    and k-means of their unit-norm ``features`` [M, D] into as many clusters; NaN for no sample."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import normalized_mutual_info_score
+
+    if not len(labels):
+        return math.nan
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    found = KMeans(len(np.unique(labels)), random_state=0).fit_predict(unit)
+    return float(100 * normalized_mutual_info_score(labels, found))
+
+
+def threshold_curve(
+    labels: Labels,
+    classes: Labels,
+    score: NDArray[np.floating],
+    thresholds: NDArray[np.floating],
+    num_shared: int,
+    num_source: int,
+) -> list[OpenSetScores]:
+    """Scores at each of ``thresholds``: the most probable ``classes`` [N], unknown where ``score``
+    [N] exceeds it. ``labels``, ``num_shared`` and ``num_source`` as in `open_set_scores`."""
+    return [
+        open_set_scores(labels, np.where(score > at, num_source, classes), num_shared, num_source)
+        for at in thresholds
+    ]
+
+
 def _check(labels: Labels, predictions: Labels) -> None:
     if labels.shape != predictions.shape:
         raise ValueError(f"{labels.shape} labels for {predictions.shape} predictions")

@@ -15,6 +15,7 @@ from uda.runs import Run, config_hash
 
 METHOD_TITLES = {
     "source_only": "Source-only",
+    "adabn": "AdaBN",
     "shot_o": "SHOT-O",
     "glc": "GLC",
     "lead": "LEAD",

@@ -178,7 +178,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         say(f"{experiment.data.source}, {_held_out_line(scores)}")
         return
     prediction = method_of(experiment).predict(bank)
-    scores = target_scores(items, split, experiment.data.scenario, prediction)
+    scores = target_scores(items, split, experiment.data.scenario, prediction, bank)
     say(
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
         f"{_score_line([{'epoch': 0, **scores}])}"
@@ -326,7 +326,7 @@ def _target_evaluation(
 
     def after_epoch(epoch: int, bank: Bank) -> str:
         prediction = method.predict(bank)
-        scores = target_scores(items, split, scenario, prediction)
+        scores = target_scores(items, split, scenario, prediction, bank)
         run.log(kind="evaluate", epoch=epoch, **scores)
         _save_predictions(run, items, split, prediction)
         value = scores.get("h_score", scores.get("accuracy"))
@@ -340,19 +340,11 @@ def _save_predictions(
 ) -> None:
     import numpy as np
 
-    from uda.datasets import labels_of
-    from uda.evaluate import private_mask
+    from uda.evaluate import described
     from uda.runs import atomic_path
 
     with atomic_path(run.folder / "predictions.npz") as path:
-        np.savez(
-            path,
-            label=prediction.label.cpu().numpy(),
-            unknown_score=prediction.unknown_score.cpu().numpy(),
-            is_private=private_mask(items, split),
-            true_label=labels_of(items, split.number),
-            name=np.array([f"{item.class_name}/{item.path.name}" for item in items]),
-        )
+        np.savez(path, **described(items, split, prediction))
 
 
 def _held_out_evaluation(

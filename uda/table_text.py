@@ -28,7 +28,10 @@ LATEX = {
     "–": "--",
 }
 HEAD_WIDTH = 16  # characters of a row's name that has become a column's
-SCORE_COLUMNS = ("h_score", "known_acc", "unknown_acc", "auroc", "accuracy", "oracle")
+SCORE_COLUMNS = (
+    *("h_score", "known_acc", "unknown_acc", "auroc", "oscr", "h3_score", "accuracy"),
+    "oracle",
+)
 CSV_COLUMNS = (
     *("dataset", "scenario", "concepts", "source", "target", "pair"),
     *("row", "method", "augment", "seed", *SCORE_COLUMNS, "run"),
@@ -108,7 +111,7 @@ def csv_text(found: Mapping[Setting, Board]) -> str:
     for setting, board in found.items():
         for row in board.values():
             for result in row.results:
-                scores = {score: result.score(score) for score in setting.scores}
+                scores = {score: result.score(score) for score in SCORE_COLUMNS}
                 scores["oracle"] = result.oracle(setting.main_score)
                 writer.writerow(
                     {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from uda.methods.adabn import AdaBN
 from uda.methods.base import Method
 from uda.methods.glc import Glc
 from uda.methods.lead import Lead
@@ -10,6 +11,7 @@ from uda.methods.source_only import SourceOnly
 
 METHODS: dict[str, Callable[..., Method]] = {
     "source_only": SourceOnly,
+    "adabn": AdaBN,
     "shot_o": ShotO,
     "glc": Glc,
     "lead": Lead,

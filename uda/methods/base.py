@@ -62,7 +62,7 @@ class Method(Protocol):
         """Once an epoch: whatever `loss` needs of the whole target."""
 
     def loss(self, target: Batch, state: Any, source: Batch | None = None) -> dict[str, Tensor]:
-        """Once a batch: named losses, to be summed."""
+        """Once a batch: named losses, to be summed; none for a batch to take no step by."""
 
     def predict(self, bank: Bank) -> Prediction:
         """Labels and scores of the whole target."""

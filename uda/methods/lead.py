@@ -29,14 +29,16 @@ from uda.methods.base import (
 )
 
 WEIGHT_ALPHA = 1e-4
+SPLITS = ("norm", "cosine")
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
     """``label`` int64 [N] in 0..K (K is unknown), ``target`` [N, K], ``weight`` [N].
 
-    ``unknown_norm`` u [N] and its two-component mixture (``means``, ``deviations``, ``shares``,
-    each [2], the smaller mean first), and ``threshold`` [N], are what they were decided by.
+    ``unknown_norm`` u [N] (`unknown_part`) and its two-component mixture (``means``,
+    ``deviations``, ``shares``, each [2], the smaller mean first), and ``threshold`` [N], are what
+    they were decided by.
     """
 
     label: Tensor
@@ -55,16 +57,18 @@ def pseudo_labels(
     class_weights: Tensor,
     num_clusters: int,
     confident_weights: bool = False,
+    split: str = "norm",
 ) -> PseudoLabels:
     """Labels, training targets and weights of the whole target.
 
     ``features`` [N, D], ``probabilities`` [N, K], ``class_weights`` W [K, D], ``num_clusters`` C_t.
     ``confident_weights`` sets the weight of samples outside [q, μ₂] to 1, as the paper's text says
-    (the released code writes that into a copy). ValueError where K ≥ D.
+    (the released code writes that into a copy). ``split`` is u: see `unknown_part`. ValueError
+    where K ≥ D.
     """
     num_classes = class_weights.shape[0]
     z = F.normalize(features, dim=1)
-    _, u = split_norms(z, known_basis(class_weights))
+    u = unknown_part(z, class_weights, split)
     means, deviations, shares = _mixture(u)
     rows = most_confident(probabilities, max(len(z) // num_clusters, 1))
     priors = torch.stack([u[own].mean() for own in rows])
@@ -81,6 +85,17 @@ def pseudo_labels(
     target[unknown] = 1 / num_classes
     label = torch.where(unknown, num_classes, label)
     return PseudoLabels(label, target, weight, u, threshold, means, deviations, shares)
+
+
+def unknown_part(unit_features: Tensor, class_weights: Tensor, split: str = "norm") -> Tensor:
+    """u [N], high for unknown, of ``unit_features`` z [N, D] and ``class_weights`` W [K, D].
+
+    "norm", as published: the norm of what of z lies outside the span of W's rows. "cosine": 1 − the
+    highest cosine of z and a row, which also tells what lies inside the span between the classes.
+    """
+    if split == "norm":
+        return split_norms(unit_features, known_basis(class_weights))[1]
+    return 1 - (unit_features @ F.normalize(class_weights, dim=1).T).max(dim=1).values
 
 
 def common_score(target_cosine: Tensor, source_cosine: Tensor) -> Tensor:
@@ -153,9 +168,11 @@ def losses(
 
 
 class Lead:
-    """LEAD as a `Method`: L = ``ce_weight`` · L_ce + L_reg + L_con.
+    """LEAD as a `Method`: L = λ · L_ce + L_reg + L_con, λ being ``ce_weight``; ``reg_weight`` and
+    ``con_weight``, 1 as published, weight the other two.
 
     ``open_set`` False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
+    ``split`` is what known and unknown are told apart by: norm as published, or cosine.
     ``clusters`` is how C_t is found (every ``cluster_every`` epochs): tsne as released, features,
     spectral, or classes for as many as the source has.
     """
@@ -174,10 +191,15 @@ class Lead:
         clusters: str = "tsne",
         cluster_every: int = 10,
         confident_weights: bool = False,
+        split: str = "norm",
+        reg_weight: float = 1.0,
+        con_weight: float = 1.0,
     ) -> None:
-        if clusters not in CLUSTERS:
-            known = ", ".join(CLUSTERS)
-            raise ValueError(f"adapt.options.lead.clusters: {clusters!r} is not one of {known}")
+        for key, choice, known in (("clusters", clusters, CLUSTERS), ("split", split, SPLITS)):
+            if choice not in known:
+                raise ValueError(
+                    f"adapt.options.lead.{key}: {choice!r} is not one of {', '.join(known)}"
+                )
         for key, value in (("neighbours", neighbours), ("cluster_every", cluster_every)):
             if value < 1:
                 raise ValueError(f"adapt.options.lead.{key}: {value} must be at least 1")
@@ -187,6 +209,9 @@ class Lead:
         self.clusters = clusters
         self.cluster_every = cluster_every
         self.confident_weights = confident_weights
+        self.split = split
+        self.reg_weight = reg_weight
+        self.con_weight = con_weight
         self.num_clusters: int | None = None
 
     def refresh(self, bank: Bank, epoch: int) -> LeadState:
@@ -202,16 +227,21 @@ class Lead:
             bank.class_weights,
             self.num_clusters,
             self.confident_weights,
+            self.split,
         )
         return start_state(bank, pseudo)
 
     def loss(
         self, target: Batch, state: LeadState, source: Batch | None = None
     ) -> dict[str, Tensor]:
-        """The three losses, the first weighted."""
+        """The three losses, weighted."""
         probabilities = target.logits.softmax(dim=1)
         ce, reg, con = losses(target.features, probabilities, target.index, state, self.neighbours)
-        return {"ce": self.ce_weight * ce, "reg": reg, "con": con}
+        return {
+            "ce": self.ce_weight * ce,
+            "reg": self.reg_weight * reg,
+            "con": self.con_weight * con,
+        }
 
     def predict(self, bank: Bank) -> Prediction:
         """Labels by the highest probability, unknown by entropy."""

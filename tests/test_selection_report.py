@@ -1,0 +1,87 @@
+import csv
+
+import numpy as np
+import pytest
+import torch
+from tiny import make_dataset
+
+from uda.adapt import save_bank
+from uda.config import AdaptConfig, DataConfig, Experiment, load_dataset_spec
+from uda.identity import adapt_run
+from uda.methods.base import Bank, normalised_entropy
+from uda.metrics import h_score
+from uda.selection_report import epoch_choices, threshold_choices, write_selection
+
+LABELS = np.array([0, 0, 1, 1, 3, 3, 4, 4])  # of OPDA's 0 1 shared, 2 source-private, 3 4 private
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    dataset = make_dataset(tmp_path, per_class=1)
+    data = DataConfig(dataset=str(dataset), source="Plain", target="Dark", scenario="opda")
+    return Experiment(data=data, runs=str(tmp_path / "runs"), adapt=AdaptConfig(epochs=3))
+
+
+def finish(experiment, labels=LABELS):
+    """A run of three epochs: its probabilities sharpen, its H-scores rise and fall."""
+    run = adapt_run(experiment, load_dataset_spec(experiment.data.dataset))
+    run.start()
+    generator = torch.Generator().manual_seed(0)
+    for epoch, (sharpness, score) in enumerate([(1, 30), (2, 60), (4, 50), (1, 40)]):
+        logits = torch.randn(8, 3, generator=generator) * sharpness
+        logits[torch.arange(4), torch.from_numpy(LABELS[:4])] += 3 * sharpness
+        save_bank(run, Bank(torch.randn(8, 6), logits.softmax(dim=1), torch.randn(3, 6)), epoch)
+        run.log(kind="evaluate", epoch=epoch, h_score=score)
+    np.savez(run.folder / "predictions.npz", true_label=labels)
+    run.mark_done()
+    return run
+
+
+def test_epochs_are_chosen_and_scored(experiment):
+    choices = epoch_choices(finish(experiment))
+    assert choices["last"] == (3, 40)
+    assert choices["oracle"] == (1, 60)  # epoch 0 is the source model
+    assert choices["entropy"] == (2, 50)  # the sharpest
+
+
+def test_thresholds_are_scored_on_the_last_epoch(experiment):
+    run = finish(experiment)
+    choices = threshold_choices(run, 0.55)
+    with np.load(run.folder / "banks" / "epoch_03.npz") as bank:
+        p = torch.from_numpy(bank["probabilities"]).float()
+    entropy, classes = normalised_entropy(p).numpy(), p.argmax(dim=1).numpy()
+    for cut, score in choices.values():
+        accepted = entropy <= cut
+        right = accepted & (classes == LABELS)
+        known = 100 * (right[:2].mean() + right[2:4].mean()) / 2
+        assert score == pytest.approx(h_score(known, 100 * (~accepted[4:]).mean()))
+        assert score <= choices["oracle"][1]
+    assert choices["fixed"][0] == 0.55
+
+
+def test_labels_change_no_choice_but_the_oracles(experiment):
+    run = finish(experiment)
+    before = epoch_choices(run), threshold_choices(run, 0.55)
+    np.savez(run.folder / "predictions.npz", true_label=LABELS[::-1])
+    after = epoch_choices(run), threshold_choices(run, 0.55)
+    for old, new in zip(before, after, strict=True):
+        for name in old.keys() - {"oracle"}:
+            assert old[name][0] == new[name][0], name
+
+
+def test_the_report(experiment, tmp_path):
+    finish(experiment)
+    text = write_selection(tmp_path / "runs")
+    assert "| LEAD | 1 | 40.0 | 50.0 |" in text
+    assert "| short of the oracle, all | 1 | −20.0 | −10.0 |" in text
+    with open(tmp_path / "runs" / "selection.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["choice"] for row in rows} == {"epoch", "threshold"}
+    assert (tmp_path / "runs" / "selection.md").read_text().startswith("## OPDA: The epoch")
+
+
+def test_runs_without_banks_are_named(experiment, tmp_path):
+    run = finish(experiment)
+    (run.folder / "banks" / "epoch_02.npz").unlink()
+    with pytest.raises(ValueError, match="has kept its banks: lead-Pl2Da-.*epoch_02.npz: not kept"):
+        write_selection(tmp_path / "runs")

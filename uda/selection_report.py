@@ -1,0 +1,146 @@
+"""How far choices made without labels fall short of the oracle's, over finished runs."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uda.adapt import read_bank
+from uda.config import load_dataset_spec
+from uda.methods.base import normalised_entropy
+from uda.metrics import threshold_curve
+from uda.results import row_title
+from uda.runs import Run, atomic_path, find_runs
+from uda.selection import CRITERIA, THRESHOLDS, best_epoch
+from uda.splits import class_split
+from uda.tables import mean_and_deviation
+
+GRID = np.linspace(0, 1, 101)  # thresholds that the oracle tries
+EPOCHS, CUTS = ("last", *CRITERIA, "oracle"), ("fixed", *THRESHOLDS, "oracle")
+
+
+def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
+    """By criterion: the epoch it chooses, of those of adaptation, and that epoch's score (H-score,
+    under PDA accuracy). ``last`` and ``oracle`` stand beside the criteria."""
+    lines = [line for line in run.metrics("evaluate") if line["epoch"]]
+    main = "accuracy" if "accuracy" in lines[-1] else "h_score"
+    scores = [line[main] for line in lines]
+    banks = [read_bank(run, line["epoch"]).probabilities for line in lines]
+    chosen = {name: best_epoch([of(bank) for bank in banks]) for name, of in CRITERIA.items()}
+    chosen = {"last": len(lines), **chosen, "oracle": best_epoch(scores)}
+    return {name: (epoch, scores[epoch - 1]) for name, epoch in chosen.items()}
+
+
+def threshold_choices(run: Run, threshold: float) -> dict[str, tuple[float, float]]:
+    """By rule: the threshold on the last epoch's normalised entropy, and the H-score it gives.
+
+    ``fixed`` is ``threshold``, the method's own; ``oracle`` the best of a grid. Rules and oracle
+    decide over the same entropies, whatever the method decides by.
+    """
+    last = run.metrics("evaluate")[-1]["epoch"]
+    bank = read_bank(run, last)
+    labels = np.load(run.folder / "predictions.npz")["true_label"]
+    score = normalised_entropy(bank.probabilities).numpy()
+    source = run.config["source"]["data"]
+    split = class_split(load_dataset_spec(source["dataset"]), source["scenario"])
+    classes = bank.probabilities.argmax(dim=1).numpy()
+
+    def h_scores(at: Sequence[float]) -> list[float]:
+        sizes = len(split.shared), len(split.source_classes)
+        curve = threshold_curve(labels, classes, score, np.asarray(at), *sizes)
+        return [point.h_score for point in curve]
+
+    cuts = {"fixed": threshold, **{name: of(score) for name, of in THRESHOLDS.items()}}
+    grid = [*GRID, *cuts.values()]
+    cuts["oracle"] = float(grid[int(np.argmax(h_scores(grid)))])
+    return {name: (cut, h_scores([cut])[0]) for name, cut in cuts.items()}
+
+
+def write_selection(runs: Path, threshold: float = 0.55) -> str:
+    """Write ``runs/selection.csv``, a line a (run, choice), and ``runs/selection.md``; its text.
+
+    Finished adaptations that kept their banks count, others are named. ValueError where there is
+    none.
+    """
+    rows, passed_over = [], []
+    for run in find_runs(runs):
+        if not run.is_done or run.config["stage"] != "adapt":
+            continue
+        if run.config["adapt"]["method"] == "source_only":
+            continue
+        try:
+            rows += list(_rows(run, threshold))
+        except (ValueError, OSError, KeyError) as error:  # no banks, or predictions of old
+            passed_over.append(f"{run.folder.name} ({error})")
+    if not rows:
+        raise ValueError(
+            f"{runs}: no finished adaptation in it has kept its banks"
+            + (f": {passed_over[0]}" if passed_over else "; run `uda adapt` first")
+        )
+    with atomic_path(runs / "selection.csv") as path, open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    text = "\n".join(_tables(rows))
+    if passed_over:
+        text += f"\n\nPassed over: {len(passed_over)} runs, the first {passed_over[0]}."
+    with atomic_path(runs / "selection.md") as path:
+        path.write_text(text + "\n")
+    return f"{text}\n\nWritten to {runs / 'selection.md'}, every run's choices to selection.csv"
+
+
+def _rows(run: Run, threshold: float) -> Iterator[dict[str, Any]]:
+    source = run.config["source"]
+    about = {
+        "scenario": source["data"]["scenario"],
+        "pair": f"{source['data']['source']} → {run.config['target']}",
+        "row": row_title(run.config["adapt"]["method"], source["augment"]["name"]),
+        "seed": source["seed"],
+    }
+    for name, (epoch, score) in epoch_choices(run).items():
+        yield {**about, "choice": "epoch", "criterion": name, "chosen": epoch, "score": score}
+    if about["scenario"] != "pda":
+        for name, (cut, score) in threshold_choices(run, threshold).items():
+            choice = {"choice": "threshold", "criterion": name, "chosen": round(cut, 4)}
+            yield {**about, **choice, "score": score}
+
+
+def _tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A table for each (scenario, what is chosen): a row a method, a column a criterion."""
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        for choice, names, what in (
+            ("epoch", EPOCHS, "The epoch, at the method's own threshold"),
+            ("threshold", CUTS, "The threshold of the entropy / log K, in the last epoch"),
+        ):
+            own = [row for row in rows if (row["scenario"], row["choice"]) == (scenario, choice)]
+            if not own:
+                continue
+            yield f"## {scenario.upper()}: {what}\n"
+            yield "| | runs | " + " | ".join(names) + " |"
+            yield "| --- | ---: |" + " ---: |" * len(names)
+            titles = dict.fromkeys(row["row"] for row in own)
+            for title in titles:
+                yield _line(title, [row for row in own if row["row"] == title], names)
+            if len(titles) > 1:
+                yield _line("all", own, names)
+            yield _line("short of the oracle, all", own, names, short=True) + "\n"
+
+
+def _line(
+    title: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str], short: bool = False
+) -> str:
+    by_run: dict[tuple[Any, ...], dict[str, float]] = {}
+    for row in rows:
+        key = row["pair"], row["row"], row["seed"]
+        by_run.setdefault(key, {})[row["criterion"]] = row["score"]
+    cells = []
+    for name in names:
+        values = [run[name] - (run["oracle"] if short else 0) for run in by_run.values()]
+        text = mean_and_deviation(values) if short else f"{statistics.fmean(values):.1f}"
+        cells.append(text.replace("-", "−"))
+    return f"| {title} | {len(by_run)} | " + " | ".join(cells) + " |"
