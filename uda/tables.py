@@ -149,7 +149,7 @@ def score_table(
         complete = [averages(row, pairs, score) for row in board.values()]
         columns.append([list(own.values()) for own in complete])
         notes += [
-            f"{row.title}: average over {_seeds(own)} alone, which have all pairs."
+            f"{row.title}: average over {_seeds(own)} alone: the others lack pairs."
             for row, own in zip(board.values(), complete, strict=True)
             if own and list(own) != row.seeds
         ]
