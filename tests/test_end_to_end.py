@@ -43,10 +43,18 @@ def test_tiny_pair(tmp_path, capsys, scenario):
     capsys.readouterr()
     assert main(["report", str(tmp_path / "runs"), "--title=Tiny"]) == 0
     printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if re.match(r"\| (Source|LEAD)", line)]
-    assert [row.split(" | ")[0] for row in rows] == [
-        "| Source-only", "| Source + GenMix", "| LEAD", "| LEAD + GenMix"
-    ]  # fmt: skip
+    rows = [line for line in printed.splitlines() if re.match("Source|LEAD", line)]
+    assert [re.split(r" {2,}", row)[0] for row in rows] == [
+        "Source-only",
+        "Source + GenMix",
+        "LEAD",
+        "LEAD + GenMix",
+        "Source + GenMix − Source-only",
+        "LEAD − Source-only",
+        "LEAD + GenMix − Source + GenMix",
+        "LEAD + GenMix − LEAD",
+    ]
+    assert "samples" in (tmp_path / "runs" / "report.html").read_text()
     text = (tmp_path / "runs" / "report.md").read_text()
     figures = re.findall(r"\]\((.*?\.png)\)", text)
     assert len(figures) == 3
