@@ -102,7 +102,8 @@ def as_svg(figure: Figure, label: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    text = re.sub(r'<(g|image) id="[^"]*"', r"<\1", text)  # nothing refers to them
+    # Nothing refers to the names of groups and images, which are the same in several figures.
+    text = re.sub(r'(?<=<g) id="[^"]*"| id="image\w+"', "", text)
     for colour, name in PAGE_COLOURS.items():
         text = re.sub(colour, name, text, flags=re.IGNORECASE)
     text = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", text)
