@@ -63,6 +63,9 @@ def test_tiny_pair(tmp_path, capsys, scenario):
             assert min(image.size) > 300
             assert np.asarray(image).std() > 5  # something is drawn
     runs = {run.folder.name.rsplit("-", 1)[0]: run for run in find_runs(tmp_path / "runs")}
+    again = runs[f"lead-Pl2Da-{scenario}-genmix-s0"].folder / "experiment.yaml"
+    assert main(["adapt", str(again)]) == 0
+    assert "Already adapted" in capsys.readouterr().out
     plain, mixed = (runs[f"train-Pl-{scenario}-{name}-s0"] for name in ("none", "genmix"))
     # Equal optimiser steps and images; a part of them augmented.
     counts = [run.metrics("train")[-1] for run in (plain, mixed)]

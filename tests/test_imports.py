@@ -40,6 +40,7 @@ LAYERS = [
     {
         "published",
         "results",
+        "differences",
         "tables",
         "table_text",
         "predictions",

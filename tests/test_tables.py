@@ -8,7 +8,8 @@ from made_runs import PAIRS, finished
 from scipy import stats
 from tiny import make_dataset
 
-from uda.report import setting_tables
+from uda.differences import differences, t_interval
+from uda.report import setting_tables, write_report
 from uda.results import boards, row_title
 from uda.runs import find_runs
 from uda.sweep_plan import Expected
@@ -18,12 +19,10 @@ from uda.tables import (
     Line,
     Table,
     difference_table,
-    differences,
     mean_and_deviation,
     oracle_table,
     score_table,
     signed,
-    t_interval,
 )
 
 
@@ -170,6 +169,22 @@ def test_differences_are_paired_by_pair_and_seed(runs, dataset):
         "1 of 2 pairs",
         "0.0 −1.0 +2.5",
     ]
+
+
+def test_a_pair_left_out_is_shown_and_not_counted(runs, dataset):
+    for pair in (0, 1):
+        for augment, value in (("none", 10.0), ("genmix", 20.0 + 10 * pair)):
+            fill(runs, dataset, {("lead", augment, pair, 0): value})
+    setting, board = board_of(runs)
+    table = score_table(setting, board, "h_score", left_out=["Pl2Da"])
+    assert texts(table, "LEAD + GenMix") == ["20.0", "30.0", "30.0"]
+    assert "Mean values without Pl2Da." in table.notes
+    (found,) = differences(board, "h_score", ["Pl2Da"])
+    assert found.mean == pytest.approx(20.0)
+    difference = difference_table(setting, board, "h_score", ["Pl2Da"])
+    assert "Mean values without Pl2Da." in difference.notes
+    with pytest.raises(ValueError, match="--leave-out: 'X' is not one of Da2Pl, Pl2Da"):
+        write_report(runs, "T", left_out=["X"])
 
 
 def test_one_pair_counts_its_seeds(runs, dataset):

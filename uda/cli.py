@@ -148,6 +148,12 @@ def _parser() -> ArgumentParser:
         "--root", type=str, default="", help="Folder of the dataset's domains, for sample pictures"
     )
     tables.add_argument(
+        "--leave-out",
+        type=str,
+        default="",
+        help="Pairs (Tw2Fl,No2Om) that are no part of averages and differences",
+    )
+    tables.add_argument(
         "--tensorboard",
         action="store_true",
         help="Write each run's metrics as event files into its folder, too",
@@ -238,7 +244,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stages.say(write_selection(Path(options.runs)))
         else:
             stages.report(
-                options.runs, options.title, options.formats, options.root, options.tensorboard
+                options.runs,
+                options.title,
+                options.formats,
+                options.root,
+                options.leave_out,
+                options.tensorboard,
             )
     except ArgumentError as error:
         print(

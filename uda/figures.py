@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uda.differences import Difference
 from uda.predictions import Predictions
 from uda.results import SCORES, Pair, Result, Row, Setting
 from uda.runs import Run, atomic_path
-from uda.tables import Difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,10 +147,10 @@ def draw_epochs(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair, score: 
 
 
 def epochs_figure(setting: Setting, rows: Sequence[Row], pairs: Sequence[Pair]) -> Figure:
-    """The main score by epoch: one panel a pair, four beside one another."""
+    """The main score by epoch: one panel a pair, three or four beside one another."""
     score = SCORES[setting.main_score]
     shown = colours([row.title for row in rows])
-    columns = min(len(pairs), 4)
+    columns = 3 if len(pairs) % 3 == 0 else min(len(pairs), 4)
     wide = (8.5, 4.0) if len(pairs) == 1 else (3.0, 2.4)
     figure, panels = make_axes(math.ceil(len(pairs) / columns), columns, *wide)
     for axes, pair in zip(panels, pairs, strict=False):
@@ -198,12 +198,15 @@ def draw_difference(axes: Axes, difference: Difference, colour: str = BLUE) -> N
 
 
 def differences_figure(setting: Setting, found: Sequence[Difference]) -> Figure:
-    """`draw_difference` for each of ``found``, side by side."""
+    """`draw_difference` for each of ``found``, three side by side."""
     height = 1.2 + 0.28 * max(len(one.by_pair) for one in found)
-    figure, panels = make_axes(1, len(found), 3.6, height, share=False)
+    columns = min(len(found), 3)
+    figure, panels = make_axes(-(-len(found) // columns), columns, 3.6, height, share=False)
     limits = [value for one in found for own in one.by_pair.values() for value in own.values()]
     room = 0.08 * (max(*limits, 0.0) - min(*limits, 0.0))
-    for axes, one in zip(panels, found, strict=True):
+    for axes in panels[len(found) :]:
+        axes.set_visible(False)
+    for axes, one in zip(panels, found, strict=False):
         draw_difference(axes, one)
         axes.set_xlim(min(*limits, 0.0) - room, max(*limits, 0.0) + room)
         axes.set_title(one.title, fontsize=10)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from uda.config import load_dataset_spec
+from uda.differences import FEWEST, Difference, differences
 from uda.figures import (
     PAGE_COLOURS,
     as_svg,
@@ -27,7 +28,7 @@ from uda.figures import (
 from uda.predictions import Predictions, read_predictions
 from uda.results import SCORES, Board, Pair, Row, Setting, first_stages, pairs_of
 from uda.runs import Run, atomic_path, code_version
-from uda.tables import FEWEST, Table, differences, interval_text, signed
+from uda.tables import Table, interval_text, signed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,11 +62,13 @@ def write_page(
     tables: Mapping[Setting, Mapping[str, Table]],
     plan: Plan | None = None,
     root: str = "",
+    left_out: Sequence[str] = (),
 ) -> None:
     """Write the page of ``settings``, whose ``tables`` are those of `uda.report.setting_tables`.
 
     Sample pictures are read under ``root`` (empty for the folder that a dataset's file names); what
-    cannot be shown is said in its place. Nothing in the page is fetched from elsewhere.
+    cannot be shown is said in its place. Pairs ``left_out`` are no part of differences. Nothing in
+    the page is fetched from elsewhere.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -83,7 +86,8 @@ def write_page(
         finished=sum(len(row.results) for board in settings.values() for row in board.values()),
         unfinished=[run.folder.name for run in found if not run.is_done],
         settings=[
-            _section(setting, board, tables[setting], root) for setting, board in settings.items()
+            _section(setting, board, tables[setting], root, left_out)
+            for setting, board in settings.items()
         ],
         stages=[
             {"source": source, "picture": _picture_uri(_reduced(picture, STAGES_PX))}
@@ -102,11 +106,16 @@ def write_page(
 
 
 def _section(
-    setting: Setting, board: Board, tables: Mapping[str, Table], root: str
+    setting: Setting,
+    board: Board,
+    tables: Mapping[str, Table],
+    root: str,
+    left_out: Sequence[str],
 ) -> dict[str, Any]:
     """What the template shows of one setting."""
     rows = list(board.values())
     pairs = pairs_of(setting, rows)
+    found = differences(board, setting.main_score, left_out)
     shown = colours(list(board))
     made = [one for pair in pairs if (one := _made(setting, rows, pair))]
     first = next(name for name in tables if name != "difference")
@@ -117,12 +126,12 @@ def _section(
         "name": setting.name,
         "title": setting.title,
         "score": SCORES[setting.main_score],
-        "summary": _summary(board, setting.main_score),
+        "summary": _summary(found),
         "legend": {row: PAGE_COLOURS.get(colour, colour) for row, colour in shown.items()},
         "table": tables[first],
         "difference": tables.get("difference"),
         "more": more,
-        "differences": _difference_figures(setting, board),
+        "differences": _difference_figures(setting, found),
         "epochs": _epoch_figures(setting, rows, pairs, shown),
         "scores": [_score_figure(one) for one in open_set],
         "confusions": [_confusion_figure(one) for one in made],
@@ -132,10 +141,10 @@ def _section(
     }
 
 
-def _summary(board: Board, score: str) -> list[str]:
+def _summary(found: Sequence[Difference]) -> list[str]:
     """What augmentation changes, in a sentence each: what a reader wants to know first."""
     sentences = []
-    for one in differences(board, score):
+    for one in found:
         if one.row.method != one.baseline.method:
             continue
         text = f"{one.row.title} against {one.baseline.title}: {signed(one.mean)} points"
@@ -182,8 +191,8 @@ def _skipped(pairs: Sequence[Pair], made: Sequence[Made]) -> str:
     )
 
 
-def _difference_figures(setting: Setting, board: Board) -> list[dict[str, str]]:
-    found = [one for one in differences(board, setting.main_score) if len(one.by_pair) > 1]
+def _difference_figures(setting: Setting, found: Sequence[Difference]) -> list[dict[str, str]]:
+    found = [one for one in found if len(one.by_pair) > 1]
     values = [value for one in found for own in one.by_pair.values() for value in own.values()]
     low, high = min([0.0, *values]), max([0.0, *values])
     shown = []

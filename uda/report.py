@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from uda.differences import differences
 from uda.figures import (
     differences_figure,
     epochs_figure,
@@ -21,7 +22,6 @@ from uda.table_text import csv_text, latex, markdown, terminal
 from uda.tables import (
     Table,
     difference_table,
-    differences,
     oracle_table,
     pair_table,
     score_table,
@@ -32,14 +32,20 @@ FEW = 3  # pairs that the report shows one by one
 
 
 def write_report(
-    runs: Path, title: str, formats: Sequence[str] = FORMATS, root: str = "", width: int = 0
+    runs: Path,
+    title: str,
+    formats: Sequence[str] = FORMATS,
+    root: str = "",
+    left_out: Sequence[str] = (),
+    width: int = 0,
 ) -> str:
     """Write what ``formats`` name; the text for a terminal of ``width`` columns (its own if 0).
 
     md: ``runs/report.md``, ``figures/*.png`` and ``tables/*.md``; tex and csv: ``tables/*.tex`` and
     ``*.csv``; html: ``report.html``, whose sample pictures are read under ``root`` (empty for the
-    folder that the dataset's file names). Unfinished runs are named, not counted. ValueError where
-    nothing is finished, or naming an unknown format.
+    folder that the dataset's file names). Pairs ``left_out`` by name take no part in averages and
+    differences. Unfinished runs are named, not counted. ValueError where nothing is finished, or
+    naming an unknown format or pair.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"--formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
@@ -47,19 +53,23 @@ def write_report(
     settings = boards(found)
     if not settings:
         raise ValueError(f"{runs}: no adaptation in it has finished; run `uda adapt` first")
+    names = {r.pair.name for own in settings.values() for row in own.values() for r in row.results}
+    if unknown := [name for name in left_out if name not in names]:
+        raise ValueError(f"--leave-out: {unknown[0]!r} is not one of {', '.join(sorted(names))}")
     plan = read_plan(runs)
     expected = plan.expected if plan else []
     tables = {
-        setting: setting_tables(setting, board, expected) for setting, board in settings.items()
+        setting: setting_tables(setting, board, expected, left_out)
+        for setting, board in settings.items()
     }
     written = []
     if "md" in formats:
         with atomic_path(runs / "report.md") as path:
-            path.write_text(_text(runs, title, found, settings, tables))
+            path.write_text(_text(runs, title, found, settings, tables, left_out))
         written.append(runs / "report.md")
     written += _write_tables(runs, formats, settings, tables)
     if "html" in formats:
-        write_page(runs / "report.html", title, found, settings, tables, plan, root)
+        write_page(runs / "report.html", title, found, settings, tables, plan, root, left_out)
         written.append(runs / "report.html")
     width = width or min(shutil.get_terminal_size((100, 24)).columns, 140)
     shown = [
@@ -71,7 +81,10 @@ def write_report(
 
 
 def setting_tables(
-    setting: Setting, board: Board, expected: Sequence[Expected] = ()
+    setting: Setting,
+    board: Board,
+    expected: Sequence[Expected] = (),
+    left_out: Sequence[str] = (),
 ) -> dict[str, Table]:
     """All tables of a setting, by name, as they are to be read.
 
@@ -83,14 +96,14 @@ def setting_tables(
     tables = {}
     wide = len(pairs) > 1 or any(one.scenario == setting.scenario for one in expected)
     if wide:
-        tables[main] = score_table(setting, board, main, expected)
+        tables[main] = score_table(setting, board, main, expected, left_out)
     else:
         tables[pairs[0].name] = pair_table(setting, board, pairs[0])
-    if (difference := difference_table(setting, board, main)) is not None:
+    if (difference := difference_table(setting, board, main, left_out)) is not None:
         tables["difference"] = difference
     if wide:
         for score in setting.scores[1:]:
-            tables[score] = score_table(setting, board, score, expected)
+            tables[score] = score_table(setting, board, score, expected, left_out)
         if any(len(result.lines) > 1 for row in board.values() for result in row.results):
             tables["oracle"] = oracle_table(setting, board)
         if len(pairs) <= FEW:
@@ -136,6 +149,7 @@ def _text(
     found: Sequence[Run],
     settings: Mapping[Setting, Board],
     tables: Mapping[Setting, Mapping[str, Table]],
+    left_out: Sequence[str],
 ) -> str:
     parts = [f"# {title}\n"]
     for setting, board in settings.items():
@@ -143,7 +157,9 @@ def _text(
         for name, table in tables[setting].items():
             parts.append(markdown(table))
             if name in (setting.main_score, *pairs):
-                parts += _figures(runs, setting, board, list(pairs.values()), pairs.get(name))
+                parts += _figures(
+                    runs, setting, board, list(pairs.values()), pairs.get(name), left_out
+                )
     parts += _stages(runs, found)
     unfinished = [run.folder.name for run in found if not run.is_done]
     if unfinished:
@@ -152,7 +168,12 @@ def _text(
 
 
 def _figures(
-    runs: Path, setting: Setting, board: Board, pairs: Sequence[Pair], one: Pair | None
+    runs: Path,
+    setting: Setting,
+    board: Board,
+    pairs: Sequence[Pair],
+    one: Pair | None,
+    left_out: Sequence[str],
 ) -> list[str]:
     """Draw what goes with the table of all ``pairs``, or of ``one``; the Markdown that shows it."""
     rows = list(board.values())
@@ -164,7 +185,8 @@ def _figures(
             path = runs / "figures" / f"{setting.name}_epochs.png"
             save_png(epochs_figure(setting, rows, pairs), path)
             shown.append(f"![{score} by epoch](figures/{path.name})\n")
-        if found := [d for d in differences(board, setting.main_score) if len(d.by_pair) > 1]:
+        found = differences(board, setting.main_score, left_out)
+        if found := [one for one in found if len(one.by_pair) > 1]:
             path = runs / "figures" / f"{setting.name}_differences.png"
             save_png(differences_figure(setting, found), path)
             shown.append(f"![Difference in {score} by pair](figures/{path.name})\n")

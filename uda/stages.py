@@ -189,12 +189,17 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
             say(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
 
 
-def report(runs: str, title: str, formats: str, root: str, tensorboard: bool) -> None:
+def report(
+    runs: str, title: str, formats: str, root: str, leave_out: str, tensorboard: bool
+) -> None:
     """Write the runs' tables and figures to report.md and report.html, and print the tables."""
     from uda.report import write_report
 
-    chosen = [name.strip() for name in formats.split(",") if name.strip()]
-    say(write_report(Path(runs), title, chosen, root))
+    chosen, left_out = (
+        [name.strip() for name in names.split(",") if name.strip()]
+        for names in (formats, leave_out)
+    )
+    say(write_report(Path(runs), title, chosen, root, left_out))
     if tensorboard:
         from uda.event_files import write_event_files
 

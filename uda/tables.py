@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from uda.differences import differences, t_interval
 from uda.published import Published, published
-from uda.results import SCORES, Board, Pair, Row, Setting, pairs_of, row_title, settings_of
+from uda.results import SCORES, Board, Pair, Row, Setting, pairs_of, row_title
 from uda.sweep_plan import Expected
 
-CONFIDENCE = 0.95
-FEWEST = 3  # units that an interval is made of
 NAMED = 4  # missing pairs of a row that are named one by one
 
 
@@ -47,66 +46,6 @@ class Table:
     published_source: str = ""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """``row`` minus ``baseline``, paired: of the same pair and seed, in points of the score.
-
-    ``by_pair`` holds each pair's differences by seed, of the (pair, seed) that both have.
-    """
-
-    row: Row
-    baseline: Row
-    by_pair: Mapping[Pair, Mapping[int, float]]
-
-    @property
-    def title(self) -> str:
-        """``LEAD + GenMix − LEAD``."""
-        return f"{self.row.title} − {self.baseline.title}"
-
-    @property
-    def pair_means(self) -> dict[Pair, float]:
-        """Each pair's mean over its seeds."""
-        return {pair: statistics.fmean(own.values()) for pair, own in self.by_pair.items()}
-
-    @property
-    def seed_means(self) -> dict[int, float]:
-        """The mean over pairs of each seed that all the pairs have."""
-        seeds = set.intersection(*(set(own) for own in self.by_pair.values()))
-        return {
-            seed: statistics.fmean(own[seed] for own in self.by_pair.values())
-            for seed in sorted(seeds)
-        }
-
-    @property
-    def mean(self) -> float:
-        """The mean over pairs of their means over seeds."""
-        return statistics.fmean(self.pair_means.values())
-
-    @property
-    def better(self) -> str:
-        """In how many pairs, or seeds of the one pair, the row is better: ``11 of 12 pairs``."""
-        values, unit = list(self.pair_means.values()), "pair"
-        if len(values) == 1 and len(self.seed_means) > 1:
-            values, unit = list(self.seed_means.values()), "seed"
-        number = sum(value > 0 for value in values)
-        return f"{number} of {len(values)} {unit}{'s' if len(values) > 1 else ''}"
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean of n ``values``, by Student's t with n − 1 degrees of freedom.
-
-    None for fewer than three: of two it is 9 times as wide as they are apart, which says nothing.
-    """
-    from scipy.stats import t
-
-    if len(values) < FEWEST:
-        return None
-    mean = statistics.fmean(values)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    half *= statistics.stdev(values) / math.sqrt(len(values))
-    return mean - half, mean + half
-
-
 def mean_and_deviation(values: Sequence[float]) -> str:
     """``40.9 ± 4.3`` (sample deviation), ``40.9`` for one value, ``–`` for none, ``undefined`` if
     any is NaN."""
@@ -130,13 +69,18 @@ def averages(row: Row, pairs: Sequence[Pair], score: str) -> dict[int, float]:
 
 
 def score_table(
-    setting: Setting, board: Board, score: str, expected: Sequence[Expected] = ()
+    setting: Setting,
+    board: Board,
+    score: str,
+    expected: Sequence[Expected] = (),
+    left_out: Collection[str] = (),
 ) -> Table:
     """One score in percent at the last epoch: a line a row, a column a pair, then the average.
 
     A cell is the mean ± sample deviation over seeds. The average is taken over pairs in each seed
     first, then over seeds; only seeds that have all pairs count, and where none has it is "–".
-    ``expected`` runs of a sweep that are not done add their pairs, and are named below.
+    ``expected`` runs of a sweep that are not done add their pairs, and are named below. Pairs whose
+    names are ``left_out`` stand in the table and take no part in its average.
     """
     pairs, missing = _missing(setting, board, expected)
     columns = [[_values(row, pair, score) for row in board.values()] for pair in pairs]
@@ -146,13 +90,15 @@ def score_table(
         " pairs in each seed, then over seeds."
     ]
     if len(pairs) > 1:
-        complete = [averages(row, pairs, score) for row in board.values()]
+        counted = [pair for pair in pairs if pair.name not in left_out]
+        complete = [averages(row, counted, score) for row in board.values()]
         columns.append([list(own.values()) for own in complete])
         notes += [
             f"{row.title}: average over {_seeds(own)} alone: the others lack pairs."
             for row, own in zip(board.values(), complete, strict=True)
             if own and list(own) != row.seeds
         ]
+        notes += _left_out_note(setting, board, left_out)
     notes += missing
     cells = [_cells(column) for column in columns]
     lines = [
@@ -235,54 +181,11 @@ def oracle_table(setting: Setting, board: Board) -> Table:
     )
 
 
-def differences(board: Board, score: str) -> list[Difference]:
-    """Each row against its baselines, by ``score``, where they have a (pair, seed) in common.
-
-    With augmentation: the same method without. Adapted: the source model of the same augmentation,
-    as it is.
-    """
-    found = []
-    for row in board.values():
-        for other in board.values():
-            if not (_without_augmentation(row, other) or _not_adapted(row, other)):
-                continue
-            mine, theirs = row.values(score), other.values(score)
-            by_pair: dict[Pair, dict[int, float]] = {}
-            for place in [place for place in mine if place in theirs]:
-                difference = mine[place] - theirs[place]
-                if not math.isnan(difference):
-                    by_pair.setdefault(place[0], {})[place[1]] = difference
-            if by_pair:
-                found.append(Difference(row, other, by_pair))
-    return found
-
-
-def _without_augmentation(row: Row, other: Row) -> bool:
-    """Whether ``other`` is ``row`` without its augmentation."""
-    if row.augment in ("none", "checkpoint") or other.augment != "none":
-        return False
-    return _comparable(row) == _comparable(other) and row.method == other.method
-
-
-def _comparable(row: Row) -> object:
-    settings = settings_of(row.results[0].run)
-    source = {key: value for key, value in settings["source"].items() if key != "augment"}
-    # Without augmented copies there is nothing that a budget could decide.
-    train = {key: value for key, value in source.get("train", {}).items() if key != "budget"}
-    return {**source, "train": train}, settings["adapt"]
-
-
-def _not_adapted(row: Row, other: Row) -> bool:
-    """Whether ``other`` is the source model that ``row`` adapts."""
-    if row.method == "source_only" or other.method != "source_only":
-        return False
-    mine, theirs = (settings_of(one.results[0].run, file=False)["source"] for one in (row, other))
-    return bool(mine == theirs)
-
-
-def difference_table(setting: Setting, board: Board, score: str) -> Table | None:
+def difference_table(
+    setting: Setting, board: Board, score: str, left_out: Collection[str] = ()
+) -> Table | None:
     """`differences` as a table; None where there is nothing to compare."""
-    found = differences(board, score)
+    found = differences(board, score, left_out)
     if not found:
         return None
     heads = ("mean", "95 %, over pairs", "95 %, over seeds", "better in", "by seed")
@@ -302,6 +205,7 @@ def difference_table(setting: Setting, board: Board, score: str) -> Table | None
         for one, row in zip(found, rows, strict=True)
     ]
     notes = ["Of runs of the same pair and seed, in points of the score."]
+    notes += _left_out_note(setting, board, left_out)
     if 1 in kept:
         notes.append(
             "Interval over pairs: Student's t, n the number of pairs; each pair's mean over its"
@@ -320,6 +224,11 @@ def interval_text(values: Sequence[float]) -> str:
     """``−0.9 to +18.1``; ``–`` where there is none."""
     interval = t_interval(values)
     return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–"
+
+
+def _left_out_note(setting: Setting, board: Board, left_out: Collection[str]) -> list[str]:
+    own = [pair.name for pair in pairs_of(setting, list(board.values())) if pair.name in left_out]
+    return [f"Mean values without {', '.join(own)}."] if own else []
 
 
 def signed(value: float) -> str:
