@@ -52,6 +52,7 @@ def refused(capsys, given, *words):
         ["import-lead"],
         ["train"],
         ["adapt"],
+        ["sweep"],
         ["evaluate"],
         ["report"],
     ],
@@ -382,3 +383,16 @@ def test_the_installed_command():
     assert done.returncode == 2
     assert "--train.epoch" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_is_worked_on_is_left_alone(capsys, flags, tmp_path):
+    assert main(["train", *flags]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    (run.folder / "done").unlink()
+    before = (run.folder / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    with run.lock():
+        fails_with(capsys, ["train", *flags], str(run.folder), str(os.getpid()), "at work")
+    assert (run.folder / "metrics.jsonl").read_bytes() == before
+    assert main(["train", *flags]) == 0
+    assert run.is_done

@@ -2,7 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from uda.config import AdaptConfig, ComputeConfig, DataConfig, Experiment, load_dataset_spec
+from uda.config import (
+    CONFIGS,
+    AdaptConfig,
+    ComputeConfig,
+    DataConfig,
+    Experiment,
+    ImageConfig,
+    SweepConfig,
+    TrainConfig,
+    load_dataset_spec,
+    read_yaml,
+)
 from uda.identity import adapt_run, experiment_of, method_of, source_run
 
 EXPERIMENT = Experiment(data=DataConfig(source="Twemoji", target="Noto", scenario="opda"))
@@ -44,3 +55,16 @@ def test_settings_that_came_later_leave_older_runs_as_they_are():
         assert other.hash != plain.hash
         assert method_of(experiment_of(other, "", "")).split in ("norm", "cosine")
         assert experiment_of(other, "", "").adapt.batch_norm == changed.batch_norm
+
+
+def test_runs_made_before_there_were_sweeps_are_found():
+    raw = read_yaml(CONFIGS / "experiments" / "emoji_home_opda.yaml")
+    experiment = Experiment(
+        data=DataConfig(**raw["data"]),
+        images=ImageConfig(**raw["images"]),
+        train=TrainConfig(**raw["train"]),
+        adapt=AdaptConfig(**raw["adapt"]),
+        sweep=SweepConfig(**raw["sweep"]),
+    )
+    assert source_run(experiment, SPEC).folder.name == "train-Tw-opda-none-s0-ff30ec438d"
+    assert adapt_run(experiment, SPEC).folder.name == "lead-Tw2Fl-opda-none-s0-7f106d1fb9"

@@ -61,11 +61,13 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
     write_plan(runs, name, asdict(experiment), expected)
     threads = experiment.threads or max(cores() // workers, 1)
     failures = run_jobs(jobs, workers, threads, started=locks.now(runs))
-    done = sum(job.run.is_done for job in jobs)
     if failures:
-        say("\n".join([f"{len(failures)} of {len(jobs)} runs are missing:", *failures]))
-        raise ValueError(f"{len(failures)} runs failed; the same command tries them again")
-    say(f"{done} of {len(jobs)} runs are done. Tables: uda report {runs}")
+        say("\n".join(["", "Not done:", *failures]))
+        raise ValueError(
+            f"{len(failures)} of {len(jobs)} runs are missing; the same command tries them again"
+        )
+    tables = f" Tables: uda report {runs}" if experiment.data.scenario else ""
+    say(f"All {len(jobs)} runs are done.{tables}")
 
 
 def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Expected]]:
