@@ -38,6 +38,11 @@ class Item:
     class_name: str
 
 
+def picture_name(item: Item) -> str:
+    """``class/file``: how a run's predictions name the picture."""
+    return f"{item.class_name}/{item.path.name}"
+
+
 @dataclass(frozen=True)
 class Labelled:
     """``images`` uint8 [N, 3, H, W], ``labels`` int64 [N] and ``names``, one a picture."""
