@@ -76,7 +76,6 @@ def _train(
     augmentation = augmentation_of(experiment)
     _prepare(augmentation, data, experiment, run)
     after_epoch = _held_out_evaluation(experiment, held_out, split, run, device)
-    _keep_experiment(run, experiment)
     seen = train_loop(
         model,
         data,
@@ -93,6 +92,7 @@ def _train(
     )
     if is_main():
         run.save_classes(split.source_classes)
+        _keep_experiment(run, experiment)
         run.mark_done()
     say(
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
@@ -138,7 +138,6 @@ def _adapt(
     model = _model(experiment, split, pretrained=False)
     load_weights(model, checkpoint)
     method = method_of(experiment)
-    _keep_experiment(run, experiment)
     view, items = unlabelled(
         items,
         experiment.images.decode_px,
@@ -160,6 +159,7 @@ def _adapt(
     )
     if is_main():
         run.save_classes(split.source_classes)
+        _keep_experiment(run, experiment)
         run.mark_done()
 
 
@@ -323,11 +323,6 @@ def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
 
 def _keep_experiment(run: Run, experiment: Experiment) -> None:
     """Write down how the run was asked for: `uda train` and `uda adapt` make it again from this."""
-    from uda.processes import is_main
-
-    if not is_main():
-        return
-    run.start()
     with atomic_path(run.folder / "experiment.yaml") as path:
         path.write_text(yaml.safe_dump(asdict(experiment), sort_keys=False, allow_unicode=True))
 
