@@ -30,6 +30,9 @@ AUGMENT_TITLES = {
     "mixup": "Mixup",
     "cutmix": "CutMix",
     "randaugment": "RandAugment",
+    "autoaugment": "AutoAugment",
+    "trivialaugment": "TrivialAugment",
+    "augmix": "AugMix",
 }
 SCORES = {
     "h_score": "H-score",

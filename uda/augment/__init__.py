@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 
+from uda.augment.augmix import AugMixAugmentation
+from uda.augment.autoaugment import AutoAugmentation
 from uda.augment.base import Augmentation
 from uda.augment.cutmix import CutMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
 from uda.augment.mixup import MixupAugmentation
 from uda.augment.none import NoAugmentation
 from uda.augment.randaugment import RandAugmentation
+from uda.augment.trivialaugment import TrivialAugmentation
 
 AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "none": NoAugmentation,
@@ -15,4 +18,7 @@ AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "mixup": MixupAugmentation,
     "cutmix": CutMixAugmentation,
     "randaugment": RandAugmentation,
+    "autoaugment": AutoAugmentation,
+    "trivialaugment": TrivialAugmentation,
+    "augmix": AugMixAugmentation,
 }

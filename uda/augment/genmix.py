@@ -23,6 +23,7 @@ from genmix_aug.mix import PAPER_FRACTAL_WEIGHT
 from genmix_aug.prompts import check_prompts, parse_prompts
 from genmix_aug.screening import REFERENCE_IMAGES, reference_of, screen
 from genmix_aug.seeding import hash_seed
+from uda.augment.none import NoAugmentation
 from uda.model import imagenet_features
 from uda.runs import config_hash, file_hash
 
@@ -30,7 +31,7 @@ EDITS_IN_MEMORY = 4 * 2**30  # bytes
 SCREENS = ("pixels", "features", "none")
 
 
-class GenMixAugmentation:
+class GenMixAugmentation(NoAugmentation):
     """GenMix (arXiv 2412.02366).
 
     ``prompts``: cross-domain, in-domain, all, or prompts separated by commas.
@@ -149,10 +150,6 @@ class GenMixAugmentation:
         if len(places) == len(ids):
             return mixed
         return images.index_copy(0, torch.tensor(places), mixed)
-
-    def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """The batch as it is: GenMix keeps labels."""
-        return images, targets
 
     def stages(self, images: Tensor, ids: Sequence[int], seed: int) -> list[dict[str, Tensor]]:
         """Original, edit, mask, hybrid, fractal and result of a few prepared images.
