@@ -84,8 +84,8 @@ TRANSFORMS = {
         {"policy": "cifar10"},
         v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=GREY),
     ),
-    "trivialaugment": ({}, v2.TrivialAugmentWide(fill=GREY)),
-    "augmix": ({"severity": 5}, v2.AugMix(severity=5, all_ops=False, fill=GREY)),
+    "trivialaugment": ({}, v2.TrivialAugmentWide()),
+    "augmix": ({"severity": 5}, v2.AugMix(severity=5, all_ops=False)),
 }
 
 

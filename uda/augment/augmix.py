@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torchvision.transforms import v2
 
-from uda.augment.each_image import GREY, EachImage
+from uda.augment.each_image import EachImage
 
 
 class AugMixAugmentation(EachImage):
@@ -36,6 +36,4 @@ class AugMixAugmentation(EachImage):
             raise ValueError(f"{where}.chain_depth: {chain_depth} is neither positive nor -1")
         if not alpha > 0:
             raise ValueError(f"{where}.alpha: {alpha} must be positive")
-        self.transform = v2.AugMix(
-            severity, mixture_width, chain_depth, alpha, all_ops, fill=[GREY] * 3
-        )
+        self.transform = v2.AugMix(severity, mixture_width, chain_depth, alpha, all_ops)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torchvision.transforms import v2
 
-from uda.augment.each_image import GREY, EachImage
+from uda.augment.each_image import EachImage
 
 
 class TrivialAugmentation(EachImage):
@@ -20,4 +20,4 @@ class TrivialAugmentation(EachImage):
                 "augment.options.trivialaugment.num_magnitude_bins: "
                 f"{num_magnitude_bins} must be at least 2"
             )
-        self.transform = v2.TrivialAugmentWide(num_magnitude_bins, fill=[GREY] * 3)
+        self.transform = v2.TrivialAugmentWide(num_magnitude_bins)
