@@ -28,6 +28,7 @@ METHOD_TITLES = {
 AUGMENT_TITLES = {
     "genmix": "GenMix",
     "mixup": "Mixup",
+    "manifold_mixup": "Manifold Mixup",
     "cutmix": "CutMix",
     "resizemix": "ResizeMix",
     "fmix": "FMix",
@@ -37,6 +38,7 @@ AUGMENT_TITLES = {
     "autoaugment": "AutoAugment",
     "trivialaugment": "TrivialAugment",
     "augmix": "AugMix",
+    "pixmix": "PixMix",
 }
 SCORES = {
     "h_score": "H-score",

@@ -9,8 +9,10 @@ from uda.augment.cutmix import CutMixAugmentation
 from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
 from uda.augment.guidedmixup import GuidedMixupAugmentation
+from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.mixup import MixupAugmentation
 from uda.augment.none import NoAugmentation
+from uda.augment.pixmix import PixMixAugmentation
 from uda.augment.randaugment import RandAugmentation
 from uda.augment.resizemix import ResizeMixAugmentation
 from uda.augment.saliencymix import SaliencyMixAugmentation
@@ -20,6 +22,7 @@ AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "none": NoAugmentation,
     "genmix": GenMixAugmentation,
     "mixup": MixupAugmentation,
+    "manifold_mixup": ManifoldMixupAugmentation,
     "cutmix": CutMixAugmentation,
     "resizemix": ResizeMixAugmentation,
     "fmix": FMixAugmentation,
@@ -29,4 +32,5 @@ AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "autoaugment": AutoAugmentation,
     "trivialaugment": TrivialAugmentation,
     "augmix": AugMixAugmentation,
+    "pixmix": PixMixAugmentation,
 }

@@ -15,17 +15,14 @@ from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore
 from genmix_aug.editors.options import make_editor, parse_options
 from genmix_aug.filling import Screen, fill
-from genmix_aug.fractals import fractals as drawn_fractals
-from genmix_aug.fractals import load_fractals
 from genmix_aug.genmix import GenMix
-from genmix_aug.images import find_images
 from genmix_aug.mix import PAPER_FRACTAL_WEIGHT
 from genmix_aug.prompts import check_prompts, parse_prompts
 from genmix_aug.screening import REFERENCE_IMAGES, reference_of, screen
 from genmix_aug.seeding import hash_seed
+from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
 from uda.augment.none import NoAugmentation
 from uda.model import imagenet_features
-from uda.runs import config_hash, file_hash
 
 EDITS_IN_MEMORY = 4 * 2**30  # bytes
 SCREENS = ("pixels", "features", "none")
@@ -91,11 +88,8 @@ class GenMixAugmentation(NoAugmentation):
     @property
     def identity(self) -> dict[str, str]:
         """The editor by its fingerprint, and a folder of fractals by what is in it."""
-        identity = {"editor": self.editor.fingerprint, "editor_options": ""}
-        if self.fractals:
-            files = [file_hash(path) for path in find_images(self.fractals)]
-            identity["fractals"] = config_hash({"files": files})
-        return identity
+        editor = {"editor": self.editor.fingerprint, "editor_options": ""}
+        return editor | fractal_identity(self.fractals)
 
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
         """Make the edits that the store lacks, and the fractals.
@@ -126,11 +120,7 @@ class GenMixAugmentation(NoAugmentation):
         if without := sum(not rows for rows in self.rows):
             tqdm.write(f"{without} images stay as they are: screening rejected all of their edits")
         self.edits = self._load(images) if self._fits(images) else None
-        size = images.shape[-1]
-        if self.fractals:
-            pictures = load_fractals(self.fractals, size)
-        else:
-            pictures = drawn_fractals(self.num_fractals, size)
+        pictures = fractal_pictures(self.fractals, self.num_fractals, images.shape[-1])
         self.genmix = replace(self.genmix, fractals=pictures)
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
