@@ -4,6 +4,7 @@ python scripts/augmentation_sheet.py data/emoji_home/Twemoji --out sheet.png [--
 
 Each row has draws of its own. Augmentations that mix a batch get the pictures as one: a picture's
 partner is the row above, of GuidedMixup any. Manifold Mixup mixes features, which cannot be shown.
+Mixup has alpha 1 here and GuidedMixup mixes always; other options are the defaults.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from uda.augment import AUGMENTATIONS
 from uda.report import AUGMENT_TITLES
 
 UNSEEN = ("none", "manifold_mixup")
+# So that there is something to see in most rows.
+OPTIONS = {"mixup": {"alpha": 1.0}, "guidedmixup": {"probability": 1.0}}
 
 
 def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) -> Tensor:
     """What the augmentation makes of ``images`` uint8 [N, 3, H, W]: the same."""
-    augmentation = AUGMENTATIONS[name]()
+    augmentation = AUGMENTATIONS[name](**OPTIONS.get(name, {}))
     augmentation.prepare(images, names, store, seed)
     numbers = list(range(len(images)))
     seeds = [hash_seed(seed, name, number) for number in numbers]

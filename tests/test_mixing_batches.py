@@ -48,9 +48,8 @@ def test_mixing_batches(images, name, channels_last):
     again = augmentation.batch(images, TARGETS, 1)
     assert torch.equal(again[0], mixed)
     assert torch.equal(again[1], targets)
-    if name != "guidedmixup":  # whose only draw is the batch
-        others = [augmentation.batch(images, TARGETS, seed)[0] for seed in range(5)]
-        assert any(not torch.equal(other, mixed) for other in others)
+    others = [augmentation.batch(images, TARGETS, seed)[0] for seed in range(5)]
+    assert any(not torch.equal(other, mixed) for other in others)
     assert (augmentation.every_image, augmentation.copies) == (False, False)
     small = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     assert augmentation.images(small, [0, 1], [5, 6]) is small
@@ -230,7 +229,8 @@ def test_saliencymix_cuts_around_the_partners_peak(images, seed):
 
 
 def test_guidedmixup_is_the_formula(images):
-    mixed, targets = AUGMENTATIONS["guidedmixup"]().batch(images, TARGETS, 0)
+    augmentation = AUGMENTATIONS["guidedmixup"](probability=1.0)
+    mixed, targets = augmentation.batch(images, TARGETS, 0)
     saliency = [one / one.sum() for one in spectral_residual(images)]
     distances = [[float((a - b).square().sum().sqrt()) for b in saliency] for a in saliency]
     partners = naive_cycle(distances)
@@ -241,6 +241,14 @@ def test_guidedmixup_is_the_formula(images):
         torch.testing.assert_close(
             targets[place], own * TARGETS[place] + (1 - own) * TARGETS[other]
         )
+
+
+def test_guidedmixup_mixes_a_share_of_the_batches(images):
+    augmentation = AUGMENTATIONS["guidedmixup"](probability=0.3)
+    mixed = [augmentation.batch(images, TARGETS, seed)[0] is not images for seed in range(200)]
+    assert sum(mixed) == pytest.approx(60, abs=20)
+    never = AUGMENTATIONS["guidedmixup"](probability=0.0)
+    assert all(never.batch(images, TARGETS, seed)[1] is TARGETS for seed in range(20))
 
 
 def naive_cycle(distances):
@@ -277,6 +285,7 @@ def test_identical_images_still_make_a_cycle():
     [
         ("fmix", {"alpha": -1.0}, "fmix.alpha"),
         ("fmix", {"decay": -0.5}, "fmix.decay"),
+        ("guidedmixup", {"probability": 1.5}, "guidedmixup.probability"),
         ("saliencymix", {"alpha": 0.0}, "saliencymix.alpha"),
         ("resizemix", {"smallest": 0.0}, "resizemix: smallest 0.0"),
         ("resizemix", {"smallest": 0.9}, "resizemix: smallest 0.9 and largest 0.8"),

@@ -18,12 +18,22 @@ class GuidedMixupAugmentation(NoAugmentation):
 
     S are the images' saliency maps, each made to sum to 1. Partners are those of a cycle through
     the batch that `one_cycle` builds greedily of the distances ‖S_i − S_j‖. Pixels are mixed as
-    m x + (1 − m) x' with m = S / (S + S'), targets by the mean of m. Nothing is drawn at random but
-    the batch.
+    m x + (1 − m) x' with m = S / (S + S'), targets by the mean of m. A batch is mixed with
+    ``probability``, the authors' for Guided-SR; otherwise it stays as it is. Raises ValueError
+    naming a probability that is none.
     """
+
+    def __init__(self, *, probability: float = 0.5) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(
+                f"augment.options.guidedmixup.probability: {probability} is not in 0 to 1"
+            )
+        self.probability = probability
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Each image blended with its partner, and their targets."""
+        if np.random.default_rng(seed).random() >= self.probability:
+            return images, targets
         saliency = spectral_residual(images)
         saliency = saliency / saliency.sum(dim=(1, 2), keepdim=True)
         flat = saliency.flatten(1)
