@@ -1,16 +1,22 @@
 """Mixup, CutMix, RandAugment and its kin: torchvision's, seeded as the contract asks."""
 
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import arguments, make_dataset
 from torchvision.transforms import v2
 
 from uda.augment import AUGMENTATIONS
 from uda.augment.base import seeded
 from uda.cli import main
+from uda.report import AUGMENT_TITLES
 from uda.runs import find_runs
 
 
@@ -151,3 +157,26 @@ def test_training_takes_as_many_steps(tmp_path, name):
     assert (last["step"], last["images"]) == (6, 48)
     assert last["augmented"] == (48 if AUGMENTATIONS[name]().every_image else 0)
     assert run.config["augment"]["copies"] == 0
+
+
+def test_every_augmentation_has_a_title():
+    assert set(AUGMENT_TITLES) == set(AUGMENTATIONS) - {"none"}
+
+
+@pytest.mark.slow
+def test_the_sheet_shows_all_of_them(tmp_path):
+    pictures = make_dataset(tmp_path / "tiny").parent / "pictures" / "Plain"
+    command = [sys.executable, "scripts/augmentation_sheet.py", str(pictures), "--px", "32"]
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "sheet.png")],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"6 pictures, {len(AUGMENTATIONS) - 2} augmentations" in done.stdout
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 1000
