@@ -23,8 +23,17 @@ METHOD_TITLES = {
 AUGMENT_TITLES = {
     "genmix": "GenMix",
     "mixup": "Mixup",
+    "manifold_mixup": "Manifold Mixup",
     "cutmix": "CutMix",
+    "resizemix": "ResizeMix",
+    "fmix": "FMix",
+    "saliencymix": "SaliencyMix",
+    "guidedmixup": "GuidedMixup",
     "randaugment": "RandAugment",
+    "autoaugment": "AutoAugment",
+    "trivialaugment": "TrivialAugment",
+    "augmix": "AugMix",
+    "pixmix": "PixMix",
 }
 SCORES = {
     "h_score": "H-score",

@@ -92,6 +92,7 @@ def train(
     check_batch("train.batch_size", settings.batch_size)
     copies = copies if augmentation.copies else 0
     count, num_classes = len(data.images), model.classifier.out_features
+    first_augmented = 0 if augmentation.every_image else count  # row of the list
     steps = total_steps(count, copies, settings)
     place(model, device, compute)
     synchronise(model, device)
@@ -117,7 +118,7 @@ def train(
     def view(rows: Tensor, draws: NDArray[np.int64]) -> Tensor:
         own = rows % count
         batch = resized[own]
-        if (augmented := (rows >= count).nonzero()[:, 0]).numel():
+        if (augmented := (rows >= first_augmented).nonzero()[:, 0]).numel():
             ids = own[augmented].tolist()
             # By run, pass and place in the list alone, whatever the batch or the worker.
             seeds = [_seed(seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
@@ -149,9 +150,12 @@ def train(
             y = smoothed_targets(
                 data.labels[rows % count].to(device), num_classes, settings.label_smoothing
             )
-            x, y = augmentation.batch(x, y, _seed(seed, BATCH, step))
+            mix_seed = _seed(seed, BATCH, step)
+            x, y = augmentation.batch(x, y, mix_seed)
             set_rate(optimizer, step, steps)
-            loss = soft_cross_entropy(gather(forward(model, share(x), compute)[1]), y)
+            with augmentation.within(model, len(rows), mix_seed):
+                logits = gather(forward(model, share(x), compute)[1])
+            loss = soft_cross_entropy(logits, y)
             optimizer.zero_grad()
             scaler.scale(loss).backward()
             sum_gradients(model.parameters())
@@ -160,7 +164,7 @@ def train(
             total_loss += loss.detach()
             originals[rows % count] = True
             seen.images += len(rows)
-            seen.augmented += int((rows >= count).sum())
+            seen.augmented += int((rows >= first_augmented).sum())
             bar.update(len(rows))
         epoch += 1
         seen.distinct_originals = int(originals.sum())
