@@ -43,10 +43,18 @@ def test_tiny_pair(tmp_path, capsys, scenario):
     capsys.readouterr()
     assert main(["report", str(tmp_path / "runs"), "--title=Tiny"]) == 0
     printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if re.match(r"\| (Source|LEAD)", line)]
-    assert [row.split(" | ")[0] for row in rows] == [
-        "| Source-only", "| Source + GenMix", "| LEAD", "| LEAD + GenMix"
-    ]  # fmt: skip
+    rows = [line for line in printed.splitlines() if re.match("Source|LEAD", line)]
+    assert [re.split(r" {2,}", row)[0] for row in rows] == [
+        "Source-only",
+        "Source + GenMix",
+        "LEAD",
+        "LEAD + GenMix",
+        "Source + GenMix − Source-only",
+        "LEAD − Source-only",
+        "LEAD + GenMix − Source + GenMix",
+        "LEAD + GenMix − LEAD",
+    ]
+    assert "samples" in (tmp_path / "runs" / "report.html").read_text()
     text = (tmp_path / "runs" / "report.md").read_text()
     figures = re.findall(r"\]\((.*?\.png)\)", text)
     assert len(figures) == 3
@@ -55,6 +63,9 @@ def test_tiny_pair(tmp_path, capsys, scenario):
             assert min(image.size) > 300
             assert np.asarray(image).std() > 5  # something is drawn
     runs = {run.folder.name.rsplit("-", 1)[0]: run for run in find_runs(tmp_path / "runs")}
+    again = runs[f"lead-Pl2Da-{scenario}-genmix-s0"].folder / "experiment.yaml"
+    assert main(["adapt", str(again)]) == 0
+    assert "Already adapted" in capsys.readouterr().out
     plain, mixed = (runs[f"train-Pl-{scenario}-{name}-s0"] for name in ("none", "genmix"))
     # Equal optimiser steps and images; a part of them augmented.
     counts = [run.metrics("train")[-1] for run in (plain, mixed)]

@@ -1,13 +1,22 @@
-"""Mixup, CutMix and RandAugment: torchvision's, seeded as the contract asks."""
+"""Mixup, CutMix, RandAugment and its kin: torchvision's, seeded as the contract asks."""
 
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import arguments, make_dataset
 from torchvision.transforms import v2
 
 from uda.augment import AUGMENTATIONS
 from uda.augment.base import seeded
 from uda.cli import main
+from uda.results import AUGMENT_TITLES
 from uda.runs import find_runs
 
 
@@ -74,14 +83,30 @@ def test_mixing_batches(images, name):
     torch.testing.assert_close(alone[1], TARGETS[:1])
 
 
-def test_randaugment_depends_on_image_and_seed_alone():
+GREY = [128] * 3
+TRANSFORMS = {
+    "randaugment": ({"num_ops": 3, "magnitude": 20}, v2.RandAugment(3, 20, fill=GREY)),
+    "autoaugment": (
+        {"policy": "cifar10"},
+        v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=GREY),
+    ),
+    "trivialaugment": ({}, v2.TrivialAugmentWide()),
+    "augmix": ({"severity": 5}, v2.AugMix(severity=5, all_ops=False)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_each_image_is_torchvisions_by_its_own_seed(name):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (6, 3, 21, 16), dtype=torch.uint8, generator=generator)
-    augmentation = AUGMENTATIONS["randaugment"](num_ops=3, magnitude=20)
+    options, plain = TRANSFORMS[name]
+    augmentation = AUGMENTATIONS[name](**options)
     state, before = torch.get_rng_state(), images.clone()
+    others = random.getstate(), np.random.get_state()[1].tolist()
     seeds = [4, 9, 4, 2**62, 0, 7]
     together = augmentation.images(images, list(range(6)), seeds)
     assert torch.equal(torch.get_rng_state(), state)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == others
     assert torch.equal(images, before)
     assert together.dtype == torch.uint8
     assert together.shape == images.shape
@@ -89,9 +114,9 @@ def test_randaugment_depends_on_image_and_seed_alone():
         alone = augmentation.images(images[place : place + 1], [place], [seeds[place]])
         assert torch.equal(alone[0], together[place])
         torch.manual_seed(seeds[place])
-        plain = v2.RandAugment(num_ops=3, magnitude=20, fill=[128] * 3)(images[place])
-        assert torch.equal(plain, together[place])
+        assert torch.equal(plain(images[place]), together[place])
     assert not torch.equal(together, images)
+    assert (augmentation.every_image, augmentation.copies) == (True, False)
     targets = torch.eye(6)
     assert augmentation.batch(images, targets, 0)[1] is targets
 
@@ -110,6 +135,12 @@ def test_a_seed_is_forgotten_after_an_error():
         ("cutmix", {"alpha": float("nan")}, "cutmix.alpha"),
         ("randaugment", {"num_ops": 0}, "num_ops"),
         ("randaugment", {"magnitude": 31}, "magnitude"),
+        ("autoaugment", {"policy": "mnist"}, "autoaugment.policy: 'mnist'.* imagenet, cifar10, sv"),
+        ("trivialaugment", {"num_magnitude_bins": 1}, "num_magnitude_bins"),
+        ("augmix", {"severity": 11}, "augmix.severity"),
+        ("augmix", {"mixture_width": 0}, "augmix.mixture_width"),
+        ("augmix", {"chain_depth": 0}, "augmix.chain_depth"),
+        ("augmix", {"alpha": 0.0}, "augmix.alpha"),
     ],
 )
 def test_options_out_of_range_are_named(name, options, word):
@@ -117,12 +148,35 @@ def test_options_out_of_range_are_named(name, options, word):
         AUGMENTATIONS[name](**options)
 
 
-@pytest.mark.parametrize("name", ["mixup", "cutmix", "randaugment"])
+@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"none", "genmix"}))
 def test_training_takes_as_many_steps(tmp_path, name):
     flags = arguments(make_dataset(tmp_path / "tiny"), tmp_path / "runs", f"--augment.name={name}")
     assert main(["train", *flags]) == 0
     (run,) = find_runs(tmp_path / "runs")
     last = run.metrics("train")[-1]
     assert (last["step"], last["images"]) == (6, 48)
-    assert (last["augmented"] > 0) == (name == "randaugment")
-    assert run.config["augment"]["copies"] == (name == "randaugment")
+    assert last["augmented"] == (48 if AUGMENTATIONS[name]().every_image else 0)
+    assert run.config["augment"]["copies"] == 0
+
+
+def test_every_augmentation_has_a_title():
+    assert set(AUGMENT_TITLES) == set(AUGMENTATIONS) - {"none"}
+
+
+@pytest.mark.slow
+def test_the_sheet_shows_all_of_them(tmp_path):
+    pictures = make_dataset(tmp_path / "tiny").parent / "pictures" / "Plain"
+    command = [sys.executable, "scripts/augmentation_sheet.py", str(pictures), "--px", "32"]
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "sheet.png")],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"6 pictures, {len(AUGMENTATIONS) - 2} augmentations" in done.stdout
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 1000

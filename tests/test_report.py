@@ -1,35 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from made_runs import PAIRS, finished
 from PIL import Image
 from tiny import make_dataset
 
-from uda.report import draw_stages, mean_and_deviation, row_title, write_report
-from uda.runs import open_run
-
-
-def finished(runs, dataset, method, augment, seed, scores, rate=0.1):
-    """A finished adaptation with the h_score of each epoch, from 0 on."""
-    config = {
-        "stage": "adapt",
-        "source": {
-            "data": {
-                "dataset": str(dataset),
-                "source": "Plain",
-                "scenario": "opda",
-                "concepts": "shared",
-            },
-            "augment": {"name": augment},
-            "seed": seed,
-        },
-        "target": "Dark",
-        "adapt": {"method": method, "rate": rate},
-    }
-    run = open_run(runs, f"{method}-{augment}-s{seed}", config)
-    for epoch, score in enumerate(scores):
-        run.log(kind="evaluate", epoch=epoch, h_score=score, known_acc=10.0, unknown_acc=20.0)
-    run.mark_done()
-    return run
+from uda.figures import draw_stages
+from uda.report import write_report
 
 
 @pytest.fixture
@@ -37,17 +14,10 @@ def dataset(tmp_path):
     return make_dataset(tmp_path / "tiny", per_class=1)
 
 
-def test_row_titles():
-    assert row_title("source_only", "none") == "Source-only"
-    assert row_title("source_only", "genmix") == "Source + GenMix"
-    assert row_title("lead", "none") == "LEAD"
-    assert row_title("lead", "genmix") == "LEAD + GenMix"
-
-
-def test_mean_and_deviation():
-    assert mean_and_deviation([38.7, 45.8, 38.1]) == "40.9 ± 4.3"
-    assert mean_and_deviation([40.0]) == "40.0"
-    assert mean_and_deviation([40.0, None]) == "undefined"
+def markdown_of(runs):
+    """report.md of the runs."""
+    write_report(runs, "Title", ["md"])
+    return (runs / "report.md").read_text()
 
 
 def test_last_epoch_counts_and_the_oracle_stands_beside_it(tmp_path, dataset):
@@ -55,14 +25,16 @@ def test_last_epoch_counts_and_the_oracle_stands_beside_it(tmp_path, dataset):
     finished(runs, dataset, "lead", "none", 0, [70, 50, 40])
     finished(runs, dataset, "lead", "none", 1, [70, 44, 44])
     finished(runs, dataset, "source_only", "none", 0, [30])
-    text = write_report(runs, "Title")
-    rows = [line for line in text.splitlines() if line.startswith(("| LEAD", "| Source"))]
+    text = markdown_of(runs)
+    rows = [line for line in text.splitlines() if line.startswith(("| LEAD |", "| Source"))]
     # Epoch 0 is the source model: no epoch of adaptation, so the oracle cannot choose it.
     assert rows == [
         "| Source-only | 30.0 | 10.0 | 20.0 | – | 0 |",
-        "| LEAD | 42.0 ± 2.8 | 10.0 ± 0.0 | 20.0 ± 0.0 | 47.0 ± 4.2 | 0 1 |",
+        "| LEAD | **42.0 ± 2.8** | 10.0 ± 0.0 | 20.0 ± 0.0 | 47.0 ± 4.2 | 0 1 |",
     ]
-    assert "by epoch" in (runs / "report.md").read_text()
+    assert "by epoch](figures/tiny_opda_Plain_Dark_epochs.png)" in text
+    assert (runs / "figures" / "tiny_opda_Plain_Dark_epochs.png").is_file()
+    assert "| LEAD − Source-only | +10.0 | 1 of 1 pair |" in text, "of the seed that both have"
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(tmp_path, dataset):
@@ -70,8 +42,8 @@ def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(tmp_path, 
     finished(runs, dataset, "lead", "none", 0, [1, 40])
     finished(runs, dataset, "lead", "none", 1, [1, 42])
     finished(runs, dataset, "lead", "none", 0, [1, 10], rate=0.2)
-    text = write_report(runs, "Title")
-    assert "| LEAD (adapt.rate=0.1) | 41.0 ± 1.4 |" in text
+    text = markdown_of(runs)
+    assert "| LEAD (adapt.rate=0.1) | **41.0 ± 1.4** |" in text
     assert "| LEAD (adapt.rate=0.2) | 10.0 |" in text
 
 
@@ -85,12 +57,40 @@ def test_classes_left_out_are_named(tmp_path, dataset):
         unknown_acc=1.0,
         empty_classes=["cross"],
     )
-    assert "without a picture, left out: cross." in write_report(tmp_path / "runs", "T")
+    assert "without a picture, left out: cross." in markdown_of(tmp_path / "runs")
 
 
 def test_an_undefined_score_is_said(tmp_path, dataset):
     finished(tmp_path / "runs", dataset, "lead", "none", 0, [None, None])
-    assert "| LEAD | undefined | 10.0 | 20.0 | – | 0 |" in write_report(tmp_path / "runs", "T")
+    assert "| LEAD | undefined | 10.0 | 20.0 | – | 0 |" in markdown_of(tmp_path / "runs")
+
+
+def test_several_pairs_share_a_table_and_figures(tmp_path, dataset):
+    runs = tmp_path / "runs"
+    for pair in PAIRS:
+        for augment, last in (("none", 20.0), ("genmix", 30.0)):
+            finished(runs, dataset, "lead", augment, 0, [10.0, last], pair)
+    text = markdown_of(runs)
+    assert "| LEAD + GenMix | **30.0** | **30.0** | **30.0** |" in text
+    assert "## Tiny, Plain → Dark, OPDA" in text, "few pairs are shown one by one, too"
+    for name in ("epochs", "differences"):
+        assert f"(figures/tiny_opda_{name}.png)" in text
+        assert (runs / "figures" / f"tiny_opda_{name}.png").is_file()
+
+
+def test_formats_are_chosen(tmp_path, dataset):
+    runs = tmp_path / "runs"
+    finished(runs, dataset, "lead", "none", 0, [1, 2])
+    text = write_report(runs, "T", ["csv", "tex"])
+    assert {path.name for path in (runs / "tables").iterdir()} == {
+        "tiny_opda.csv",
+        "tiny_opda.tex",
+    }
+    assert not (runs / "report.md").exists()
+    assert not (runs / "report.html").exists()
+    assert str(runs / "tables" / "tiny_opda.csv") in text
+    with pytest.raises(ValueError, match="--formats: 'pdf' is not one of md, tex, csv, html"):
+        write_report(runs, "T", ["pdf"])
 
 
 def test_unfinished_runs_are_named_not_counted(tmp_path, dataset):
@@ -98,16 +98,23 @@ def test_unfinished_runs_are_named_not_counted(tmp_path, dataset):
     finished(runs, dataset, "lead", "none", 0, [1, 2])
     half = finished(runs, dataset, "lead", "none", 1, [1, 3])
     (half.folder / "done").unlink()
-    assert "| LEAD | 2.0 | " in write_report(runs, "T")
-    assert half.folder.name in (runs / "report.md").read_text()
+    text = markdown_of(runs)
+    assert "| LEAD | 2.0 | " in text
+    assert half.folder.name in text
     (runs / "lead-none-s0").mkdir()  # a folder that is no run
-    write_report(runs, "T")
+    write_report(runs, "T", ["csv"])
 
 
 def test_nothing_finished_is_an_error(tmp_path, dataset):
     half = finished(tmp_path / "runs", dataset, "lead", "none", 0, [1])
     (half.folder / "done").unlink()
     with pytest.raises(ValueError, match="no adaptation in it has finished"):
+        write_report(tmp_path / "runs", "T")
+
+
+def test_a_domain_that_is_gone_is_named(tmp_path, dataset):
+    finished(tmp_path / "runs", dataset, "lead", "none", 0, [1], ("Plain", "Gone"))
+    with pytest.raises(ValueError, match="its domain 'Gone' is none of Tiny's any more"):
         write_report(tmp_path / "runs", "T")
 
 

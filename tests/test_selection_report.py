@@ -31,7 +31,7 @@ def finish(experiment, labels=LABELS):
         logits = torch.randn(8, 3, generator=generator) * sharpness
         logits[torch.arange(4), torch.from_numpy(LABELS[:4])] += 3 * sharpness
         save_bank(run, Bank(torch.randn(8, 6), logits.softmax(dim=1), torch.randn(3, 6)), epoch)
-        run.log(kind="evaluate", epoch=epoch, h_score=score)
+        run.log(kind="evaluate", epoch=epoch, h_score=score, num_images=8)
     np.savez(run.folder / "predictions.npz", true_label=labels)
     run.mark_done()
     return run

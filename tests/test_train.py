@@ -1,3 +1,4 @@
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,7 @@ from tiny import make_dataset
 from torch import nn
 
 from uda import datasets, train
+from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.none import NoAugmentation
 from uda.config import ComputeConfig, ImageConfig, TrainConfig, load_dataset_spec
 from uda.model import Classifier, build_model
@@ -93,6 +95,40 @@ def test_seen_counts(data, tmp_path):
     assert len({seed for _, seed in marked.asked}) == mixed.augmented  # each drawn anew
 
 
+class Inside(Marked):
+    """Every image and every step, and a note of each."""
+
+    copies = False
+    every_image = True
+
+    def __init__(self):
+        super().__init__()
+        self.mixed, self.entered = [], []
+
+    def batch(self, images, targets, seed):
+        self.mixed.append(seed)
+        return images, targets
+
+    @contextmanager
+    def within(self, model, batch_size, seed):
+        self.entered.append((batch_size, seed))
+        count = []
+        handle = model.register_forward_hook(lambda *_: count.append(1))
+        yield
+        handle.remove()
+        assert count == [1], "the network computes the batch inside"
+
+
+def test_every_image_and_every_step(data, tmp_path):
+    inside = Inside()
+    _, seen = run_training(data, open_run(tmp_path, "r", {}), augmentation=inside)
+    assert seen == train.Seen(images=96, distinct_originals=30, augmented=96)
+    assert {number for number, _ in inside.asked} == set(range(30))
+    assert len({seed for _, seed in inside.asked}) == 96  # each drawn anew
+    assert inside.entered == [(8, seed) for seed in inside.mixed]
+    assert len(set(inside.mixed)) == 12
+
+
 def test_it_learns(data, tmp_path):
     run = open_run(tmp_path, "r", {})
     run_training(data, run, TrainConfig(steps=45, batch_size=10, rate=0.05, backbone_factor=1.0))
@@ -104,7 +140,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("augmentation", [NoAugmentation, Marked])
+@pytest.mark.parametrize("augmentation", [NoAugmentation, Marked, ManifoldMixupAugmentation])
 def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, augmentation):
     def kill(model, epoch):
         if epoch == 2:

@@ -277,7 +277,27 @@ def _parser() -> ArgumentParser:
     tables = ArgumentParser(description=stages.report.__doc__, allow_abbrev=False)
     tables.add_argument("runs", type=str, help="Folder of runs")
     tables.add_argument("--title", type=str, default="Results", help="Heading of the report")
-    commands.add_subcommand("report", tables, help="make a table and figures of runs")
+    tables.add_argument(
+        "--formats",
+        type=str,
+        default="md,tex,csv,html",
+        help="What to write: md (report.md, figures, tables/*.md), tex, csv, html (report.html)",
+    )
+    tables.add_argument(
+        "--root", type=str, default="", help="Folder of the dataset's domains, for sample pictures"
+    )
+    tables.add_argument(
+        "--leave-out",
+        type=str,
+        default="",
+        help="Pairs (Tw2Fl,No2Om) that are no part of averages and differences",
+    )
+    tables.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="Write each run's metrics as event files into its folder, too",
+    )
+    commands.add_subcommand("report", tables, help="make tables, figures and a page of runs")
     return parser
 
 
@@ -397,7 +417,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             stages.say(write_selection(Path(options.runs)))
         else:
-            stages.report(options.runs, options.title)
+            stages.report(
+                options.runs,
+                options.title,
+                options.formats,
+                options.root,
+                options.leave_out,
+                options.tensorboard,
+            )
         if _in_several_processes():
             from uda.processes import finish
 

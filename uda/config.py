@@ -226,9 +226,10 @@ class AugmentConfig:
     """Augmentation of the training images.
 
     Args:
-        name: none, genmix, mixup, cutmix or randaugment.
-        copies: Augmented copies of each image in the list to train on (the paper's m); mixup and
-            cutmix have none: they mix every batch.
+        name: none, genmix, mixup, manifold_mixup, cutmix, resizemix, fmix, saliencymix,
+            guidedmixup, randaugment, autoaugment, trivialaugment, augmix or pixmix.
+        copies: Augmented copies of each image in the list to train on (the paper's m). Of genmix
+            alone: the others change every image or batch.
         options: By augmentation, its options: {genmix: {prompts: cross-domain}}.
     """
 

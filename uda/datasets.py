@@ -54,6 +54,11 @@ class Parts:
     test: list[Item]
 
 
+def picture_name(item: Item) -> str:
+    """``class/file``: how a run's predictions name the picture."""
+    return f"{item.class_name}/{item.path.name}"
+
+
 @dataclass(frozen=True)
 class Labelled:
     """``images`` uint8 [N, 3, H, W], ``labels`` int64 [N] and ``names``, one a picture."""

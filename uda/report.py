@@ -1,376 +1,213 @@
-"""Runs -> a table in Markdown and figures."""
+"""Runs -> report.md with figures, tables in every format, and one HTML page."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from uda.differences import differences
+from uda.figures import (
+    differences_figure,
+    epochs_figure,
+    has_norms,
+    norm_figure,
+    save_png,
+)
+from uda.page import write_page
+from uda.results import SCORES, Board, Pair, Setting, boards, first_stages, pairs_of
+from uda.runs import Run, atomic_path, find_runs
+from uda.sweep_plan import Expected, read_plan
+from uda.table_text import csv_text, latex, markdown, terminal
+from uda.tables import (
+    Table,
+    difference_table,
+    oracle_table,
+    pair_table,
+    score_table,
+)
 
-from uda.config import load_dataset_spec
-from uda.runs import Run, atomic_path, config_hash, find_runs
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from torch import Tensor
-
-METHOD_TITLES = {
-    "source_only": "Source-only",
-    "adabn": "AdaBN",
-    "shot_o": "SHOT-O",
-    "glc": "GLC",
-    "lead": "LEAD",
-}
-AUGMENT_TITLES = {
-    "genmix": "GenMix",
-    "mixup": "Mixup",
-    "cutmix": "CutMix",
-    "randaugment": "RandAugment",
-}
-SCORES = {
-    "h_score": "H-score",
-    "known_acc": "known",
-    "unknown_acc": "unknown",
-    "accuracy": "accuracy",
-}
-# Okabe and Ito's colours, told apart by most eyes.
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#666666"
-ROW_COLOURS = (GREY, ORANGE, BLUE, GREEN, PURPLE)
+FORMATS = ("md", "tex", "csv", "html")
+FEW = 3  # pairs that the report shows one by one
 
 
-@dataclass(frozen=True)
-class Task:
-    """One block of the report: a pair under a scenario."""
+def write_report(
+    runs: Path,
+    title: str,
+    formats: Sequence[str] = FORMATS,
+    root: str = "",
+    left_out: Sequence[str] = (),
+    width: int = 0,
+) -> str:
+    """Write what ``formats`` name; the text for a terminal of ``width`` columns (its own if 0).
 
-    dataset: str
-    source: str
-    target: str
-    scenario: str
-    concepts: str
-
-
-def row_title(method: str, augment: str) -> str:
-    """A row's name as the papers print it: ``Source + GenMix``, ``LEAD``, ``LEAD + GenMix``."""
-    title = METHOD_TITLES.get(method, method)
-    if augment == "none":
-        return title
-    if augment == "checkpoint":
-        return f"{title}, from a given checkpoint"
-    plus = AUGMENT_TITLES.get(augment, augment)
-    return f"{'Source' if method == 'source_only' else title} + {plus}"
-
-
-def write_report(runs: Path, title: str) -> str:
-    """Write ``runs/report.md`` and ``runs/figures/*.png``; the tables' text.
-
-    One table a (pair, scenario), one row a (method, augmentation), the mean and standard deviation
-    over seeds. Unfinished runs are named, not counted. ValueError where nothing is finished.
+    md: ``runs/report.md``, ``figures/*.png`` and ``tables/*.md``; tex and csv: ``tables/*.tex`` and
+    ``*.csv``; html: ``report.html``, whose sample pictures are read under ``root`` (empty for the
+    folder that the dataset's file names). Pairs ``left_out`` by name take no part in averages and
+    differences. Unfinished runs are named, not counted. ValueError where nothing is finished, or
+    naming an unknown format or pair.
     """
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise ValueError(f"--formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     found = find_runs(runs)
-    finished = [run for run in found if run.is_done and run.config["stage"] == "adapt"]
-    if not finished:
+    settings = boards(found)
+    if not settings:
         raise ValueError(f"{runs}: no adaptation in it has finished; run `uda adapt` first")
-    parts, tables = [f"# {title}\n"], []
-    for task, rows in _grouped(finished).items():
-        table = _table(task, rows)
-        tables.append(table)
-        parts += [table, *_figures(runs, task, rows)]
+    names = {r.pair.name for own in settings.values() for row in own.values() for r in row.results}
+    if unknown := [name for name in left_out if name not in names]:
+        raise ValueError(f"--leave-out: {unknown[0]!r} is not one of {', '.join(sorted(names))}")
+    plan = read_plan(runs)
+    expected = plan.expected if plan else []
+    tables = {
+        setting: setting_tables(setting, board, expected, left_out)
+        for setting, board in settings.items()
+    }
+    written = []
+    if "md" in formats:
+        with atomic_path(runs / "report.md") as path:
+            path.write_text(_text(runs, title, found, settings, tables, left_out))
+        written.append(runs / "report.md")
+    written += _write_tables(runs, formats, settings, tables)
+    if "html" in formats:
+        write_page(runs / "report.html", title, found, settings, tables, plan, root, left_out)
+        written.append(runs / "report.html")
+    width = width or min(shutil.get_terminal_size((100, 24)).columns, 140)
+    shown = [
+        terminal(table, width)
+        for setting, board in settings.items()
+        for table in _main_tables(setting, board, tables[setting])
+    ]
+    return "\n".join(shown) + "\nWritten:\n" + "\n".join(f"  {path}" for path in written)
+
+
+def setting_tables(
+    setting: Setting,
+    board: Board,
+    expected: Sequence[Expected] = (),
+    left_out: Sequence[str] = (),
+) -> dict[str, Table]:
+    """All tables of a setting, by name, as they are to be read.
+
+    Of several pairs: each score, the oracle's, the differences, and each pair by itself where they
+    are few. Of one pair: all its scores, and the differences.
+    """
+    pairs = pairs_of(setting, list(board.values()))
+    main = setting.main_score
+    tables = {}
+    wide = len(pairs) > 1 or any(one.scenario == setting.scenario for one in expected)
+    if wide:
+        tables[main] = score_table(setting, board, main, expected, left_out)
+    else:
+        tables[pairs[0].name] = pair_table(setting, board, pairs[0])
+    if (difference := difference_table(setting, board, main, left_out)) is not None:
+        tables["difference"] = difference
+    if wide:
+        for score in setting.scores[1:]:
+            tables[score] = score_table(setting, board, score, expected, left_out)
+        if any(len(result.lines) > 1 for row in board.values() for result in row.results):
+            tables["oracle"] = oracle_table(setting, board)
+        if len(pairs) <= FEW:
+            tables |= {pair.name: pair_table(setting, board, pair) for pair in pairs}
+    return tables
+
+
+def _main_tables(setting: Setting, board: Board, tables: Mapping[str, Table]) -> list[Table]:
+    """What a terminal shows: the main score, the difference, and the pairs where they are few."""
+    pairs = [pair.name for pair in pairs_of(setting, list(board.values()))]
+    names = [setting.main_score, *pairs, "difference"]
+    return [tables[name] for name in names if name in tables]
+
+
+def _write_tables(
+    runs: Path,
+    formats: Sequence[str],
+    settings: Mapping[Setting, Board],
+    tables: Mapping[Setting, Mapping[str, Table]],
+) -> list[Path]:
+    """Write ``tables/SETTING.md`` and so on; which were written."""
+    written = []
+    for setting, board in settings.items():
+        own = tables[setting].values()
+        texts = {
+            "md": "\n".join(markdown(table) for table in own),
+            "tex": "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}.\n"
+            + "\n".join(latex(table) for table in own),
+            "csv": csv_text({setting: board}),
+        }
+        for suffix, text in texts.items():
+            if suffix in formats:
+                path = runs / "tables" / f"{setting.name}.{suffix}"
+                with atomic_path(path) as temporary:
+                    temporary.write_text(text)
+                written.append(path)
+    return written
+
+
+def _text(
+    runs: Path,
+    title: str,
+    found: Sequence[Run],
+    settings: Mapping[Setting, Board],
+    tables: Mapping[Setting, Mapping[str, Table]],
+    left_out: Sequence[str],
+) -> str:
+    parts = [f"# {title}\n"]
+    for setting, board in settings.items():
+        pairs = {pair.name: pair for pair in pairs_of(setting, list(board.values()))}
+        for name, table in tables[setting].items():
+            parts.append(markdown(table))
+            if name in (setting.main_score, *pairs):
+                parts += _figures(
+                    runs, setting, board, list(pairs.values()), pairs.get(name), left_out
+                )
     parts += _stages(runs, found)
     unfinished = [run.folder.name for run in found if not run.is_done]
     if unfinished:
         parts.append("Unfinished, not counted: " + ", ".join(unfinished) + "\n")
-    text = "\n".join(parts)
-    with atomic_path(runs / "report.md") as path:
-        path.write_text(text)
-    return "\n".join(tables) + f"\nWritten to {runs / 'report.md'}"
+    return "\n".join(parts)
 
 
-Rows = Mapping[str, list[Run]]
-
-
-def _grouped(runs: Sequence[Run]) -> dict[Task, Rows]:
-    """Task -> row's title -> runs in order of their seeds; baselines first.
-
-    Runs of one row differ in their seeds alone: where more than that differs under one method and
-    augmentation, each configuration is a row of its own, named by what is different.
-    """
-    groups: dict[Task, dict[tuple[str, str], dict[str, list[Run]]]] = {}
-    order = list(METHOD_TITLES)
-
-    def place(run: Run) -> tuple[Any, ...]:
-        method, augment = run.config["adapt"]["method"], run.config["source"]["augment"]["name"]
-        known = order.index(method) if method in order else len(order)
-        return known, method, augment != "none", augment, run.config["source"]["seed"]
-
-    for run in sorted(runs, key=place):
-        source = run.config["source"]
-        data = source["data"]
-        task = Task(
-            data["dataset"],
-            data["source"],
-            run.config["target"],
-            data["scenario"],
-            data["concepts"],
-        )
-        key = run.config["adapt"]["method"], source["augment"]["name"]
-        variants = groups.setdefault(task, {}).setdefault(key, {})
-        variants.setdefault(config_hash(_without_seed(run)), []).append(run)
-    return {
-        task: {
-            row_title(*key) + difference: own
-            for key, variants in rows.items()
-            for difference, own in _told_apart(list(variants.values()))
-        }
-        for task, rows in groups.items()
-    }
-
-
-def _without_seed(run: Run) -> dict[str, Any]:
-    source = {key: value for key, value in run.config["source"].items() if key != "seed"}
-    return {**run.config, "source": source}
-
-
-def _told_apart(variants: Sequence[list[Run]]) -> list[tuple[str, list[Run]]]:
-    """Each variant's runs with the settings that only it has, as " (adapt.rate=0.01)"."""
-    settings = [dict(_flat(_without_seed(runs[0]))) for runs in variants]
-    names = sorted({key for one in settings for key in one})
-    told = [key for key in names if len({str(one.get(key)) for one in settings}) > 1]
-    return [
-        (" (" + ", ".join(f"{key}={one.get(key)}" for key in told) + ")" if told else "", runs)
-        for one, runs in zip(settings, variants, strict=True)
-    ]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of nested mappings."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _task_title(task: Task) -> str:
-    spec = load_dataset_spec(task.dataset)
-    disjoint = ", no picture's concept in both" if task.concepts == "disjoint" else ""
-    return f"{spec.title}, {task.source} → {task.target}, {task.scenario.upper()}{disjoint}"
-
-
-def _table(task: Task, rows: Rows) -> str:
-    columns = ["accuracy"] if task.scenario == "pda" else ["h_score", "known_acc", "unknown_acc"]
-    main = columns[0]
-    lines = [
-        f"## {_task_title(task)}\n",
-        "| | " + " | ".join(SCORES[c] for c in columns) + f" | oracle {SCORES[main]} | seeds |",
-        "| --- |" + " ---: |" * (len(columns) + 2),
-    ]
-    for title, runs in rows.items():
-        last = [run.metrics("evaluate")[-1] for run in runs]
-        cells = [mean_and_deviation([line[c] for line in last]) for c in columns]
-        oracle = [_oracle(run, main) for run in runs]
-        # A method that trains nothing has one epoch only, so nothing to choose from.
-        chosen = mean_and_deviation(oracle) if any(o is not None for o in oracle) else "–"
-        seeds = " ".join(str(run.config["source"]["seed"]) for run in runs)
-        lines.append(f"| {title} | " + " | ".join(cells) + f" | {chosen} | {seeds} |")
-    lines.append(
-        "\nLast epoch, in percent; mean ± standard deviation over several seeds."
-        " The oracle picks each run's best epoch by target labels: nobody can have it.\n"
-    )
-    last_lines = [run.metrics("evaluate")[-1] for runs in rows.values() for run in runs]
-    empty = sorted({name for line in last_lines for name in line.get("empty_classes", [])})
-    if empty:
-        lines.append(f"Shared classes without a picture, left out: {', '.join(empty)}.\n")
-    return "\n".join(lines)
-
-
-def mean_and_deviation(values: Sequence[float | None]) -> str:
-    """``40.9 ± 4.3`` (sample deviation), ``40.9`` for one value, ``undefined`` if any is None."""
-    if any(value is None for value in values):
-        return "undefined"
-    given = [value for value in values if value is not None]
-    mean = statistics.fmean(given)
-    return f"{mean:.1f} ± {statistics.stdev(given):.1f}" if len(given) > 1 else f"{mean:.1f}"
-
-
-def _oracle(run: Run, score: str) -> float | None:
-    """The best score of an epoch of adaptation; None where there was none."""
-    lines = run.metrics("evaluate")
-    values = [line[score] for line in lines if line["epoch"] and line[score] is not None]
-    return max(values, default=None)
-
-
-def _figures(runs: Path, task: Task, rows: Rows) -> list[str]:
-    """Draw the task's figures; the Markdown that shows them."""
-    name = f"{Path(task.dataset).stem}_{task.source}_{task.target}_{task.scenario}"
+def _figures(
+    runs: Path,
+    setting: Setting,
+    board: Board,
+    pairs: Sequence[Pair],
+    one: Pair | None,
+    left_out: Sequence[str],
+) -> list[str]:
+    """Draw what goes with the table of all ``pairs``, or of ``one``; the Markdown that shows it."""
+    rows = list(board.values())
     shown = []
-    adapted = any(len(run.metrics("evaluate")) > 1 for own in rows.values() for run in own)
-    if adapted:
+    score = SCORES[setting.main_score]
+    trained = any(len(result.lines) > 1 for row in rows for result in row.results)
+    if one is None:
+        if trained:
+            path = runs / "figures" / f"{setting.name}_epochs.png"
+            save_png(epochs_figure(setting, rows, pairs), path)
+            shown.append(f"![{score} by epoch](figures/{path.name})\n")
+        found = differences(board, setting.main_score, left_out)
+        if found := [one for one in found if len(one.by_pair) > 1]:
+            path = runs / "figures" / f"{setting.name}_differences.png"
+            save_png(differences_figure(setting, found), path)
+            shown.append(f"![Difference in {score} by pair](figures/{path.name})\n")
+        return shown
+    name = f"{setting.name}_{one.source}_{one.target}"
+    if trained and len(pairs) == 1:
         path = runs / "figures" / f"{name}_epochs.png"
-        _save(_epoch_figure(task, rows), path)
-        shown.append(
-            f"![{'Accuracy' if task.scenario == 'pda' else 'H-score'} by epoch]"
-            f"(figures/{path.name})\n"
-        )
-    drawn = {title: own[0] for title, own in rows.items() if _has_norms(own[0])}
+        save_png(epochs_figure(setting, rows, [one]), path)
+        shown.append(f"![{score} by epoch](figures/{path.name})\n")
+    drawn = [(row.title, own[0]) for row in rows if (own := row.at(one)) and has_norms(own[0].run)]
     if drawn:
         path = runs / "figures" / f"{name}_unknown_norm.png"
-        _save(_norm_figure(task, drawn), path)
+        title = f"{setting.spec.title}, {one.source} → {one.target}, {setting.scenario.upper()}"
+        save_png(norm_figure(title, drawn), path)
         shown.append(f"![Histogram of the unknown-space norm](figures/{path.name})\n")
     return shown
 
 
-def _has_norms(run: Run) -> bool:
-    path = run.folder / "summary.npz"
-    return path.is_file() and "unknown_norm" in np.load(path)
-
-
-def _axes(columns: int, width: float = 5.2, height: float = 3.6) -> tuple[Figure, list[Axes]]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        1,
-        columns,
-        figsize=(width * columns, height),
-        squeeze=False,
-        sharey=True,
-        layout="constrained",
-    )
-    for one in axes[0]:
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(axis="y", color="#e5e5e5", linewidth=0.8)
-        one.set_axisbelow(True)
-    return figure, list(axes[0])
-
-
-def _save(figure: Figure, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=144, facecolor="white")
-    plt.close(figure)
-
-
-def _epoch_figure(task: Task, rows: Rows) -> Figure:
-    score = "accuracy" if task.scenario == "pda" else "h_score"
-    figure, (axes,) = _axes(1, width=8.5, height=4)
-    for (title, own), colour in zip(rows.items(), ROW_COLOURS * len(rows), strict=False):
-        series = [{line["epoch"]: line[score] for line in run.metrics("evaluate")} for run in own]
-        epochs = sorted(set.intersection(*(set(one) for one in series)))
-        values = np.array(
-            [[math.nan if one[e] is None else one[e] for e in epochs] for one in series]
-        )
-        mean = values.mean(axis=0)
-        if len(epochs) == 1:
-            axes.axhline(mean[0], color=colour, linestyle="--", linewidth=1.5, label=title)
-            continue
-        axes.plot(epochs, mean, color=colour, marker="o", markersize=4, label=title)
-        if len(own) > 1:
-            axes.fill_between(
-                epochs,
-                values.min(axis=0),
-                values.max(axis=0),
-                color=colour,
-                alpha=0.15,
-                linewidth=0,
-            )
-    axes.set_xlabel("epoch of adaptation (0: the source model)")
-    axes.set_ylabel("accuracy, %" if score == "accuracy" else "H-score, %")
-    axes.set_title(_task_title(task), fontsize=11)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
-    return figure
-
-
-def _norm_figure(task: Task, drawn: Mapping[str, Run]) -> Figure:
-    """Histograms of u by what the samples truly are, with the mixture that LEAD fits to all."""
-    figure, panels = _axes(len(drawn))
-    for axes, (title, run) in zip(panels, drawn.items(), strict=True):
-        summary = dict(np.load(run.folder / "summary.npz"))
-        private = np.load(run.folder / "predictions.npz")["is_private"]
-        u = summary["unknown_norm"]
-        edges = np.linspace(u.min(), u.max(), 41).tolist()
-        parts = [u[~private], u[private]]
-        if private.any():
-            axes.hist(
-                parts,
-                bins=edges,
-                stacked=True,
-                color=[BLUE, ORANGE],
-                label=["shared classes", "target-private classes"],
-            )
-        else:
-            axes.hist(u, bins=edges, color=BLUE, label="shared classes")
-        _draw_mixture(axes, summary, edges, len(u))
-        seed = run.config["source"]["seed"]
-        axes.set_title(f"{title}, seed {seed}", fontsize=11)
-        axes.set_xlabel("norm of the unknown part, u")
-    panels[0].set_ylabel("target images")
-    panels[0].legend(frameon=False, fontsize=9, loc="upper left")
-    figure.suptitle(_task_title(task), fontsize=11)
-    return figure
-
-
-def _draw_mixture(
-    axes: Axes, summary: Mapping[str, np.ndarray], edges: list[float], count: int
-) -> None:
-    grid = np.linspace(edges[0], edges[-1], 400)
-    scale = count * (edges[1] - edges[0])
-    total = np.zeros_like(grid)
-    for number, (mean, deviation, share) in enumerate(
-        zip(summary["means"], summary["deviations"], summary["shares"], strict=True), start=1
-    ):
-        density = np.exp(-0.5 * ((grid - mean) / max(deviation, 1e-6)) ** 2) / (
-            max(deviation, 1e-6) * math.sqrt(2 * math.pi)
-        )
-        total += share * density * scale
-        axes.axvline(
-            mean,
-            color="black",
-            linestyle=":" if number == 1 else "--",
-            linewidth=1.3,
-            label=f"mixture's mean μ{'₁₂'[number - 1]}",
-        )
-    axes.plot(grid, total, color="black", linewidth=1.3, label="mixture fitted to u")
-
-
-def draw_stages(rows: Sequence[Mapping[str, Tensor]], path: Path) -> None:
-    """A picture of GenMix's stages: a row an image, a column a stage, written to ``path``.
-
-    Each stage is uint8 [3, H, W], or a float mask [H, W] in [0, 1].
-    """
-    titles = list(rows[0])
-    figure, _ = _axes(1)
-    figure.clear()
-    figure.set_size_inches(1.5 * len(titles), 1.5 * len(rows) + 0.3)
-    grid = figure.subplots(len(rows), len(titles), squeeze=False)
-    for line, stages in zip(grid, rows, strict=True):
-        for axes, title in zip(line, titles, strict=True):
-            image = stages[title].numpy()
-            if image.ndim == 2:
-                axes.imshow(image, cmap="gray", vmin=0, vmax=1)
-            else:
-                axes.imshow(image.transpose(1, 2, 0))
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_color("#cccccc")
-    for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=10)
-    _save(figure, path)
-
-
 def _stages(runs: Path, found: Sequence[Run]) -> list[str]:
-    """The first stages picture of each (dataset, source), among the runs."""
-    shown: dict[tuple[str, str], str] = {}
-    for run in found:
-        if run.config["stage"] == "train" and (run.folder / "genmix_stages.png").is_file():
-            data = run.config["data"]
-            path = (run.folder / "genmix_stages.png").relative_to(runs)
-            place = data["dataset"], data["source"]
-            shown.setdefault(place, f"![GenMix, stage by stage]({path})\n")
-    return ["## What GenMix makes\n", *shown.values()] if shown else []
+    pictures = [
+        f"![GenMix, stage by stage]({path.relative_to(runs)})\n"
+        for path in first_stages(found).values()
+    ]
+    return ["## What GenMix makes\n", *pictures] if pictures else []

@@ -14,10 +14,11 @@ from uda.adapt import read_bank
 from uda.config import load_dataset_spec
 from uda.methods.base import normalised_entropy
 from uda.metrics import threshold_curve
-from uda.report import mean_and_deviation, row_title
+from uda.results import row_title
 from uda.runs import Run, atomic_path, find_runs
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
+from uda.tables import mean_and_deviation
 
 GRID = np.linspace(0, 1, 101)  # thresholds that the oracle tries
 EPOCHS, CUTS = ("last", *CRITERIA, "oracle"), ("fixed", *THRESHOLDS, "oracle")

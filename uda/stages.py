@@ -5,11 +5,15 @@ Torch is imported by the stages that need it, so that the command line's ``--hel
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from uda.config import DatasetSpec, Experiment, load_dataset_spec
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
@@ -22,7 +26,7 @@ from uda.in_domain import (
     result_of,
     score_line,
 )
-from uda.runs import Run, read_checkpoint, read_run
+from uda.runs import Run, atomic_path, find_runs, read_checkpoint, read_run
 from uda.splits import ClassSplit, class_split
 
 if TYPE_CHECKING:
@@ -94,6 +98,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
     log_final(experiment, model, parts, split, run, device)
     if is_main():
         run.save_classes(split.source_classes)
+        _keep_experiment(run, experiment)
         run.mark_done()
     say(
         f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
@@ -160,6 +165,7 @@ def _adapt(
     )
     if is_main():
         run.save_classes(split.source_classes)
+        _keep_experiment(run, experiment)
         run.mark_done()
 
 
@@ -214,11 +220,23 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
             say(f"{value:6.1f} %  of {count:4d}  {name} ({role})")
 
 
-def report(runs: str, title: str) -> None:
-    """Write the runs' table and figures to report.md, and print the table."""
+def report(
+    runs: str, title: str, formats: str, root: str, leave_out: str, tensorboard: bool
+) -> None:
+    """Write the runs' tables and figures to report.md and report.html, and print the tables."""
     from uda.report import write_report
 
-    say(write_report(Path(runs), title))
+    chosen, left_out = (
+        [name.strip() for name in names.split(",") if name.strip()]
+        for names in (formats, leave_out)
+    )
+    say(write_report(Path(runs), title, chosen, root, left_out))
+    if tensorboard:
+        from uda.event_files import write_event_files
+
+        for run in find_runs(Path(runs)):
+            write_event_files(run)
+        say(f"For TensorBoard:\n  tensorboard --logdir {shlex.quote(runs)}")
 
 
 def source_items(
@@ -293,8 +311,8 @@ def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -
 def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment, run: Run) -> None:
     """Edits and fractals, and a picture of what they make of a few images."""
     from uda.augment.genmix import GenMixAugmentation
+    from uda.figures import draw_stages
     from uda.processes import is_main, main_first
-    from uda.report import draw_stages
 
     with main_first():
         augmentation.prepare(data.images, data.names, Path(experiment.store), experiment.seed)
@@ -316,6 +334,12 @@ def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
             "first, or name one with --adapt.checkpoint"
         )
     return run.folder / "checkpoint.pt"
+
+
+def _keep_experiment(run: Run, experiment: Experiment) -> None:
+    """Write down how the run was asked for: `uda train` and `uda adapt` make it again from this."""
+    with atomic_path(run.folder / "experiment.yaml") as path:
+        path.write_text(yaml.safe_dump(asdict(experiment), sort_keys=False, allow_unicode=True))
 
 
 def _device(experiment: Experiment) -> torch.device:
@@ -369,7 +393,7 @@ def _print_held_out(run: Run) -> None:
 
 def _score_line(lines: Sequence[dict[str, Any]]) -> str:
     """The last epoch's scores in words, the oracle epoch's, and what could not be scored."""
-    from uda.report import SCORES
+    from uda.results import SCORES
 
     last = lines[-1]
     if not last["num_images"]:

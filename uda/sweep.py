@@ -24,7 +24,7 @@ from uda.config import (
     load_dataset_spec,
 )
 from uda.identity import adapt_run, source_run
-from uda.report import AUGMENT_TITLES, METHOD_TITLES
+from uda.results import AUGMENT_TITLES, METHOD_TITLES
 from uda.run_costs import bytes_of, in_words, seconds_of, size_in_words
 from uda.splits import class_split
 from uda.stages import say, source_items, target_items

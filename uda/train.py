@@ -129,6 +129,7 @@ def train(
     check_batch("train.batch_size", settings.batch_size // settings.accumulate)
     copies = copies if augmentation.copies else 0
     count, num_classes = len(data.images), model.classifier.out_features
+    first_augmented = 0 if augmentation.every_image else count  # row of the list
     steps = total_steps(count, copies, settings)
     place(model, device, compute)
     average = copy.deepcopy(model) if settings.ema else None
@@ -159,7 +160,7 @@ def train(
     def view(rows: Tensor, draws: NDArray[np.int64]) -> Tensor:
         own = rows % count
         batch = resized[own]
-        if (augmented := (rows >= count).nonzero()[:, 0]).numel():
+        if (augmented := (rows >= first_augmented).nonzero()[:, 0]).numel():
             ids = own[augmented].tolist()
             # By run, pass and place in the list alone, whatever the batch or the worker.
             seeds = [_seed(seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
@@ -197,8 +198,9 @@ def train(
                 )
                 mix_seed = _seed(seed, BATCH, (step - 1) * settings.accumulate + number + 1)
                 x, y = augmentation.batch(x, y, mix_seed)
-                loss = soft_cross_entropy(gather(forward(model, share(x), compute)[1]), y)
-                loss = loss / settings.accumulate
+                with augmentation.within(model, len(part), mix_seed):
+                    logits = gather(forward(model, share(x), compute)[1])
+                loss = soft_cross_entropy(logits, y) / settings.accumulate
                 scaler.scale(loss).backward()
                 total_loss += loss.detach()
             sum_gradients(model.parameters())
@@ -211,7 +213,7 @@ def train(
                 move_average(average, model, settings.ema, step)
             originals[rows % count] = True
             seen.images += len(rows)
-            seen.augmented += int((rows >= count).sum())
+            seen.augmented += int((rows >= first_augmented).sum())
             bar.update(len(rows))
         epoch += 1
         seen.distinct_originals = int(originals.sum())

@@ -2,17 +2,35 @@
 
 from collections.abc import Callable
 
+from uda.augment.augmix import AugMixAugmentation
+from uda.augment.autoaugment import AutoAugmentation
 from uda.augment.base import Augmentation
 from uda.augment.cutmix import CutMixAugmentation
+from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
+from uda.augment.guidedmixup import GuidedMixupAugmentation
+from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.mixup import MixupAugmentation
 from uda.augment.none import NoAugmentation
+from uda.augment.pixmix import PixMixAugmentation
 from uda.augment.randaugment import RandAugmentation
+from uda.augment.resizemix import ResizeMixAugmentation
+from uda.augment.saliencymix import SaliencyMixAugmentation
+from uda.augment.trivialaugment import TrivialAugmentation
 
 AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "none": NoAugmentation,
     "genmix": GenMixAugmentation,
     "mixup": MixupAugmentation,
+    "manifold_mixup": ManifoldMixupAugmentation,
     "cutmix": CutMixAugmentation,
+    "resizemix": ResizeMixAugmentation,
+    "fmix": FMixAugmentation,
+    "saliencymix": SaliencyMixAugmentation,
+    "guidedmixup": GuidedMixupAugmentation,
     "randaugment": RandAugmentation,
+    "autoaugment": AutoAugmentation,
+    "trivialaugment": TrivialAugmentation,
+    "augmix": AugMixAugmentation,
+    "pixmix": PixMixAugmentation,
 }

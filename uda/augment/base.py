@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from uda.model import Classifier
+
 
 class Augmentation(Protocol):
     """Makes other training images of the originals.
 
-    ``copies`` says whether the list to train on gets augmented copies of each image.
+    ``copies`` says whether the list to train on gets augmented copies of each image, and
+    ``every_image`` whether each image drawn from it is augmented, rather than the copies alone. The
+    number of steps is the same in any case. `NoAugmentation` has what most leave as it is.
     """
 
     copies: bool
+    every_image: bool
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -38,6 +43,10 @@ class Augmentation(Protocol):
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Cropped images in [0, 1] and soft targets [B, K] -> the same, mixed across the batch."""
+
+    def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
+        """While the network computes the logits of a batch of ``batch_size``, or of this process's
+        share of it: what mixes its features, by the seed that its `batch` got."""
 
 
 @contextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from torch import Tensor
 from torchvision.transforms import v2
 
 from uda.augment.base import seeded
+from uda.augment.none import NoAugmentation
 
 
-class CutMixAugmentation:
+class CutMixAugmentation(NoAugmentation):
     """CutMix (arXiv 1905.04899).
 
     A box of a share 1 − λ of the area, λ from Beta(alpha, alpha), around a point drawn evenly and
@@ -20,24 +18,10 @@ class CutMixAugmentation:
     ValueError naming it if it is not.
     """
 
-    copies = False
-
     def __init__(self, *, alpha: float = 1.0) -> None:
         if not alpha > 0:
             raise ValueError(f"augment.options.cutmix.alpha: {alpha} must be positive")
         self.mix = v2.CutMix(alpha=alpha)
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Nothing: its options say it all."""
-        return {}
-
-    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
-        """Nothing to prepare."""
-
-    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """The images as they are: there are no copies."""
-        return images
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Each image with the box of its partner, and their targets by area."""

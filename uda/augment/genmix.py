@@ -15,22 +15,20 @@ from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore
 from genmix_aug.editors.options import make_editor, parse_options
 from genmix_aug.filling import Screen, fill
-from genmix_aug.fractals import fractals as drawn_fractals
-from genmix_aug.fractals import load_fractals
 from genmix_aug.genmix import GenMix
-from genmix_aug.images import find_images
 from genmix_aug.mix import PAPER_FRACTAL_WEIGHT
 from genmix_aug.prompts import check_prompts, parse_prompts
 from genmix_aug.screening import REFERENCE_IMAGES, reference_of, screen
 from genmix_aug.seeding import hash_seed
+from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
+from uda.augment.none import NoAugmentation
 from uda.model import imagenet_features
-from uda.runs import config_hash, file_hash
 
 EDITS_IN_MEMORY = 4 * 2**30  # bytes
 SCREENS = ("pixels", "features", "none")
 
 
-class GenMixAugmentation:
+class GenMixAugmentation(NoAugmentation):
     """GenMix (arXiv 2412.02366).
 
     ``prompts``: cross-domain, in-domain, all, or prompts separated by commas.
@@ -90,11 +88,8 @@ class GenMixAugmentation:
     @property
     def identity(self) -> dict[str, str]:
         """The editor by its fingerprint, and a folder of fractals by what is in it."""
-        identity = {"editor": self.editor.fingerprint, "editor_options": ""}
-        if self.fractals:
-            files = [file_hash(path) for path in find_images(self.fractals)]
-            identity["fractals"] = config_hash({"files": files})
-        return identity
+        editor = {"editor": self.editor.fingerprint, "editor_options": ""}
+        return editor | fractal_identity(self.fractals)
 
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
         """Make the edits that the store lacks, and the fractals.
@@ -125,11 +120,7 @@ class GenMixAugmentation:
         if without := sum(not rows for rows in self.rows):
             tqdm.write(f"{without} images stay as they are: screening rejected all of their edits")
         self.edits = self._load(images) if self._fits(images) else None
-        size = images.shape[-1]
-        if self.fractals:
-            pictures = load_fractals(self.fractals, size)
-        else:
-            pictures = drawn_fractals(self.num_fractals, size)
+        pictures = fractal_pictures(self.fractals, self.num_fractals, images.shape[-1])
         self.genmix = replace(self.genmix, fractals=pictures)
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
@@ -149,10 +140,6 @@ class GenMixAugmentation:
         if len(places) == len(ids):
             return mixed
         return images.index_copy(0, torch.tensor(places), mixed)
-
-    def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """The batch as it is: GenMix keeps labels."""
-        return images, targets
 
     def stages(self, images: Tensor, ids: Sequence[int], seed: int) -> list[dict[str, Tensor]]:
         """Original, edit, mask, hybrid, fractal and result of a few prepared images.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from torch import Tensor
 from torchvision.transforms import v2
 
 from uda.augment.base import seeded
+from uda.augment.none import NoAugmentation
 
 
-class MixupAugmentation:
+class MixupAugmentation(NoAugmentation):
     """Mixup (arXiv 1710.09412).
 
     λ x + (1 − λ) x' of images and targets alike, λ from Beta(alpha, alpha), where x' is the image
@@ -19,24 +17,10 @@ class MixupAugmentation:
     positive. Raises ValueError naming it if it is not.
     """
 
-    copies = False
-
     def __init__(self, *, alpha: float = 0.2) -> None:
         if not alpha > 0:
             raise ValueError(f"augment.options.mixup.alpha: {alpha} must be positive")
         self.mix = v2.MixUp(alpha=alpha)
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Nothing: its options say it all."""
-        return {}
-
-    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
-        """Nothing to prepare."""
-
-    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """The images as they are: there are no copies."""
-        return images
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """The weighted means of each image and its partner, and of their targets."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from torch import Tensor
 
+from uda.model import Classifier
+
 
 class NoAugmentation:
-    """Leaves everything as it is."""
+    """Leaves everything as it is: what others change, they override."""
 
     copies = False
+    every_image = False
 
     @property
-    def identity(self) -> dict[str, str]:
-        """Nothing: it has no options."""
+    def identity(self) -> Mapping[str, str]:
+        """Nothing: the options say it all."""
         return {}
 
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
@@ -28,3 +32,7 @@ class NoAugmentation:
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """The batch as it is."""
         return images, targets
+
+    def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
+        """Nothing: the network computes what it computes."""
+        return nullcontext()

@@ -1,0 +1,78 @@
+"""A contact sheet: a row a picture, a column what each augmentation makes of it.
+
+python scripts/augmentation_sheet.py data/emoji_home/Twemoji --out sheet.png [--images 6] [--seed 0]
+
+Each row has draws of its own. Augmentations that mix a batch get the pictures as one: a picture's
+partner is the row above, of GuidedMixup any. Manifold Mixup mixes features, which cannot be shown.
+Mixup has alpha 1 here and GuidedMixup mixes always; other options are the defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from genmix_aug.contact_sheet import contact_sheet, save_png
+from genmix_aug.images import find_images, load_rgb
+from genmix_aug.seeding import hash_seed
+from uda.augment import AUGMENTATIONS
+from uda.results import AUGMENT_TITLES
+
+UNSEEN = ("none", "manifold_mixup")
+# So that there is something to see in most rows.
+OPTIONS = {"mixup": {"alpha": 1.0}, "guidedmixup": {"probability": 1.0}}
+
+
+def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) -> Tensor:
+    """What the augmentation makes of ``images`` uint8 [N, 3, H, W]: the same."""
+    augmentation = AUGMENTATIONS[name](**OPTIONS.get(name, {}))
+    augmentation.prepare(images, names, store, seed)
+    numbers = list(range(len(images)))
+    seeds = [hash_seed(seed, name, number) for number in numbers]
+    if augmentation.copies or augmentation.every_image:
+        return augmentation.images(images, numbers, seeds)
+    floats, targets = images.float() / 255, torch.zeros((len(images), 1))
+    rows = [augmentation.batch(floats, targets, seeds[k])[0][k] for k in numbers]
+    return (torch.stack(rows) * 255).round().to(torch.uint8)
+
+
+def main() -> None:
+    """Writes the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("folder", help="pictures, in folders of their classes or not")
+    parser.add_argument("--out", required=True, help="a PNG")
+    parser.add_argument("--images", type=int, default=6, help="how many, evenly from the folder")
+    parser.add_argument("--px", type=int, default=128, help="augmented at this size, shown at 80")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="names, separated by commas")
+    options = parser.parse_args()
+    paths = find_images(options.folder)
+    if not 0 < options.images <= len(paths):
+        raise SystemExit(f"--images: {options.folder} has {len(paths)} pictures")
+    shown = (
+        options.only.split(",") if options.only else [n for n in AUGMENTATIONS if n not in UNSEEN]
+    )
+    if unknown := [name for name in shown if name not in AUGMENTATIONS]:
+        raise SystemExit(f"--only: {unknown[0]!r} is not one of {', '.join(AUGMENTATIONS)}")
+    chosen = [
+        paths[(2 * k + 1) * len(paths) // (2 * options.images)] for k in range(options.images)
+    ]
+    images = torch.stack([load_rgb(path, options.px) for path in chosen])
+    names = [str(path) for path in chosen]
+    with tempfile.TemporaryDirectory() as store:
+        columns = [column(name, images, names, Path(store), options.seed) for name in shown]
+    rows = [list(row) for row in zip(images, *columns, strict=True)]
+    titles = ["original", *(AUGMENT_TITLES.get(name, name) for name in shown)]
+    sheet = contact_sheet(rows, [path.parent.name for path in chosen], titles, 80)
+    # 256 colours are enough for small pictures, at a third of the size.
+    save_png(sheet.quantize(256, dither=Image.Dither.NONE), options.out)
+    print(f"{options.out}: {len(rows)} pictures, {len(shown)} augmentations")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""AutoAugment as a training augmentation: a learnt policy's pairs of operations."""
+
+from __future__ import annotations
+
+from torchvision.transforms import v2
+
+from uda.augment.each_image import GREY, EachImage
+
+POLICIES = {policy.value: policy for policy in v2.AutoAugmentPolicy}
+
+
+class AutoAugmentation(EachImage):
+    """AutoAugment (arXiv 1805.09501): one of the 25 pairs of operations that were found best for a
+    dataset, each applied with a chance and a strength of its own, of every image drawn.
+
+    ``policy``: imagenet, cifar10 or svhn. Raises ValueError naming another one.
+    """
+
+    def __init__(self, *, policy: str = "imagenet") -> None:
+        if policy not in POLICIES:
+            raise ValueError(
+                f"augment.options.autoaugment.policy: {policy!r} is not one of "
+                f"{', '.join(POLICIES)}"
+            )
+        self.transform = v2.AutoAugment(POLICIES[policy], fill=[GREY] * 3)

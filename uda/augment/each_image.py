@@ -1,0 +1,32 @@
+"""Transforms of single images, those of torchvision among them, as training augmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from uda.augment.base import seeded
+from uda.augment.none import NoAugmentation
+
+GREY = 128  # what geometric operations leave empty, as in AutoAugment's and RandAugment's code
+
+
+class EachImage(NoAugmentation):
+    """Every image drawn goes through ``transform``, uint8 [3, H, W] -> the same.
+
+    As in the papers of such transforms there are no plain copies beside it. What the transform
+    draws from torch's generator comes from each image's own seed.
+    """
+
+    every_image = True
+    transform: Callable[[Tensor], Tensor]
+
+    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
+        """Each image transformed as its own seed says."""
+        return torch.stack([self._one(*pair) for pair in zip(images, seeds, strict=True)])
+
+    def _one(self, image: Tensor, seed: int) -> Tensor:
+        with seeded(seed):
+            return self.transform(image)

@@ -1,0 +1,28 @@
+"""Mixing the images of a batch by masks: what CutMix's successors have in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mix_by_mask(
+    images: Tensor, targets: Tensor, partners: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """m x + (1 − m) x' for images x and their partners x', and targets mixed by the mean of m.
+
+    ``images`` [B, 3, H, W], ``targets`` [B, K], ``partners`` int64 [B]: rows of the batch,
+    ``mask`` m in [0, 1], [B, H, W] or, one for all, [1, H, W].
+    """
+    mask = mask.to(images)
+    share = mask.mean(dim=(1, 2))[:, None].to(targets)
+    mixed = torch.lerp(images[partners], images, mask[:, None])
+    return mixed, torch.lerp(targets[partners], targets, share.expand_as(targets))
+
+
+def previous(batch: Tensor) -> Tensor:
+    """Partners int64 [B]: of each row the one before, as torchvision's Mixup and CutMix pair them.
+
+    Batches are shuffled, so these are random pairs.
+    """
+    return torch.arange(len(batch), device=batch.device).roll(1)

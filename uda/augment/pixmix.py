@@ -1,0 +1,143 @@
+"""PixMix as a training augmentation: each image mixed with fractals and with copies of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
+from uda.augment.none import NoAugmentation
+
+BILINEAR = transforms.InterpolationMode.BILINEAR
+TOP_LEVEL = 10  # levels go up to it
+TINY = 1e-37  # keeps powers of black finite, as in the released code
+
+Draw = np.random.Generator
+
+
+class PixMixAugmentation(NoAugmentation):
+    """PixMix (arXiv 2112.05135), of every image drawn.
+
+    Begins with the image x or an operation on it, evenly, and mixes that 0 to ``rounds`` times
+    (evenly) with an operation on x or with a fractal, evenly, by `add` or `multiply`, evenly, with
+    weights of ``beta``, cutting off at 0 and 1. One fractal for all rounds of an image.
+    Operations: autocontrast, equalize, posterize, rotate, solarize, shears and translations, of
+    strengths up to ``severity`` of 10. ``num_fractals`` are drawn (as GenMix's; the paper's mixing
+    set is 14 thousand), unless a folder of ``fractals`` is named. Raises ValueError naming the
+    option at fault.
+    """
+
+    every_image = True
+
+    def __init__(
+        self,
+        *,
+        rounds: int = 4,
+        beta: float = 3.0,
+        severity: int = 3,
+        num_fractals: int = 64,
+        fractals: str = "",
+    ) -> None:
+        where = "augment.options.pixmix"
+        if rounds < 0:
+            raise ValueError(f"{where}.rounds: {rounds} must not be negative")
+        if not beta > 0:
+            raise ValueError(f"{where}.beta: {beta} must be positive")
+        if not 1 <= severity <= TOP_LEVEL:
+            raise ValueError(f"{where}.severity: {severity} is not in 1 to {TOP_LEVEL}")
+        if num_fractals < 1:
+            raise ValueError(f"{where}.num_fractals: {num_fractals} must be at least 1")
+        self.rounds = rounds
+        self.beta = beta
+        self.severity = severity
+        self.num_fractals = num_fractals
+        self.fractals = fractals
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """A folder of fractals by what is in it."""
+        return fractal_identity(self.fractals)
+
+    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
+        """Draw or load the fractals."""
+        pictures = fractal_pictures(self.fractals, self.num_fractals, images.shape[-1])
+        self.mixing_set = pictures.float() / 255
+
+    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
+        """Each image mixed as its own seed says."""
+        return torch.stack([self._one(*pair) for pair in zip(images, seeds, strict=True)])
+
+    def _one(self, image: Tensor, seed: int) -> Tensor:
+        rng = np.random.default_rng(seed)
+        fractal = self.mixing_set[rng.integers(len(self.mixing_set))]
+        plain = image.float() / 255
+
+        def operated() -> Tensor:
+            return operate(image, self.severity, rng).float() / 255
+
+        mixed = operated() if rng.random() < 0.5 else plain
+        for _ in range(rng.integers(self.rounds + 1)):
+            other = operated() if rng.random() < 0.5 else fractal
+            join = add if rng.random() < 0.5 else multiply
+            mixed = join(mixed, other, *weights(self.beta, rng)).clamp(0, 1)
+        return (mixed * 255).round().to(torch.uint8)
+
+
+def weights(beta: float, rng: Draw) -> tuple[float, float]:
+    """a and b, either a from Beta(beta, 1) and b from Beta(1, beta), or, evenly, 1 + and − a draw
+    from Beta(1, beta) each: the image outweighs what is mixed in."""
+    if rng.random() < 0.5:
+        return rng.beta(beta, 1), rng.beta(1, beta)
+    return 1 + rng.beta(1, beta), -rng.beta(1, beta)
+
+
+def add(image: Tensor, other: Tensor, a: float, b: float) -> Tensor:
+    """a x + b y in [−1, 1], for x and y in [0, 1]: (a (2x − 1) + b (2y − 1) + 1) / 2."""
+    return (a * (2 * image - 1) + b * (2 * other - 1) + 1) / 2
+
+
+def multiply(image: Tensor, other: Tensor, a: float, b: float) -> Tensor:
+    """x^a y^b in [0, 2], for x and y in [0, 1]: (2x)^a (2y)^b / 2."""
+    return (2 * image) ** a * (2 * other).clamp_min(TINY) ** b / 2
+
+
+def operate(image: Tensor, severity: int, rng: Draw) -> Tensor:
+    """uint8 [3, H, W] by one of the nine operations, of a strength drawn evenly from 0.1 to
+    ``severity`` of 10."""
+    name = list(OPERATIONS)[rng.integers(len(OPERATIONS))]
+    level = rng.uniform(0.1, severity) / TOP_LEVEL
+    sign = -1 if rng.random() < 0.5 else 1
+    return OPERATIONS[name](image, level, sign)
+
+
+def _shear(image: Tensor, across: float, down: float) -> Tensor:
+    degrees = [float(np.degrees(np.arctan(value))) for value in (across, down)]
+    return transforms.affine(image, 0.0, [0, 0], 1.0, degrees, BILINEAR, center=[0.0, 0.0])
+
+
+def _move(image: Tensor, across: int, down: int) -> Tensor:
+    return transforms.affine(image, 0.0, [across, down], 1.0, [0.0, 0.0])
+
+
+# (image, level in (0, 1], sign) -> image. Strengths are those of AugMix (arXiv 1912.02781); what
+# moves leaves black.
+OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
+    "autocontrast": lambda image, level, sign: transforms.autocontrast(image),
+    "equalize": lambda image, level, sign: transforms.equalize(image),
+    "posterize": lambda image, level, sign: transforms.posterize(image, 4 - int(level * 4)),
+    "rotate": lambda image, level, sign: transforms.rotate(image, sign * int(level * 30), BILINEAR),
+    "solarize": lambda image, level, sign: transforms.solarize(image, 256 - int(level * 256)),
+    "shear_x": lambda image, level, sign: _shear(image, sign * level * 0.3, 0.0),
+    "shear_y": lambda image, level, sign: _shear(image, 0.0, sign * level * 0.3),
+    "translate_x": lambda image, level, sign: _move(
+        image, sign * int(level * image.shape[-1] / 3), 0
+    ),
+    "translate_y": lambda image, level, sign: _move(
+        image, 0, sign * int(level * image.shape[-2] / 3)
+    ),
+}

@@ -1,0 +1,55 @@
+"""Where a picture draws the eye, by its spectrum."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as transforms
+
+LARGEST_PX = 128  # larger pictures are reduced: finer detail is not looked at
+BOX_PX = 3  # of the spectrum's local mean
+BLUR_PX, BLUR_SIGMA = 7, 3.0  # of the map
+TINY = 1e-8
+
+
+@torch.no_grad()
+def spectral_residual(images: Tensor) -> Tensor:
+    """Saliency [B, H, W], positive, of ``images`` [B, 3, H, W] in [0, 1].
+
+    Hou and Zhang's spectral residual (CVPR 2007), with the sizes of GuidedMixup (arXiv 2306.16612):
+    of the grey picture's Fourier transform A exp(iP), R = log A − (mean of log A over 3 × 3
+    frequencies), the map is |F⁻¹(exp(R + iP))| blurred by a 7 × 7 Gaussian of σ 3. The mean goes
+    around the spectrum's border, as frequencies do.
+    """
+    grey = transforms.rgb_to_grayscale(images.float())[:, 0]
+    size = grey.shape[-2:]
+    if max(size) > LARGEST_PX:
+        smaller = [max(1, round(length * LARGEST_PX / max(size))) for length in size]
+        grey = _resize(grey, smaller)
+    spectrum = torch.fft.fft2(grey)
+    amplitude = spectrum.abs() + TINY
+    log = amplitude.log()
+    border = BOX_PX // 2
+    mean = F.avg_pool2d(F.pad(log[:, None], [border] * 4, mode="circular"), BOX_PX, 1)[:, 0]
+    response = torch.fft.ifft2(spectrum / amplitude * (log - mean).exp()).abs()
+    saliency = _blur(response)
+    if saliency.shape[-2:] != size:
+        saliency = _resize(saliency, list(size))
+    return saliency.clamp_min(0) + TINY
+
+
+def _resize(maps: Tensor, size: list[int]) -> Tensor:
+    return F.interpolate(maps[:, None], size, mode="bilinear", antialias=True)[:, 0]
+
+
+def _blur(maps: Tensor) -> Tensor:
+    """By rows, then by columns; reflected at the border where there is enough to reflect."""
+    place = torch.arange(BLUR_PX, device=maps.device) - BLUR_PX // 2
+    weights = torch.exp(-0.5 * (place / BLUR_SIGMA) ** 2)
+    weights = weights / weights.sum()
+    border = BLUR_PX // 2
+    mode = "reflect" if min(maps.shape[-2:]) > border else "replicate"
+    padded = F.pad(maps[:, None], [border] * 4, mode=mode)
+    across = F.conv2d(padded, weights.view(1, 1, 1, -1))
+    return F.conv2d(across, weights.view(1, 1, -1, 1))[:, 0]

@@ -1,0 +1,23 @@
+"""TrivialAugment as a training augmentation: each image by one random operation."""
+
+from __future__ import annotations
+
+from torchvision.transforms import v2
+
+from uda.augment.each_image import EachImage
+
+
+class TrivialAugmentation(EachImage):
+    """TrivialAugment (arXiv 2103.10158), its wide space: one of fourteen operations with one of
+    ``num_magnitude_bins`` strengths, both drawn evenly, of every image drawn.
+
+    Raises ValueError naming the option at fault.
+    """
+
+    def __init__(self, *, num_magnitude_bins: int = 31) -> None:
+        if num_magnitude_bins < 2:
+            raise ValueError(
+                "augment.options.trivialaugment.num_magnitude_bins: "
+                f"{num_magnitude_bins} must be at least 2"
+            )
+        self.transform = v2.TrivialAugmentWide(num_magnitude_bins)

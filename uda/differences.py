@@ -1,0 +1,119 @@
+"""Paired differences between rows of results: of the same pair and seed, with intervals."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from uda.results import Board, Pair, Row, settings_of
+
+CONFIDENCE = 0.95
+FEWEST = 3  # units that an interval is made of
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``row`` minus ``baseline``, paired: of the same pair and seed, in points of the score.
+
+    ``by_pair`` holds each pair's differences by seed, of the (pair, seed) that both have.
+    """
+
+    row: Row
+    baseline: Row
+    by_pair: Mapping[Pair, Mapping[int, float]]
+
+    @property
+    def title(self) -> str:
+        """``LEAD + GenMix − LEAD``."""
+        return f"{self.row.title} − {self.baseline.title}"
+
+    @property
+    def pair_means(self) -> dict[Pair, float]:
+        """Each pair's mean over its seeds."""
+        return {pair: statistics.fmean(own.values()) for pair, own in self.by_pair.items()}
+
+    @property
+    def seed_means(self) -> dict[int, float]:
+        """The mean over pairs of each seed that all the pairs have."""
+        seeds = set.intersection(*(set(own) for own in self.by_pair.values()))
+        return {
+            seed: statistics.fmean(own[seed] for own in self.by_pair.values())
+            for seed in sorted(seeds)
+        }
+
+    @property
+    def mean(self) -> float:
+        """The mean over pairs of their means over seeds."""
+        return statistics.fmean(self.pair_means.values())
+
+    @property
+    def better(self) -> str:
+        """In how many pairs, or seeds of the one pair, the row is better: ``11 of 12 pairs``."""
+        values, unit = list(self.pair_means.values()), "pair"
+        if len(values) == 1 and len(self.seed_means) > 1:
+            values, unit = list(self.seed_means.values()), "seed"
+        number = sum(value > 0 for value in values)
+        return f"{number} of {len(values)} {unit}{'s' if len(values) > 1 else ''}"
+
+
+def differences(board: Board, score: str, left_out: Collection[str] = ()) -> list[Difference]:
+    """Each row against its baselines, by ``score``, where they have a (pair, seed) in common that
+    is not ``left_out`` by its pair's name.
+
+    With augmentation: the same method without. Adapted: the source model of the same augmentation,
+    as it is.
+    """
+    found = []
+    for row in board.values():
+        for other in board.values():
+            if not (_without_augmentation(row, other) or _not_adapted(row, other)):
+                continue
+            mine, theirs = row.values(score), other.values(score)
+            by_pair: dict[Pair, dict[int, float]] = {}
+            for place in [p for p in mine if p in theirs and p[0].name not in left_out]:
+                difference = mine[place] - theirs[place]
+                if not math.isnan(difference):
+                    by_pair.setdefault(place[0], {})[place[1]] = difference
+            if by_pair:
+                found.append(Difference(row, other, by_pair))
+    return found
+
+
+def _without_augmentation(row: Row, other: Row) -> bool:
+    """Whether ``other`` is ``row`` without its augmentation."""
+    if row.augment in ("none", "checkpoint") or other.augment != "none":
+        return False
+    return _comparable(row) == _comparable(other) and row.method == other.method
+
+
+def _comparable(row: Row) -> object:
+    settings = settings_of(row.results[0].run)
+    source = {key: value for key, value in settings["source"].items() if key != "augment"}
+    # Without augmented copies there is nothing that a budget could decide.
+    train = {key: value for key, value in source.get("train", {}).items() if key != "budget"}
+    return {**source, "train": train}, settings["adapt"]
+
+
+def _not_adapted(row: Row, other: Row) -> bool:
+    """Whether ``other`` is the source model that ``row`` adapts."""
+    if row.method == "source_only" or other.method != "source_only":
+        return False
+    mine, theirs = (settings_of(one.results[0].run, file=False)["source"] for one in (row, other))
+    return bool(mine == theirs)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of n ``values``, by Student's t with n − 1 degrees of freedom.
+
+    None for fewer than three: of two it is 9 times as wide as they are apart, which says nothing.
+    """
+    from scipy.stats import t
+
+    if len(values) < FEWEST:
+        return None
+    mean = statistics.fmean(values)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half *= statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half

@@ -1,0 +1,332 @@
+"""One HTML page of all results: it holds its pictures and style, and opens from disk."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from uda.config import load_dataset_spec
+from uda.differences import FEWEST, Difference, differences
+from uda.figures import (
+    PAGE_COLOURS,
+    as_svg,
+    colours,
+    draw_confusion,
+    draw_difference,
+    draw_epochs,
+    draw_unknown_scores,
+    make_axes,
+)
+from uda.predictions import Predictions, read_predictions
+from uda.results import SCORES, Board, Pair, Row, Setting, first_stages, pairs_of
+from uda.runs import Run, atomic_path, code_version
+from uda.tables import Table, interval_text, signed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from uda.sweep_plan import Plan
+
+DETAILED = 4  # rows whose predictions are drawn
+SAMPLES = 8  # pictures of each kind
+SAMPLE_PX, STAGES_PX = 96, 1200
+KINDS = {
+    "found": "Unknown and found: of target-private classes, called unknown",
+    "missed": "Unknown and missed: of target-private classes, taken for a known one",
+    "rejected": "Known and rejected: of shared classes, called unknown",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """The predictions of the rows that are drawn on one pair: by row's title, all of one seed."""
+
+    pair: Pair
+    seed: int
+    by_row: Mapping[str, Predictions]
+
+
+def write_page(
+    path: Path,
+    title: str,
+    found: Sequence[Run],
+    settings: Mapping[Setting, Board],
+    tables: Mapping[Setting, Mapping[str, Table]],
+    plan: Plan | None = None,
+    root: str = "",
+    left_out: Sequence[str] = (),
+) -> None:
+    """Write the page of ``settings``, whose ``tables`` are those of `uda.report.setting_tables`.
+
+    Sample pictures are read under ``root`` (empty for the folder that a dataset's file names); what
+    cannot be shown is said in its place. Pairs ``left_out`` are no part of differences. Nothing in
+    the page is fetched from elsewhere.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("page.html").render(
+        title=title,
+        written=time.strftime("%Y-%m-%d %H:%M"),
+        version=code_version(),
+        finished=sum(len(row.results) for board in settings.values() for row in board.values()),
+        unfinished=[run.folder.name for run in found if not run.is_done],
+        settings=[
+            _section(setting, board, tables[setting], root, left_out)
+            for setting, board in settings.items()
+        ],
+        stages=[
+            {"source": source, "picture": _picture_uri(_reduced(picture, STAGES_PX))}
+            for (_, source), picture in first_stages(found).items()
+        ],
+        sweeps=[
+            {"name": name, "text": _yaml(experiment)}
+            for name, experiment in (plan.experiments if plan else {}).items()
+        ],
+        runs=[
+            _again(setting, row) for setting, board in settings.items() for row in board.values()
+        ],
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _section(
+    setting: Setting,
+    board: Board,
+    tables: Mapping[str, Table],
+    root: str,
+    left_out: Sequence[str],
+) -> dict[str, Any]:
+    """What the template shows of one setting."""
+    rows = list(board.values())
+    pairs = pairs_of(setting, rows)
+    found = differences(board, setting.main_score, left_out)
+    shown = colours(list(board))
+    made = [one for pair in pairs if (one := _made(setting, rows, pair))]
+    first = next(name for name in tables if name != "difference")
+    more = [table for name, table in tables.items() if name not in (first, "difference")]
+    open_set = [one for one in made if any(p.private.any() for p in one.by_row.values())]
+    samples = [_samples(setting, one, root) for one in open_set]
+    return {
+        "name": setting.name,
+        "title": setting.title,
+        "score": SCORES[setting.main_score],
+        "summary": _summary(found),
+        "legend": {row: PAGE_COLOURS.get(colour, colour) for row, colour in shown.items()},
+        "table": tables[first],
+        "difference": tables.get("difference"),
+        "more": more,
+        "differences": _difference_figures(setting, found),
+        "epochs": _epoch_figures(setting, rows, pairs, shown),
+        "scores": [_score_figure(one) for one in open_set],
+        "confusions": [_confusion_figure(one) for one in made],
+        "samples": [sample for sample in samples if not sample["why"]],
+        "samples_missing": sorted({sample["why"] for sample in samples if sample["why"]}),
+        "skipped": _skipped(pairs, made),
+    }
+
+
+def _summary(found: Sequence[Difference]) -> list[str]:
+    """What augmentation changes, in a sentence each: what a reader wants to know first."""
+    sentences = []
+    for one in found:
+        if one.row.method != one.baseline.method:
+            continue
+        text = f"{one.row.title} against {one.baseline.title}: {signed(one.mean)} points"
+        over = {"pairs": list(one.pair_means.values()), "seeds": list(one.seed_means.values())}
+        intervals = [
+            f"{interval_text(values)} over {len(values)} {unit}"
+            for unit, values in over.items()
+            if len(values) >= FEWEST
+        ]
+        text += f" (95 %: {'; '.join(intervals)})" if intervals else ""
+        if len(one.pair_means) > 1 or len(one.seed_means) > 1:
+            text += f", better in {one.better}"
+        sentences.append(text)
+    return sentences
+
+
+def _made(setting: Setting, rows: Sequence[Row], pair: Pair) -> Made | None:
+    """Predictions on ``pair`` of at most `DETAILED` rows, of the first seed that most of them have.
+
+    Rows that have the most pairs come first, so that all pairs show the same.
+    """
+    ordered = sorted(rows, key=lambda row: -len({result.pair for result in row.results}))
+    by_seed: dict[int, dict[str, Predictions]] = {}
+    for row in ordered:
+        for result in row.at(pair):
+            own = by_seed.setdefault(result.seed, {})
+            if len(own) < DETAILED and (made := read_predictions(setting, result)):
+                own[row.title] = made
+    if not any(by_seed.values()):
+        return None
+    seed = max(sorted(by_seed), key=lambda seed: len(by_seed[seed]))
+    chosen = by_seed[seed]
+    return Made(pair, seed, {row.title: chosen[row.title] for row in rows if row.title in chosen})
+
+
+def _skipped(pairs: Sequence[Pair], made: Sequence[Made]) -> str:
+    """Which pairs have no predictions to draw."""
+    without = [pair.name for pair in pairs if pair not in [one.pair for one in made]]
+    if not without:
+        return ""
+    return (
+        f"Without unknown scores, confusion matrices and samples: {', '.join(without)}, whose runs "
+        "are older than the labels kept for them."
+    )
+
+
+def _difference_figures(setting: Setting, found: Sequence[Difference]) -> list[dict[str, str]]:
+    found = [one for one in found if len(one.by_pair) > 1]
+    values = [value for one in found for own in one.by_pair.values() for value in own.values()]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    shown = []
+    for one in found:
+        figure, (axes,) = make_axes(1, 1, 4.2, 0.9 + 0.25 * len(one.by_pair))
+        draw_difference(axes, one)
+        axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+        axes.set_xlabel(f"difference in {SCORES[setting.main_score]}, points")
+        label = f"{setting.title}: {one.title}, by pair; mean {signed(one.mean)}"
+        shown.append({"title": one.title, "svg": as_svg(figure, label)})
+    return shown
+
+
+def _epoch_figures(
+    setting: Setting, rows: Sequence[Row], pairs: Sequence[Pair], shown: Mapping[str, str]
+) -> list[dict[str, str]]:
+    figures = []
+    for pair in pairs:
+        own = [(row, shown[row.title]) for row in rows if row.at(pair)]
+        if not any(len(result.lines) > 1 for row, _ in own for result in row.at(pair)):
+            continue
+        figure, (axes,) = make_axes(1, 1, 3.6, 2.5)
+        draw_epochs(axes, own, pair, setting.main_score)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"{SCORES[setting.main_score]}, %")
+        label = f"{setting.title}, {pair.name}: {SCORES[setting.main_score]} by epoch"
+        figures.append({"title": _arrow(pair), "svg": as_svg(figure, label)})
+    return figures
+
+
+def _score_figure(made: Made) -> dict[str, str]:
+    columns = min(len(made.by_row), 2)
+    lines = -(-len(made.by_row) // columns)
+    figure, panels = make_axes(lines, columns, 2.7, 1.9)
+    for axes, (title, one) in zip(panels, made.by_row.items(), strict=False):
+        draw_unknown_scores(axes, one)
+        axes.set_title(title, fontsize=9)
+    for axes in panels[len(made.by_row) :]:
+        axes.set_visible(False)
+    figure.supxlabel("unknown score", fontsize=9)
+    figure.supylabel("pictures", fontsize=9)
+    label = f"{made.pair.name}, seed {made.seed}: unknown scores of shared and private classes"
+    return {"title": f"{_arrow(made.pair)}, seed {made.seed}", "svg": as_svg(figure, label)}
+
+
+def _confusion_figure(made: Made) -> dict[str, str]:
+    """The last two of the rows, which are an adapted one without and with augmentation."""
+    chosen = list(made.by_row.items())[-2:]
+    figure, panels = make_axes(1, len(chosen), 3.4, 3.6)
+    for axes, (title, one) in zip(panels, chosen, strict=True):
+        draw_confusion(axes, one)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("called", fontsize=8)
+    panels[0].set_ylabel("true class", fontsize=8)
+    label = f"{made.pair.name}, seed {made.seed}: true classes by what they were called"
+    return {"title": f"{_arrow(made.pair)}, seed {made.seed}", "svg": as_svg(figure, label)}
+
+
+def _samples(setting: Setting, made: Made, root: str) -> dict[str, Any]:
+    """Sample pictures of the last row, by `KINDS`; or the line that says why there are none."""
+    from uda.datasets import domain_items, picture_name
+
+    title, one = list(made.by_row.items())[-1]
+    shown: dict[str, Any] = {"title": f"{_arrow(made.pair)}, {title}, seed {made.seed}"}
+    try:
+        spec = load_dataset_spec(setting.dataset, root)
+        paths = {picture_name(item): item.path for item in domain_items(spec, made.pair.target)}
+        kinds = [
+            {
+                "title": text,
+                "pictures": [_sample(one, row, paths) for row in one.surest(kind, SAMPLES)],
+            }
+            for kind, text in KINDS.items()
+        ]
+    except (ValueError, KeyError) as error:
+        reason = f"no picture {error}" if isinstance(error, KeyError) else str(error)
+        reason = reason.partition(";")[0]
+        why = f"Not shown: {reason}; --root names the folder of the domains."
+        return {**shown, "why": why}
+    return {**shown, "kinds": kinds, "why": ""}
+
+
+def _sample(made: Predictions, row: int, paths: Mapping[str, Path]) -> dict[str, str]:
+    from genmix_aug.images import load_rgb, to_picture
+
+    name = str(made.name[row])
+    names = [*made.split.source_classes, "unknown"]
+    true, called = name.split("/")[0], names[int(made.label[row])]
+    return {
+        "true": true,
+        "called": called,
+        "score": f"{made.score[row]:.2f}",
+        "picture": _picture_uri(to_picture(load_rgb(paths[name], SAMPLE_PX))),
+    }
+
+
+def _again(setting: Setting, row: Row) -> dict[str, str]:
+    """How the first run of a row is made again: its configuration and, where kept, its command."""
+    run = row.results[0].run
+    experiment = run.folder / "experiment.yaml"
+    place = shlex.quote(f"{run.folder.name}.yaml")
+    trained = run.config["source"]["augment"]["name"] != "checkpoint"
+    commands = [f"uda train {place}"] if trained else []
+    commands.append(f"uda adapt {place}")
+    kept = experiment.is_file()
+    return {
+        "title": f"{setting.title}: {row.title}",
+        "run": run.folder.name,
+        "count": str(len(row.results)),
+        "command": "\n".join(commands) if kept else "",
+        "file": f"{run.folder.name}.yaml",
+        "text": experiment.read_text() if kept else _yaml(run.config),
+    }
+
+
+def _arrow(pair: Pair) -> str:
+    return f"{pair.source} → {pair.target}"
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+
+
+def _reduced(path: Path, width: int) -> Image:
+    """The picture in the file, no wider than ``width`` px. ValueError naming a broken one."""
+    from genmix_aug.images import load_rgb, to_picture
+
+    picture = to_picture(load_rgb(path))
+    picture.thumbnail((width, 10 * width))
+    return picture
+
+
+def _picture_uri(picture: Image) -> str:
+    """A picture as a data URI, WebP."""
+    out = io.BytesIO()
+    picture.save(out, "WEBP", quality=82, method=4)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,123 @@
+"""What a run said of its target's pictures, read back for figures."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uda.results import Result, Setting
+from uda.splits import ClassSplit, class_split
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The last epoch's predictions on a target of N pictures.
+
+    ``label`` int64 [N] in 0..K (K is unknown), ``true_label`` int64 [N] (from K on private),
+    ``score`` float [N], the unknown score, and ``name`` [N], ``class/file``.
+    """
+
+    split: ClassSplit
+    label: NDArray[np.int64]
+    true_label: NDArray[np.int64]
+    score: NDArray[np.floating]
+    name: NDArray[np.str_]
+
+    @property
+    def unknown(self) -> int:
+        """K, the label that means unknown."""
+        return len(self.split.source_classes)
+
+    @property
+    def private(self) -> NDArray[np.bool_]:
+        """Which pictures are of target-private classes, [N]."""
+        return self.true_label >= self.unknown
+
+    @property
+    def cut(self) -> float | None:
+        """The unknown score between what was called known and what unknown.
+
+        None where nothing was called one of the two, or where the score alone does not decide.
+        """
+        rejected = self.label == self.unknown
+        if not rejected.any() or rejected.all():
+            return None
+        below, above = float(self.score[~rejected].max()), float(self.score[rejected].min())
+        return (below + above) / 2 if below <= above else None
+
+    def confusion(self) -> tuple[NDArray[np.float64], list[str], list[str]]:
+        """Shares of each true class's pictures by what they were called, and both sides' names.
+
+        Rows: the shared classes, then all private ones as one, if there are any. Columns: the
+        shared classes, then all that only the source has as one, if there are any, then unknown, if
+        anything was called so or is. NaN in the row of a class without pictures.
+        """
+        shared = len(self.split.shared)
+        true = np.where(self.private, shared, self.true_label)
+        called = np.where(self.label >= shared, shared, self.label)
+        called = np.where(self.label == self.unknown, shared + 1, called)
+        counts = np.zeros((shared + 1, shared + 2))
+        np.add.at(counts, (true, called), 1)
+        open_set = bool(self.private.any() or (self.label == self.unknown).any())
+        columns = [*range(shared)]
+        if self.split.source_private:
+            columns.append(shared)
+        if open_set:
+            columns.append(shared + 1)
+        rows = [*range(shared), *([shared] if self.private.any() else [])]
+        with np.errstate(invalid="ignore"):
+            shares = counts / counts.sum(axis=1, keepdims=True)
+        names = [*self.split.shared, "only in source", "unknown"]
+        sides = [*self.split.shared, "private"]
+        return shares[np.ix_(rows, columns)], [sides[k] for k in rows], [names[k] for k in columns]
+
+    def surest(self, kind: str, count: int) -> list[int]:
+        """Rows of ``count`` pictures, one a class as far as classes go, the surest first.
+
+        ``found``: private ones called unknown; ``missed``: private ones taken for a known class;
+        ``rejected``: shared ones called unknown.
+        """
+        said_unknown = self.label == self.unknown
+        chosen = {
+            "found": self.private & said_unknown,
+            "missed": self.private & ~said_unknown,
+            "rejected": ~self.private & said_unknown,
+        }[kind]
+        rows = np.flatnonzero(chosen)
+        score = self.score[rows] if kind == "missed" else -self.score[rows]
+        rows = rows[np.argsort(score, kind="stable")]
+        turn: dict[int, int] = {}
+        placed = []
+        for place, row in enumerate(rows.tolist()):
+            label = int(self.true_label[row])
+            placed.append((turn.get(label, 0), place, row))
+            turn[label] = turn.get(label, 0) + 1
+        return [row for _, _, row in sorted(placed)[:count]]
+
+
+def read_predictions(setting: Setting, result: Result) -> Predictions | None:
+    """What ``result``'s run said; None where it is not there, or older than true labels in it.
+
+    ValueError naming a file that is broken.
+    """
+    path = result.run.folder / "predictions.npz"
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as held:
+            if not {"label", "unknown_score", "true_label", "name"} <= set(held.files):
+                return None
+            return Predictions(
+                class_split(setting.spec, setting.scenario),
+                held["label"],
+                held["true_label"],
+                held["unknown_score"],
+                held["name"],
+            )
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error}); delete the run and adapt again"
+        ) from None

@@ -1,0 +1,328 @@
+"""Results -> the papers' tables: means over seeds, averages over pairs, paired differences."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from uda.differences import differences, t_interval
+from uda.published import Published, published
+from uda.results import SCORES, Board, Pair, Row, Setting, pairs_of, row_title
+from uda.sweep_plan import Expected
+
+NAMED = 4  # missing pairs of a row that are named one by one
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell; ``best`` is the best measured one of its column."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A table's row."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as every format shows it.
+
+    ``published`` lines stand apart under ``published_source``. ``notes`` are the text below it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+    published: tuple[Line, ...] = ()
+    published_source: str = ""
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """``40.9 ± 4.3`` (sample deviation), ``40.9`` for one value, ``–`` for none, ``undefined`` if
+    any is NaN."""
+    if any(math.isnan(value) for value in values):
+        return "undefined"
+    if not values:
+        return "–"
+    mean = statistics.fmean(values)
+    return f"{mean:.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{mean:.1f}"
+
+
+def averages(row: Row, pairs: Sequence[Pair], score: str) -> dict[int, float]:
+    """The mean over ``pairs`` of each seed of ``row`` that has all of them, defined."""
+    values = row.values(score)
+    found = {}
+    for seed in row.seeds:
+        own = [values.get((pair, seed), math.nan) for pair in pairs]
+        if own and not any(math.isnan(value) for value in own):
+            found[seed] = statistics.fmean(own)
+    return found
+
+
+def score_table(
+    setting: Setting,
+    board: Board,
+    score: str,
+    expected: Sequence[Expected] = (),
+    left_out: Collection[str] = (),
+) -> Table:
+    """One score in percent at the last epoch: a line a row, a column a pair, then the average.
+
+    A cell is the mean ± sample deviation over seeds. The average is taken over pairs in each seed
+    first, then over seeds; only seeds that have all pairs count, and where none has it is "–".
+    ``expected`` runs of a sweep that are not done add their pairs, and are named below. Pairs whose
+    names are ``left_out`` stand in the table and take no part in its average.
+    """
+    pairs, missing = _missing(setting, board, expected)
+    columns = [[_values(row, pair, score) for row in board.values()] for pair in pairs]
+    notes = [
+        f"Last epoch, in percent; mean ± standard deviation over seeds"
+        f" ({_seeds(seed for row in board.values() for seed in row.seeds)}). The average is over"
+        " pairs in each seed, then over seeds."
+    ]
+    if len(pairs) > 1:
+        counted = [pair for pair in pairs if pair.name not in left_out]
+        complete = [averages(row, counted, score) for row in board.values()]
+        columns.append([list(own.values()) for own in complete])
+        notes += [
+            f"{row.title}: average over {_seeds(own)} alone: the others lack pairs."
+            for row, own in zip(board.values(), complete, strict=True)
+            if own and list(own) != row.seeds
+        ]
+        notes += _left_out_note(setting, board, left_out)
+    notes += missing
+    cells = [_cells(column) for column in columns]
+    lines = [
+        Line(title, tuple(column[place] for column in cells)) for place, title in enumerate(board)
+    ]
+    names = [pair.name for pair in pairs]
+    heads = [*names, "average"] if len(pairs) > 1 else names
+    print_of = published(setting.dataset, setting.scenario)
+    if print_of is None or print_of.metric != score:
+        return Table(_titled(setting, score), tuple(heads), tuple(lines), tuple(notes))
+    return Table(
+        _titled(setting, score),
+        tuple(heads),
+        tuple(lines),
+        tuple(notes),
+        _published_lines(print_of, heads),
+        print_of.source,
+    )
+
+
+def pair_table(setting: Setting, board: Board, pair: Pair) -> Table:
+    """All scores of one pair: a line a row, a column a score, then the oracle's and the seeds."""
+    scores = setting.scores[:3]
+    main = setting.main_score
+    rows = [row for row in board.values() if row.at(pair)]
+    columns = [
+        _cells([_values(row, pair, score) for row in rows], score == main) for score in scores
+    ]
+    oracle = [[result.oracle(main) for result in row.at(pair)] for row in rows]
+    columns.append(
+        [Cell("–" if all(map(math.isnan, own)) else mean_and_deviation(own)) for own in oracle]
+    )
+    columns.append([Cell(" ".join(str(r.seed) for r in row.at(pair))) for row in rows])
+    heads = [*(SCORES[score] for score in scores), f"oracle {SCORES[main]}", "seeds"]
+    notes = [
+        "Last epoch, in percent; mean ± standard deviation over several seeds. The oracle picks"
+        " each run's best epoch by target labels: nobody can have it."
+    ]
+    empty = {
+        name
+        for row in rows
+        for result in row.at(pair)
+        for name in result.lines[-1].get("empty_classes", [])
+    }
+    if empty:
+        notes.append(f"Shared classes without a picture, left out: {', '.join(sorted(empty))}.")
+    lines = tuple(
+        Line(row.title, tuple(column[place] for column in columns))
+        for place, row in enumerate(rows)
+    )
+    print_of = published(setting.dataset, setting.scenario)
+    above: tuple[Line, ...] = ()
+    if print_of and pair.name in print_of.pairs:
+        rest = (Cell("–"),) * (len(heads) - 1)
+        above = tuple(
+            Line(name, (Cell(f"{values[pair.name]:.1f}"), *rest))
+            for name, values in print_of.values.items()
+        )
+    title = f"{setting.spec.title}, {pair.source} → {pair.target}, {setting.scenario.upper()}"
+    if setting.concepts == "disjoint":
+        title += ", no picture's concept in both"
+    source = print_of.source if print_of else ""
+    return Table(title, tuple(heads), lines, tuple(notes), above, source)
+
+
+def oracle_table(setting: Setting, board: Board) -> Table:
+    """The main score at each run's best epoch by target labels, as `score_table` has the last."""
+    pairs = pairs_of(setting, list(board.values()))
+    rows = [row for row in board.values() if any(len(result.lines) > 1 for result in row.results)]
+    lines = []
+    for row in rows:
+        cells = [[result.oracle(setting.main_score) for result in row.at(pair)] for pair in pairs]
+        lines.append(Line(row.title, tuple(Cell(mean_and_deviation(own)) for own in cells)))
+    note = "Each run's best epoch, chosen by target labels: nobody can have it."
+    return Table(
+        f"{setting.title}: oracle {SCORES[setting.main_score]}",
+        tuple(pair.name for pair in pairs),
+        tuple(lines),
+        (note,),
+    )
+
+
+def difference_table(
+    setting: Setting, board: Board, score: str, left_out: Collection[str] = ()
+) -> Table | None:
+    """`differences` as a table; None where there is nothing to compare."""
+    found = differences(board, score, left_out)
+    if not found:
+        return None
+    heads = ("mean", "95 %, over pairs", "95 %, over seeds", "better in", "by seed")
+    rows = [
+        (
+            signed(one.mean),
+            interval_text(list(one.pair_means.values())),
+            interval_text(list(one.seed_means.values())),
+            one.better,
+            " ".join(map(signed, one.seed_means.values())) if len(one.seed_means) > 1 else "–",
+        )
+        for one in found
+    ]
+    kept = [place for place in range(len(heads)) if any(row[place] != "–" for row in rows)]
+    lines = [
+        Line(one.title, tuple(Cell(row[place]) for place in kept))
+        for one, row in zip(found, rows, strict=True)
+    ]
+    notes = ["Of runs of the same pair and seed, in points of the score."]
+    notes += _left_out_note(setting, board, left_out)
+    if 1 in kept:
+        notes.append(
+            "Interval over pairs: Student's t, n the number of pairs; each pair's mean over its"
+            " seeds is one value."
+        )
+    if 2 in kept:
+        notes.append(
+            "Interval over seeds: Student's t, n the number of seeds; each seed's mean over all"
+            " pairs, as it stands in the last column, is one value."
+        )
+    title = f"{setting.title}: difference in {SCORES[score]}"
+    return Table(title, tuple(heads[place] for place in kept), tuple(lines), tuple(notes))
+
+
+def interval_text(values: Sequence[float]) -> str:
+    """``−0.9 to +18.1``; ``–`` where there is none."""
+    interval = t_interval(values)
+    return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–"
+
+
+def _left_out_note(setting: Setting, board: Board, left_out: Collection[str]) -> list[str]:
+    own = [pair.name for pair in pairs_of(setting, list(board.values())) if pair.name in left_out]
+    return [f"Mean values without {', '.join(own)}."] if own else []
+
+
+def signed(value: float) -> str:
+    """``+1.2`` or ``−1.2``, and ``0.0`` without a sign."""
+    text = f"{abs(value):.1f}"
+    return text if text == "0.0" else ("+" if value > 0 else "−") + text
+
+
+def _titled(setting: Setting, score: str) -> str:
+    names = {"known_acc": "known accuracy", "unknown_acc": "unknown accuracy"}
+    return f"{setting.title}: {names.get(score, SCORES[score])}"
+
+
+def _values(row: Row, pair: Pair, score: str) -> list[float]:
+    return [result.score(score) for result in row.at(pair)]
+
+
+def _cells(column: Sequence[Sequence[float]], mark: bool = True) -> list[Cell]:
+    """Cells of one column; the best as it is shown (so that ties are ties) is marked, if ``mark``
+    and if there is another one that it is better than, or as good as."""
+    means = [
+        round(statistics.fmean(own), 1) if own and not any(map(math.isnan, own)) else -math.inf
+        for own in column
+    ]
+    several = sum(mean > -math.inf for mean in means) > 1
+    best = max(means, default=-math.inf)
+    return [
+        Cell(mean_and_deviation(own), mark and several and mean == best)
+        for own, mean in zip(column, means, strict=True)
+    ]
+
+
+def _published_lines(print_of: Published, heads: Sequence[str]) -> tuple[Line, ...]:
+    lines = []
+    for name, values in print_of.values.items():
+        row = {**values, "average": print_of.averages[name]}
+        cells = tuple(Cell(f"{row[head]:.1f}" if head in row else "–") for head in heads)
+        lines.append(Line(name, cells))
+    return tuple(lines)
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    numbers = sorted(set(seeds))
+    return f"seed{'s' if len(numbers) > 1 else ''} {' '.join(map(str, numbers))}"
+
+
+def _missing(
+    setting: Setting, board: Board, expected: Sequence[Expected]
+) -> tuple[list[Pair], list[str]]:
+    """The table's pairs, and what is not there yet, in words.
+
+    Each row should have all pairs at each of its seeds, and what a sweep expects of it.
+    """
+    spec = setting.spec
+    planned = [
+        one
+        for one in expected
+        if one.scenario == setting.scenario
+        and one.target
+        and {one.source, one.target} <= spec.domains.keys()
+    ]
+    pairs = {result.pair for row in board.values() for result in row.results}
+    pairs |= {Pair(one.source, one.target, one.pair) for one in planned}
+    columns = sorted(pairs, key=setting.place)
+
+    wanted = {
+        title: {(p.name, s) for p in columns for s in row.seeds} for title, row in board.items()
+    }
+    there = {title: {(r.pair.name, r.seed) for r in row.results} for title, row in board.items()}
+    by_name: dict[str, list[str]] = {}
+    for title, row in board.items():
+        by_name.setdefault(row_title(row.method, row.augment), []).append(title)
+    for one in planned:
+        titles = by_name.get(one.row_title, [one.row_title])
+        if not one.done:  # of several rows of that name it is not known which
+            title = titles[0] if len(titles) == 1 else one.row_title
+            wanted.setdefault(title, set()).add((one.pair, one.seed))
+    names = [pair.name for pair in columns]
+    found = []
+    for title, places in wanted.items():
+        absent = places - there.get(title, set())
+        if absent:
+            found.append(f"{title}: {_places(absent, places, names)}")
+    return columns, [f"Not there: {'; '.join(found)}."] if found else []
+
+
+def _places(absent: set[tuple[str, int]], wanted: set[tuple[str, int]], names: list[str]) -> str:
+    """``Om2Tw, Om2No seed 2``; ``8 of 12 pairs (Om2Tw, Om2No, …)``."""
+    words = []
+    for name in names:
+        gone = sorted(seed for pair, seed in absent if pair == name)
+        if gone:
+            whole = len(gone) == sum(pair == name for pair, _ in wanted)
+            words.append(name if whole else f"{name} {_seeds(gone)}")
+    if len(words) <= NAMED:
+        return ", ".join(words)
+    return f"{len(words)} of {len(names)} pairs ({', '.join(words[:NAMED])}, …)"
