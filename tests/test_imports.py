@@ -59,6 +59,7 @@ LAYERS = [
         "identity",
         "selection_report",
         "in_domain",
+        "in_domain_tables",
         "stages",
         "answers",
         "predict",

@@ -14,6 +14,7 @@ from uda.figures import (
     norm_figure,
     save_png,
 )
+from uda.in_domain_tables import in_domain_tables
 from uda.page import write_page
 from uda.results import SCORES, Board, Pair, Setting, boards, first_stages, pairs_of
 from uda.runs import Run, atomic_path, find_runs
@@ -51,13 +52,17 @@ def write_report(
         raise ValueError(f"--formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     found = find_runs(runs)
     settings = boards(found)
-    if not settings:
-        raise ValueError(f"{runs}: no adaptation in it has finished; run `uda adapt` first")
+    plan = read_plan(runs)
+    expected = plan.expected if plan else []
+    in_domain = in_domain_tables(found, expected)
+    if not (settings or in_domain):
+        raise ValueError(
+            f"{runs}: no adaptation in it has finished, and no training in one domain; run "
+            "`uda adapt` first"
+        )
     names = {r.pair.name for own in settings.values() for row in own.values() for r in row.results}
     if unknown := [name for name in left_out if name not in names]:
         raise ValueError(f"--leave-out: {unknown[0]!r} is not one of {', '.join(sorted(names))}")
-    plan = read_plan(runs)
-    expected = plan.expected if plan else []
     tables = {
         setting: setting_tables(setting, board, expected, left_out)
         for setting, board in settings.items()
@@ -65,14 +70,16 @@ def write_report(
     written = []
     if "md" in formats:
         with atomic_path(runs / "report.md") as path:
-            path.write_text(_text(runs, title, found, settings, tables, left_out))
+            path.write_text(_text(runs, title, found, settings, tables, in_domain, left_out))
         written.append(runs / "report.md")
     written += _write_tables(runs, formats, settings, tables)
-    if "html" in formats:
+    written += _write_in_domain(runs, formats, in_domain)
+    if "html" in formats and settings:
         write_page(runs / "report.html", title, found, settings, tables, plan, root, left_out)
         written.append(runs / "report.html")
     width = width or min(shutil.get_terminal_size((100, 24)).columns, 140)
-    shown = [
+    shown = [terminal(table, width) for table in in_domain]
+    shown += [
         terminal(table, width)
         for setting, board in settings.items()
         for table in _main_tables(setting, board, tables[setting])
@@ -143,15 +150,28 @@ def _write_tables(
     return written
 
 
+def _write_in_domain(runs: Path, formats: Sequence[str], tables: Sequence[Table]) -> list[Path]:
+    """Write ``tables/in_domain.md`` and ``.tex``; which were written."""
+    written = []
+    for suffix, shown in (("md", markdown), ("tex", latex)):
+        if tables and suffix in formats:
+            path = runs / "tables" / f"in_domain.{suffix}"
+            with atomic_path(path) as temporary:
+                temporary.write_text("\n".join(map(shown, tables)))
+            written.append(path)
+    return written
+
+
 def _text(
     runs: Path,
     title: str,
     found: Sequence[Run],
     settings: Mapping[Setting, Board],
     tables: Mapping[Setting, Mapping[str, Table]],
+    in_domain: Sequence[Table],
     left_out: Sequence[str],
 ) -> str:
-    parts = [f"# {title}\n"]
+    parts = [f"# {title}\n", *map(markdown, in_domain)]
     for setting, board in settings.items():
         pairs = {pair.name: pair for pair in pairs_of(setting, list(board.values()))}
         for name, table in tables[setting].items():

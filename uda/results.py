@@ -257,7 +257,14 @@ def _told_apart(variants: Sequence[list[Result]]) -> list[tuple[str, list[Result
 
     A value that more than half of the variants share goes without saying.
     """
-    settings = [dict(_flat(settings_of(results[0].run))) for results in variants]
+    words = told_apart([settings_of(results[0].run) for results in variants])
+    return list(zip(words, variants, strict=True))
+
+
+def told_apart(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells each of nested ``configurations`` from the others, as " (adapt.rate=0.01)"; a
+    value that more than half of them share goes without saying."""
+    settings = [dict(_flat(one)) for one in configurations]
     names = sorted({key for one in settings for key in one})
     usual: dict[str, str | None] = {}  # of the settings that differ
     for key in names:
@@ -269,7 +276,7 @@ def _told_apart(variants: Sequence[list[Result]]) -> list[tuple[str, list[Result
         own = [key for key in usual if str(one.get(key)) != usual[key]]
         told = ", ".join(f"{_short(key, names)}={one.get(key)}" for key in own)
         words.append(f" ({told})" if told else "")
-    return list(zip(words, variants, strict=True))
+    return words
 
 
 def _short(key: str, names: Sequence[str]) -> str:

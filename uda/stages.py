@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -314,8 +315,13 @@ def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment,
     from uda.figures import draw_stages
     from uda.processes import is_main, main_first
 
+    started = time.perf_counter()
     with main_first():
         augmentation.prepare(data.images, data.names, Path(experiment.store), experiment.seed)
+    seconds = round(time.perf_counter() - started, 3)
+    # A run that goes on finds its edits made: the time that making them took stands.
+    if is_main() and seconds > max((line["seconds"] for line in run.metrics("prepare")), default=0):
+        run.log(kind="prepare", seconds=seconds)
     if is_main() and isinstance(augmentation, GenMixAugmentation):
         count = len(data.images)
         ids = [count * place // 6 for place in range(6)]

@@ -1,0 +1,121 @@
+import pytest
+import yaml
+from tiny import arguments, make_dataset
+
+from uda.cli import main
+from uda.in_domain_tables import in_domain_tables, overheads
+from uda.runs import open_run
+from uda.sweep_plan import Expected
+
+AUGMENT = {"name": "none", "copies": 0, "options": {}}
+
+
+def finished(folder, top1=50.0, seed=0, augment=AUGMENT, seconds=10.0, edits=0.0, **data):
+    config = {
+        "stage": "train",
+        "data": {"dataset": "flowers_102", "source": "Flowers-102", "holdout": 0.2, **data},
+        "augment": augment,
+        "seed": seed,
+    }
+    run = open_run(folder, f"train-s{seed}", config)
+    run.log(kind="prepare", seconds=edits)
+    run.log(kind="train", epoch=1, seconds=seconds)
+    scores = {
+        "top1": top1, "top5": 90.0, "ece": 5.0, "corruption_acc": 20.0,
+        "fgsm_error": {"1/255": 60.0, "8/255": 80.0}, "num_images": 30,
+    }  # fmt: skip
+    run.log(kind="evaluate", epoch=1, top1=1.0, top5=2.0, num_images=30)
+    run.log(kind="final", epoch=1, checkpoint="last", **{**scores, "top1": top1 - 1})
+    run.log(kind="final", epoch=2, checkpoint="best", **scores)
+    run.mark_done()
+    return run
+
+
+def genmix(**options):
+    return {"name": "genmix", "copies": 1, "options": {"prompts": "in-domain", **options}}
+
+
+def text(line):
+    return [line.title, *(cell.text for cell in line.cells)]
+
+
+def test_rows_means_and_overheads(tmp_path):
+    runs = [finished(tmp_path, 50 + seed, seed, seconds=10.0) for seed in (0, 1)]
+    runs += [
+        finished(tmp_path, 60 + seed, seed, genmix(), seconds=12.0 + seed, edits=33.0 * seed)
+        for seed in (0, 1)
+    ]
+    (table,) = in_domain_tables(runs)
+    assert table.title == "Flowers-102, in one domain"
+    plain, mixed = (text(line) for line in table.lines)
+    assert plain == [
+        "None", "50.5 ± 0.7", "90.0 ± 0.0", "5.0 ± 0.0", "60.0 ± 0.0", "80.0 ± 0.0",
+        "20.0 ± 0.0", "–", "–", "0 1",
+    ]  # fmt: skip
+    assert mixed[0] == "GenMix"
+    assert mixed[-3:] == ["25.0 ± 7.1", "33", "0 1"]
+    assert [line.cells[0].best for line in table.lines] == [False, True]
+    assert "30 held-out pictures" in table.notes[0]
+
+
+def test_the_papers_results_stand_beside_and_its_fgsm_does_not(tmp_path):
+    (table,) = in_domain_tables([finished(tmp_path)])
+    above = {line.title: [cell.text for cell in line.cells] for line in table.published}
+    assert above["Table 4: GenMix"][:2] == ["98.3", "–"]
+    assert {cell for cells in above.values() for cell in cells[2:]} == {"–"}
+    assert "2412.02366" in table.published_source
+
+
+def test_settings_are_tables_and_options_rows(tmp_path):
+    runs = [
+        finished(tmp_path),
+        finished(tmp_path, augment=genmix(join="mixup")),
+        finished(tmp_path, augment=genmix(join="seam")),
+        finished(tmp_path, images_per_class=10),
+    ]
+    tables = {table.title: table for table in in_domain_tables(runs)}
+    assert tables.keys() == {
+        "Flowers-102, in one domain (images_per_class=None)",
+        "Flowers-102, in one domain (images_per_class=10)",
+    }
+    first = tables["Flowers-102, in one domain (images_per_class=None)"]
+    assert [line.title for line in first.lines] == [
+        "None", "GenMix (join=mixup)", "GenMix (join=seam)"
+    ]  # fmt: skip
+    folder = runs[1].folder
+    place = ("Flowers-102", "", "Flowers", "", "", "Mixup + GenMix", "Mixup + GenMix", 0, folder)
+    named = in_domain_tables(runs, [Expected(*place)])
+    assert "Mixup + GenMix" in [line.title for table in named for line in table.lines]
+
+
+def test_an_overhead_needs_the_plain_run_of_its_seed(tmp_path):
+    plain = finished(tmp_path, seconds=8.0)
+    runs = [finished(tmp_path, seed=seed, augment=genmix(), seconds=10.0) for seed in (0, 1)]
+    assert overheads(runs, {0: plain}) == [pytest.approx(25)]
+    assert overheads(runs, {}) == []
+
+
+def test_the_report_of_a_folder_of_in_domain_runs(tmp_path, capsys):
+    dataset = make_dataset(tmp_path / "tiny")
+    for augment in ("none", "mixup", "genmix"):
+        flags = ["--data.scenario=", f"--augment.name={augment}", "--seed=1"]
+        assert main(["train", *arguments(dataset, tmp_path / "runs", *flags)]) == 0
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "runs"), "--title=Tiny"]) == 0
+    printed = capsys.readouterr().out
+    assert "report.html" not in printed  # the page is about pairs
+    report = (tmp_path / "runs" / "report.md").read_text()
+    for shown in (printed, report, (tmp_path / "runs" / "tables" / "in_domain.tex").read_text()):
+        assert all(name in shown for name in ("None", "Mixup", "GenMix", "overhead"))
+    assert (tmp_path / "runs" / "tables" / "in_domain.md").is_file()
+
+
+def test_a_sweep_in_one_domain_names_the_rows(tmp_path, capsys):
+    dataset = make_dataset(tmp_path / "tiny")
+    file = tmp_path / "own.yaml"
+    rows = ["none", {"title": "Ours", "name": "mixup", "options": {"mixup": {"alpha": 1.0}}}]
+    file.write_text(yaml.safe_dump({"sweep": {"augmentations": rows, "pairs": ["Plain"]}}))
+    flags = arguments(dataset, tmp_path / "runs", "--data.scenario=")
+    assert main(["sweep", str(file), *flags]) == 0
+    assert main(["report", str(tmp_path / "runs")]) == 0
+    assert "Ours" in capsys.readouterr().out

@@ -1,0 +1,191 @@
+"""Finished in-domain runs -> tables of augmentations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from uda.config import DatasetSpec, load_dataset_spec, read_yaml
+from uda.in_domain import result_of
+from uda.published import FOLDER
+from uda.results import AUGMENT_TITLES, told_apart
+from uda.runs import Run, config_hash
+from uda.sweep_plan import Expected
+from uda.tables import Cell, Line, Table, mean_and_deviation
+
+HEADS = (
+    "top-1",
+    "top-5",
+    "calibration error",
+    "FGSM error 1/255",
+    "FGSM error 8/255",
+    "corrupted",
+    "overhead, %",
+    "edits, s",
+    "seeds",
+)
+NOTE = (
+    "In percent, mean ± standard deviation over seeds; on held-out pictures, at the last epoch or"
+    " the one that the validation part chose. Calibration error: expected, over 15 bins."
+    " FGSM error: under attacks of so large a step in float32 on images in [0, 1]."
+    " Corrupted: top-1 under seven corruptions of five strengths (ours, after ImageNet-C's)."
+    " Overhead: (T - T_none) / T_none of the training steps' time T of the same seed."
+    " Edits: seconds of making them, by the run that took longest; runs that found them made spent"
+    " little."
+)
+PUBLISHED = "published: GenMix (arXiv 2412.02366), whose schedules are not printed"
+
+
+def in_domain_tables(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> list[Table]:
+    """A table of each setting among the finished in-domain ``runs``: a line an augmentation.
+
+    A setting is all that a run's configuration says but augmentation and seed. Rows are called as a
+    sweep (``expected``) calls them, else by augmentation and what tells one from another.
+    """
+    titles = {one.run_folder: one.row_title for one in expected}
+    settings: dict[str, list[Run]] = {}
+    for run in runs:
+        if is_in_domain(run) and run.is_done and result_of(run):
+            rest = {k: v for k, v in run.config.items() if k not in ("augment", "seed")}
+            settings.setdefault(config_hash(rest), []).append(run)
+    groups = list(settings.values())
+    apart = told_apart([_setting_of(own[0]) for own in groups])
+    return [_table(own, words, titles) for own, words in zip(groups, apart, strict=True)]
+
+
+def is_in_domain(run: Run) -> bool:
+    """Whether ``run`` is one of `uda train` without a scenario."""
+    return run.config["stage"] == "train" and "scenario" not in run.config["data"]
+
+
+def overheads(runs: Sequence[Run], plain: Mapping[int, Run]) -> list[float]:
+    """A_O = (T_aug - T_van) / T_van in percent (the GenMix paper's Section 6.3) of each run that
+    ``plain`` has one of the same seed for. T is the time of the training steps."""
+    found = []
+    for run in runs:
+        other = plain.get(run.config["seed"])
+        if other and (own := training_seconds(run)) and (theirs := training_seconds(other)):
+            found.append(100 * (own - theirs) / theirs)
+    return found
+
+
+def training_seconds(run: Run) -> float | None:
+    """Seconds of a run's training steps; None of one from before they were noted."""
+    lines = run.metrics("train")
+    return lines[-1].get("seconds") if lines else None
+
+
+def _table(runs: Sequence[Run], words: str, titles: Mapping[Path, str]) -> Table:
+    rows = _rows(runs, titles)
+    plain = {run.config["seed"]: run for run in runs if run.config["augment"]["name"] == "none"}
+    spec = load_dataset_spec(runs[0].config["data"]["dataset"])
+    scores = {title: [result_of(run) or {} for run in own] for title, own in rows.items()}
+    columns = [
+        [[_number(line, key, more) for line in lines] for lines in scores.values()]
+        for key, more in (
+            ("top1", ""),
+            ("top5", ""),
+            ("ece", ""),
+            ("fgsm_error", "1/255"),
+            ("fgsm_error", "8/255"),
+            ("corruption_acc", ""),
+        )
+    ]
+    lower = {2, 3, 4}
+    cells = [_cells(column, place in lower) for place, column in enumerate(columns)]
+    lines = []
+    for place, (title, own) in enumerate(rows.items()):
+        is_plain = own[0].config["augment"]["name"] == "none"
+        cost = "–" if is_plain else mean_and_deviation(overheads(own, plain))
+        edits = max((line["seconds"] for run in own for line in run.metrics("prepare")), default=0)
+        lines.append(
+            Line(
+                title,
+                (
+                    *(column[place] for column in cells),
+                    Cell(cost),
+                    Cell(f"{edits:.0f}" if edits >= 0.5 else "–"),
+                    Cell(" ".join(str(run.config["seed"]) for run in own)),
+                ),
+            )
+        )
+    domain = runs[0].config["data"]["source"]
+    name = spec.title if domain in (spec.title, spec.name) else f"{spec.title}, {domain}"
+    images = {line["num_images"] for own in scores.values() for line in own}
+    counted = f" {' or '.join(map(str, sorted(images)))} held-out pictures."
+    above = _published(spec, words, len(HEADS))
+    return Table(
+        f"{name}, in one domain{words}",
+        HEADS,
+        tuple(lines),
+        (NOTE + counted,),
+        above,
+        PUBLISHED if above else "",
+    )
+
+
+def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run]]:
+    """Row's title -> its runs in order of their seeds; the plain one first."""
+    variants: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.config["seed"]):
+        variants.setdefault(config_hash(run.config["augment"]), []).append(run)
+    order = list(AUGMENT_TITLES)
+    by_name: dict[str, list[list[Run]]] = {}
+    for own in variants.values():
+        by_name.setdefault(own[0].config["augment"]["name"], []).append(own)
+
+    def place(name: str) -> tuple[bool, int]:
+        return name != "none", order.index(name) if name in order else len(order)
+
+    rows: dict[str, list[Run]] = {}
+    for name in sorted(by_name, key=place):
+        groups = by_name[name]
+        words = told_apart([dict(own[0].config["augment"]) for own in groups])
+        for own, more in zip(groups, words, strict=True):
+            plain = "None" if name == "none" else AUGMENT_TITLES.get(name, name)
+            title = titles.get(own[0].folder, plain + more)
+            rows[title if title not in rows else f"{title}{more}"] = own
+    return rows
+
+
+def _setting_of(run: Run) -> dict[str, Any]:
+    """What may tell one table from another of the same domain."""
+    return {k: v for k, v in run.config.items() if k not in ("augment", "seed", "classes")}
+
+
+def _number(line: Mapping[str, Any], key: str, more: str) -> float | None:
+    value = line.get(key)
+    value = value.get(more) if more and value else value
+    return None if value is None else float(value)
+
+
+def _cells(column: Sequence[Sequence[float | None]], lower: bool) -> list[Cell]:
+    known = [[value for value in own if value is not None] for own in column]
+    means = [sum(own) / len(own) if own else math.nan for own in known]
+    given = [mean for mean in means if not math.isnan(mean)]
+    best = (min if lower else max)(given) if len(given) > 1 else math.nan
+    return [
+        Cell(mean_and_deviation(own), mean == best) for own, mean in zip(known, means, strict=True)
+    ]
+
+
+def _published(spec: DatasetSpec, words: str, width: int) -> tuple[Line, ...]:
+    """What the paper prints of the dataset: top-1, and top-5 where it has it. Its FGSM column is
+    left out: for most rows it is 100 - top-1."""
+    tables = read_yaml(FOLDER / "in_domain.yaml")
+    lines = []
+    for table, rows in tables.items():
+        for name, values in rows.items():
+            if name != spec.title.replace(" ", "-"):
+                continue
+            top1 = values.get("top1", values)
+            top5 = values.get("top5", {}) if "top1" in values else {}
+            where = " ".join(table.split("_")[:2]).capitalize()
+            for row, value in top1.items():
+                if isinstance(value, int | float):
+                    given = [f"{value:.1f}", f"{top5[row]:.1f}" if row in top5 else "–"]
+                    cells = [Cell(text) for text in [*given, *["–"] * (width - 2)]]
+                    lines.append(Line(f"{where}: {row}", tuple(cells)))
+    return tuple(lines)
