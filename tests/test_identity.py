@@ -102,6 +102,7 @@ def test_settings_of_training_that_came_later_leave_older_runs_as_they_are():
         {"train": TrainConfig(ema=0.99)},
         {"train": TrainConfig(accumulate=2)},
         {"train": TrainConfig(clip_norm=1.0)},
+        {"images": ImageConfig(pad_px=4)},
         {"data": DataConfig(source="Twemoji", validation=0.1)},
         {"data": DataConfig(source="Twemoji", images_per_class=5)},
     ],

@@ -305,3 +305,21 @@ def test_the_warm_up_is_counted_in_passes_over_the_originals():
     assert factors[6] == 1 > factors[7]
     short = replace(settings, warmup_epochs=1000)
     assert train.factor_at(100, 100, 30, short) == 1  # a warm-up longer than all ends with it
+
+
+def test_random_crops_reach_over_the_edge_that_is_laid_around(data, tmp_path, monkeypatch):
+    seen, plain = [], train.views
+
+    def spy(images, px, draws):
+        seen.append((images, draws))
+        return plain(images, px, draws)
+
+    monkeypatch.setattr(train, "views", spy)
+    sizes = ImageConfig(decode_px=32, resize_px=32, crop_px=32, pad_px=4)
+    run_training(data, open_run(tmp_path, "r", {}), sizes=sizes)
+    images, _ = seen[0]
+    assert images.shape[-2:] == (40, 40)
+    assert not images[..., :4, :].any()
+    assert not images[..., -4:].any()
+    places = torch.cat([torch.from_numpy(draws[:, :2]) for _, draws in seen])
+    assert (int(places.min()), int(places.max())) == (0, 8)

@@ -111,14 +111,18 @@ class ImageConfig:
         resize_px: Then resized to this (aspect ratio not kept).
         crop_px: Then cropped to this: at random in training, at the centre elsewhere.
         flip: Whether half of the training views are mirrored.
+        pad_px: `uda train` alone: black edge laid around the resized pictures, so that random crops
+            reach over it, as is usual with CIFAR's 32 px.
     """
 
     decode_px: int = 256
     resize_px: int = 256
     crop_px: int = 224
     flip: bool = True
+    pad_px: int = 0
 
     def __post_init__(self) -> None:
+        _require(self.pad_px >= 0, f"images.pad_px: {self.pad_px} must not be negative")
         _require(
             0 < self.crop_px <= self.resize_px and self.decode_px > 0,
             f"images: crop_px {self.crop_px} must be positive and at most "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # so, they are left out, so that the runs are found again.
 ADDED_ADAPT = {"batch_norm": "target"}
 ADDED_DATA = {"validation": 0.0, "images_per_class": 0}
+ADDED_IMAGES = {"pad_px": 0}
 ADDED_TRAIN = {
     "schedule": "inverse",
     "warmup_epochs": 0.0,
@@ -88,7 +89,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
             **later,
         },
         "classes": config_hash(asdict(class_split(spec, data.scenario))),
-        "images": asdict(experiment.images),
+        "images": _without(asdict(experiment.images), ADDED_IMAGES),
         "model": model,
         "train": train,
         "augment": {"name": augment.name, "copies": copies, "options": options},

@@ -166,6 +166,8 @@ def train(
             seeds = [_seed(seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
             changed = augmentation.images(data.images[own[augmented]], ids, seeds)
             batch[augmented] = resize(changed, images.resize_px)
+        if images.pad_px:
+            batch = F.pad(batch, [images.pad_px] * 4)
         return views(batch.to(device), images.crop_px, draws[rows.numpy()])
 
     bar = tqdm(
@@ -182,7 +184,7 @@ def train(
         started = time.perf_counter()
         total_loss = torch.zeros((), device=device)
         num_items = count * (1 + copies)
-        spare_px = images.resize_px - images.crop_px
+        spare_px = images.resize_px + 2 * images.pad_px - images.crop_px
         draws = draw_views(num_items, spare_px, images.flip, (seed, VIEWS, epoch))
         batches = epoch_rows(num_items, settings.batch_size, epoch, seed)
         batches = batches[: steps - step]
