@@ -63,6 +63,7 @@ LAYERS = [
         "stages",
         "answers",
         "predict",
+        "explain",
         "export",
         "own_run",
         "run_costs",
@@ -155,6 +156,7 @@ def test_only_evaluate_reads_target_labels():
         ("uda.cli", ["evaluate"]),
         ("uda.cli", ["report"]),
         ("uda.cli", ["select"]),
+        ("uda.cli", ["explain"]),
         ("genmix_aug.cli", []),
     ],
 )

@@ -18,6 +18,7 @@ from uda.compute import place
 from uda.config import Experiment, load_dataset_spec
 from uda.datasets import resize
 from uda.identity import experiment_of, method_of
+from uda.in_domain import chosen_checkpoint
 from uda.methods.base import normalised_entropy, predict_by_entropy
 from uda.model import Classifier, build_model, load_weights
 from uda.runs import Run, config_hash, read_run
@@ -121,7 +122,7 @@ def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
         len(classes),
         crop_px=experiment.images.crop_px,
     )
-    load_weights(model, run.folder / "checkpoint.pt")
+    load_weights(model, chosen_checkpoint(run))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -106,6 +106,17 @@ def predict(checkpoint: str, images: Sequence[str], out: str, sheet: str, device
         print(f"wrote {sheet}: {drawn} of them" if drawn else "nothing unknown: no sheet written")
 
 
+def explain(runs: Sequence[str], images: Sequence[str], out: str, device: str) -> None:
+    """Write the sheet of what the runs' models look at, and say what they answer."""
+    if not out.lower().endswith(".png"):
+        raise ValueError(f"--out: the picture's name must end in .png: {out}")
+    from uda.explain import explain as draw
+    from uda.predict import find_pictures
+
+    print("\n".join(draw([Path(run) for run in runs], find_pictures(images), Path(out), device)))
+    print(f"wrote {out}")
+
+
 def export(checkpoint: str, kind: str, out: str) -> None:
     """Write the model for other programs, and say how far its answers are from the model's."""
     from uda.answers import load
@@ -255,6 +266,19 @@ def _parser() -> ArgumentParser:
     ask.add_argument("--sheet", type=str, default="", help="Draw what is unknown into this .png")
     ask.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
     commands.add_subcommand("predict", ask, help="class names, or unknown, for pictures")
+
+    look = ArgumentParser(
+        description="Show where finished runs' models look (Grad-CAM of their most probable "
+        "class): a sheet with a row a picture and a column a run.",
+        allow_abbrev=False,
+    )
+    look.add_argument("runs", type=str, nargs="+", help="Folders of runs, side by side")
+    look.add_argument(
+        "--images", type=str, nargs="+", required=True, help="As for `uda predict`; 24 are shown"
+    )
+    look.add_argument("--out", type=str, default="explain.png", help="Picture to write")
+    look.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")
+    commands.add_subcommand("explain", look, help="where models look, side by side")
 
     graph = ArgumentParser(
         description="Write a finished run's model for other programs: preprocessing, class names "
@@ -406,6 +430,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 data_export_lists(chosen.dataset, chosen.root, chosen.scenario)
         elif given.command == "import-lead":
             import_lead(options.checkpoint, options.out)
+        elif given.command == "explain":
+            explain(options.runs, options.images, options.out, options.device)
         elif given.command == "predict":
             predict(options.checkpoint, options.images, options.out, options.sheet, options.device)
         elif given.command == "export":
