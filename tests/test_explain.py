@@ -70,8 +70,8 @@ def test_a_sheet_of_two_runs(tmp_path, capsys):
     capsys.readouterr()
     assert main(["explain", *folders, "--images", pictures, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "Pl-indomain-none-s0:" in printed
-    assert "Pl-indomain-none-s1:" in printed
+    assert "Pl indomain none s0:" in printed
+    assert "Pl indomain none s1:" in printed
     with Image.open(out) as sheet:
         assert sheet.width > 3 * 160
         assert sheet.height > 5 * 160

@@ -14,6 +14,7 @@ def finished(folder, top1=50.0, seed=0, augment=AUGMENT, seconds=10.0, edits=0.0
     config = {
         "stage": "train",
         "data": {"dataset": "flowers_102", "source": "Flowers-102", "holdout": 0.2, **data},
+        "train": {"rate": 0.1, **({"budget": "steps"} if augment["copies"] else {})},
         "augment": augment,
         "seed": seed,
     }

@@ -274,7 +274,7 @@ def _parser() -> ArgumentParser:
     )
     look.add_argument("runs", type=str, nargs="+", help="Folders of runs, side by side")
     look.add_argument(
-        "--images", type=str, nargs="+", required=True, help="As for `uda predict`; 24 are shown"
+        "--images", type=str, nargs="+", required=True, help="As for `uda predict`; 12 are shown"
     )
     look.add_argument("--out", type=str, default="explain.png", help="Picture to write")
     look.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:N")

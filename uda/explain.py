@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from genmix_aug.contact_sheet import contact_sheet, save_png
@@ -19,7 +19,7 @@ from uda.datasets import centre_crop, resize, to_float
 from uda.model import Classifier
 
 SHEET_PX = 160
-MOST = 24  # pictures on a sheet
+MOST = 12  # pictures on a sheet
 
 
 def explain(runs: Sequence[Path], paths: Sequence[Path], out: Path, device: str) -> list[str]:
@@ -38,7 +38,7 @@ def explain(runs: Sequence[Path], paths: Sequence[Path], out: Path, device: str)
     rows = [
         [picture, *(column[place][0] for column in columns)] for place, picture in enumerate(first)
     ]
-    titles = [_title(model) for model in models]
+    titles = _titles(models)
     names = [f"{path.parent.name} {path.stem}" for path in paths]
     save_png(contact_sheet(rows, names, ["picture", *titles], SHEET_PX), out)
     return [
@@ -130,9 +130,12 @@ def _resized(model: AnsweringModel, paths: Sequence[Path]) -> Tensor:
     return resize(prepared, model.experiment.images.resize_px)
 
 
-def _title(model: AnsweringModel) -> str:
-    """The run's folder without what all runs' have: ``train-`` and the hash."""
-    return model.run.folder.name.removeprefix("train-").rsplit("-", 1)[0]
+def _titles(models: Sequence[AnsweringModel]) -> list[str]:
+    """The runs' folders in words, with the hash only where they would be alike without it."""
+    names = [model.run.folder.name.removeprefix("train-") for model in models]
+    short = [name.rsplit("-", 1)[0] for name in names]
+    shown = [name if short.count(own) > 1 else own for name, own in zip(names, short, strict=True)]
+    return [" ".join(name.split("-")) for name in shown]
 
 
 def _captioned(picture: Image.Image, text: str) -> Tensor:
@@ -140,5 +143,6 @@ def _captioned(picture: Image.Image, text: str) -> Tensor:
     large = picture.resize((SHEET_PX, SHEET_PX), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(large)
     pen.rectangle((0, SHEET_PX - 16, SHEET_PX, SHEET_PX), fill=(20, 20, 24))
-    pen.text((4, SHEET_PX - 14), text.encode("ascii", "replace").decode(), fill=(255, 255, 255))
+    font = ImageFont.load_default(12)
+    pen.text((4, SHEET_PX - 15), text.encode("ascii", "replace").decode(), "white", font)
     return from_picture(large)

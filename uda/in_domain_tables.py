@@ -48,8 +48,7 @@ def in_domain_tables(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> 
     settings: dict[str, list[Run]] = {}
     for run in runs:
         if is_in_domain(run) and run.is_done and result_of(run):
-            rest = {k: v for k, v in run.config.items() if k not in ("augment", "seed")}
-            settings.setdefault(config_hash(rest), []).append(run)
+            settings.setdefault(config_hash(_setting_of(run)), []).append(run)
     groups = list(settings.values())
     apart = told_apart([_setting_of(own[0]) for own in groups])
     return [_table(own, words, titles) for own, words in zip(groups, apart, strict=True)]
@@ -151,8 +150,11 @@ def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run
 
 
 def _setting_of(run: Run) -> dict[str, Any]:
-    """What may tell one table from another of the same domain."""
-    return {k: v for k, v in run.config.items() if k not in ("augment", "seed", "classes")}
+    """All of a run's configuration but augmentation and seed."""
+    setting = {k: v for k, v in run.config.items() if k not in ("augment", "seed", "classes")}
+    # Stands only where there are copies: "steps" is what there is without.
+    setting["train"] = {"budget": "steps", **run.config["train"]}
+    return setting
 
 
 def _number(line: Mapping[str, Any], key: str, more: str) -> float | None:
