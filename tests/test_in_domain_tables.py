@@ -84,7 +84,17 @@ def test_settings_are_tables_and_options_rows(tmp_path):
         "None", "GenMix (join=mixup)", "GenMix (join=seam)"
     ]  # fmt: skip
     folder = runs[1].folder
-    place = ("Flowers-102", "", "Flowers", "", "", "Mixup + GenMix", "Mixup + GenMix", 0, folder)
+    place = (
+        "Flowers-102",
+        "",
+        "Flowers",
+        "",
+        "",
+        "Mixup + GenMix",
+        "train + Mixup + GenMix",
+        0,
+        folder,
+    )
     named = in_domain_tables(runs, [Expected(*place)])
     assert "Mixup + GenMix" in [line.title for table in named for line in table.lines]
 

@@ -31,7 +31,8 @@ NOTE = (
     " the one that the validation part chose. Calibration error: expected, over 15 bins."
     " FGSM error: under attacks of so large a step in float32 on images in [0, 1]."
     " Corrupted: top-1 under seven corruptions of five strengths (ours, after ImageNet-C's)."
-    " Overhead: (T - T_none) / T_none of the training steps' time T of the same seed."
+    " Overhead: (T - T_none) / T_none of the training steps' time T of the same seed, on a CPU"
+    " the process's own."
     " Edits: seconds of making them, by the run that took longest; runs that found them made spent"
     " little."
 )
@@ -44,7 +45,7 @@ def in_domain_tables(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> 
     A setting is all that a run's configuration says but augmentation and seed. Rows are called as a
     sweep (``expected``) calls them, else by augmentation and what tells one from another.
     """
-    titles = {one.run_folder: one.row_title for one in expected}
+    titles = {one.run_folder: one.augment_title or "None" for one in expected}
     settings: dict[str, list[Run]] = {}
     for run in runs:
         if is_in_domain(run) and run.is_done and result_of(run):
