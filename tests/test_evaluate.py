@@ -44,6 +44,8 @@ def test_open_set_scores():
     assert scores["auroc"] == pytest.approx(100 * 5 / 6)
     # Accepted by rising score: a (right), b (right), e, a (right), d.
     assert scores["oscr"] == pytest.approx(100 * (1 / 2 * 2 / 3 + 1 / 2 * 1))
+    assert scores["h_curve"][:4] == [0, 0, 0, 40]  # at 0.15 one of a is right, all private unknown
+    assert len(scores["h_curve"]) == 21
     assert scores["private_nmi"] == pytest.approx(100)  # two samples, two classes
     assert scores["h3_score"] == pytest.approx(3 / (1 / 75 + 1 / 50 + 1 / 100))
     assert scores["per_class"] == {"a": 50, "b": 100, "d": 100, "e": 0}

@@ -10,7 +10,13 @@ from uda.config import AdaptConfig, DataConfig, Experiment, load_dataset_spec
 from uda.identity import adapt_run
 from uda.methods.base import Bank, normalised_entropy
 from uda.metrics import h_score
-from uda.selection_report import epoch_choices, threshold_choices, write_selection
+from uda.results import boards
+from uda.selection_report import (
+    choice_table,
+    epoch_choices,
+    threshold_choices,
+    write_selection,
+)
 
 LABELS = np.array([0, 0, 1, 1, 3, 3, 4, 4])  # of OPDA's 0 1 shared, 2 source-private, 3 4 private
 
@@ -42,6 +48,26 @@ def test_epochs_are_chosen_and_scored(experiment):
     assert choices["last"] == (3, 40)
     assert choices["oracle"] == (1, 60)  # epoch 0 is the source model
     assert choices["entropy"] == (2, 50)  # the sharpest
+
+
+def test_criteria_of_a_finished_run_are_kept(experiment):
+    run = finish(experiment)
+    before = epoch_choices(run)
+    for bank in (run.folder / "banks").iterdir():
+        bank.unlink()
+    assert epoch_choices(run) == before
+    (run.folder / "criteria.json").write_text('{"entropy": [1, 2]}')  # of an older version
+    with pytest.raises(ValueError, match="not kept"):
+        epoch_choices(run)
+
+
+def test_choices_stand_beside_last_and_oracle(experiment):
+    run = finish(experiment)
+    ((setting, board),) = boards([run]).items()
+    table = choice_table(setting, board)
+    assert table.columns == ("last", "entropy", "information", "snd", "oracle")
+    assert [cell.text for cell in table.lines[0].cells][:2] == ["40.0", "50.0"]
+    assert "the 1 runs" in table.notes[0]
 
 
 def test_thresholds_are_scored_on_the_last_epoch(experiment):

@@ -11,6 +11,7 @@ import numpy as np
 from uda.datasets import Item, labels_of, picture_name
 from uda.methods.base import Bank, Prediction
 from uda.metrics import (
+    CURVE,
     accuracy,
     calibration_error,
     h3_score,
@@ -18,6 +19,7 @@ from uda.metrics import (
     oscr,
     per_class_accuracy,
     private_nmi,
+    threshold_curve,
     top_k_accuracy,
     unknown_auroc,
 )
@@ -30,7 +32,8 @@ def target_scores(
     """Scores in percent of ``prediction``, made of ``bank``, on the target ``items``, in order.
 
     OSDA and OPDA: h_score, known_acc, unknown_acc; of the unknown score auroc and oscr; h3_score
-    with the private_nmi it takes. PDA: accuracy. Everywhere ``per_class`` accuracies by name
+    with the private_nmi it takes; h_curve, the H-score where unknown is what exceeds each of
+    `uda.metrics.CURVE`. PDA: accuracy. Everywhere ``per_class`` accuracies by name
     (`class_table`). ``None`` stands for an undefined score; ``empty_classes`` names shared classes
     with no sample. Pictures whose class nobody knows are not scored: ``num_images`` counts the
     others.
@@ -48,16 +51,18 @@ def target_scores(
         }
     scores = open_set_scores(labels, predicted, shared, source)
     private, unknown_score = labels >= source, prediction.unknown_score.cpu().numpy()[scored]
-    right = bank.probabilities.argmax(dim=1).cpu().numpy()[scored] == labels
+    nearest = bank.probabilities.argmax(dim=1).cpu().numpy()[scored]
+    curve = threshold_curve(labels, nearest, unknown_score, np.array(CURVE), shared, source)
     nmi = private_nmi(bank.features.cpu().numpy()[scored][private], labels[private])
     return {
         "h_score": _defined(scores.h_score),
         "known_acc": _defined(scores.known_acc),
         "unknown_acc": _defined(scores.unknown_acc),
         "auroc": _defined(unknown_auroc(private, unknown_score)),
-        "oscr": _defined(oscr(right, private, unknown_score)),
+        "oscr": _defined(oscr(nearest == labels, private, unknown_score)),
         "h3_score": _defined(h3_score(scores.known_acc, scores.unknown_acc, nmi)),
         "private_nmi": _defined(nmi),
+        "h_curve": [_defined(point.h_score) for point in curve],
         "per_class": per_class,
         "empty_classes": [split.shared[k] for k in scores.empty_classes if len(labels)],
         "num_images": len(labels),

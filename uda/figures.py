@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uda.differences import Difference
+from uda.metrics import CURVE
 from uda.predictions import Predictions
 from uda.results import SCORES, Pair, Result, Row, Setting
 from uda.runs import Run, atomic_path
@@ -144,6 +145,18 @@ def draw_epochs(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair, score: 
             axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def draw_h_curves(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair) -> None:
+    """H-score by threshold on ``pair`` of each (row, colour), mean over seeds, in the last epoch;
+    rows whose runs have not logged it are left out."""
+    for row, colour in rows:
+        curves = [
+            line["h_curve"] for result in row.at(pair) if "h_curve" in (line := result.lines[-1])
+        ]
+        if curves:
+            mean = np.array(curves, dtype=float).mean(axis=0)
+            axes.plot(CURVE, mean, color=colour, linewidth=1.6, label=row.title)
 
 
 def epochs_figure(setting: Setting, rows: Sequence[Row], pairs: Sequence[Pair]) -> Figure:

@@ -171,6 +171,9 @@ def threshold_curve(
     ]
 
 
+CURVE = tuple(round(0.05 * step, 2) for step in range(21))  # thresholds of a run's H-score curve
+
+
 def _check(labels: Labels, predictions: Labels) -> None:
     if labels.shape != predictions.shape:
         raise ValueError(f"{labels.shape} labels for {predictions.shape} predictions")

@@ -22,6 +22,7 @@ from uda.figures import (
     draw_confusion,
     draw_difference,
     draw_epochs,
+    draw_h_curves,
     draw_unknown_scores,
     make_axes,
 )
@@ -133,6 +134,7 @@ def _section(
         "more": more,
         "differences": _difference_figures(setting, found),
         "epochs": _epoch_figures(setting, rows, pairs, shown),
+        "thresholds": _threshold_figures(setting, rows, pairs, shown),
         "scores": [_score_figure(one) for one in open_set],
         "confusions": [_confusion_figure(one) for one in made],
         "samples": [sample for sample in samples if not sample["why"]],
@@ -219,6 +221,22 @@ def _epoch_figures(
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{SCORES[setting.main_score]}, %")
         label = f"{setting.title}, {pair.name}: {SCORES[setting.main_score]} by epoch"
+        figures.append({"title": _arrow(pair), "svg": as_svg(figure, label)})
+    return figures
+
+
+def _threshold_figures(
+    setting: Setting, rows: Sequence[Row], pairs: Sequence[Pair], shown: Mapping[str, str]
+) -> list[dict[str, str]]:
+    figures = []
+    for pair in pairs:
+        figure, (axes,) = make_axes(1, 1, 3.6, 2.5)
+        draw_h_curves(axes, [(row, shown[row.title]) for row in rows], pair)
+        if not axes.lines:
+            continue
+        axes.set_xlabel("threshold of the unknown score")
+        axes.set_ylabel("H-score, %")
+        label = f"{setting.title}, {pair.name}: H-score by the threshold of the unknown score"
         figures.append({"title": _arrow(pair), "svg": as_svg(figure, label)})
     return figures
 

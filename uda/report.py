@@ -18,6 +18,7 @@ from uda.in_domain_tables import in_domain_tables
 from uda.page import write_page
 from uda.results import SCORES, Board, Pair, Setting, boards, first_stages, pairs_of
 from uda.runs import Run, atomic_path, find_runs
+from uda.selection_report import choice_table
 from uda.sweep_plan import Expected, read_plan
 from uda.table_text import csv_text, latex, markdown, terminal
 from uda.tables import (
@@ -113,6 +114,8 @@ def setting_tables(
             tables[score] = score_table(setting, board, score, expected, left_out)
         if any(len(result.lines) > 1 for row in board.values() for result in row.results):
             tables["oracle"] = oracle_table(setting, board)
+        if (chosen := choice_table(setting, board)) is not None:
+            tables["chosen"] = chosen
         if len(pairs) <= FEW:
             tables |= {pair.name: pair_table(setting, board, pair) for pair in pairs}
     return tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,11 @@ from uda.adapt import read_bank
 from uda.config import load_dataset_spec
 from uda.methods.base import normalised_entropy
 from uda.metrics import threshold_curve
-from uda.results import row_title
+from uda.results import SCORES, Board, Setting, row_title
 from uda.runs import Run, atomic_path, find_runs
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
-from uda.tables import mean_and_deviation
+from uda.tables import Cell, Line, Table, mean_and_deviation
 
 GRID = np.linspace(0, 1, 101)  # thresholds that the oracle tries
 EPOCHS, CUTS = ("last", *CRITERIA, "oracle"), ("fixed", *THRESHOLDS, "oracle")
@@ -30,10 +31,50 @@ def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     lines = [line for line in run.metrics("evaluate") if line["epoch"]]
     main = "accuracy" if "accuracy" in lines[-1] else "h_score"
     scores = [line[main] for line in lines]
-    banks = [read_bank(run, line["epoch"]).probabilities for line in lines]
-    chosen = {name: best_epoch([of(bank) for bank in banks]) for name, of in CRITERIA.items()}
+    values = criteria_of(run, [line["epoch"] for line in lines])
+    chosen = {name: best_epoch(own) for name, own in values.items()}
     chosen = {"last": len(lines), **chosen, "oracle": best_epoch(scores)}
     return {name: (epoch, scores[epoch - 1]) for name, epoch in chosen.items()}
+
+
+def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
+    """By criterion: its value in each of ``epochs``. Of a finished run they are kept in its folder,
+    criteria.json. ValueError naming the run that has not kept its banks."""
+    path = run.folder / "criteria.json"
+    if path.is_file():
+        kept: dict[str, list[float]] = json.loads(path.read_text())
+        if kept.keys() == CRITERIA.keys() and all(len(own) == len(epochs) for own in kept.values()):
+            return kept
+    banks = [read_bank(run, epoch).probabilities for epoch in epochs]
+    values = {name: [of(bank) for bank in banks] for name, of in CRITERIA.items()}
+    if run.is_done:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(values))
+    return values
+
+
+def choice_table(setting: Setting, board: Board) -> Table | None:
+    """The main score at the epoch that each criterion chooses, beside the last's and the oracle's:
+    means over pairs and seeds. None where no run has kept its banks."""
+    lines, counted = [], 0
+    for row in board.values():
+        scores: list[dict[str, float]] = []
+        for result in row.results:
+            if len(result.lines) > 1 and (result.run.folder / "banks").is_dir():
+                choices = epoch_choices(result.run)
+                scores.append({name: score for name, (_, score) in choices.items()})
+        counted += len(scores)
+        if scores:
+            means = [statistics.fmean(one[name] for one in scores) for name in EPOCHS]
+            lines.append(Line(row.title, tuple(Cell(f"{mean:.1f}") for mean in means)))
+    if not lines:
+        return None
+    note = (
+        f"Means over the {counted} runs that have kept their banks. entropy, information and snd "
+        "choose an epoch without labels (docs/selection.md); the oracle has them."
+    )
+    title = f"{setting.title}: {SCORES[setting.main_score]} at chosen epochs"
+    return Table(title, EPOCHS, tuple(lines), (note,))
 
 
 def threshold_choices(run: Run, threshold: float) -> dict[str, tuple[float, float]]:

@@ -97,6 +97,39 @@ def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Predic
     return Prediction(label, score)
 
 
+class WithoutLoss:
+    """What methods share that minimise nothing: they keep nothing between epochs, and say unknown
+    where entropy / log K > ``entropy_threshold``. ``open_set`` False (PDA) rejects nothing."""
+
+    needs_source = False
+    extra_heads: tuple[str, ...] = ()
+
+    def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
+        self.threshold = entropy_threshold if open_set else None
+
+    def refresh(self, bank: Bank, epoch: int) -> None:
+        """Nothing is kept."""
+
+    def loss(self, target: Batch, state: Any, source: Batch | None = None) -> dict[str, Tensor]:
+        """None: the loop takes no step then."""
+        return {}
+
+    def predict(self, bank: Bank) -> Prediction:
+        """Labels by the highest probability, unknown by entropy."""
+        return predict_by_entropy(bank.probabilities, self.threshold)
+
+    def summary(self, state: Any) -> dict[str, Tensor]:
+        """Nothing to draw."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to take up."""
+
+
 def most_confident(probabilities: Tensor, count: int) -> Tensor:
     """Rows [K, count] of ``probabilities`` [N, K] that are the most probable for each class."""
     return probabilities.topk(count, dim=0).indices.T
