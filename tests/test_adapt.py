@@ -4,7 +4,8 @@ import torch
 from tiny import make_dataset
 
 from uda import adapt, datasets
-from uda.config import AdaptConfig, ComputeConfig, ImageConfig, load_dataset_spec
+from uda.config import AdaptConfig, ComputeConfig, ImageConfig
+from uda.dataset_spec import load_dataset_spec
 from uda.methods.adabn import AdaBN
 from uda.methods.lead import Lead
 from uda.methods.source_only import SourceOnly

@@ -1,15 +1,8 @@
 import pytest
 import yaml
 
-from uda.config import (
-    CONFIGS,
-    ComputeConfig,
-    DataConfig,
-    ImageConfig,
-    TrainConfig,
-    load_dataset_spec,
-    resolve_options,
-)
+from uda.config import CONFIGS, ComputeConfig, DataConfig, ImageConfig, TrainConfig, resolve_options
+from uda.dataset_spec import load_dataset_spec
 
 
 def make(*, open_set, rate: float = 0.5, space: str = "tsne", every: int = 10, flag: bool = False):

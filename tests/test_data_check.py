@@ -5,8 +5,8 @@ from PIL import Image
 from tiny import make_dataset
 
 from uda.cli import main
-from uda.config import load_dataset_spec
 from uda.data_check import check_dataset, describe, fix_names
+from uda.dataset_spec import load_dataset_spec
 from uda.picture_hash import HASH_BYTES, near_pairs, perceptual_hash
 
 

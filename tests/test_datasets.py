@@ -4,7 +4,7 @@ import torch
 from tiny import CLASSES, make_dataset
 
 from uda import datasets
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 
 
 @pytest.fixture

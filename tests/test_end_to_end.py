@@ -13,7 +13,8 @@ from tiny import arguments, make_dataset
 
 from genmix_aug.cli import main as genmix
 from uda.cli import main
-from uda.config import CONFIGS, load_dataset_spec
+from uda.config import CONFIGS
+from uda.dataset_spec import load_dataset_spec
 from uda.runs import find_runs
 
 ROOT = Path(__file__).resolve().parents[1]

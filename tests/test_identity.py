@@ -11,9 +11,9 @@ from uda.config import (
     ImageConfig,
     SweepConfig,
     TrainConfig,
-    load_dataset_spec,
     read_yaml,
 )
+from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run, experiment_of, method_of, source_run
 
 EXPERIMENT = Experiment(data=DataConfig(source="Twemoji", target="Noto", scenario="opda"))

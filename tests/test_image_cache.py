@@ -15,7 +15,7 @@ from tiny import arguments, make_dataset
 from genmix_aug.images import to_picture
 from uda import datasets, image_cache
 from uda.cli import main
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.runs import find_runs, read_checkpoint
 
 

@@ -13,6 +13,7 @@ FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.p
 LAYERS = [
     {
         "config",
+        "dataset_spec",
         "splits",
         "metrics",
         "decomposition",

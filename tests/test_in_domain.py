@@ -4,7 +4,8 @@ import pytest
 from tiny import arguments, make_dataset
 
 from uda.cli import main
-from uda.config import DataConfig, Experiment, load_dataset_spec
+from uda.config import DataConfig, Experiment
+from uda.dataset_spec import load_dataset_spec
 from uda.in_domain import chosen_checkpoint, in_domain_parts, result_of, score_line
 from uda.robustness import CORRUPTIONS
 from uda.runs import find_runs, read_checkpoint

@@ -16,7 +16,7 @@ from genmix_aug.filling import fill
 from genmix_aug.fractals import fractals
 from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, load_rgb
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.list_files import LIST_NAME, export_lists
 
 

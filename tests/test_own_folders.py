@@ -5,7 +5,7 @@ from PIL import Image
 from tiny import CLASSES, arguments, make_dataset
 
 from uda.cli import main
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.datasets import UNLABELLED, domain_items
 from uda.own_folders import match_classes, own_dataset
 from uda.runs import find_runs

@@ -7,7 +7,7 @@ import yaml
 from made_runs import finished
 
 import uda.published as module
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.published import FOLDER, published
 from uda.report import setting_tables
 from uda.results import boards

@@ -3,7 +3,8 @@ from tiny import arguments
 from trees import LAYOUTS, grow
 
 from uda.cli import main
-from uda.config import CONFIGS, load_dataset_spec
+from uda.config import CONFIGS
+from uda.dataset_spec import load_dataset_spec
 from uda.datasets import domain_items
 from uda.runs import find_runs
 from uda.splits import class_split

@@ -7,7 +7,8 @@ from tiny import arguments
 
 from uda import datasets
 from uda.cli import main
-from uda.config import DataConfig, Experiment, load_dataset_spec
+from uda.config import DataConfig, Experiment
+from uda.dataset_spec import load_dataset_spec
 from uda.in_domain import in_domain_parts
 from uda.readers import READERS
 from uda.runs import find_runs

@@ -6,7 +6,8 @@ import torch
 from tiny import make_dataset
 
 from uda.adapt import save_bank
-from uda.config import AdaptConfig, DataConfig, Experiment, load_dataset_spec
+from uda.config import AdaptConfig, DataConfig, Experiment
+from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run
 from uda.methods.base import Bank, normalised_entropy
 from uda.metrics import h_score

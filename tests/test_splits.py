@@ -1,6 +1,6 @@
 import pytest
 
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.splits import class_split
 
 COUNTS = {

@@ -13,15 +13,8 @@ from tiny import arguments, make_dataset
 
 from uda import locks
 from uda.cli import main
-from uda.config import (
-    CONFIGS,
-    AdaptConfig,
-    AugmentConfig,
-    DataConfig,
-    Experiment,
-    SweepConfig,
-    load_dataset_spec,
-)
+from uda.config import CONFIGS, AdaptConfig, AugmentConfig, DataConfig, Experiment, SweepConfig
+from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run, source_run
 from uda.run_costs import bytes_of, in_words, seconds_of, size_in_words
 from uda.runs import find_runs, open_run, read_checkpoint

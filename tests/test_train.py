@@ -9,7 +9,8 @@ from torch import nn
 from uda import datasets, train
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.none import NoAugmentation
-from uda.config import ComputeConfig, ImageConfig, TrainConfig, load_dataset_spec
+from uda.config import ComputeConfig, ImageConfig, TrainConfig
+from uda.dataset_spec import load_dataset_spec
 from uda.model import Classifier, build_model
 from uda.runs import open_run, read_checkpoint
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tiny import CLASSES, draw
 
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 
 # What each dataset's folders and files are called as people unpack them.
 LAYOUTS = {

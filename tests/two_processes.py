@@ -15,7 +15,8 @@ from torch import nn
 
 from uda import adapt, datasets, processes, train
 from uda.augment.none import NoAugmentation
-from uda.config import AdaptConfig, ImageConfig, TrainConfig, load_dataset_spec
+from uda.config import AdaptConfig, ImageConfig, TrainConfig
+from uda.dataset_spec import load_dataset_spec
 from uda.methods.lead import Lead
 from uda.model import build_model
 from uda.runs import open_run

@@ -15,7 +15,8 @@ from torch import Tensor
 from genmix_aug.images import from_picture, load_rgb, to_picture, to_rgb
 from uda.adapt import forward_all
 from uda.compute import place
-from uda.config import Experiment, load_dataset_spec
+from uda.config import Experiment
+from uda.dataset_spec import load_dataset_spec
 from uda.datasets import resize
 from uda.identity import experiment_of, method_of
 from uda.in_domain import chosen_checkpoint

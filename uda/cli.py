@@ -19,7 +19,8 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from uda import stages
-from uda.config import CONFIGS, Experiment, load_dataset_spec, read_yaml
+from uda.config import CONFIGS, Experiment, read_yaml
+from uda.dataset_spec import load_dataset_spec
 from uda.splits import class_split
 
 OWN_FOLDERS = CONFIGS / "experiments" / "own_folders.yaml"

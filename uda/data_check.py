@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from uda.config import DatasetSpec
+from uda.dataset_spec import DatasetSpec
 from uda.datasets import domain_items, is_picture
 from uda.names import loose, named
 from uda.picture_hash import HASH_BYTES, Look, look_at, near_pairs

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from genmix_aug.images import from_picture, load_rgb
-from uda.config import DatasetSpec
+from uda.dataset_spec import DatasetSpec
 from uda.image_cache import files_key, fits, reorder, room, stored
 from uda.processes import is_main
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uda.config import DatasetSpec, Experiment, resolve_options
+from uda.config import Experiment, resolve_options
+from uda.dataset_spec import DatasetSpec
 from uda.runs import Run, config_hash, file_hash, open_run
 from uda.splits import class_split
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uda.config import DatasetSpec, Experiment
+from uda.config import Experiment
+from uda.dataset_spec import DatasetSpec
 from uda.runs import Run
 from uda.splits import ClassSplit
 

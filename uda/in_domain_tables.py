@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from uda.config import DatasetSpec, load_dataset_spec, read_yaml
+from uda.config import read_yaml
+from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.in_domain import result_of
 from uda.published import FOLDER
 from uda.results import AUGMENT_TITLES, told_apart

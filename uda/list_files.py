@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from uda.config import DatasetSpec
+from uda.dataset_spec import DatasetSpec
 from uda.datasets import domain_items, of_classes
 from uda.runs import atomic_path
 from uda.splits import class_split

@@ -40,7 +40,7 @@ class ClassSets(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnDataset:
-    """Two folders as a dataset that `uda.config.load_dataset_spec` reads from ``file``.
+    """Two folders as a dataset that `load_dataset_spec` reads from ``file``.
 
     ``sets`` is None where the target's labels are not known. ``notes`` are lines for people: what
     was matched and what passed over. ``num_source`` and ``num_target`` count pictures.

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from uda import stages
-from uda.config import Experiment, load_dataset_spec
+from uda.config import Experiment
+from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run
 from uda.names import named
 from uda.own_folders import OwnDataset, own_dataset

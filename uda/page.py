@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.differences import FEWEST, Difference, differences
 from uda.figures import (
     PAGE_COLOURS,

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from uda.config import DatasetSpec, load_dataset_spec
+from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.runs import Run, config_hash
 
 METHOD_TITLES = {

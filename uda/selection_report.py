@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from uda.adapt import read_bank
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.methods.base import normalised_entropy
 from uda.metrics import threshold_curve
 from uda.results import SCORES, Board, Setting, row_title

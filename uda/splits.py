@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uda.config import DatasetSpec
+from uda.dataset_spec import DatasetSpec
 
 
 @dataclass(frozen=True)

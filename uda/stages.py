@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from uda.config import DatasetSpec, Experiment, load_dataset_spec
+from uda.config import Experiment
+from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
 from uda.in_domain import (
     chosen_checkpoint,

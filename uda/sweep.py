@@ -16,13 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from uda import locks
-from uda.config import (
-    AdaptConfig,
-    AugmentConfig,
-    DatasetSpec,
-    Experiment,
-    load_dataset_spec,
-)
+from uda.config import AdaptConfig, AugmentConfig, Experiment
+from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.identity import adapt_run, source_run
 from uda.results import AUGMENT_TITLES, METHOD_TITLES
 from uda.run_costs import bytes_of, in_words, seconds_of, size_in_words

@@ -39,7 +39,8 @@ from tqdm import tqdm
 
 from uda.adapt import forward_all, train_epoch
 from uda.compute import keep_freed_memory, place
-from uda.config import ComputeConfig, ImageConfig, load_dataset_spec
+from uda.config import ComputeConfig, ImageConfig
+from uda.dataset_spec import load_dataset_spec
 from uda.datasets import (
     Item,
     decode_all,

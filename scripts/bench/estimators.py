@@ -24,7 +24,7 @@ import torch
 
 from uda import adapt, datasets, stages
 from uda.clusters import CLUSTERS, estimate_num_clusters
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.identity import experiment_of
 from uda.methods.base import Bank
 from uda.methods.lead import pseudo_labels

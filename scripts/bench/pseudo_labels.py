@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from uda.adapt import read_bank
 from uda.clusters import estimate_num_clusters
-from uda.config import load_dataset_spec
+from uda.dataset_spec import load_dataset_spec
 from uda.identity import experiment_of, method_of
 from uda.methods.base import Bank
 from uda.methods.lead import Lead, unknown_part
