@@ -328,7 +328,8 @@ def outcomes(runs):
     found = {}
     for run in find_runs(runs):
         assert run.is_done
-        lines = [{k: v for k, v in line.items() if k != "time"} for line in run.metrics()]
+        clocks = ("time", "seconds")
+        lines = [{k: v for k, v in line.items() if k not in clocks} for line in run.metrics()]
         weights = read_checkpoint(run.folder / "checkpoint.pt")["model"]
         found[run.folder.name] = (lines, weights)
         assert not list(run.folder.glob("*lock*"))
@@ -342,12 +343,18 @@ def assert_same(found, expected):
         assert all(torch.equal(found[name][1][key], value) for key, value in weights.items())
 
 
+def heed_interrupts():
+    """In a child: SIGINT interrupts, even where the tests run in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start_sweep(dataset, runs, *more):
     flags = arguments(dataset, runs, "--sweep.pairs=[Pl2Da]", *more)
     return subprocess.Popen(
         [sys.executable, "-m", "uda.cli", "sweep", *flags],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=heed_interrupts,
     )  # fmt: skip
 
 

@@ -59,21 +59,22 @@ def hold(folder: Path) -> Iterator[None]:
     path = folder / "lock"
     own = Holder(socket.gethostname(), _space(), os.getpid(), secrets.token_hex(8))
     made = [place for place in (folder, *folder.parents) if not place.exists()]
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _take(path, own)
-            break
-        except FileNotFoundError:  # another one has just left, and left nothing in the folder
-            continue
     ended = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, own.token, ended), daemon=True)
-    beat.start()
-    try:
+    try:  # from here on an interruption, wherever it comes, leaves no lock behind
+        while True:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                _take(path, own)
+                break
+            except FileNotFoundError:  # another one has just left, and left nothing in the folder
+                continue
+        beat.start()
         yield
     finally:
         ended.set()
-        beat.join()
+        if beat.is_alive():
+            beat.join()
         _remove(path, own.token)
         with suppress(OSError):  # where nothing was written, nothing is left
             for place in made:
@@ -92,8 +93,12 @@ def _take(path: Path, own: Holder) -> None:
             f"{path.parent}: {other[0] if other else 'another process'} is at work on this run; "
             "let it finish, or stop it"
         ) from None
-    with os.fdopen(handle, "w") as file:
-        json.dump(asdict(own), file)
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(asdict(own), file)
+    except BaseException:  # half-written, it would be nobody's
+        path.unlink(missing_ok=True)
+        raise
 
 
 def now(folder: Path) -> float:
