@@ -71,6 +71,15 @@ def test_choices_stand_beside_last_and_oracle(experiment):
     assert "the 1 runs" in table.notes[0]
 
 
+def test_a_run_without_a_defined_score_is_not_counted(experiment):
+    run = finish(experiment)
+    run.log(kind="evaluate", epoch=2, h_score=None, num_images=8)
+    with pytest.raises(ValueError, match="a score is undefined"):
+        epoch_choices(run)
+    ((setting, board),) = boards([run]).items()
+    assert choice_table(setting, board) is None
+
+
 def test_thresholds_are_scored_on_the_last_epoch(experiment):
     run = finish(experiment)
     choices = threshold_choices(run, 0.55)

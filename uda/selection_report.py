@@ -6,6 +6,7 @@ import csv
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,14 @@ EPOCHS, CUTS = ("last", *CRITERIA, "oracle"), ("fixed", *THRESHOLDS, "oracle")
 
 def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     """By criterion: the epoch it chooses, of those of adaptation, and that epoch's score (H-score,
-    under PDA accuracy). ``last`` and ``oracle`` stand beside the criteria."""
+    under PDA accuracy). ``last`` and ``oracle`` stand beside the criteria. ValueError for a run
+    that has an undefined score, or has not kept its banks."""
     lines = [line for line in run.metrics("evaluate") if line["epoch"]]
     main = "accuracy" if "accuracy" in lines[-1] else "h_score"
     scores = [line[main] for line in lines]
+    if None in scores:
+        why = "a score is undefined" if lines[-1]["num_images"] else "its target has no labels"
+        raise ValueError(f"{why}, so there is no oracle to compare with")
     values = criteria_of(run, [line["epoch"] for line in lines])
     chosen = {name: best_epoch(own) for name, own in values.items()}
     chosen = {"last": len(lines), **chosen, "oracle": best_epoch(scores)}
@@ -60,7 +65,9 @@ def choice_table(setting: Setting, board: Board) -> Table | None:
     for row in board.values():
         scores: list[dict[str, float]] = []
         for result in row.results:
-            if len(result.lines) > 1 and (result.run.folder / "banks").is_dir():
+            if len(result.lines) < 2:
+                continue
+            with suppress(ValueError):  # without banks, or without an oracle: not counted
                 choices = epoch_choices(result.run)
                 scores.append({name: score for name, (_, score) in choices.items()})
         counted += len(scores)
@@ -136,8 +143,6 @@ def write_selection(runs: Path, threshold: float = 0.55) -> str:
 
 
 def _rows(run: Run, threshold: float) -> Iterator[dict[str, Any]]:
-    if not run.metrics("evaluate")[-1]["num_images"]:
-        raise ValueError("its target has no labels, so there is no oracle to compare with")
     source = run.config["source"]
     about = {
         "scenario": source["data"]["scenario"],
