@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -126,27 +127,55 @@ def test_a_holder_that_lost_its_lock_leaves_the_others_alone(tmp_path, monkeypat
     assert holder(tmp_path).token == "t"
 
 
-def test_of_many_that_take_a_stale_lock_over_one_gets_it(tmp_path):
+@pytest.mark.parametrize("_", range(20))
+def test_of_many_that_take_a_stale_lock_over_one_gets_it(tmp_path, monkeypatch, _):
+    read = locks._read
+
+    def read_and_dally(path):  # between reading a lock and acting on it, others have their turn
+        found = read(path)
+        time.sleep(random.random() / 200)
+        return found
+
+    monkeypatch.setattr(locks, "_read", read_and_dally)
     age(elsewhere(tmp_path), 1000)
-    start, got, release = threading.Barrier(8), [], threading.Event()
+    start, done, got, busy = threading.Barrier(8), threading.Semaphore(0), [], []
+    release = threading.Event()
 
     def take():
         start.wait()
         try:
             with hold(tmp_path):
                 got.append(holder(tmp_path))
+                done.release()
                 release.wait(10)
-        except RunBusyError:
-            pass
+        except RunBusyError as error:
+            busy.append(str(error))
+            done.release()
 
     threads = [threading.Thread(target=take) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
-    assert len(got) == 1
+    for thread in threads:
+        assert done.acquire(timeout=10)
     release.set()
     for thread in threads:
         thread.join()
+    assert len(got) == 1 and len(busy) == 7
+    assert got[0].pid == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_killed_while_taking_over_is_outlived(tmp_path):
+    age(elsewhere(tmp_path), 1000)
+    claim = tmp_path / ".lock.t.tmp"
+    claim.touch()
+    with pytest.raises(RunBusyError), hold(tmp_path):
+        pass
+    age(claim, 1000)
+    with pytest.raises(RunBusyError), hold(tmp_path):  # clears it away
+        pass
+    with hold(tmp_path):
+        assert holder(tmp_path).pid == os.getpid()
 
 
 def take_turns(folder, counter, turns):

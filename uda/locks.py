@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -82,12 +83,11 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def _take(path: Path, own: Holder) -> None:
-    found = _read(path)
-    if found and _is_stale(path.parent, *found):
-        _remove(path, found[0].token)
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
+        if _take_over(path, own):
+            return
         other = _read(path)
         raise RunBusyError(
             f"{path.parent}: {other[0] if other else 'another process'} is at work on this run; "
@@ -99,6 +99,24 @@ def _take(path: Path, own: Holder) -> None:
     except BaseException:  # half-written, it would be nobody's
         path.unlink(missing_ok=True)
         raise
+
+
+def _take_over(path: Path, own: Holder) -> bool:
+    """Put ``own`` in the place of a stale lock, in one step; False where another one is quicker."""
+    found = _read(path)
+    if found is None or not _is_stale(path.parent, *found):
+        return False
+    with _sole_right_to(path, found[0].token) as ours:
+        again = _read(path) if ours else None  # it may have been taken over, or have beaten
+        if not again or again[0].token != found[0].token or not _is_stale(path.parent, *again):
+            return False
+        aside = path.with_name(f".lock.{own.token}.new.tmp")
+        try:
+            aside.write_text(json.dumps(asdict(own)))
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+        return True
 
 
 def now(folder: Path) -> float:
@@ -145,20 +163,38 @@ def _is_stale(folder: Path, other: Holder, beat: float) -> bool:
 
 
 def _remove(path: Path, token: str) -> None:
-    """Take the lock away if it is the one of ``token``: of those who try, one succeeds."""
-    aside = path.with_name(f".lock.{secrets.token_hex(8)}.tmp")
-    found = _read(path)
-    if not found or found[0].token != token:
-        return
+    """Take the lock away if it is the one of ``token``."""
+    for _ in range(100):  # one that looks whether it is stale needs milliseconds for it
+        with _sole_right_to(path, token) as ours:
+            found = _read(path)
+            if not found or found[0].token != token:
+                return
+            if ours:
+                path.unlink(missing_ok=True)
+                return
+        time.sleep(0.01)
+
+
+@contextmanager
+def _sole_right_to(path: Path, token: str) -> Iterator[bool]:
+    """Whether the lock of ``token`` is ours to replace or remove: of those who ask at a time, one
+    is told so. Nobody touches a lock without having asked, so that what is read then stays."""
+    claim = path.with_name(f".lock.{token}.tmp")
+    ours = False
     try:
-        os.rename(path, aside)
-    except FileNotFoundError:  # another one was quicker
-        return
-    moved = _read(aside)
-    if moved and moved[0].token != token:  # taken over, by another one, in between: give it back
-        with suppress(OSError):
-            os.link(aside, path)
-    aside.unlink(missing_ok=True)
+        try:
+            claim.touch(exist_ok=False)
+            ours = True
+        except FileExistsError:
+            with suppress(FileNotFoundError):  # left by one that was killed within the moment
+                if now(path.parent) - claim.stat().st_mtime > STALE_SECONDS:
+                    claim.unlink()
+        except FileNotFoundError:  # the folder has gone, and the lock with it
+            pass
+        yield ours
+    finally:
+        if ours:
+            claim.unlink(missing_ok=True)
 
 
 def _space() -> str:
