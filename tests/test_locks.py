@@ -155,12 +155,13 @@ def test_of_many_that_take_a_stale_lock_over_one_gets_it(tmp_path, monkeypatch, 
     threads = [threading.Thread(target=take) for _ in range(8)]
     for thread in threads:
         thread.start()
-    for thread in threads:
+    for _thread in threads:
         assert done.acquire(timeout=10)
     release.set()
     for thread in threads:
         thread.join()
-    assert len(got) == 1 and len(busy) == 7
+    assert len(got) == 1
+    assert len(busy) == 7
     assert got[0].pid == os.getpid()
     assert list(tmp_path.iterdir()) == []
 
