@@ -70,6 +70,9 @@ def hold(folder: Path) -> Iterator[None]:
                 break
             except FileNotFoundError:  # another one has just left, and left nothing in the folder
                 continue
+            except FileExistsError:  # the same, between two looks of mkdir
+                if folder.exists() and not folder.is_dir():
+                    raise
         beat.start()
         yield
     finally:
