@@ -61,6 +61,7 @@ LAYERS = [
         "selection_report",
         "in_domain",
         "in_domain_tables",
+        "packing",
         "stages",
         "answers",
         "predict",

@@ -88,6 +88,17 @@ def test_all_pairs_and_in_domain_training():
     assert len(plan(experiment(scenario=""), SPEC)[1]) == 5 * 2
 
 
+def test_a_source_is_trained_only_for_what_is_left(tmp_path):
+    wanted = experiment(tmp_path, pairs=["Tw2Fl"], methods=["lead"], seeds=[0])
+    jobs, _ = plan(wanted, SPEC)
+    assert [job.stage for job in jobs] == ["train", "train", "adapt", "adapt"]
+    jobs[2].run.start()
+    jobs[2].run.mark_done()  # unpacked from elsewhere, say
+    left, expected = plan(wanted, SPEC)
+    assert [job.title for job in left] == [job.title for job in jobs[1:]]
+    assert len(expected) == 2
+
+
 def test_entries_are_laid_over_the_experiment():
     jobs, expected = plan(
         experiment(

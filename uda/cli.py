@@ -323,6 +323,24 @@ def _parser() -> ArgumentParser:
         help="Write each run's metrics as event files into its folder, too",
     )
     commands.add_subcommand("report", tables, help="make tables, figures and a page of runs")
+
+    small = ArgumentParser(
+        description="Write finished runs' configurations and scores to one small file, without "
+        "their models and predictions: to be committed, sent, and unpacked elsewhere.",
+        allow_abbrev=False,
+    )
+    small.add_argument("runs", type=str, nargs="+", help="Folders of runs")
+    small.add_argument("--out", type=str, required=True, help="File to write: .jsonl")
+    commands.add_subcommand("pack", small, help="finished runs' scores as one small file")
+
+    back = ArgumentParser(
+        description="Make folders of the runs that `uda pack` wrote, for tables and for sweeps to "
+        "go on from. Runs that are there already are left as they are.",
+        allow_abbrev=False,
+    )
+    back.add_argument("file", type=str, help="What `uda pack` wrote")
+    back.add_argument("runs", type=str, help="Folder of runs")
+    commands.add_subcommand("unpack", back, help="make the runs' folders of such a file")
     return parser
 
 
@@ -443,6 +461,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from uda.selection_report import write_selection
 
             stages.say(write_selection(Path(options.runs)))
+        elif given.command == "pack":
+            from uda.packing import pack
+
+            count = pack([Path(folder) for folder in options.runs], Path(options.out))
+            stages.say(f"{options.out}: {count} runs")
+        elif given.command == "unpack":
+            from uda.packing import unpack
+
+            made, there = unpack(Path(options.file), Path(options.runs))
+            stages.say(f"{options.runs}: {made} runs unpacked, {there} were there already")
         else:
             stages.report(
                 options.runs,

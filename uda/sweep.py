@@ -61,8 +61,7 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
         raise ValueError(
             f"{len(failures)} of {len(jobs)} runs are missing; the same command tries them again"
         )
-    tables = f" Tables: uda report {runs}" if experiment.data.scenario else ""
-    say(f"All {len(jobs)} runs are done.{tables}")
+    say(f"All {len(jobs)} runs are done. Tables: uda report {runs}")
 
 
 def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Expected]]:
@@ -112,7 +111,19 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
                 f"sweep: {other.row_title!r} and {one.row_title!r} are the same runs; leave one out"
             )
         folders[one.run_folder] = one
-    return list(jobs.values()), [expected[place] for place in sorted(expected)]
+    needed = _needed(list(jobs.values()))
+    return needed, [expected[place] for place in sorted(expected)]
+
+
+def _needed(jobs: Sequence[Job]) -> list[Job]:
+    """Without the source models that are not there, but all of whose adaptations are."""
+    for_others = {job.needs for job in jobs if job.needs}
+    for_left = {job.needs for job in jobs if job.needs and not job.run.is_done}
+    return [
+        job
+        for job in jobs
+        if job.run.is_done or job.run.folder in for_left or job.run.folder not in for_others
+    ]
 
 
 def _columns(experiment: Experiment, spec: DatasetSpec) -> Iterator[tuple[str, str]]:

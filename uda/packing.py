@@ -1,0 +1,138 @@
+"""Finished runs as one small file of text, to be committed or sent, and back.
+
+A line is a JSON object: ``{"run": its folder's name, "done": …, "config": …, "metrics": [lines]}``,
+or ``{"sweep": its name, "record": what it is to hold}``. Models, pictures and predictions stay
+behind: what is unpacked is there for tables, and counts as finished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uda.config import read_yaml
+from uda.in_domain_tables import is_in_domain
+from uda.runs import Run, atomic_path, config_hash, find_runs
+from uda.sweep_plan import FOLDER
+
+DIGITS = 6  # significant ones of a score; percentages need four
+LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
+
+
+def pack(folders: Sequence[Path], path: Path) -> int:
+    """Write the finished adaptations and in-domain runs of ``folders``, and their sweeps' records,
+    to ``path``; how many runs. A run of several folders stands there once.
+
+    ValueError naming a folder without runs, or where none has finished.
+    """
+    runs = {run.folder.name: run for folder in folders for run in find_runs(folder) if _counts(run)}
+    if not runs:
+        raise ValueError(f"{', '.join(map(str, folders))}: no run with scores has finished")
+    lines: list[Mapping[str, Any]] = [
+        {"sweep": record.stem, "record": read_yaml(record)}
+        for folder in folders
+        for record in sorted((folder / FOLDER).glob("*.yaml"))
+    ]
+    lines += [_packed(runs[name]) for name in sorted(runs)]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return len(runs)
+
+
+def unpack(path: Path, runs: Path) -> tuple[int, int]:
+    """Make the folders of ``path``'s runs under ``runs``: how many were made, and how many were
+    there already, which are left as they are.
+
+    ValueError naming the line that is not one of `pack`'s; nothing is written then.
+    """
+    lines = list(_read(path))
+    made = there = 0
+    for line in lines:
+        if "sweep" in line:
+            record = runs / FOLDER / f"{line['sweep']}.yaml"
+            if not record.exists():
+                with atomic_path(record) as temporary:
+                    temporary.write_text(yaml.safe_dump(line["record"], sort_keys=False))
+            continue
+        folder = runs / line["run"]
+        if folder.exists():
+            there += 1
+            continue
+        _unpacked(line, folder)
+        made += 1
+    return made, there
+
+
+def _counts(run: Run) -> bool:
+    return run.is_done and (run.config["stage"] == "adapt" or is_in_domain(run))
+
+
+def _packed(run: Run) -> dict[str, Any]:
+    lines = run.metrics()
+    last = max((line["epoch"] for line in lines if line["kind"] == "evaluate"), default=None)
+    packed: dict[str, Any] = {
+        "run": run.folder.name,
+        "done": (run.folder / "done").read_text().strip(),
+        "config": run.config,
+        "metrics": [
+            _short(line, line["kind"] == "evaluate" and line["epoch"] != last) for line in lines
+        ],
+    }
+    criteria = run.folder / "criteria.json"
+    if criteria.is_file():
+        packed["criteria"] = _rounded(json.loads(criteria.read_text()))
+    return packed
+
+
+def _short(line: Mapping[str, Any], without_details: bool) -> dict[str, Any]:
+    """A line of metrics, rounded, without the run's hash."""
+    left_out = ("run", *LONG) if without_details else ("run",)
+    kept = {key: _rounded(value) for key, value in line.items() if key not in left_out}
+    return {**kept, "time": round(line["time"], 1)}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_rounded(own) for own in value]
+    return value
+
+
+def _read(path: Path) -> Iterable[dict[str, Any]]:
+    """The lines of ``path``, each checked."""
+    for number, text in enumerate(path.read_text().splitlines(), 1):
+        wrong = f"{path}: line {number} is not a packed run; `uda pack` makes such files"
+        try:
+            line = json.loads(text)
+        except ValueError:
+            raise ValueError(wrong) from None
+        keys = set(line) if isinstance(line, dict) else set()
+        if keys != {"sweep", "record"}:
+            if not {"run", "done", "config", "metrics"} <= keys:
+                raise ValueError(wrong)
+            if not line["run"].endswith(f"-{config_hash(line['config'])}"):
+                raise ValueError(f"{path}: line {number} is not what {line['run']} was made with")
+        name = str(line.get("run", line.get("sweep")))
+        if Path(name).name != name:  # it names a folder to be made
+            raise ValueError(wrong)
+        yield line
+
+
+def _unpacked(line: Mapping[str, Any], folder: Path) -> None:
+    run = Run(folder, line["config"])
+    run.start()
+    with atomic_path(folder / "metrics.jsonl") as path:
+        lines = [{"run": run.hash, **own} for own in line["metrics"]]
+        path.write_text("".join(f"{json.dumps(own)}\n" for own in lines))
+    if "criteria" in line:
+        with atomic_path(folder / "criteria.json") as path:
+            path.write_text(json.dumps(line["criteria"]))
+    with atomic_path(folder / "done") as path:  # the last, as of every run
+        path.write_text(f"{line['done']}\n")
