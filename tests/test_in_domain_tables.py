@@ -1,9 +1,12 @@
+import csv
+import io
+
 import pytest
 import yaml
 from tiny import arguments, make_dataset
 
 from uda.cli import main
-from uda.in_domain_tables import in_domain_tables, overheads
+from uda.in_domain_tables import comparisons, in_domain_csv, in_domain_table, overheads
 from uda.runs import open_run
 from uda.sweep_plan import Expected
 
@@ -30,6 +33,10 @@ def finished(folder, top1=50.0, seed=0, augment=AUGMENT, seconds=10.0, edits=0.0
     run.log(kind="final", epoch=2, checkpoint="best", **scores)
     run.mark_done()
     return run
+
+
+def in_domain_tables(runs, expected=()):
+    return [in_domain_table(one) for one in comparisons(runs, expected)]
 
 
 def genmix(**options):
@@ -67,6 +74,18 @@ def test_the_papers_results_stand_beside_and_its_fgsm_does_not(tmp_path):
     assert "2412.02366" in table.published_source
 
 
+def test_a_line_a_run(tmp_path):
+    runs = [finished(tmp_path, 50.123456, images_per_class=5), finished(tmp_path, augment=genmix())]
+    first, second = csv.DictReader(io.StringIO(in_domain_csv(comparisons(runs))))
+    assert first == {
+        "dataset": "flowers_102", "domain": "Flowers-102", "setting": "images_per_class=5",
+        "row": "None", "augment": "none", "seed": "0", "top1": "50.123456", "top5": "90.0",
+        "ece": "5.0", "fgsm_error_1": "60.0", "fgsm_error_8": "80.0", "corruption_acc": "20.0",
+        "training_seconds": "10.0", "edit_seconds": "0.0", "run": runs[0].folder.name,
+    }  # fmt: skip
+    assert (second["row"], second["setting"]) == ("GenMix", "")
+
+
 def test_settings_are_tables_and_options_rows(tmp_path):
     runs = [
         finished(tmp_path),
@@ -76,10 +95,10 @@ def test_settings_are_tables_and_options_rows(tmp_path):
     ]
     tables = {table.title: table for table in in_domain_tables(runs)}
     assert tables.keys() == {
-        "Flowers-102, in one domain (images_per_class=None)",
+        "Flowers-102, in one domain",
         "Flowers-102, in one domain (images_per_class=10)",
     }
-    first = tables["Flowers-102, in one domain (images_per_class=None)"]
+    first = tables["Flowers-102, in one domain"]
     assert [line.title for line in first.lines] == [
         "None", "GenMix (join=mixup)", "GenMix (join=seam)"
     ]  # fmt: skip
@@ -114,7 +133,14 @@ def test_the_report_of_a_folder_of_in_domain_runs(tmp_path, capsys):
     capsys.readouterr()
     assert main(["report", str(tmp_path / "runs"), "--title=Tiny"]) == 0
     printed = capsys.readouterr().out
-    assert "report.html" not in printed  # the page is about pairs
+    page = (tmp_path / "runs" / "report.html").read_text()
+    assert "3 finished runs" in page
+    assert "<caption>Tiny, Plain, in one domain</caption>" in page
+    assert page.count("<pre>uda train train-") == 3
+    assert "uda adapt" not in page
+    table = list(csv.DictReader((tmp_path / "runs" / "tables" / "in_domain.csv").open()))
+    assert [line["row"] for line in table] == ["None", "GenMix", "Mixup"]
+    assert all(0 < float(line["training_seconds"]) < 60 for line in table)
     report = (tmp_path / "runs" / "report.md").read_text()
     for shown in (printed, report, (tmp_path / "runs" / "tables" / "in_domain.tex").read_text()):
         assert all(name in shown for name in ("None", "Mixup", "GenMix", "overhead"))

@@ -1,9 +1,12 @@
-"""Finished in-domain runs -> tables of augmentations."""
+"""Finished in-domain runs -> tables of augmentations, and a line a run."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +40,66 @@ NOTE = (
     " Edits: seconds of making them, by the run that took longest; runs that found them made spent"
     " little."
 )
-PUBLISHED = "published: GenMix (arXiv 2412.02366), whose schedules are not printed"
+PUBLISHED = "GenMix (arXiv 2412.02366), whose schedules are not printed"
 
 
-def in_domain_tables(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> list[Table]:
-    """A table of each setting among the finished in-domain ``runs``: a line an augmentation.
+CSV_SCORES = {
+    "top1": ("top1", ""),
+    "top5": ("top5", ""),
+    "ece": ("ece", ""),
+    "fgsm_error_1": ("fgsm_error", "1/255"),
+    "fgsm_error_8": ("fgsm_error", "8/255"),
+    "corruption_acc": ("corruption_acc", ""),
+}
 
-    A setting is all that a run's configuration says but augmentation and seed. Rows are called as a
-    sweep (``expected``) calls them, else by augmentation and what tells one from another.
+
+@dataclass(frozen=True)
+class Comparison:
+    """Finished runs that differ in augmentation and seed alone: ``rows`` by title, each in order of
+    its seeds, the plain one first. ``words`` tell this comparison from others of its domain."""
+
+    spec: DatasetSpec
+    domain: str
+    words: str
+    rows: Mapping[str, Sequence[Run]]
+
+    @property
+    def title(self) -> str:
+        """``EmojiHome, Twemoji, in one domain (images_per_class=5)``."""
+        alone = self.domain in (self.spec.title, self.spec.name)
+        name = self.spec.title if alone else f"{self.spec.title}, {self.domain}"
+        return f"{name}, in one domain{self.words}"
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [run for own in self.rows.values() for run in own]
+
+    @property
+    def plain(self) -> dict[int, Run]:
+        """Those without augmentation, by seed."""
+        plain = (run for run in self.runs if run.config["augment"]["name"] == "none")
+        return {run.config["seed"]: run for run in plain}
+
+
+def comparisons(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> list[Comparison]:
+    """The finished in-domain ``runs`` by what is to be compared.
+
+    Rows are called as a sweep (``expected``) calls them, else by augmentation and what tells one
+    from another.
     """
     titles = {one.run_folder: one.augment_title or "None" for one in expected}
     settings: dict[str, list[Run]] = {}
     for run in runs:
         if is_in_domain(run) and run.is_done and result_of(run):
             settings.setdefault(config_hash(_setting_of(run)), []).append(run)
-    groups = list(settings.values())
-    apart = told_apart([_setting_of(own[0]) for own in groups])
-    return [_table(own, words, titles) for own, words in zip(groups, apart, strict=True)]
+    apart = told_apart([_setting_of(own[0]) for own in settings.values()])
+    found = []
+    for own, words in zip(settings.values(), apart, strict=True):
+        data = own[0].config["data"]
+        spec = load_dataset_spec(data["dataset"])
+        found.append(Comparison(spec, data["source"], words, _rows(own, titles)))
+    return found
 
 
 def is_in_domain(run: Run) -> bool:
@@ -78,29 +124,21 @@ def training_seconds(run: Run) -> float | None:
     return lines[-1].get("seconds") if lines else None
 
 
-def _table(runs: Sequence[Run], words: str, titles: Mapping[Path, str]) -> Table:
-    rows = _rows(runs, titles)
-    plain = {run.config["seed"]: run for run in runs if run.config["augment"]["name"] == "none"}
-    spec = load_dataset_spec(runs[0].config["data"]["dataset"])
-    scores = {title: [result_of(run) or {} for run in own] for title, own in rows.items()}
+def in_domain_table(compared: Comparison) -> Table:
+    """A line an augmentation: scores, overhead and the edits' time."""
+    plain = compared.plain
+    scores = {title: [result_of(run) or {} for run in own] for title, own in compared.rows.items()}
     columns = [
-        [[_number(line, key, more) for line in lines] for lines in scores.values()]
-        for key, more in (
-            ("top1", ""),
-            ("top5", ""),
-            ("ece", ""),
-            ("fgsm_error", "1/255"),
-            ("fgsm_error", "8/255"),
-            ("corruption_acc", ""),
-        )
+        [[_number(line, *place) for line in lines] for lines in scores.values()]
+        for place in CSV_SCORES.values()
     ]
     lower = {2, 3, 4}
     cells = [_cells(column, place in lower) for place, column in enumerate(columns)]
     lines = []
-    for place, (title, own) in enumerate(rows.items()):
+    for place, (title, own) in enumerate(compared.rows.items()):
         is_plain = own[0].config["augment"]["name"] == "none"
         cost = "–" if is_plain else mean_and_deviation(overheads(own, plain))
-        edits = max((line["seconds"] for run in own for line in run.metrics("prepare")), default=0)
+        edits = max(map(edit_seconds, own))
         lines.append(
             Line(
                 title,
@@ -112,19 +150,49 @@ def _table(runs: Sequence[Run], words: str, titles: Mapping[Path, str]) -> Table
                 ),
             )
         )
-    domain = runs[0].config["data"]["source"]
-    name = spec.title if domain in (spec.title, spec.name) else f"{spec.title}, {domain}"
     images = {line["num_images"] for own in scores.values() for line in own}
     counted = f" {' or '.join(map(str, sorted(images)))} held-out pictures."
-    above = _published(spec, words, len(HEADS))
+    above = _published(compared.spec, len(HEADS))
     return Table(
-        f"{name}, in one domain{words}",
+        compared.title,
         HEADS,
         tuple(lines),
         (NOTE + counted,),
         above,
         PUBLISHED if above else "",
     )
+
+
+def in_domain_csv(found: Sequence[Comparison]) -> str:
+    """A line a finished run: scores in percent, unrounded, and seconds; empty where unknown."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ("dataset", "domain", "setting", "row", "augment", "seed", *CSV_SCORES)
+    writer.writerow([*head, "training_seconds", "edit_seconds", "run"])
+    for compared in found:
+        for title, own in compared.rows.items():
+            for run in own:
+                line = result_of(run) or {}
+                writer.writerow(
+                    [
+                        compared.spec.name,
+                        compared.domain,
+                        compared.words.strip(" ()"),
+                        title,
+                        run.config["augment"]["name"],
+                        run.config["seed"],
+                        *(_number(line, *place) for place in CSV_SCORES.values()),
+                        training_seconds(run),
+                        edit_seconds(run),
+                        run.folder.name,
+                    ]
+                )
+    return out.getvalue()
+
+
+def edit_seconds(run: Run) -> float:
+    """Seconds that a run spent on making edits."""
+    return max((line["seconds"] for line in run.metrics("prepare")), default=0.0)
 
 
 def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run]]:
@@ -175,7 +243,7 @@ def _cells(column: Sequence[Sequence[float | None]], lower: bool) -> list[Cell]:
     ]
 
 
-def _published(spec: DatasetSpec, words: str, width: int) -> tuple[Line, ...]:
+def _published(spec: DatasetSpec, width: int) -> tuple[Line, ...]:
     """What the paper prints of the dataset: top-1, and top-5 where it has it. Its FGSM column is
     left out: for most rows it is 100 - top-1."""
     tables = read_yaml(FOLDER / "in_domain.yaml")

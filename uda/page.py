@@ -26,6 +26,7 @@ from uda.figures import (
     draw_unknown_scores,
     make_axes,
 )
+from uda.in_domain_tables import Comparison, in_domain_table
 from uda.predictions import Predictions, read_predictions
 from uda.results import SCORES, Board, Pair, Row, Setting, first_stages, pairs_of
 from uda.runs import Run, atomic_path, code_version
@@ -61,11 +62,13 @@ def write_page(
     found: Sequence[Run],
     settings: Mapping[Setting, Board],
     tables: Mapping[Setting, Mapping[str, Table]],
+    compared: Sequence[Comparison] = (),
     plan: Plan | None = None,
     root: str = "",
     left_out: Sequence[str] = (),
 ) -> None:
-    """Write the page of ``settings``, whose ``tables`` are those of `uda.report.setting_tables`.
+    """Write the page of ``settings``, whose ``tables`` are those of `uda.report.setting_tables`,
+    and of what is ``compared`` in one domain.
 
     Sample pictures are read under ``root`` (empty for the folder that a dataset's file names); what
     cannot be shown is said in its place. Pairs ``left_out`` are no part of differences. Nothing in
@@ -84,12 +87,14 @@ def write_page(
         title=title,
         written=time.strftime("%Y-%m-%d %H:%M"),
         version=code_version(),
-        finished=sum(len(row.results) for board in settings.values() for row in board.values()),
+        finished=sum(len(row.results) for board in settings.values() for row in board.values())
+        + sum(len(one.runs) for one in compared),
         unfinished=[run.folder.name for run in found if not run.is_done],
         settings=[
             _section(setting, board, tables[setting], root, left_out)
             for setting, board in settings.items()
         ],
+        in_domain=[in_domain_table(one) for one in compared],
         stages=[
             {"source": source, "picture": _picture_uri(_reduced(picture, STAGES_PX))}
             for (_, source), picture in first_stages(found).items()
@@ -99,7 +104,14 @@ def write_page(
             for name, experiment in (plan.experiments if plan else {}).items()
         ],
         runs=[
-            _again(setting, row) for setting, board in settings.items() for row in board.values()
+            _again(f"{setting.title}: {row.title}", [result.run for result in row.results])
+            for setting, board in settings.items()
+            for row in board.values()
+        ]
+        + [
+            _again(f"{one.title}: {title}", own)
+            for one in compared
+            for title, own in one.rows.items()
         ],
     )
     with atomic_path(path) as temporary:
@@ -307,19 +319,21 @@ def _sample(made: Predictions, row: int, paths: Mapping[str, Path]) -> dict[str,
     }
 
 
-def _again(setting: Setting, row: Row) -> dict[str, str]:
+def _again(title: str, runs: Sequence[Run]) -> dict[str, str]:
     """How the first run of a row is made again: its configuration and, where kept, its command."""
-    run = row.results[0].run
+    run = runs[0]
     experiment = run.folder / "experiment.yaml"
     place = shlex.quote(f"{run.folder.name}.yaml")
-    trained = run.config["source"]["augment"]["name"] != "checkpoint"
-    commands = [f"uda train {place}"] if trained else []
-    commands.append(f"uda adapt {place}")
+    commands = []
+    if run.config.get("source", run.config)["augment"]["name"] != "checkpoint":
+        commands.append(f"uda train {place}")
+    if run.config["stage"] == "adapt":
+        commands.append(f"uda adapt {place}")
     kept = experiment.is_file()
     return {
-        "title": f"{setting.title}: {row.title}",
+        "title": title,
         "run": run.folder.name,
-        "count": str(len(row.results)),
+        "count": str(len(runs)),
         "command": "\n".join(commands) if kept else "",
         "file": f"{run.folder.name}.yaml",
         "text": experiment.read_text() if kept else _yaml(run.config),

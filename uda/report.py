@@ -14,7 +14,7 @@ from uda.figures import (
     norm_figure,
     save_png,
 )
-from uda.in_domain_tables import in_domain_tables
+from uda.in_domain_tables import Comparison, comparisons, in_domain_csv, in_domain_table
 from uda.page import write_page
 from uda.results import SCORES, Board, Pair, Setting, boards, first_stages, pairs_of
 from uda.runs import Run, atomic_path, find_runs
@@ -55,8 +55,9 @@ def write_report(
     settings = boards(found)
     plan = read_plan(runs)
     expected = plan.expected if plan else []
-    in_domain = in_domain_tables(found, expected)
-    if not (settings or in_domain):
+    compared = comparisons(found, expected)
+    in_domain = [in_domain_table(one) for one in compared]
+    if not (settings or compared):
         raise ValueError(
             f"{runs}: no adaptation in it has finished, and no training in one domain; run "
             "`uda adapt` first"
@@ -74,9 +75,11 @@ def write_report(
             path.write_text(_text(runs, title, found, settings, tables, in_domain, left_out))
         written.append(runs / "report.md")
     written += _write_tables(runs, formats, settings, tables)
-    written += _write_in_domain(runs, formats, in_domain)
-    if "html" in formats and settings:
-        write_page(runs / "report.html", title, found, settings, tables, plan, root, left_out)
+    written += _write_in_domain(runs, formats, compared, in_domain)
+    if "html" in formats:
+        write_page(
+            runs / "report.html", title, found, settings, tables, compared, plan, root, left_out
+        )
         written.append(runs / "report.html")
     width = width or min(shutil.get_terminal_size((100, 24)).columns, 140)
     shown = [terminal(table, width) for table in in_domain]
@@ -144,23 +147,32 @@ def _write_tables(
             + "\n".join(latex(table) for table in own),
             "csv": csv_text({setting: board}),
         }
-        for suffix, text in texts.items():
-            if suffix in formats:
-                path = runs / "tables" / f"{setting.name}.{suffix}"
-                with atomic_path(path) as temporary:
-                    temporary.write_text(text)
-                written.append(path)
+        written += _write(runs / "tables" / setting.name, formats, texts)
     return written
 
 
-def _write_in_domain(runs: Path, formats: Sequence[str], tables: Sequence[Table]) -> list[Path]:
-    """Write ``tables/in_domain.md`` and ``.tex``; which were written."""
+def _write_in_domain(
+    runs: Path, formats: Sequence[str], compared: Sequence[Comparison], tables: Sequence[Table]
+) -> list[Path]:
+    """Write ``tables/in_domain.md`` and so on; which were written."""
+    if not compared:
+        return []
+    texts = {
+        "md": "\n".join(map(markdown, tables)),
+        "tex": "\n".join(map(latex, tables)),
+        "csv": in_domain_csv(compared),
+    }
+    return _write(runs / "tables" / "in_domain", formats, texts)
+
+
+def _write(stem: Path, formats: Sequence[str], texts: Mapping[str, str]) -> list[Path]:
+    """Write the texts of ``formats`` beside one another; which were written."""
     written = []
-    for suffix, shown in (("md", markdown), ("tex", latex)):
-        if tables and suffix in formats:
-            path = runs / "tables" / f"in_domain.{suffix}"
+    for suffix, text in texts.items():
+        if suffix in formats:
+            path = stem.with_suffix(f".{suffix}")
             with atomic_path(path) as temporary:
-                temporary.write_text("\n".join(map(shown, tables)))
+                temporary.write_text(text)
             written.append(path)
     return written
 

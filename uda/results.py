@@ -262,8 +262,10 @@ def _told_apart(variants: Sequence[list[Result]]) -> list[tuple[str, list[Result
 
 
 def told_apart(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What tells each of nested ``configurations`` from the others, as " (adapt.rate=0.01)"; a
-    value that more than half of them share goes without saying."""
+    """What tells each of nested ``configurations`` from the others, as " (adapt.rate=0.01)".
+
+    A value that more than half of them share goes without saying, and so does an absent one.
+    """
     settings = [dict(_flat(one)) for one in configurations]
     names = sorted({key for one in settings for key in one})
     usual: dict[str, str | None] = {}  # of the settings that differ
@@ -274,7 +276,7 @@ def told_apart(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
     words = []
     for one in settings:
         own = [key for key in usual if str(one.get(key)) != usual[key]]
-        told = ", ".join(f"{_short(key, names)}={one.get(key)}" for key in own)
+        told = ", ".join(f"{_short(key, names)}={one[key]}" for key in own if key in one)
         words.append(f" ({told})" if told else "")
     return words
 
