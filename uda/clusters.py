@@ -27,7 +27,7 @@ def estimate_num_clusters(
     features: Tensor,
     num_source_classes: int,
     previous: int | None = None,
-    clusters: str = "tsne",
+    clusters: str = "features",
     multiples: Sequence[float] = MULTIPLES,
 ) -> int:
     """C_t, the number of target clusters, from ``features`` [N, D]; at least 1 and at most N.

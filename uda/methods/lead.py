@@ -173,7 +173,7 @@ class Lead:
 
     ``open_set`` False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
     ``split`` is what known and unknown are told apart by: norm as published, or cosine.
-    ``clusters`` is how C_t is found (every ``cluster_every`` epochs): tsne as released, features,
+    ``clusters`` is how C_t is found (every ``cluster_every`` epochs): features, tsne as released,
     spectral, or classes for as many as the source has.
     """
 
@@ -188,7 +188,7 @@ class Lead:
         ce_weight: float = 2.0,
         entropy_threshold: float = 0.55,
         neighbours: int = 4,
-        clusters: str = "tsne",
+        clusters: str = "features",
         cluster_every: int = 10,
         confident_weights: bool = False,
         split: str = "norm",
