@@ -10,7 +10,7 @@ from uda.cli import main
 from uda.packing import pack, unpack
 from uda.report import write_report
 from uda.runs import find_runs, open_run
-from uda.sweep_plan import read_plan, write_plan
+from uda.sweep_plan import Expected, read_plan, write_plan
 
 
 @pytest.fixture
@@ -117,3 +117,16 @@ def test_nothing_to_pack(tmp_path, capsys):
     assert main(["pack", str(tmp_path / "runs"), "--out", str(tmp_path / "p")]) == 1
     assert "no run with scores has finished" in capsys.readouterr().err
     assert not (tmp_path / "p").exists()
+
+
+def test_one_sweep_alone(runs, tmp_path, capsys):
+    run = next(run for run in find_runs(runs) if run.config["adapt"]["method"] == "lead")
+    one = Expected("Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, run.folder)
+    write_plan(runs, "ours", {}, [one])
+    packed = tmp_path / "ours.jsonl"
+    assert main(["pack", str(runs), "--sweep", "ours", "--out", str(packed)]) == 0
+    assert capsys.readouterr().out == f"{packed}: 1 run\n"
+    unpack(packed, tmp_path / "back")
+    assert list(read_plan(tmp_path / "back").experiments) == ["ours"]
+    assert main(["report", str(runs), "--sweep", "ours", "--formats", "md"]) == 0
+    assert "Source-only" not in (runs / "report.md").read_text()

@@ -1,8 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_runs import finished
 
-from uda.sweep_plan import Expected, read_plan, record_path, write_plan
+from uda.runs import open_run
+from uda.sweep_plan import Expected, read_plan, record_path, runs_and_plan, write_plan
 
 
 def expected(runs: Path, pair: str = "Pl2Da", seed: int = 0, row: str = "LEAD") -> Expected:
@@ -58,3 +61,27 @@ def test_a_broken_record_is_named(tmp_path, text):
     record_path(tmp_path, "opda").write_text(text)
     with pytest.raises(ValueError, match="opda.yaml"):
         read_plan(tmp_path)
+
+
+def test_the_runs_of_one_sweep(tmp_path):
+    lead = [finished(tmp_path, "tiny", "lead", "none", seed, [1.0]) for seed in (0, 1)]
+    source = open_run(tmp_path, "train", {"stage": "train", "data": {"scenario": "opda"}})
+    source.start()
+    one = replace(expected(tmp_path), run_folder=lead[0].folder)
+    write_plan(tmp_path, "first", {"seed": 0}, [one])
+    write_plan(tmp_path, "second", {}, [expected(tmp_path, seed=1)])
+    runs, plan = runs_and_plan(tmp_path)
+    assert len(runs) == 3
+    assert plan == read_plan(tmp_path)
+    runs, plan = runs_and_plan(tmp_path, "first")
+    assert [run.folder for run in runs] == [lead[0].folder]
+    assert plan is not None
+    assert plan.expected == [one]
+    assert list(plan.experiments) == ["first"]
+    source.mark_done()  # its pictures are shown
+    assert [run.folder for run in runs_and_plan(tmp_path, "first")[0]] == [
+        lead[0].folder,
+        source.folder,
+    ]
+    with pytest.raises(ValueError, match="no sweep 'third'; it has first, second"):
+        runs_and_plan(tmp_path, "third")

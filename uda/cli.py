@@ -297,10 +297,16 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     choices.add_argument("runs", type=str, help="Folder of runs")
+    choices.add_argument(
+        "--sweep", type=str, default="", help="Only the runs of the sweep of this name"
+    )
     commands.add_subcommand("select", choices, help="compare choices made without labels")
 
     tables = ArgumentParser(description=stages.report.__doc__, allow_abbrev=False)
     tables.add_argument("runs", type=str, help="Folder of runs")
+    tables.add_argument(
+        "--sweep", type=str, default="", help="Only the runs of the sweep of this name"
+    )
     tables.add_argument("--title", type=str, default="Results", help="Heading of the report")
     tables.add_argument(
         "--formats",
@@ -330,6 +336,9 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     small.add_argument("runs", type=str, nargs="+", help="Folders of runs")
+    small.add_argument(
+        "--sweep", type=str, default="", help="Only the runs of the sweep of this name"
+    )
     small.add_argument("--out", type=str, required=True, help="File to write: .jsonl")
     commands.add_subcommand("pack", small, help="finished runs' scores as one small file")
 
@@ -460,12 +469,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif given.command == "select":
             from uda.selection_report import write_selection
 
-            stages.say(write_selection(Path(options.runs)))
+            stages.say(write_selection(Path(options.runs), options.sweep))
         elif given.command == "pack":
             from uda.packing import pack
 
-            count = pack([Path(folder) for folder in options.runs], Path(options.out))
-            stages.say(f"{options.out}: {count} runs")
+            folders = [Path(folder) for folder in options.runs]
+            count = pack(folders, Path(options.out), options.sweep)
+            stages.say(f"{options.out}: {count} run{'s' if count > 1 else ''}")
         elif given.command == "unpack":
             from uda.packing import unpack
 
@@ -478,6 +488,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.formats,
                 options.root,
                 options.leave_out,
+                options.sweep,
                 options.tensorboard,
             )
         if _in_several_processes():

@@ -16,27 +16,29 @@ import yaml
 
 from uda.config import read_yaml
 from uda.in_domain_tables import is_in_domain
-from uda.runs import Run, atomic_path, config_hash, find_runs
-from uda.sweep_plan import FOLDER
+from uda.runs import Run, atomic_path, config_hash
+from uda.sweep_plan import FOLDER, runs_and_plan
 
 DIGITS = 6  # significant ones of a score; percentages need four
 LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
 
 
-def pack(folders: Sequence[Path], path: Path) -> int:
+def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
     """Write the finished adaptations and in-domain runs of ``folders``, and their sweeps' records,
-    to ``path``; how many runs. A run of several folders stands there once.
+    to ``path``; how many runs. A run of several folders stands there once. Where a ``sweep`` is
+    named, only its own.
 
-    ValueError naming a folder without runs, or where none has finished.
+    ValueError naming a folder without runs, or where none has finished, or an unknown sweep.
     """
-    runs = {run.folder.name: run for folder in folders for run in find_runs(folder) if _counts(run)}
+    runs: dict[str, Run] = {}
+    lines: list[Mapping[str, Any]] = []
+    for folder in folders:
+        found = runs_and_plan(folder, sweep)[0]
+        runs |= {run.folder.name: run for run in found if _counts(run)}
+        records = sorted((folder / FOLDER).glob(f"{sweep or '*'}.yaml"))
+        lines += [{"sweep": record.stem, "record": read_yaml(record)} for record in records]
     if not runs:
         raise ValueError(f"{', '.join(map(str, folders))}: no run with scores has finished")
-    lines: list[Mapping[str, Any]] = [
-        {"sweep": record.stem, "record": read_yaml(record)}
-        for folder in folders
-        for record in sorted((folder / FOLDER).glob("*.yaml"))
-    ]
     lines += [_packed(runs[name]) for name in sorted(runs)]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines))

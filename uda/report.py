@@ -17,9 +17,9 @@ from uda.figures import (
 from uda.in_domain_tables import Comparison, comparisons, in_domain_csv, in_domain_table
 from uda.page import write_page
 from uda.results import SCORES, Board, Pair, Setting, boards, first_stages, pairs_of
-from uda.runs import Run, atomic_path, find_runs
+from uda.runs import Run, atomic_path
 from uda.selection_report import choice_table
-from uda.sweep_plan import Expected, read_plan
+from uda.sweep_plan import Expected, runs_and_plan
 from uda.table_text import csv_text, latex, markdown, terminal
 from uda.tables import (
     Table,
@@ -39,6 +39,7 @@ def write_report(
     formats: Sequence[str] = FORMATS,
     root: str = "",
     left_out: Sequence[str] = (),
+    sweep: str = "",
     width: int = 0,
 ) -> str:
     """Write what ``formats`` name; the text for a terminal of ``width`` columns (its own if 0).
@@ -46,14 +47,14 @@ def write_report(
     md: ``runs/report.md``, ``figures/*.png`` and ``tables/*.md``; tex and csv: ``tables/*.tex`` and
     ``*.csv``; html: ``report.html``, whose sample pictures are read under ``root`` (empty for the
     folder that the dataset's file names). Pairs ``left_out`` by name take no part in averages and
-    differences. Unfinished runs are named, not counted. ValueError where nothing is finished, or
-    naming an unknown format or pair.
+    differences. Only the runs of one ``sweep`` count, where one is named. Unfinished runs are
+    named, not counted. ValueError where nothing is finished, or naming an unknown format, pair or
+    sweep.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"--formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
-    found = find_runs(runs)
+    found, plan = runs_and_plan(runs, sweep)
     settings = boards(found)
-    plan = read_plan(runs)
     expected = plan.expected if plan else []
     compared = comparisons(found, expected)
     in_domain = [in_domain_table(one) for one in compared]

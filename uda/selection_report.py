@@ -17,9 +17,10 @@ from uda.dataset_spec import load_dataset_spec
 from uda.methods.base import normalised_entropy
 from uda.metrics import threshold_curve
 from uda.results import SCORES, Board, Setting, row_title
-from uda.runs import Run, atomic_path, find_runs
+from uda.runs import Run, atomic_path
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
+from uda.sweep_plan import runs_and_plan
 from uda.tables import Cell, Line, Table, mean_and_deviation
 
 GRID = np.linspace(0, 1, 101)  # thresholds that the oracle tries
@@ -109,14 +110,15 @@ def threshold_choices(run: Run, threshold: float) -> dict[str, tuple[float, floa
     return {name: (cut, h_scores([cut])[0]) for name, cut in cuts.items()}
 
 
-def write_selection(runs: Path, threshold: float = 0.55) -> str:
+def write_selection(runs: Path, sweep: str = "", threshold: float = 0.55) -> str:
     """Write ``runs/selection.csv``, a line a (run, choice), and ``runs/selection.md``; its text.
+    Of one ``sweep``'s runs, where it is named.
 
     Finished adaptations that kept their banks count, others are named. ValueError where there is
     none.
     """
     rows, passed_over = [], []
-    for run in find_runs(runs):
+    for run in runs_and_plan(runs, sweep)[0]:
         if not run.is_done or run.config["stage"] != "adapt":
             continue
         if run.config["adapt"]["method"] == "source_only":

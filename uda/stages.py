@@ -223,7 +223,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
 
 
 def report(
-    runs: str, title: str, formats: str, root: str, leave_out: str, tensorboard: bool
+    runs: str, title: str, formats: str, root: str, leave_out: str, sweep: str, tensorboard: bool
 ) -> None:
     """Write the runs' tables and figures to report.md and report.html, and print the tables."""
     from uda.report import write_report
@@ -232,7 +232,7 @@ def report(
         [name.strip() for name in names.split(",") if name.strip()]
         for names in (formats, leave_out)
     )
-    say(write_report(Path(runs), title, chosen, root, left_out))
+    say(write_report(Path(runs), title, chosen, root, left_out, sweep))
     if tensorboard:
         from uda.event_files import write_event_files
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from uda.config import read_yaml
-from uda.runs import atomic_path
+from uda.runs import Run, atomic_path, find_runs
 
 FOLDER = "sweeps"
 
@@ -78,15 +78,36 @@ def write_plan(
         path.write_text(yaml.safe_dump(record, sort_keys=False, width=1000))
 
 
-def read_plan(runs: Path) -> Plan | None:
-    """What all sweeps written down under ``runs`` expect; None where there is none.
+def runs_and_plan(runs: Path, sweep: str = "") -> tuple[list[Run], Plan | None]:
+    """The runs under ``runs`` and what its sweeps expect; where a ``sweep`` is named, only what
+    that one expects, with the finished source models.
+
+    Raises ValueError where there are no runs, or no such sweep.
+    """
+    found = find_runs(runs)
+    if not sweep:
+        return found, read_plan(runs)
+    if not record_path(runs, sweep).is_file():
+        known = ", ".join(path.stem for path in sorted((runs / FOLDER).glob("*.yaml")))
+        raise ValueError(f"--sweep: {runs} has no sweep {sweep!r}; it has {known or 'none'}")
+    plan = read_plan(runs, sweep)
+    wanted = {one.run_folder for one in plan.expected} if plan else set()
+
+    def is_source(run: Run) -> bool:
+        return run.config["stage"] == "train" and "scenario" in run.config["data"] and run.is_done
+
+    return [run for run in found if run.folder in wanted or is_source(run)], plan
+
+
+def read_plan(runs: Path, sweep: str = "*") -> Plan | None:
+    """What all sweeps written down under ``runs``, or one, expect; None where there is none.
 
     Raises ValueError naming a file that does not hold a sweep.
     """
     expected: dict[Path, Expected] = {}
     experiments: dict[str, Mapping[str, Any]] = {}
     keys = {field.name for field in fields(Expected)}
-    for path in sorted((runs / FOLDER).glob("*.yaml")):
+    for path in sorted((runs / FOLDER).glob(f"{sweep}.yaml")):
         record = read_yaml(path)
         rows = record.get("expected")
         if not isinstance(rows, list) or any(set(row) != keys for row in rows):

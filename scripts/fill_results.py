@@ -1,0 +1,84 @@
+"""Write the tables of docs/results.md anew, from the packed runs in docs/results/.
+
+python scripts/fill_results.py [--check]
+
+A table stands between `<!-- table: FILE NAME -->` and `<!-- end -->`: FILE is a packed file without
+its suffix, NAME one of the report's tables (h_score, difference, …), or in_domain for all of them.
+`without=Tw2Fl,No2Om` after NAME leaves pairs out of averages. With --check nothing is written, and
+the exit code is 1 where something would change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from uda.in_domain_tables import comparisons, in_domain_table  # noqa: E402
+from uda.packing import unpack  # noqa: E402
+from uda.report import setting_tables  # noqa: E402
+from uda.results import boards  # noqa: E402
+from uda.sweep_plan import runs_and_plan  # noqa: E402
+from uda.table_text import markdown  # noqa: E402
+from uda.tables import Table  # noqa: E402
+
+PAGE = ROOT / "docs" / "results.md"
+BLOCK = re.compile(
+    r"(<!-- table: (\S+) (\S+)(?: without=(\S+))? -->\n).*?(<!-- end -->)", re.DOTALL
+)
+
+
+def tables_of(packed: Path, name: str, left_out: list[str]) -> list[Table]:
+    """The tables called ``name`` of the packed runs. ValueError where there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(packed, Path(folder))
+        runs, plan = runs_and_plan(Path(folder))
+        expected = plan.expected if plan else []
+        if name == "in_domain":
+            return [in_domain_table(one) for one in comparisons(runs, expected)]
+        found = [
+            tables[name]
+            for setting, board in boards(runs).items()
+            if name in (tables := setting_tables(setting, board, expected, left_out))
+        ]
+    if not found:
+        raise ValueError(f"{packed}: its runs make no table {name!r}")
+    return found
+
+
+def filled(text: str, folder: Path) -> str:
+    """``text`` with every block's table made anew from the packed files in ``folder``."""
+
+    def block(match: re.Match[str]) -> str:
+        head, file, name, without, end = match.groups()
+        left_out = without.split(",") if without else []
+        made = tables_of(folder / f"{file}.jsonl", name, left_out)
+        return head + "\n".join(markdown(table, 4) for table in made) + end
+
+    return BLOCK.sub(block, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Fill the tables of docs/results.md.")
+    parser.add_argument("--check", action="store_true", help="only say whether they are as made")
+    check = parser.parse_args().check
+    text = PAGE.read_text()
+    made = filled(text, PAGE.with_suffix(""))
+    if made == text:
+        print(f"{PAGE.relative_to(ROOT)}: its tables are those of docs/results/")
+        return 0
+    if check:
+        print(f"{PAGE.relative_to(ROOT)}: not as made; run python scripts/fill_results.py")
+        return 1
+    PAGE.write_text(made)
+    print(f"{PAGE.relative_to(ROOT)}: tables written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
