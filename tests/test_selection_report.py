@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_a_run_without_a_defined_score_is_not_counted(experiment):
 
 def test_thresholds_are_scored_on_the_last_epoch(experiment):
     run = finish(experiment)
-    choices = threshold_choices(run, 0.55)
+    choices = threshold_choices(run)
     with np.load(run.folder / "banks" / "epoch_03.npz") as bank:
         p = torch.from_numpy(bank["probabilities"]).float()
     entropy, classes = normalised_entropy(p).numpy(), p.argmax(dim=1).numpy()
@@ -95,11 +96,18 @@ def test_thresholds_are_scored_on_the_last_epoch(experiment):
     assert choices["fixed"][0] == 0.55
 
 
+def test_the_fixed_threshold_is_the_methods_own(experiment):
+    run = finish(
+        replace(experiment, adapt=AdaptConfig(options={"lead": {"entropy_threshold": 0.4}}))
+    )
+    assert threshold_choices(run)["fixed"][0] == 0.4
+
+
 def test_labels_change_no_choice_but_the_oracles(experiment):
     run = finish(experiment)
-    before = epoch_choices(run), threshold_choices(run, 0.55)
+    before = epoch_choices(run), threshold_choices(run)
     np.savez(run.folder / "predictions.npz", true_label=LABELS[::-1])
-    after = epoch_choices(run), threshold_choices(run, 0.55)
+    after = epoch_choices(run), threshold_choices(run)
     for old, new in zip(before, after, strict=True):
         for name in old.keys() - {"oracle"}:
             assert old[name][0] == new[name][0], name
@@ -107,13 +115,16 @@ def test_labels_change_no_choice_but_the_oracles(experiment):
 
 def test_the_report(experiment, tmp_path):
     finish(experiment)
-    text = write_selection(tmp_path / "runs")
+    shown = write_selection(tmp_path / "runs")
+    assert "OPDA: choosing the epoch" in shown
+    assert "|" not in shown
+    text = (tmp_path / "runs" / "selection.md").read_text()
+    assert text.startswith("## OPDA: choosing the epoch")
     assert "| LEAD | 1 | 40.0 | 50.0 |" in text
     assert "| short of the oracle, all | 1 | −20.0 | −10.0 |" in text
     with open(tmp_path / "runs" / "selection.csv") as file:
         rows = list(csv.DictReader(file))
     assert {row["choice"] for row in rows} == {"epoch", "threshold"}
-    assert (tmp_path / "runs" / "selection.md").read_text().startswith("## OPDA: The epoch")
 
 
 def test_runs_without_banks_are_named(experiment, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,9 +22,11 @@ from uda.runs import Run, atomic_path
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
 from uda.sweep_plan import runs_and_plan
+from uda.table_text import markdown, terminal
 from uda.tables import Cell, Line, Table, mean_and_deviation
 
 GRID = np.linspace(0, 1, 101)  # thresholds that the oracle tries
+NOTE = "Means over runs, in percent; ± is the standard deviation over runs."
 EPOCHS, CUTS = ("last", *CRITERIA, "oracle"), ("fixed", *THRESHOLDS, "oracle")
 
 
@@ -85,12 +88,13 @@ def choice_table(setting: Setting, board: Board) -> Table | None:
     return Table(title, EPOCHS, tuple(lines), (note,))
 
 
-def threshold_choices(run: Run, threshold: float) -> dict[str, tuple[float, float]]:
+def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     """By rule: the threshold on the last epoch's normalised entropy, and the H-score it gives.
 
-    ``fixed`` is ``threshold``, the method's own; ``oracle`` the best of a grid. Rules and oracle
-    decide over the same entropies, whatever the method decides by.
+    ``fixed`` is the method's own (0.55 where it has none), ``oracle`` the best of a grid. Rules and
+    oracle decide over the same entropies, whatever the method decides by.
     """
+    threshold = run.config["adapt"].get("options", {}).get("entropy_threshold", 0.55)
     last = run.metrics("evaluate")[-1]["epoch"]
     bank = read_bank(run, last)
     labels = np.load(run.folder / "predictions.npz")["true_label"]
@@ -110,9 +114,9 @@ def threshold_choices(run: Run, threshold: float) -> dict[str, tuple[float, floa
     return {name: (cut, h_scores([cut])[0]) for name, cut in cuts.items()}
 
 
-def write_selection(runs: Path, sweep: str = "", threshold: float = 0.55) -> str:
-    """Write ``runs/selection.csv``, a line a (run, choice), and ``runs/selection.md``; its text.
-    Of one ``sweep``'s runs, where it is named.
+def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
+    """Write ``runs/selection.csv``, a line a (run, choice), and ``runs/selection.md``, of one
+    ``sweep``'s runs where it is named; the text for a terminal of ``width`` columns (its own if 0).
 
     Finished adaptations that kept their banks count, others are named. ValueError where there is
     none.
@@ -124,7 +128,7 @@ def write_selection(runs: Path, sweep: str = "", threshold: float = 0.55) -> str
         if run.config["adapt"]["method"] == "source_only":
             continue
         try:
-            rows += list(_rows(run, threshold))
+            rows += list(_rows(run))
         except (ValueError, OSError, KeyError) as error:  # no banks, or predictions of old
             passed_over.append(f"{run.folder.name} ({error})")
     if not rows:
@@ -136,15 +140,19 @@ def write_selection(runs: Path, sweep: str = "", threshold: float = 0.55) -> str
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    text = "\n".join(_tables(rows))
+    tables = list(_tables(rows))
+    rest = ""
     if passed_over:
-        text += f"\n\nPassed over: {len(passed_over)} runs, the first {passed_over[0]}."
+        rest = f"Passed over: {len(passed_over)} runs, the first {passed_over[0]}.\n"
     with atomic_path(runs / "selection.md") as path:
-        path.write_text(text + "\n")
-    return f"{text}\n\nWritten to {runs / 'selection.md'}, every run's choices to selection.csv"
+        path.write_text("\n".join([*map(markdown, tables), rest]))
+    width = width or min(shutil.get_terminal_size((100, 24)).columns, 140)
+    shown = [terminal(table, width) for table in tables]
+    written = f"Written to {runs / 'selection.md'}, every run's choices to selection.csv"
+    return "\n".join([*shown, rest + written])
 
 
-def _rows(run: Run, threshold: float) -> Iterator[dict[str, Any]]:
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
     source = run.config["source"]
     about = {
         "scenario": source["data"]["scenario"],
@@ -155,42 +163,42 @@ def _rows(run: Run, threshold: float) -> Iterator[dict[str, Any]]:
     for name, (epoch, score) in epoch_choices(run).items():
         yield {**about, "choice": "epoch", "criterion": name, "chosen": epoch, "score": score}
     if about["scenario"] != "pda":
-        for name, (cut, score) in threshold_choices(run, threshold).items():
+        for name, (cut, score) in threshold_choices(run).items():
             choice = {"choice": "threshold", "criterion": name, "chosen": round(cut, 4)}
             yield {**about, **choice, "score": score}
 
 
-def _tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     """A table for each (scenario, what is chosen): a row a method, a column a criterion."""
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
         for choice, names, what in (
-            ("epoch", EPOCHS, "The epoch, at the method's own threshold"),
-            ("threshold", CUTS, "The threshold of the entropy / log K, in the last epoch"),
+            ("epoch", EPOCHS, "the epoch, at the method's own threshold"),
+            ("threshold", CUTS, "the threshold of the entropy / log K, in the last epoch"),
         ):
             own = [row for row in rows if (row["scenario"], row["choice"]) == (scenario, choice)]
             if not own:
                 continue
-            yield f"## {scenario.upper()}: {what}\n"
-            yield "| | runs | " + " | ".join(names) + " |"
-            yield "| --- | ---: |" + " ---: |" * len(names)
             titles = dict.fromkeys(row["row"] for row in own)
-            for title in titles:
-                yield _line(title, [row for row in own if row["row"] == title], names)
+            lines = [
+                _line(title, [row for row in own if row["row"] == title], names) for title in titles
+            ]
             if len(titles) > 1:
-                yield _line("all", own, names)
-            yield _line("short of the oracle, all", own, names, short=True) + "\n"
+                lines.append(_line("all", own, names))
+            lines.append(_line("short of the oracle, all", own, names, short=True))
+            title = f"{scenario.upper()}: choosing {what}"
+            yield Table(title, ("runs", *names), tuple(lines), (NOTE,))
 
 
 def _line(
     title: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str], short: bool = False
-) -> str:
+) -> Line:
     by_run: dict[tuple[Any, ...], dict[str, float]] = {}
     for row in rows:
         key = row["pair"], row["row"], row["seed"]
         by_run.setdefault(key, {})[row["criterion"]] = row["score"]
-    cells = []
+    cells = [Cell(str(len(by_run)))]
     for name in names:
         values = [run[name] - (run["oracle"] if short else 0) for run in by_run.values()]
         text = mean_and_deviation(values) if short else f"{statistics.fmean(values):.1f}"
-        cells.append(text.replace("-", "−"))
-    return f"| {title} | {len(by_run)} | " + " | ".join(cells) + " |"
+        cells.append(Cell(text.replace("-", "−")))
+    return Line(title, tuple(cells))
