@@ -33,9 +33,9 @@ def tables(runs):
 def test_unpacked_runs_make_the_same_tables(runs, tmp_path, capsys):
     packed = tmp_path / "results" / "all.jsonl"
     assert main(["pack", str(runs), "--out", str(packed)]) == 0
-    assert capsys.readouterr().out == f"{packed}: 8 runs\n"
+    assert capsys.readouterr().out == f"wrote {packed}: 8 runs\n"
     assert main(["unpack", str(packed), str(tmp_path / "back")]) == 0
-    assert "8 runs unpacked, 0 were there already" in capsys.readouterr().out
+    assert f"wrote 8 runs into {tmp_path / 'back'}; 0 were there already" in capsys.readouterr().out
     assert tables(tmp_path / "back") == tables(runs)
     assert read_plan(tmp_path / "back") == read_plan(runs)
     again = tmp_path / "again.jsonl"
@@ -125,7 +125,7 @@ def test_one_sweep_alone(runs, tmp_path, capsys):
     write_plan(runs, "ours", {}, [one])
     packed = tmp_path / "ours.jsonl"
     assert main(["pack", str(runs), "--sweep", "ours", "--out", str(packed)]) == 0
-    assert capsys.readouterr().out == f"{packed}: 1 run\n"
+    assert capsys.readouterr().out == f"wrote {packed}: 1 run\n"
     unpack(packed, tmp_path / "back")
     assert list(read_plan(tmp_path / "back").experiments) == ["ours"]
     assert main(["report", str(runs), "--sweep", "ours", "--formats", "md"]) == 0

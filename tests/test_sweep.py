@@ -181,7 +181,7 @@ def test_smaller_experiments_share_the_runs_of_the_large_one(tmp_path):
     def folders(name):
         from uda.cli import _parser
 
-        parser = _parser()
+        parser, _ = _parser()
         given = parser.parse_args(["sweep", f"--config={CONFIGS / 'experiments' / f'{name}.yaml'}"])
         values = vars(parser.instantiate(given).sweep)
         keys = ("data", "images", "model", "train", "augment", "adapt", "sweep")

@@ -1,0 +1,445 @@
+"""The commands of ``uda``: what each takes, says of itself, and does.
+
+A command does its own importing: torch takes seconds, and most commands' help needs none of it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from uda import stages
+from uda.config import CONFIGS, Experiment
+from uda.dataset_spec import load_dataset_spec
+from uda.splits import class_split
+
+OWN_FOLDERS = CONFIGS / "experiments" / "own_folders.yaml"
+DATASET = "Name under configs/datasets, or a YAML file"
+ROOT = "Folder of the dataset's domains"
+DEVICE = "auto, cpu, cuda or cuda:N"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: ``act`` takes its options, ``act_on`` an experiment and them. The exit code
+    where it returns one, else 0."""
+
+    name: str
+    help: str
+    parser: ArgumentParser
+    act: Callable[[Namespace], int | None] | None = None
+    act_on: Callable[[Experiment, Namespace], None] | None = None
+
+
+def commands() -> Iterator[Command]:
+    """All but ``data``, which has `data_commands`, as ``uda --help`` lists them."""
+    yield _import_lead()
+    yield _stage("train", stages.train)
+    yield _stage("adapt", stages.adapt)
+    yield _sweep()
+    yield _run()
+    yield _evaluate()
+    yield _predict()
+    yield _explain()
+    yield _export()
+    yield _select()
+    yield _report()
+    yield _pack()
+    yield _unpack()
+
+
+def data_commands() -> Iterator[Command]:
+    """Those of ``uda data``."""
+    yield _emoji_home()
+    yield _export_lists()
+    yield _splits()
+    yield _check()
+
+
+def _parser(description: str) -> ArgumentParser:
+    return ArgumentParser(description=description, allow_abbrev=False)
+
+
+def _add_sweep_flag(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--sweep", type=str, default="", help="Only the runs of the sweep of this name"
+    )
+
+
+def _dataset_file(dataset: str) -> str:
+    """``office-home`` is ``office_home``; a path stays as it is."""
+    return dataset if dataset.endswith((".yaml", ".yml")) else dataset.replace("-", "_")
+
+
+def _emoji_home() -> Command:
+    parser = _parser("Build EmojiHome: emoji of four vendors as four domains of 57 classes.")
+    parser.add_argument("--root", type=str, default="data/emoji_home", help="Folder to build")
+    parser.add_argument("--image-px", type=int, default=128, help="Side of the pictures, px")
+    parser.add_argument(
+        "--mono", action="store_true", help="Draw the optional fifth domain, black and white, too"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="Processes that draw")
+
+    def act(options: Namespace) -> None:
+        from uda.emoji_home import build
+        from uda.emoji_packages import DEFAULT_DOMAINS, DOMAINS
+
+        domains = tuple(DOMAINS) if options.mono else DEFAULT_DOMAINS
+        try:
+            build(Path(options.root), domains, options.image_px, options.workers)
+        except RuntimeError as error:  # a package that is refused, a drawing that cannot be drawn
+            raise ValueError(error) from None
+
+    return Command("emoji-home", "the embedded benchmark, built here", parser, act)
+
+
+def _export_lists() -> Command:
+    parser = _parser(
+        "Write image_unida_list.txt (`relative/path label` a line) into each domain's folder: the "
+        "form in which LEAD, GLC and other code reads a dataset."
+    )
+    parser.add_argument("dataset", type=str, help=DATASET)
+    parser.add_argument("--root", type=str, default="", help=ROOT)
+    parser.add_argument(
+        "--scenario", type=str, default="opda", help="Decides the classes and their numbers"
+    )
+
+    def act(options: Namespace) -> None:
+        from uda.list_files import export_lists
+
+        spec = load_dataset_spec(_dataset_file(options.dataset), options.root)
+        written, passed_over = export_lists(spec, options.scenario)
+        for domain, reason in passed_over.items():
+            print(f"passed over {domain}: {reason}")
+        for path, images, classes in written:
+            print(f"wrote {path}: {images} images of {classes} classes")
+
+    return Command("export-lists", "list files for other people's code", parser, act)
+
+
+def _splits() -> Command:
+    parser = _parser("Print which classes source and target hold under each scenario, by name.")
+    parser.add_argument("dataset", type=str, help=DATASET)
+    parser.add_argument("--scenario", type=str, default="", help="opda, osda or pda; all of them")
+
+    def act(options: Namespace) -> None:
+        spec = load_dataset_spec(_dataset_file(options.dataset))
+        for name in [options.scenario] if options.scenario else spec.scenarios:
+            split = class_split(spec, name)
+            print(f"{spec.title}, {name.upper()}")
+            for part in ("shared", "source_private", "target_private"):
+                classes = getattr(split, part)
+                title = f"{part.replace('_', '-')} ({len(classes)})"
+                print(
+                    textwrap.fill(
+                        f"{title}: {', '.join(classes) or 'none'}",
+                        98,
+                        initial_indent="  ",
+                        subsequent_indent="    ",
+                        break_on_hyphens=False,
+                    )
+                )
+
+    return Command("splits", "the classes of each scenario, by name", parser, act)
+
+
+def _check() -> Command:
+    parser = _parser(
+        "Look at a dataset on disk: its domains, classes and numbers of pictures against the "
+        "expected ones, pictures that cannot be read, near-duplicates across domains. The exit "
+        "code is 0 where it is whole."
+    )
+    parser.add_argument("dataset", type=str, help=DATASET)
+    parser.add_argument("--root", type=str, default="", help=ROOT)
+    parser.add_argument(
+        "--domains", type=str, nargs="+", default=[], help="Domains to look at (all of them)"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="Processes that decode pictures")
+    parser.add_argument(
+        "--fix-names",
+        action="store_true",
+        help="First rename folders of domains and classes that differ from the expected names in "
+        "case, spaces, hyphens or underscores only; nothing else is touched",
+    )
+
+    def act(options: Namespace) -> int:
+        from uda.data_check import check_dataset, describe, fix_names
+
+        file = _dataset_file(options.dataset)
+        spec = load_dataset_spec(file, options.root)
+        if options.fix_names:
+            for old, new in fix_names(spec, options.domains):
+                print(f"renamed {old} to {new.name}")
+            spec = load_dataset_spec(file, options.root)
+        check = check_dataset(spec, options.domains, options.workers)
+        print("\n".join(describe(spec, check)))
+        return int(bool(check.problems))
+
+    return Command("check", "whether a dataset on disk is whole", parser, act)
+
+
+def _import_lead() -> Command:
+    parser = _parser(
+        "Make a checkpoint of ours of a source model that the released code of LEAD or GLC has "
+        "trained, for `uda adapt --adapt.checkpoint`."
+    )
+    parser.add_argument("checkpoint", type=str, help="The released code's file (.pth, .tar)")
+    parser.add_argument("--out", type=str, required=True, help="File to write")
+
+    def act(options: Namespace) -> None:
+        from uda.lead_checkpoints import import_lead
+
+        found = import_lead(Path(options.checkpoint), Path(options.out))
+        print(
+            f"wrote {options.out}: {found.backbone}, {found.num_classes} classes, bottleneck of "
+            f"{found.bottleneck_dim}\n"
+            f"For a scenario whose source has {found.num_classes} classes:\n"
+            f"uda adapt EXPERIMENT.yaml --model.backbone {found.backbone} --model.head "
+            f"bottleneck_wn --model.bottleneck_dim {found.bottleneck_dim} --adapt.checkpoint "
+            f"{shlex.quote(options.out)}"
+        )
+
+    return Command("import-lead", "go on from LEAD's or GLC's source model", parser, act)
+
+
+def _stage(name: str, stage: Callable[[Experiment], None]) -> Command:
+    description = stage.__doc__ or ""
+    parser = _parser(description)
+    parser.add_argument("--config", action="config", help="YAML file of the options below")
+    parser.add_class_arguments(Experiment)
+    words = description.split(",")[0].lower()
+    return Command(name, words, parser, act_on=lambda experiment, _: stage(experiment))
+
+
+def _sweep() -> Command:
+    parser = _parser(
+        "Run every pair, method, augmentation and seed of an experiment (its `sweep` section), "
+        "those that are not there yet; first say how many that are."
+    )
+    parser.add_argument("--config", action="config", help="YAML file of the options below")
+    parser.add_argument("--workers", type=int, default=1, help="Runs at a time, each in a process")
+    parser.add_argument("--dry-run", action="store_true", help="Only say what would be run")
+    parser.add_class_arguments(Experiment)
+
+    def act_on(experiment: Experiment, options: Namespace) -> None:
+        from uda.sweep import sweep
+
+        sweep(experiment, options.workers, options.dry_run)
+
+    return Command(
+        "sweep", "run a whole experiment, or what is missing of it", parser, act_on=act_on
+    )
+
+
+def _run() -> Command:
+    parser = _parser(
+        "Two folders of your own: train on the one, which holds a folder for each class, adapt to "
+        "the other one, with labels or without, and answer for its pictures. Starts from "
+        f"{OWN_FOLDERS.relative_to(CONFIGS.parent)}; every option can be changed."
+    )
+    parser.add_argument("--config", action="config", help="YAML file of the options below")
+    parser.add_argument("--source", type=str, required=True, help="Folder of folders, one a class")
+    parser.add_argument("--target", type=str, required=True, help="Folder of pictures to adapt to")
+    parser.add_argument(
+        "--target-labels",
+        type=str,
+        default="auto",
+        help="folders: the target's folders are classes; none: they mean nothing; auto: the first "
+        "where one is named like a class of the source. Labels are for the scenario and the scores",
+    )
+    parser.add_class_arguments(Experiment)
+
+    def act_on(experiment: Experiment, options: Namespace) -> None:
+        from uda.own_run import run
+
+        run(experiment, options.source, options.target, options.target_labels)
+
+    return Command("run", "train, adapt and answer: two folders of your own", parser, act_on=act_on)
+
+
+def _evaluate() -> Command:
+    parser = _parser(stages.evaluate.__doc__ or "")
+    parser.add_argument("run", type=str, help="Folder of a run of `uda train` or `uda adapt`")
+    parser.add_argument("--target", type=str, default="", help="Domain to score on (its own)")
+    parser.add_argument("--root", type=str, default="", help=ROOT)
+    parser.add_argument("--per-class", action="store_true", help="Print every class's accuracy")
+
+    def act(options: Namespace) -> None:
+        stages.evaluate(options.run, options.target, options.root, options.per_class)
+
+    return Command("evaluate", "score a run's model", parser, act)
+
+
+def _predict() -> Command:
+    parser = _parser("Ask a finished run's model for each picture: a class name, or unknown.")
+    parser.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    parser.add_argument(
+        "images", type=str, nargs="+", help="Folders, list files (.txt), globs in quotes, or files"
+    )
+    parser.add_argument("--out", type=str, default="predictions.csv", help="Table to write")
+    parser.add_argument("--sheet", type=str, default="", help="Draw what is unknown into this .png")
+    parser.add_argument("--device", type=str, default="auto", help=DEVICE)
+
+    def act(options: Namespace) -> None:
+        from uda.answers import load
+        from uda.predict import find_pictures, predict, summary, write_csv, write_sheet
+
+        out, sheet = options.out, options.sheet
+        if sheet and not sheet.lower().endswith(".png"):
+            raise ValueError(f"--sheet: the picture's name must end in .png: {sheet}")
+        paths = find_pictures(options.images)
+        answered = predict(load(Path(options.checkpoint), options.device), paths)
+        for problem in answered.unreadable.values():
+            print(f"passed over: {problem}", file=sys.stderr)
+        write_csv(answered, Path(out))
+        print("\n".join(summary(answered)))
+        print(f"wrote {out}")
+        if sheet:
+            drawn = write_sheet(answered, Path(sheet))
+            said = f"wrote {sheet}: {drawn} of them"
+            print(said if drawn else "nothing unknown: no sheet written")
+
+    return Command("predict", "class names, or unknown, for pictures", parser, act)
+
+
+def _explain() -> Command:
+    parser = _parser(
+        "Show where finished runs' models look (Grad-CAM of their most probable class): a sheet "
+        "with a row a picture and a column a run."
+    )
+    parser.add_argument("runs", type=str, nargs="+", help="Folders of runs, side by side")
+    parser.add_argument(
+        "--images", type=str, nargs="+", required=True, help="As for `uda predict`; 12 are shown"
+    )
+    parser.add_argument("--out", type=str, default="explain.png", help="Picture to write")
+    parser.add_argument("--device", type=str, default="auto", help=DEVICE)
+
+    def act(options: Namespace) -> None:
+        if not options.out.lower().endswith(".png"):
+            raise ValueError(f"--out: the picture's name must end in .png: {options.out}")
+        from uda.explain import explain
+        from uda.predict import find_pictures
+
+        runs, paths = [Path(run) for run in options.runs], find_pictures(options.images)
+        print("\n".join(explain(runs, paths, Path(options.out), options.device)))
+        print(f"wrote {options.out}")
+
+    return Command("explain", "where models look, side by side", parser, act)
+
+
+def _export() -> Command:
+    parser = _parser(
+        "Write a finished run's model for other programs: preprocessing, class names and "
+        "threshold inside, its answers checked against the model's when it is written."
+    )
+    parser.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    parser.add_argument("--format", type=str, default="onnx", help="onnx, or torch (torch.export)")
+    parser.add_argument("--out", type=str, required=True, help="File to write: .onnx or .pt2")
+
+    def act(options: Namespace) -> None:
+        from uda.answers import load
+        from uda.export import export
+
+        model = load(Path(options.checkpoint), "cpu")
+        apart = export(model, options.format, Path(options.out))
+        print(
+            f"wrote {options.out}: its probabilities differ from the model's by at most {apart:.1g}"
+        )
+
+    return Command("export", "the model as ONNX or torch.export file", parser, act)
+
+
+def _select() -> Command:
+    parser = _parser(
+        "Choose epochs and unknown thresholds of finished adaptations without labels, and say how "
+        "far each criterion falls short of the oracle: RUNS/selection.md and .csv."
+    )
+    parser.add_argument("runs", type=str, help="Folder of runs")
+    _add_sweep_flag(parser)
+
+    def act(options: Namespace) -> None:
+        from uda.selection_report import write_selection
+
+        stages.say(write_selection(Path(options.runs), options.sweep))
+
+    return Command("select", "compare choices made without labels", parser, act)
+
+
+def _report() -> Command:
+    parser = _parser(stages.report.__doc__ or "")
+    parser.add_argument("runs", type=str, help="Folder of runs")
+    _add_sweep_flag(parser)
+    parser.add_argument("--title", type=str, default="Results", help="Heading of the report")
+    parser.add_argument(
+        "--formats",
+        type=str,
+        default="md,tex,csv,html",
+        help="What to write: md (report.md, figures, tables/*.md), tex, csv, html (report.html)",
+    )
+    parser.add_argument("--root", type=str, default="", help=f"{ROOT}, for sample pictures")
+    parser.add_argument(
+        "--leave-out",
+        type=str,
+        default="",
+        help="Pairs (Tw2Fl,No2Om) that are no part of averages and differences",
+    )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="Write each run's metrics as event files into its folder, too",
+    )
+
+    def act(options: Namespace) -> None:
+        stages.report(
+            options.runs,
+            options.title,
+            options.formats,
+            options.root,
+            options.leave_out,
+            options.sweep,
+            options.tensorboard,
+        )
+
+    return Command("report", "make tables, figures and a page of runs", parser, act)
+
+
+def _pack() -> Command:
+    parser = _parser(
+        "Write finished runs' configurations and scores to one small file, without their models "
+        "and predictions: to be committed, sent, and unpacked elsewhere."
+    )
+    parser.add_argument("runs", type=str, nargs="+", help="Folders of runs")
+    _add_sweep_flag(parser)
+    parser.add_argument("--out", type=str, required=True, help="File to write: .jsonl")
+
+    def act(options: Namespace) -> None:
+        from uda.packing import pack
+
+        folders = [Path(folder) for folder in options.runs]
+        count = pack(folders, Path(options.out), options.sweep)
+        print(f"wrote {options.out}: {count} run{'s' if count > 1 else ''}")
+
+    return Command("pack", "finished runs' scores as one small file", parser, act)
+
+
+def _unpack() -> Command:
+    parser = _parser(
+        "Make folders of the runs that `uda pack` wrote, for tables and for sweeps to go on from. "
+        "Runs that are there already are left as they are."
+    )
+    parser.add_argument("file", type=str, help="What `uda pack` wrote")
+    parser.add_argument("runs", type=str, help="Folder of runs")
+
+    def act(options: Namespace) -> None:
+        from uda.packing import unpack
+
+        made, there = unpack(Path(options.file), Path(options.runs))
+        print(f"wrote {made} runs into {options.runs}; {there} were there already")
+
+    return Command("unpack", "make the runs' folders of such a file", parser, act)
