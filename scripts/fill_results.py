@@ -2,10 +2,10 @@
 
 python scripts/fill_results.py [--check]
 
-A table stands between `<!-- table: FILE NAME -->` and `<!-- end -->`: FILE is a packed file without
-its suffix, NAME one of the report's tables (h_score, difference, …), or in_domain for all of them.
-`without=Tw2Fl,No2Om` after NAME leaves pairs out of averages. With --check nothing is written, and
-the exit code is 1 where something would change.
+A table stands between `<!-- table: FILE SWEEP NAME -->` and `<!-- end -->`: FILE is a packed file
+without its suffix, SWEEP one of its sweeps, NAME one of the report's tables (h_score, difference,
+…), or in_domain. `without=Tw2Fl,No2Om` after NAME leaves pairs out of averages. With --check nothing
+is written, and the exit code is 1 where something would change.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from uda.tables import Table  # noqa: E402
 
 PAGE = ROOT / "docs" / "results.md"
 BLOCK = re.compile(
-    r"(<!-- table: (\S+) (\S+)(?: without=(\S+))? -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- table: (\S+) (\S+) (\S+)(?: without=(\S+))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
 
-def tables_of(packed: Path, name: str, left_out: list[str]) -> list[Table]:
-    """The tables called ``name`` of the packed runs. ValueError where there is none."""
+def tables_of(packed: Path, sweep: str, name: str, left_out: list[str]) -> list[Table]:
+    """The tables called ``name`` of a sweep's packed runs. ValueError where there is none."""
     with tempfile.TemporaryDirectory() as folder:
         unpack(packed, Path(folder))
-        runs, plan = runs_and_plan(Path(folder))
+        runs, plan = runs_and_plan(Path(folder), sweep)
         expected = plan.expected if plan else []
         if name == "in_domain":
             return [in_domain_table(one) for one in comparisons(runs, expected)]
@@ -47,7 +47,7 @@ def tables_of(packed: Path, name: str, left_out: list[str]) -> list[Table]:
             if name in (tables := setting_tables(setting, board, expected, left_out))
         ]
     if not found:
-        raise ValueError(f"{packed}: its runs make no table {name!r}")
+        raise ValueError(f"{packed}: its sweep {sweep} makes no table {name!r}")
     return found
 
 
@@ -55,9 +55,9 @@ def filled(text: str, folder: Path) -> str:
     """``text`` with every block's table made anew from the packed files in ``folder``."""
 
     def block(match: re.Match[str]) -> str:
-        head, file, name, without, end = match.groups()
+        head, file, sweep, name, without, end = match.groups()
         left_out = without.split(",") if without else []
-        made = tables_of(folder / f"{file}.jsonl", name, left_out)
+        made = tables_of(folder / f"{file}.jsonl", sweep, name, left_out)
         return head + "\n".join(markdown(table, 4) for table in made) + end
 
     return BLOCK.sub(block, text)
