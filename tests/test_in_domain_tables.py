@@ -130,7 +130,9 @@ def test_the_report_of_a_folder_of_in_domain_runs(tmp_path, capsys):
     for augment in ("none", "mixup", "genmix"):
         flags = ["--data.scenario=", f"--augment.name={augment}", "--seed=1"]
         assert main(["train", *arguments(dataset, tmp_path / "runs", *flags)]) == 0
-    capsys.readouterr()
+    said = capsys.readouterr().out
+    for words in ("48 images seen, 0 of them augmented", "every batch under mixup"):
+        assert words in said
     assert main(["report", str(tmp_path / "runs"), "--title=Tiny"]) == 0
     printed = capsys.readouterr().out
     page = (tmp_path / "runs" / "report.html").read_text()

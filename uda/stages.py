@@ -102,9 +102,13 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
         run.save_classes(split.source_classes)
         _keep_experiment(run, experiment)
         run.mark_done()
+    name = experiment.augment.name
+    changed = f"{seen.augmented} of them augmented"
+    if name != "none" and not seen.augmented:  # it changes batches
+        changed = f"every batch under {name}"
     say(
-        f"Trained on {experiment.data.source}: {seen.images} images seen, {seen.augmented} of them "
-        f"augmented, {seen.distinct_originals} distinct originals. {run.folder}"
+        f"Trained on {experiment.data.source}: {seen.images} images seen, {changed}, "
+        f"{seen.distinct_originals} distinct originals. {run.folder}"
     )
 
 
