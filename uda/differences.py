@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from uda.results import Board, Pair, Row, settings_of
+from uda.results import Board, Pair, Result, Row, settings_of
 
 CONFIDENCE = 0.95
 FEWEST = 3  # units that an interval is made of
@@ -70,15 +70,23 @@ def differences(board: Board, score: str, left_out: Collection[str] = ()) -> lis
         for other in board.values():
             if not (_without_augmentation(row, other) or _not_adapted(row, other)):
                 continue
-            mine, theirs = row.values(score), other.values(score)
+            theirs = {(result.pair, result.seed): result for result in other.results}
             by_pair: dict[Pair, dict[int, float]] = {}
-            for place in [p for p in mine if p in theirs and p[0].name not in left_out]:
-                difference = mine[place] - theirs[place]
+            for mine in row.results:
+                own = theirs.get((mine.pair, mine.seed))
+                if own is None or mine.pair.name in left_out or _file(mine) != _file(own):
+                    continue
+                difference = mine.score(score) - own.score(score)
                 if not math.isnan(difference):
-                    by_pair.setdefault(place[0], {})[place[1]] = difference
+                    by_pair.setdefault(mine.pair, {})[mine.seed] = difference
             if by_pair:
                 found.append(Difference(row, other, by_pair))
     return found
+
+
+def _file(result: Result) -> str:
+    """Of a run from a given checkpoint: which one. Each is a source model of its own."""
+    return str(result.run.config["source"]["augment"].get("file", ""))
 
 
 def _without_augmentation(row: Row, other: Row) -> bool:

@@ -12,9 +12,10 @@ from typing import Any
 
 from uda.config import read_yaml
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
+from uda.identity import spelled_out
 from uda.in_domain import result_of
 from uda.published import FOLDER
-from uda.results import AUGMENT_TITLES, told_apart
+from uda.results import AUGMENT_TITLES, dataset_of, told_apart
 from uda.runs import Run, config_hash
 from uda.sweep_plan import Expected
 from uda.tables import Cell, Line, Table, mean_and_deviation
@@ -68,7 +69,7 @@ class Comparison:
         """``EmojiHome, Twemoji, in one domain (images_per_class=5)``."""
         alone = self.domain in (self.spec.title, self.spec.name)
         name = self.spec.title if alone else f"{self.spec.title}, {self.domain}"
-        return f"{name}, in one domain{self.words}"
+        return f"{name}, in one domain" + (f" ({self.words})" if self.words else "")
 
     @property
     def runs(self) -> list[Run]:
@@ -93,12 +94,16 @@ def comparisons(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> list[
     for run in runs:
         if is_in_domain(run) and run.is_done and result_of(run):
             settings.setdefault(config_hash(_setting_of(run)), []).append(run)
-    apart = told_apart([_setting_of(own[0]) for own in settings.values()])
+    domains: dict[tuple[str, str], list[list[Run]]] = {}
+    for own in settings.values():
+        place = dataset_of(own[0]), own[0].config["data"]["source"]
+        domains.setdefault(place, []).append(own)
     found = []
-    for own, words in zip(settings.values(), apart, strict=True):
-        data = own[0].config["data"]
-        spec = load_dataset_spec(data["dataset"])
-        found.append(Comparison(spec, data["source"], words, _rows(own, titles)))
+    for (dataset, domain), groups in domains.items():
+        spec = load_dataset_spec(dataset)
+        apart = told_apart([_setting_of(own[0]) for own in groups])
+        for own, words in zip(groups, apart, strict=True):
+            found.append(Comparison(spec, domain, words, _rows(own, titles)))
     return found
 
 
@@ -177,7 +182,7 @@ def in_domain_csv(found: Sequence[Comparison]) -> str:
                     [
                         compared.spec.name,
                         compared.domain,
-                        compared.words.strip(" ()"),
+                        compared.words,
                         title,
                         run.config["augment"]["name"],
                         run.config["seed"],
@@ -208,20 +213,30 @@ def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run
     def place(name: str) -> tuple[bool, int]:
         return name != "none", order.index(name) if name in order else len(order)
 
-    rows: dict[str, list[Run]] = {}
+    found: list[tuple[str, str, list[Run]]] = []  # as a sweep calls it, as it calls itself
     for name in sorted(by_name, key=place):
         groups = by_name[name]
         words = told_apart([dict(own[0].config["augment"]) for own in groups])
-        for own, more in zip(groups, words, strict=True):
-            plain = "None" if name == "none" else AUGMENT_TITLES.get(name, name)
-            title = titles.get(own[0].folder, plain + more)
-            rows[title if title not in rows else f"{title}{more}"] = own
+        plain = "None" if name == "none" else AUGMENT_TITLES.get(name, name)
+        for own, told in zip(groups, words, strict=True):
+            own_title = plain + (f" ({told})" if told else "")
+            found.append((titles.get(own[0].folder, own_title), own_title, own))
+    given = [title for title, _, _ in found]
+    own_titles = [title for _, title, _ in found]
+    rows: dict[str, list[Run]] = {}
+    for title, own_title, own in found:
+        if given.count(title) > 1:  # of two sweeps that call different things the same
+            title = own_title
+            if own_titles.count(title) > 1 or title in rows:
+                title = f"{title} [{config_hash(own[0].config['augment'])}]"
+        rows[title] = own
     return rows
 
 
 def _setting_of(run: Run) -> dict[str, Any]:
     """All of a run's configuration but augmentation and seed."""
-    setting = {k: v for k, v in run.config.items() if k not in ("augment", "seed", "classes")}
+    config = spelled_out(run.config)
+    setting = {k: v for k, v in config.items() if k not in ("augment", "seed", "classes")}
     # Stands only where there are copies: "steps" is what there is without.
     setting["train"] = {"budget": "steps", **run.config["train"]}
     return setting

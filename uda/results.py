@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
+from uda.identity import LATER, spelled_out
 from uda.runs import Run, config_hash
 
 METHOD_TITLES = {
@@ -170,12 +171,28 @@ def boards(runs: Sequence[Run]) -> dict[Setting, Board]:
             continue
         source = run.config["source"]
         data = source["data"]
-        setting = Setting(data["dataset"], data["scenario"], data["concepts"])
+        setting = Setting(dataset_of(run), data["scenario"], data["concepts"])
         key = run.config["adapt"]["method"], source["augment"]["name"]
         pair = _pair(setting.spec, data["source"], run.config["target"], run)
         result = Result(run, pair, source["seed"], run.metrics("evaluate"))
         found.setdefault(setting, {}).setdefault(key, []).append(result)
     return {setting: _rows(setting, by_key) for setting, by_key in found.items()}
+
+
+def dataset_of(run: Run) -> str:
+    """The dataset's name or file. Of one's own folders the file lies beside the runs, wherever
+    these have been moved since. ValueError naming the run whose dataset's file has gone."""
+    config = run.config.get("source", run.config)
+    name: str = config["data"]["dataset"]
+    if not name.endswith((".yaml", ".yml")):
+        return name
+    for path in (Path(name), run.folder.parent / "datasets" / Path(name).name):
+        if path.is_file():
+            return str(path)
+    raise ValueError(
+        f"{run.folder}: its dataset's file {name} is not there; restore it as "
+        f"{run.folder.parent / 'datasets' / Path(name).name}, or move the run elsewhere"
+    )
 
 
 def first_stages(found: Sequence[Run]) -> dict[tuple[str, str], Path]:
@@ -207,17 +224,34 @@ def pairs_of(setting: Setting, rows: Sequence[Row]) -> list[Pair]:
 def _rows(setting: Setting, found: Mapping[tuple[str, str], list[Result]]) -> dict[str, Row]:
     order = list(METHOD_TITLES)
 
-    def place(key: tuple[str, str]) -> tuple[Any, ...]:
+    def rank(key: tuple[str, str]) -> tuple[Any, ...]:
         method, augment = key
         known = order.index(method) if method in order else len(order)
         return known, method, augment != "none", augment
 
+    def of_source(key: str) -> bool:
+        return key.startswith("source.") and not key.startswith("source.augment.")
+
+    keys = sorted(found, key=rank)
+    variants = [(key, own) for key in keys for own in _variants(found[key])]
+    settings = [settings_of(own[0].run) for _, own in variants]
+    # How sources were trained is compared over the whole table, the rest within a row's name.
+    words = told_apart(settings, of_source)
+    for key in keys:
+        places = [place for place, (other, _) in enumerate(variants) if other == key]
+        more = told_apart([settings[place] for place in places], lambda key: not of_source(key))
+        for place, told in zip(places, more, strict=True):
+            words[place] = ", ".join(filter(None, (words[place], told)))
+    titles = [
+        row_title(*key) + (f" ({told})" if told else "")
+        for (key, _), told in zip(variants, words, strict=True)
+    ]
     rows = {}
-    for method, augment in sorted(found, key=place):
-        for difference, own in _told_apart(_variants(found[method, augment])):
-            title = row_title(method, augment) + difference
-            own = sorted(own, key=lambda result: (setting.place(result.pair), result.seed))
-            rows[title] = Row(title, method, augment, own)
+    for title, (key, own), one in zip(titles, variants, settings, strict=True):
+        if titles.count(title) > 1:
+            title = f"{title} [{config_hash(one)}]"
+        own = sorted(own, key=lambda result: (setting.place(result.pair), result.seed))
+        rows[title] = Row(title, *key, own)
     return rows
 
 
@@ -245,40 +279,41 @@ def _is_checkpoint(run: Run) -> bool:
 
 def settings_of(run: Run, file: bool = True) -> dict[str, Any]:
     """A run's configuration without pair and seed, and without its checkpoint if not ``file``."""
-    source = {key: value for key, value in run.config["source"].items() if key != "seed"}
+    config = spelled_out(run.config)
+    source = {key: value for key, value in config["source"].items() if key != "seed"}
     source["data"] = {key: value for key, value in source["data"].items() if key != "source"}
     if not file and "augment" in source:
         source["augment"] = {k: v for k, v in source["augment"].items() if k != "file"}
-    return {"source": source, "adapt": run.config["adapt"]}
+    return {"source": source, "adapt": config["adapt"]}
 
 
-def _told_apart(variants: Sequence[list[Result]]) -> list[tuple[str, list[Result]]]:
-    """Each variant's results with the settings that tell it from the others: " (adapt.rate=0.01)".
+def told_apart(
+    configurations: Sequence[Mapping[str, Any]], asked: Callable[[str], bool] = lambda key: True
+) -> list[str]:
+    """What tells each of nested ``configurations`` from the others, as "adapt.rate=0.01, epochs=3",
+    by the dotted keys that are ``asked`` for.
 
-    A value that more than half of the variants share goes without saying.
-    """
-    words = told_apart([settings_of(results[0].run) for results in variants])
-    return list(zip(words, variants, strict=True))
-
-
-def told_apart(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What tells each of nested ``configurations`` from the others, as " (adapt.rate=0.01)".
-
-    A value that more than half of them share goes without saying, and so does an absent one.
+    A value that more than half of them share goes without saying, and so does an absent one. Of
+    settings that came later (`uda.identity.LATER`) the value from before goes without saying, and
+    any other one is told, even if all share it.
     """
     settings = [dict(_flat(one)) for one in configurations]
     names = sorted({key for one in settings for key in one})
-    usual: dict[str, str | None] = {}  # of the settings that differ
-    for key in names:
+    usual: dict[str, str | None] = {}  # of the settings that are told
+    for key in filter(asked, names):
         (value, count), *others = Counter(str(one.get(key)) for one in settings).most_common()
-        if others:
+        if (later := key.removeprefix("source.")) in LATER:
+            usual[key] = str(LATER[later])
+        elif others:
             usual[key] = value if 2 * count > len(settings) else None
-    words = []
-    for one in settings:
-        own = [key for key in usual if str(one.get(key)) != usual[key]]
-        told = ", ".join(f"{_short(key, names)}={one[key]}" for key in own if key in one)
-        words.append(f" ({told})" if told else "")
-    return words
+    return [
+        ", ".join(
+            f"{_short(key, names)}={one[key]}"
+            for key in usual
+            if key in one and str(one[key]) != usual[key]
+        )
+        for one in settings
+    ]
 
 
 def _short(key: str, names: Sequence[str]) -> str:

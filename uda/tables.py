@@ -216,6 +216,12 @@ def difference_table(
             "Interval over seeds: Student's t, n the number of seeds; each seed's mean over all"
             " pairs, as it stands in the last column, is one value."
         )
+    notes += [
+        f"{one.title}: not all pairs have the same seeds; the mean is over all that there are, by"
+        f" seed over {_seeds(one.seed_means) if one.seed_means else 'none'}."
+        for one in found
+        if any(set(own) != set(one.seed_means) for own in one.by_pair.values())
+    ]
     title = f"{setting.title}: difference in {SCORES[score]}"
     return Table(title, tuple(heads[place] for place in kept), tuple(lines), tuple(notes))
 
