@@ -23,6 +23,7 @@ def finished(
     scenario: str = "opda",
     rate: float = 0.1,
     source: Mapping[str, object] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Run:
     """A finished adaptation with the main score of each epoch, from 0 on."""
     config = {
@@ -41,7 +42,11 @@ def finished(
         },
         "target": pair[1],
         # A method that trains nothing has no rate.
-        "adapt": {"method": method, **({} if method == "source_only" else {"rate": rate})},
+        "adapt": {
+            "method": method,
+            **({} if method == "source_only" else {"rate": rate}),
+            **({"options": options} if options else {}),
+        },
     }
     run = open_run(runs, f"{method}-{pair[0]}-{scenario}-{augment}-s{seed}", config)
     for epoch, score in enumerate(scores):

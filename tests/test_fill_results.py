@@ -33,7 +33,10 @@ def packed(tmp_path):
         for augment, score in (("none", 50.0), ("genmix", 55.0), ("mixup", 45.0))
     ]
     expected = [
-        Expected(source, target, f"{source[:2]}2{target[:2]}", "opda", "", "", title, 0, run.folder)
+        Expected(
+            *(source, target, f"{source[:2]}2{target[:2]}", "opda", "", "", title, 0, run.folder),
+            *("tiny", "shared"),
+        )
         for run in runs
         for source, target in [(run.config["source"]["data"]["source"], run.config["target"])]
         for title in [
@@ -41,7 +44,7 @@ def packed(tmp_path):
         ]
         if run.config["source"]["augment"]["name"] != "mixup"
     ]
-    write_plan(tmp_path / "runs", "ours", {}, expected)
+    write_plan(tmp_path / "runs", "ours", {"data": {"dataset": str(dataset)}}, expected)
     pack([tmp_path / "runs"], tmp_path / "all.jsonl")
     return tmp_path
 

@@ -113,9 +113,25 @@ def test_settings_are_tables_and_options_rows(tmp_path):
         "train + Mixup + GenMix",
         0,
         folder,
+        "flowers_102",
+        "shared",
     )
     named = in_domain_tables(runs, [Expected(*place)])
     assert "Mixup + GenMix" in [line.title for table in named for line in table.lines]
+
+
+def test_two_sweeps_may_call_different_things_the_same(tmp_path):
+    runs = [finished(tmp_path, augment=genmix(edits=n)) for n in (6, 1)]
+    runs.append(finished(tmp_path, augment=genmix(edits=6, fractal=0)))
+    expected = [
+        Expected("F", "", "F", "", "", title, title, 0, run.folder, "flowers_102", "shared")
+        for run, title in zip(runs, ("GenMix", "GenMix", "no fractal"), strict=True)
+    ]
+    (table,) = in_domain_tables(runs, expected)
+    titles = [line.title for line in table.lines]
+    assert len(set(titles)) == 3
+    assert "no fractal" in titles
+    assert "GenMix (edits=1)" in titles
 
 
 def test_an_overhead_needs_the_plain_run_of_its_seed(tmp_path):

@@ -99,6 +99,18 @@ def test_other_targets_of_the_same_classes_share_the_source(folders, tmp_path):
     assert own_dataset(source, target, "none", tmp_path / "datasets").file != first.file
 
 
+def test_a_target_that_has_changed_is_another_pair(folders, tmp_path):
+    names = []
+    for _ in range(2):
+        found = own_dataset(*folders, "auto", tmp_path / "datasets")
+        spec = load_dataset_spec(str(found.file))
+        names.append(spec.pair_name(found.source, found.target))
+        shutil.copy(folders[1] / "square" / "00.png", folders[1] / "square" / "more.png")
+    assert names[0] == "my_drawings2renders"
+    assert names[1].startswith("my_drawings2renders-")
+    assert len(names[1]) == len(names[0]) + 5
+
+
 def test_pictures_that_are_passed_over_are_named(folders, tmp_path):
     source, target = folders
     (source / "bar" / "00.png").write_text("no picture")

@@ -21,7 +21,7 @@ def runs(tmp_path):
         for pair in PAIRS:
             finished(folder, dataset, "source_only", "none", seed, [40.123456789 + seed], pair)
             finished(folder, dataset, "lead", "none", seed, [40.0, 50.0, 45.0 + seed], pair)
-    write_plan(folder, "opda", {"runs": "runs"}, [])
+    write_plan(folder, "opda", {"seed": 3}, [])
     return folder
 
 
@@ -119,9 +119,29 @@ def test_nothing_to_pack(tmp_path, capsys):
     assert not (tmp_path / "p").exists()
 
 
+def test_sweeps_of_one_name_are_joined_and_say_nothing_of_the_machine(runs, tmp_path):
+    def expected(run):
+        return Expected("P", "D", "PD", "opda", "L", "", "L", 0, run.folder, "tiny", "shared")
+
+    first, second, *_ = find_runs(runs)
+    (tmp_path / "other").mkdir()
+    moved = second.folder.rename(tmp_path / "other" / second.folder.name)
+    second = open_run(moved.parent, moved.name.rpartition("-")[0], second.config)
+    here = {"runs": "/home/me", "store": "x", "seed": 1, "data": {"dataset": "tiny", "root": "/a"}}
+    write_plan(runs, "opda", here, [expected(first)])
+    write_plan(tmp_path / "other", "opda", here, [expected(second)])
+    pack([runs, tmp_path / "other"], tmp_path / "p.jsonl", "opda")
+    assert unpack(tmp_path / "p.jsonl", tmp_path / "back") == (2, 0)
+    plan = read_plan(tmp_path / "back")
+    assert [one.done for one in plan.expected] == [True, True]
+    assert plan.experiments == {"opda": {"seed": 1, "data": {"dataset": "tiny"}}}
+
+
 def test_one_sweep_alone(runs, tmp_path, capsys):
     run = next(run for run in find_runs(runs) if run.config["adapt"]["method"] == "lead")
-    one = Expected("Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, run.folder)
+    one = Expected(
+        "Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, run.folder, "tiny", "shared"
+    )
     write_plan(runs, "ours", {}, [one])
     packed = tmp_path / "ours.jsonl"
     assert main(["pack", str(runs), "--sweep", "ours", "--out", str(packed)]) == 0

@@ -130,6 +130,20 @@ def test_confusion_and_cut_are_those_of_the_predictions(made):
     np.testing.assert_allclose(shares, expected)
 
 
+def test_pictures_that_nobody_knows_take_no_part(tmp_path):
+    dataset = make_dataset(tmp_path)
+    run = finished(tmp_path / "runs", dataset, "lead", "none", 0, [1, 2])
+    predict(run, NAMES, [-1, 0, 1, -1, 3, 4], CALLED, SCORE)
+    ((setting, board),) = boards(find_runs(tmp_path / "runs")).items()
+    made = read_predictions(setting, board["LEAD"].results[0])
+    assert made.true_label.tolist() == [0, 1, 3, 4]
+    shares, rows, _ = made.confusion()
+    assert rows == ["bar", "cross", "private"]
+    assert shares[2].tolist() == [0.0, 0.5, 0.0, 0.5]
+    predict(run, NAMES, [-1] * 6, CALLED, SCORE)
+    assert read_predictions(setting, board["LEAD"].results[0]) is None
+
+
 def test_no_cut_where_the_score_does_not_decide(tmp_path):
     dataset = make_dataset(tmp_path / "tiny", per_class=1)
     run = finished(tmp_path / "runs", dataset, "lead", "none", 0, [1.0])

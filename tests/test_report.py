@@ -118,6 +118,26 @@ def test_a_domain_that_is_gone_is_named(tmp_path, dataset):
         write_report(tmp_path / "runs", "T")
 
 
+def test_ones_own_folders_are_found_beside_moved_runs(tmp_path):
+    there = make_dataset(tmp_path / "runs" / "datasets", per_class=1)
+    finished(tmp_path / "runs", there, "lead", "none", 0, [1, 2])
+    moved = (tmp_path / "runs").rename(tmp_path / "moved")
+    write_report(moved, "T", ["md"])
+    assert "## Tiny" in (moved / "report.md").read_text()
+    (moved / "datasets" / "tiny.yaml").unlink()
+    with pytest.raises(ValueError, match=r"moved/lead-.*: its dataset's file .* is not there"):
+        write_report(moved, "T")
+
+
+def test_a_datasets_name_may_hold_dots(tmp_path):
+    dataset = make_dataset(tmp_path, per_class=1).rename(tmp_path / "my.own.yaml")
+    for scenario in ("opda", "pda"):
+        finished(tmp_path / "runs", dataset, "lead", "none", 0, [1, 2], scenario=scenario)
+    write_report(tmp_path / "runs", "T", ["csv"])
+    names = sorted(path.name for path in (tmp_path / "runs" / "tables").iterdir())
+    assert names == ["my.own_opda.csv", "my.own_pda.csv"]
+
+
 def test_stages_are_drawn(tmp_path):
     image = torch.randint(0, 256, (3, 9, 9), dtype=torch.uint8)
     draw_stages([{"original": image, "mask": torch.ones(9, 9)}] * 2, tmp_path / "s.png")

@@ -81,7 +81,7 @@ def test_from_a_folder_to_the_tables(tmp_path, environment):
     assert done.returncode == 0, done.stderr
     written = read_plan(runs)
     assert written is not None
-    assert sorted(written.experiments) == ["opda", "osda", "pda"]
+    assert sorted(written.experiments) == [f"office_home_{s}" for s in ("opda", "osda", "pda")]
     assert len(written.expected) == 3 * 4
     assert all(one.done for one in written.expected)
     assert len(find_runs(runs)) == 3 * (2 + 4)

@@ -119,12 +119,46 @@ def test_the_report(experiment, tmp_path):
     assert "OPDA: choosing the epoch" in shown
     assert "|" not in shown
     text = (tmp_path / "runs" / "selection.md").read_text()
-    assert text.startswith("## OPDA: choosing the epoch")
+    assert text.startswith("## Tiny, OPDA: choosing the epoch")
     assert "| LEAD | 1 | 40.0 | 50.0 |" in text
     assert "| short of the oracle, all | 1 | −20.0 | −10.0 |" in text
     with open(tmp_path / "runs" / "selection.csv") as file:
         rows = list(csv.DictReader(file))
     assert {row["choice"] for row in rows} == {"epoch", "threshold"}
+
+
+def test_rows_are_those_of_the_report(experiment, tmp_path):
+    finish(experiment)
+    finish(replace(experiment, adapt=AdaptConfig(epochs=3, rate=0.5)))
+    finish(replace(experiment, data=replace(experiment.data, concepts="disjoint")))
+    shown = write_selection(tmp_path / "runs")
+    assert "rate=0.5)" in shown
+    assert "no picture's concept in both: choosing the epoch" in shown
+    with open(tmp_path / "runs" / "selection.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["run"] for row in rows}) == 3
+    assert {row["concepts"] for row in rows} == {"shared", "disjoint"}
+
+
+def test_pictures_that_nobody_knows_are_not_scored(experiment):
+    run = finish(experiment)
+    before = threshold_choices(run)
+    labels = np.where(np.arange(8) < 7, LABELS, -1)
+    np.savez(run.folder / "predictions.npz", true_label=labels)
+    after = threshold_choices(run)
+    for name in before.keys() - {"oracle"}:
+        assert before[name][0] == after[name][0]
+    assert all(0 <= score <= 100 for _, score in after.values())
+
+
+def test_a_run_of_no_epochs_is_passed_over(experiment, tmp_path):
+    finish(experiment)
+    run = adapt_run(
+        replace(experiment, adapt=AdaptConfig(epochs=0)), load_dataset_spec(experiment.data.dataset)
+    )
+    run.log(kind="evaluate", epoch=0, h_score=1.0, num_images=8)
+    run.mark_done()
+    assert "no epoch to choose from" in write_selection(tmp_path / "runs")
 
 
 def test_runs_without_banks_are_named(experiment, tmp_path):

@@ -10,7 +10,7 @@ from uda.sweep_plan import Expected, read_plan, record_path, runs_and_plan, writ
 
 def expected(runs: Path, pair: str = "Pl2Da", seed: int = 0, row: str = "LEAD") -> Expected:
     folder = runs / f"lead-{pair}-{row}-s{seed}"
-    return Expected("Plain", "Dark", pair, "opda", row, "", row, seed, folder)
+    return Expected("Plain", "Dark", pair, "opda", row, "", row, seed, folder, "", "shared")
 
 
 def test_what_is_written_is_read_and_the_disk_says_what_is_done(tmp_path):

@@ -2,6 +2,7 @@ import csv
 import io
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from made_runs import PAIRS, finished
@@ -115,13 +116,18 @@ def test_what_a_sweep_expects_is_missed_by_name(runs, dataset):
         source, target = PAIRS[pair]
         name = ("Pl2Da", "Da2Pl")[pair]
         folder = runs / f"{title}-{name}-{seed}"
-        return Expected(source, target, name, "opda", title, "", title, seed, folder)
+        return Expected(
+            source, target, name, "opda", title, "", title, seed, folder, "tiny", "shared"
+        )
 
     plan = [expected(0, 1, "LEAD"), expected(1, 0, "LEAD"), expected(0, 0, "GLC")]
     table = score_table(*board_of(runs), "h_score", plan)
     assert table.columns == ("Pl2Da", "Da2Pl", "average")
     assert texts(table, "LEAD") == ["10.0", "–", "–"]
     assert table.notes[-1] == "Not there: LEAD: Pl2Da seed 1, Da2Pl; GLC: Pl2Da."
+    for other in ({"dataset": "other"}, {"concepts": "disjoint"}, {"scenario": "osda"}):
+        elsewhere = [replace(one, **other) for one in plan]
+        assert score_table(*board_of(runs), "h_score", elsewhere).columns == ("Pl2Da",)
     tables = setting_tables(*board_of(runs), plan)
     assert "h_score" in tables, "one pair so far, but two are to come"
 
@@ -132,6 +138,10 @@ def test_many_missing_pairs_are_counted():
     names = [f"P{k}" for k in range(12)]
     wanted = {(name, 0) for name in names}
     assert _places(wanted - {("P0", 0)}, wanted, names) == "11 of 12 pairs (P1, P2, P3, P4, …)"
+    wanted |= {(name, 1) for name in names}
+    absent = {(name, seed) for name, seed in wanted if seed or name in names[:8]}
+    assert _places(absent, wanted, names) == "8 of 12 pairs (P0, P1, P2, P3, …) and seeds of 4 more"
+    assert _places({("P1", 0)}, wanted, names) == "P1 seed 0"
 
 
 def test_equal_as_shown_is_equally_good(runs, dataset):
@@ -234,6 +244,69 @@ def test_what_most_variants_share_goes_without_saying(runs, dataset):
         "LEAD + GenMix (prompts=in-domain)",
         "LEAD + GenMix (weight=0.5)",
     }
+
+
+def test_no_row_is_lost_where_settings_are_left_out_at_their_defaults(runs, dataset):
+    cosine = {"split": "cosine"}
+    finished(runs, dataset, "lead", "none", 0, [1.0, 50.0], options=cosine)
+    finished(runs, dataset, "lead", "none", 0, [1.0, 60.0], options=cosine, rate=0.2)
+    finished(runs, dataset, "lead", "none", 0, [1.0, 70.0])  # norm, which goes without saying
+    board = board_of(runs)[1]
+    found = {title: row.results[0].score("h_score") for title, row in board.items()}
+    assert found == {
+        "LEAD": 70.0,
+        "LEAD (split=cosine)": 50.0,
+        "LEAD (split=cosine, adapt.rate=0.2)": 60.0,
+    }
+
+
+def test_what_all_share_is_told_where_it_is_unusual(runs, dataset):
+    finished(runs, dataset, "lead", "none", 0, [1.0, 50.0], options={"split": "cosine"})
+    assert list(board_of(runs)[1]) == ["LEAD (split=cosine)"]
+
+
+def test_other_sources_are_told_over_the_whole_table(runs, dataset):
+    fill(runs, dataset, {("lead", "none", 0, seed): 1.0 for seed in (0, 1)})
+    fill(runs, dataset, {("glc", "none", 0, 0): 1.0})
+    wide = {"images": {"crop_px": 96}}
+    finished(runs, dataset, "source_only", "genmix", 0, [1.0], source=wide)
+    assert list(board_of(runs)[1]) == ["Source + GenMix (crop_px=96)", "GLC", "LEAD"]
+
+
+def test_rows_that_nothing_tells_apart_have_their_hash(runs, dataset):
+    for own in ({"a": 1, "x": 1}, {"a": 2, "x": 1}, {"a": 1}):
+        finished(runs, dataset, "lead", "none", 0, [1, 2], source=own)
+    one, two, three = sorted(board_of(runs)[1])
+    assert one == "LEAD (a=2)"
+    assert all(re.fullmatch(r"LEAD \[[0-9a-f]{10}\]", title) for title in (two, three))
+
+
+def test_a_checkpoint_is_compared_with_itself(runs, dataset):
+    for method, file, score in (
+        ("source_only", "a", 10.0),
+        ("lead", "a", 15.0),
+        ("source_only", "b", 40.0),
+        ("lead", "b", 41.0),
+    ):
+        own = {"augment": {"name": "checkpoint", "file": file}}
+        scores = [score] if method == "source_only" else [1.0, score]
+        finished(runs, dataset, method, "checkpoint", 0, scores, source=own)
+    found = differences(board_of(runs)[1], "h_score")
+    assert sorted(round(one.mean, 1) for one in found) == [1.0, 5.0]
+
+
+def test_seeds_that_not_all_pairs_have_are_said(runs, dataset):
+    for pair, seed, gain in ((0, 0, 1.0), (0, 1, 2.0), (0, 2, 3.0), (1, 0, 1.0), (1, 3, 9.0)):
+        fill(
+            runs,
+            dataset,
+            {("lead", "none", pair, seed): 10, ("lead", "genmix", pair, seed): 10 + gain},
+        )
+    notes = difference_table(*board_of(runs), "h_score").notes
+    assert (
+        "LEAD + GenMix − LEAD: not all pairs have the same seeds; the mean is over all that there "
+        "are, by seed over seed 0." in notes
+    )
 
 
 def test_each_source_model_may_be_a_file_of_its_own(runs, dataset):

@@ -283,7 +283,9 @@ def norm_figure(title: str, drawn: Sequence[tuple[str, Result]]) -> Figure:
     figure, panels = make_axes(1, len(drawn), 5.2, 3.6)
     for axes, (name, result) in zip(panels, drawn, strict=True):
         summary = dict(np.load(result.run.folder / "summary.npz"))
-        private = np.load(result.run.folder / "predictions.npz")["is_private"]
+        predictions = np.load(result.run.folder / "predictions.npz")
+        private = predictions["is_private"]
+        nobody_knows = "true_label" in predictions and (predictions["true_label"] < 0).any()
         u = summary["unknown_norm"]
         edges = np.linspace(u.min(), u.max(), 41).tolist()
         parts = [u[~private], u[private]]
@@ -296,7 +298,8 @@ def norm_figure(title: str, drawn: Sequence[tuple[str, Result]]) -> Figure:
                 label=["shared classes", "target-private classes"],
             )
         else:
-            axes.hist(u, bins=edges, color=BLUE, label="shared classes")
+            label = "all pictures" if nobody_knows else "shared classes"
+            axes.hist(u, bins=edges, color=BLUE, label=label)
         _draw_mixture(axes, summary, edges, len(u))
         axes.set_title(f"{name}, seed {result.seed}", fontsize=11)
         axes.set_xlabel("norm of the unknown part, u")

@@ -109,7 +109,7 @@ def own_dataset(
         "abbreviations": {
             **there["abbreviations"],
             from_name: from_name[:16],
-            to_domain: to_name[:16],
+            to_domain: _short_name(to_name, to_domain, target_hash, there["abbreviations"]),
         },
         "scenarios": scenarios,
         "classes": list(classes),
@@ -118,6 +118,15 @@ def own_dataset(
         temporary.write_text(yaml.safe_dump(spec, sort_keys=False))
     num_ours, num_theirs = (sum(map(len, pictures.values())) for pictures in lists.values())
     return OwnDataset(file, from_name, to_domain, chosen, sets, num_ours, num_theirs, tuple(notes))
+
+
+def _short_name(name: str, domain: str, content: str, given: Mapping[str, str]) -> str:
+    """What tables call the target: its folder's name, and of a folder that has changed, or another
+    one of that name, a part of its content's hash, too."""
+    if domain in given:
+        return given[domain]
+    short = name[:16]
+    return short if short not in given.values() else f"{short}-{content[:4]}"
 
 
 def match_classes(ours: Sequence[str], theirs: Sequence[str]) -> ClassSets:

@@ -20,6 +20,7 @@ from uda.runs import Run, atomic_path, config_hash
 from uda.sweep_plan import FOLDER, runs_and_plan
 
 DIGITS = 6  # significant ones of a score; percentages need four
+OF_THE_MACHINE = ("runs", "store", "device", "threads", "compute")
 LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
 
 
@@ -31,14 +32,15 @@ def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
     ValueError naming a folder without runs, or where none has finished, or an unknown sweep.
     """
     runs: dict[str, Run] = {}
-    lines: list[Mapping[str, Any]] = []
+    records: dict[str, dict[str, Any]] = {}
     for folder in folders:
         found = runs_and_plan(folder, sweep)[0]
         runs |= {run.folder.name: run for run in found if _counts(run)}
-        records = sorted((folder / FOLDER).glob(f"{sweep or '*'}.yaml"))
-        lines += [{"sweep": record.stem, "record": read_yaml(record)} for record in records]
+        for record in sorted((folder / FOLDER).glob(f"{sweep or '*'}.yaml")):
+            _add_record(records, record.stem, read_yaml(record))
     if not runs:
         raise ValueError(f"{', '.join(map(str, folders))}: no run with scores has finished")
+    lines = [{"sweep": name, "record": record} for name, record in records.items()]
     lines += [_packed(runs[name]) for name in sorted(runs)]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -67,6 +69,16 @@ def unpack(path: Path, runs: Path) -> tuple[int, int]:
         _unpacked(line, folder)
         made += 1
     return made, there
+
+
+def _add_record(records: dict[str, dict[str, Any]], name: str, record: Mapping[str, Any]) -> None:
+    """Add a sweep's record, without what is this machine's; of sweeps of one name, what either
+    expects."""
+    experiment = {k: v for k, v in record.get("experiment", {}).items() if k not in OF_THE_MACHINE}
+    if "data" in experiment:
+        experiment["data"] = {k: v for k, v in experiment["data"].items() if k != "root"}
+    there = records.setdefault(name, {"experiment": experiment, "expected": []})
+    there["expected"] += [one for one in record["expected"] if one not in there["expected"]]
 
 
 def _counts(run: Run) -> bool:

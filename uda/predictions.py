@@ -14,7 +14,7 @@ from uda.splits import ClassSplit, class_split
 
 @dataclass(frozen=True)
 class Predictions:
-    """The last epoch's predictions on a target of N pictures.
+    """The last epoch's predictions on the N pictures of a target whose classes are known.
 
     ``label`` int64 [N] in 0..K (K is unknown), ``true_label`` int64 [N] (from K on private),
     ``score`` float [N], the unknown score, and ``name`` [N], ``class/file``.
@@ -99,7 +99,8 @@ class Predictions:
 
 
 def read_predictions(setting: Setting, result: Result) -> Predictions | None:
-    """What ``result``'s run said; None where it is not there, or older than true labels in it.
+    """What ``result``'s run said of pictures of known classes; None where there are none, where it
+    is not there, or older than true labels in it.
 
     ValueError naming a file that is broken.
     """
@@ -110,12 +111,15 @@ def read_predictions(setting: Setting, result: Result) -> Predictions | None:
         with np.load(path) as held:
             if not {"label", "unknown_score", "true_label", "name"} <= set(held.files):
                 return None
+            known = held["true_label"] >= 0
+            if not known.any():
+                return None
             return Predictions(
                 class_split(setting.spec, setting.scenario),
-                held["label"],
-                held["true_label"],
-                held["unknown_score"],
-                held["name"],
+                held["label"][known],
+                held["true_label"][known],
+                held["unknown_score"][known],
+                held["name"][known],
             )
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(

@@ -26,6 +26,7 @@ from uda.tables import (
     difference_table,
     oracle_table,
     pair_table,
+    planned_for,
     score_table,
 )
 
@@ -106,7 +107,7 @@ def setting_tables(
     pairs = pairs_of(setting, list(board.values()))
     main = setting.main_score
     tables = {}
-    wide = len(pairs) > 1 or any(one.scenario == setting.scenario for one in expected)
+    wide = len(pairs) > 1 or bool(planned_for(setting, expected))
     if wide:
         tables[main] = score_table(setting, board, main, expected, left_out)
     else:
@@ -171,7 +172,7 @@ def _write(stem: Path, formats: Sequence[str], texts: Mapping[str, str]) -> list
     written = []
     for suffix, text in texts.items():
         if suffix in formats:
-            path = stem.with_suffix(f".{suffix}")
+            path = stem.with_name(f"{stem.name}.{suffix}")
             with atomic_path(path) as temporary:
                 temporary.write_text(text)
             written.append(path)

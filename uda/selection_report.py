@@ -17,7 +17,7 @@ from uda.adapt import read_bank
 from uda.dataset_spec import load_dataset_spec
 from uda.methods.base import normalised_entropy
 from uda.metrics import threshold_curve
-from uda.results import SCORES, Board, Setting, row_title
+from uda.results import SCORES, Board, Result, Row, Setting, boards, dataset_of
 from uda.runs import Run, atomic_path
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
@@ -35,6 +35,8 @@ def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     under PDA accuracy). ``last`` and ``oracle`` stand beside the criteria. ValueError for a run
     that has an undefined score, or has not kept its banks."""
     lines = [line for line in run.metrics("evaluate") if line["epoch"]]
+    if not lines:
+        raise ValueError("it has no epoch to choose from")
     main = "accuracy" if "accuracy" in lines[-1] else "h_score"
     scores = [line[main] for line in lines]
     if None in scores:
@@ -98,14 +100,16 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     last = run.metrics("evaluate")[-1]["epoch"]
     bank = read_bank(run, last)
     labels = np.load(run.folder / "predictions.npz")["true_label"]
+    known = labels >= 0
     score = normalised_entropy(bank.probabilities).numpy()
     source = run.config["source"]["data"]
-    split = class_split(load_dataset_spec(source["dataset"]), source["scenario"])
+    split = class_split(load_dataset_spec(dataset_of(run)), source["scenario"])
     classes = bank.probabilities.argmax(dim=1).numpy()
 
     def h_scores(at: Sequence[float]) -> list[float]:
         sizes = len(split.shared), len(split.source_classes)
-        curve = threshold_curve(labels, classes, score, np.asarray(at), *sizes)
+        own = labels[known], classes[known], score[known]
+        curve = threshold_curve(*own, np.asarray(at), *sizes)
         return [point.h_score for point in curve]
 
     cuts = {"fixed": threshold, **{name: of(score) for name, of in THRESHOLDS.items()}}
@@ -121,16 +125,19 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
     Finished adaptations that kept their banks count, others are named. ValueError where there is
     none.
     """
-    rows, passed_over = [], []
-    for run in runs_and_plan(runs, sweep)[0]:
-        if not run.is_done or run.config["stage"] != "adapt":
-            continue
-        if run.config["adapt"]["method"] == "source_only":
-            continue
-        try:
-            rows += list(_rows(run))
-        except (ValueError, OSError, KeyError) as error:  # no banks, or predictions of old
-            passed_over.append(f"{run.folder.name} ({error})")
+    rows, tables, passed_over = [], [], []
+    for setting, board in boards(runs_and_plan(runs, sweep)[0]).items():
+        own = []
+        for row in board.values():
+            for result in row.results:
+                if row.method == "source_only":
+                    continue
+                try:
+                    own += list(_rows(setting, row, result))
+                except (ValueError, OSError, KeyError) as error:  # no banks, or of old
+                    passed_over.append(f"{result.run.folder.name} ({error})")
+        rows += own
+        tables += list(_tables(setting, own))
     if not rows:
         raise ValueError(
             f"{runs}: no finished adaptation in it has kept its banks"
@@ -140,7 +147,6 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    tables = list(_tables(rows))
     rest = ""
     if passed_over:
         rest = f"Passed over: {len(passed_over)} runs, the first {passed_over[0]}.\n"
@@ -152,50 +158,49 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
     return "\n".join([*shown, rest + written])
 
 
-def _rows(run: Run) -> Iterator[dict[str, Any]]:
-    source = run.config["source"]
+def _rows(setting: Setting, row: Row, result: Result) -> Iterator[dict[str, Any]]:
     about = {
-        "scenario": source["data"]["scenario"],
-        "pair": f"{source['data']['source']} → {run.config['target']}",
-        "row": row_title(run.config["adapt"]["method"], source["augment"]["name"]),
-        "seed": source["seed"],
+        "dataset": setting.spec.name,
+        "scenario": setting.scenario,
+        "concepts": setting.concepts,
+        "pair": f"{result.pair.source} → {result.pair.target}",
+        "row": row.title,
+        "seed": result.seed,
+        "run": result.run.folder.name,
     }
-    for name, (epoch, score) in epoch_choices(run).items():
+    for name, (epoch, score) in epoch_choices(result.run).items():
         yield {**about, "choice": "epoch", "criterion": name, "chosen": epoch, "score": score}
-    if about["scenario"] != "pda":
-        for name, (cut, score) in threshold_choices(run).items():
+    if setting.scenario != "pda":
+        for name, (cut, score) in threshold_choices(result.run).items():
             choice = {"choice": "threshold", "criterion": name, "chosen": round(cut, 4)}
             yield {**about, **choice, "score": score}
 
 
-def _tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
-    """A table for each (scenario, what is chosen): a row a method, a column a criterion."""
-    for scenario in dict.fromkeys(row["scenario"] for row in rows):
-        for choice, names, what in (
-            ("epoch", EPOCHS, "the epoch, at the method's own threshold"),
-            ("threshold", CUTS, "the threshold of the entropy / log K, in the last epoch"),
-        ):
-            own = [row for row in rows if (row["scenario"], row["choice"]) == (scenario, choice)]
-            if not own:
-                continue
-            titles = dict.fromkeys(row["row"] for row in own)
-            lines = [
-                _line(title, [row for row in own if row["row"] == title], names) for title in titles
-            ]
-            if len(titles) > 1:
-                lines.append(_line("all", own, names))
-            lines.append(_line("short of the oracle, all", own, names, short=True))
-            title = f"{scenario.upper()}: choosing {what}"
-            yield Table(title, ("runs", *names), tuple(lines), (NOTE,))
+def _tables(setting: Setting, rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """A table for what is chosen: a row as in the report's tables, a column a criterion."""
+    for choice, names, what in (
+        ("epoch", EPOCHS, "the epoch, at the method's own threshold"),
+        ("threshold", CUTS, "the threshold of the entropy / log K, in the last epoch"),
+    ):
+        own = [row for row in rows if row["choice"] == choice]
+        if not own:
+            continue
+        titles = dict.fromkeys(row["row"] for row in own)
+        lines = [
+            _line(title, [row for row in own if row["row"] == title], names) for title in titles
+        ]
+        if len(titles) > 1:
+            lines.append(_line("all", own, names))
+        lines.append(_line("short of the oracle, all", own, names, short=True))
+        yield Table(f"{setting.title}: choosing {what}", ("runs", *names), tuple(lines), (NOTE,))
 
 
 def _line(
     title: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str], short: bool = False
 ) -> Line:
-    by_run: dict[tuple[Any, ...], dict[str, float]] = {}
+    by_run: dict[str, dict[str, float]] = {}
     for row in rows:
-        key = row["pair"], row["row"], row["seed"]
-        by_run.setdefault(key, {})[row["criterion"]] = row["score"]
+        by_run.setdefault(row["run"], {})[row["criterion"]] = row["score"]
     cells = [Cell(str(len(by_run)))]
     for name in names:
         values = [run[name] - (run["oracle"] if short else 0) for run in by_run.values()]

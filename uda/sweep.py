@@ -19,7 +19,7 @@ from uda import locks
 from uda.config import AdaptConfig, AugmentConfig, Experiment
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.identity import adapt_run, source_run
-from uda.results import AUGMENT_TITLES, METHOD_TITLES
+from uda.results import AUGMENT_TITLES, METHOD_TITLES, Setting
 from uda.run_costs import bytes_of, in_words, seconds_of, size_in_words
 from uda.splits import class_split
 from uda.stages import say, source_items, target_items
@@ -52,7 +52,7 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
     if dry_run:
         return
     _check_pictures(jobs, spec)
-    name = experiment.sweep.name or experiment.data.scenario or "indomain"
+    name = experiment.sweep.name or default_name(experiment, spec)
     write_plan(runs, name, asdict(experiment), expected)
     threads = experiment.threads or max(cores() // workers, 1)
     failures = run_jobs(jobs, workers, threads, started=locks.now(runs))
@@ -62,6 +62,14 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
             f"{len(failures)} of {len(jobs)} runs are missing; the same command tries them again"
         )
     say(f"All {len(jobs)} runs are done. Tables: uda report {runs}")
+
+
+def default_name(experiment: Experiment, spec: DatasetSpec) -> str:
+    """``emoji_home_opda``, as its tables' files are called; ``emoji_home_in_domain``."""
+    data = experiment.data
+    if not data.scenario:
+        return f"{spec.name}_in_domain"
+    return Setting(data.dataset, data.scenario, data.concepts).name
 
 
 def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Expected]]:
@@ -102,6 +110,8 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
                 row.title,
                 seed,
                 job.run.folder,
+                spec.name,
+                experiment.data.concepts,
             )
         jobs |= {job.run.folder: job for job in adaptations}
     folders: dict[Path, Expected] = {}

@@ -18,6 +18,7 @@ from uda.config import read_yaml
 from uda.runs import Run, atomic_path, find_runs
 
 FOLDER = "sweeps"
+OF_THE_EXPERIMENT = {"dataset", "concepts"}  # what a record says once for all its runs
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Expected:
     ``pair`` is its column (``Tw2Fl``; the source's short name where there is no target) and
     ``row_title`` its row (``LEAD + GenMix``), made of ``method_title`` (empty in one domain) and
     ``augment_title`` (empty without augmentation). ``run_folder`` is where it is, or will be.
+    ``dataset`` is the name of the dataset's file, ``concepts`` as in `uda.config.DataConfig`.
     """
 
     source: str
@@ -38,6 +40,8 @@ class Expected:
     row_title: str
     seed: int
     run_folder: Path
+    dataset: str
+    concepts: str
 
     @property
     def done(self) -> bool:
@@ -72,7 +76,11 @@ def write_plan(
     runs: Path, name: str, experiment: Mapping[str, Any], expected: Iterable[Expected]
 ) -> None:
     """Write one sweep down, over what was there under its name. Folders are kept by name alone."""
-    rows = [{**asdict(one), "run_folder": one.run_folder.name} for one in expected]
+    rows = [
+        {key: value for key, value in asdict(one).items() if key not in OF_THE_EXPERIMENT}
+        | {"run_folder": one.run_folder.name}
+        for one in expected
+    ]
     record = {"experiment": dict(experiment), "expected": rows}
     with atomic_path(record_path(runs, name)) as path:
         path.write_text(yaml.safe_dump(record, sort_keys=False, width=1000))
@@ -106,14 +114,17 @@ def read_plan(runs: Path, sweep: str = "*") -> Plan | None:
     """
     expected: dict[Path, Expected] = {}
     experiments: dict[str, Mapping[str, Any]] = {}
-    keys = {field.name for field in fields(Expected)}
+    keys = {field.name for field in fields(Expected)} - OF_THE_EXPERIMENT
     for path in sorted((runs / FOLDER).glob(f"{sweep}.yaml")):
         record = read_yaml(path)
         rows = record.get("expected")
         if not isinstance(rows, list) or any(set(row) != keys for row in rows):
             raise ValueError(f"{path}: not a sweep's record; `uda sweep` writes it anew")
-        experiments[path.stem] = record.get("experiment", {})
+        experiments[path.stem] = experiment = record.get("experiment", {})
+        data = experiment.get("data", {})
+        dataset, concepts = Path(data.get("dataset", "")).stem, data.get("concepts", "shared")
         for row in rows:
-            own = Expected(**{**row, "run_folder": runs / row["run_folder"]})
+            place = runs / row["run_folder"]
+            own = Expected(**{**row, "run_folder": place}, dataset=dataset, concepts=concepts)
             expected.setdefault(own.run_folder, own)
     return Plan(list(expected.values()), experiments) if experiments else None

@@ -155,7 +155,7 @@ def _blocks(columns: Sequence[str], lines: Sequence[Line], width: int) -> list[l
     block = _aligned([["", *(f"{head} " for head in columns)], *upright])
     if max(map(len, block)) <= width:
         return [block]
-    heads = [textwrap.wrap(title, HEAD_WIDTH) for title in titles]
+    heads = [textwrap.wrap(title, HEAD_WIDTH, break_long_words=False) for title in titles]
     blocks = []
     while heads:
         count = len(heads)

@@ -281,6 +281,19 @@ def _seeds(seeds: Iterable[int]) -> str:
     return f"seed{'s' if len(numbers) > 1 else ''} {' '.join(map(str, numbers))}"
 
 
+def planned_for(setting: Setting, expected: Sequence[Expected]) -> list[Expected]:
+    """What sweeps expect of a setting's table."""
+    spec = setting.spec
+    about = (spec.name, setting.scenario, setting.concepts)
+    return [
+        one
+        for one in expected
+        if (one.dataset, one.scenario, one.concepts) == about
+        and one.target
+        and {one.source, one.target} <= spec.domains.keys()
+    ]
+
+
 def _missing(
     setting: Setting, board: Board, expected: Sequence[Expected]
 ) -> tuple[list[Pair], list[str]]:
@@ -288,14 +301,7 @@ def _missing(
 
     Each row should have all pairs at each of its seeds, and what a sweep expects of it.
     """
-    spec = setting.spec
-    planned = [
-        one
-        for one in expected
-        if one.scenario == setting.scenario
-        and one.target
-        and {one.source, one.target} <= spec.domains.keys()
-    ]
+    planned = planned_for(setting, expected)
     pairs = {result.pair for row in board.values() for result in row.results}
     pairs |= {Pair(one.source, one.target, one.pair) for one in planned}
     columns = sorted(pairs, key=setting.place)
@@ -322,13 +328,25 @@ def _missing(
 
 
 def _places(absent: set[tuple[str, int]], wanted: set[tuple[str, int]], names: list[str]) -> str:
-    """``Om2Tw, Om2No seed 2``; ``8 of 12 pairs (Om2Tw, Om2No, …)``."""
+    """``Om2Tw, Om2No seed 2``; ``8 of 12 pairs (Om2Tw, Om2No, …) and seeds of 2 more``."""
+    whole, in_part = [], []
     words = []
     for name in names:
         gone = sorted(seed for pair, seed in absent if pair == name)
-        if gone:
-            whole = len(gone) == sum(pair == name for pair, _ in wanted)
-            words.append(name if whole else f"{name} {_seeds(gone)}")
+        if not gone:
+            continue
+        if len(gone) == sum(pair == name for pair, _ in wanted):
+            whole.append(name)
+            words.append(name)
+        else:
+            in_part.append(name)
+            words.append(f"{name} {_seeds(gone)}")
     if len(words) <= NAMED:
         return ", ".join(words)
-    return f"{len(words)} of {len(names)} pairs ({', '.join(words[:NAMED])}, …)"
+    parts = []
+    if whole:
+        named = ", ".join(whole[:NAMED]) + (", …" if len(whole) > NAMED else "")
+        parts.append(f"{len(whole)} of {len(names)} pairs ({named})")
+    if in_part:
+        parts.append(f"seeds of {len(in_part)} {'more' if whole else 'pairs'}")
+    return " and ".join(parts)
