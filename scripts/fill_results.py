@@ -1,4 +1,4 @@
-"""Write the tables of docs/results.md anew, from the packed runs in docs/results/.
+"""Write the tables of docs/results.md and README.md anew, from the packed runs in docs/results/.
 
 python scripts/fill_results.py [--check]
 
@@ -27,7 +27,8 @@ from uda.sweep_plan import runs_and_plan  # noqa: E402
 from uda.table_text import markdown  # noqa: E402
 from uda.tables import Table  # noqa: E402
 
-PAGE = ROOT / "docs" / "results.md"
+PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
+RESULTS = ROOT / "docs" / "results"
 BLOCK = re.compile(
     r"(<!-- table: (\S+) (\S+) (\S+)(?: without=(\S+))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
@@ -64,19 +65,22 @@ def filled(text: str, folder: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Fill the tables of docs/results.md.")
+    parser = argparse.ArgumentParser(description="Fill the tables of docs/results.md, README.md.")
     parser.add_argument("--check", action="store_true", help="only say whether they are as made")
     check = parser.parse_args().check
-    text = PAGE.read_text()
-    made = filled(text, PAGE.with_suffix(""))
-    if made == text:
-        print(f"{PAGE.relative_to(ROOT)}: its tables are those of docs/results/")
-        return 0
-    if check:
-        print(f"{PAGE.relative_to(ROOT)}: not as made; run python scripts/fill_results.py")
+    stale = []
+    for page in PAGES:
+        text = page.read_text()
+        made = filled(text, RESULTS)
+        if made == text:
+            continue
+        stale.append(page.relative_to(ROOT))
+        if not check:
+            page.write_text(made)
+    if check and stale:
+        print(f"{', '.join(map(str, stale))}: not as made; run python scripts/fill_results.py")
         return 1
-    PAGE.write_text(made)
-    print(f"{PAGE.relative_to(ROOT)}: tables written")
+    print(f"{', '.join(map(str, stale))}: tables written" if stale else "The tables are as made.")
     return 0
 
 

@@ -273,6 +273,13 @@ def test_other_sources_are_told_over_the_whole_table(runs, dataset):
     assert list(board_of(runs)[1]) == ["Source + GenMix (crop_px=96)", "GLC", "LEAD"]
 
 
+def test_what_only_augmented_sources_have_is_not_told(runs, dataset):
+    fill(runs, dataset, {("lead", "none", 0, 0): 1.0})
+    own = {"train": {"rate": 1.0, "budget": "steps"}}
+    finished(runs, dataset, "lead", "genmix", 0, [1, 2], source=own)
+    assert list(board_of(runs)[1]) == ["LEAD", "LEAD + GenMix"]
+
+
 def test_rows_that_nothing_tells_apart_have_their_hash(runs, dataset):
     for own in ({"a": 1, "x": 1}, {"a": 2, "x": 1}, {"a": 1}):
         finished(runs, dataset, "lead", "none", 0, [1, 2], source=own)

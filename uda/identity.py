@@ -30,9 +30,10 @@ ADDED_TRAIN = {
 }
 ADDED_OPTIONS = {"lead": {"split": "norm", "reg_weight": 1.0, "con_weight": 1.0}}
 
-# The same by the key that a configuration's comparison knows them by.
+# The same by the keys that configurations are compared by, and what only augmented runs have.
 LATER = {
     "precision": "float32",
+    "train.budget": "steps",
     **{f"data.{key}": value for key, value in ADDED_DATA.items()},
     **{f"images.{key}": value for key, value in ADDED_IMAGES.items()},
     **{f"train.{key}": value for key, value in ADDED_TRAIN.items()},
