@@ -145,6 +145,12 @@ def test_what_is_computed_once_reaches_the_others(two):
 
 
 @pytest.mark.slow
+def test_a_stage_returns_when_its_run_is_done(two):
+    for process in two:
+        assert process["stages"] == [True, True]
+
+
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_an_error(two):
     for process in two:
         assert process["odd adapt"].startswith("adapt.batch_size: 9 images cannot be shared evenly")

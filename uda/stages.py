@@ -74,7 +74,7 @@ def _alone(run: Run) -> AbstractContextManager[None]:
 
 
 def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) -> None:
-    from uda.processes import is_main
+    from uda.processes import is_main, wait
     from uda.train import train as train_loop
 
     device = _device(experiment)
@@ -102,6 +102,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
         run.save_classes(split.source_classes)
         _keep_experiment(run, experiment)
         run.mark_done()
+    wait()  # what comes next may ask whether the run is done
     name = experiment.augment.name
     changed = f"{seen.augmented} of them augmented"
     if name != "none" and not seen.augmented:  # it changes batches
@@ -143,7 +144,7 @@ def _adapt(
     from uda.adapt import adapt as adapt_loop
     from uda.datasets import unlabelled
     from uda.model import load_weights
-    from uda.processes import is_main
+    from uda.processes import is_main, wait
 
     data = experiment.data
     device = _device(experiment)
@@ -173,6 +174,7 @@ def _adapt(
         run.save_classes(split.source_classes)
         _keep_experiment(run, experiment)
         run.mark_done()
+    wait()
 
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
