@@ -12,7 +12,8 @@ NO_SCORES = {"run", "version", "time", "kind", "epoch"}
 
 
 def write_event_files(run: Run) -> Path:
-    """Write every number of the run's metrics as ``kind/name`` by epoch, and when it was logged.
+    """Write every number of the run's metrics as ``kind/name`` by epoch, and when it was logged;
+    what is of no epoch (the time that edits took) at 0.
 
     They go to ``tensorboard/`` in the run's folder, in place of those that were there; its path.
     Finished or not, `tensorboard --logdir RUNS` shows all runs. ValueError where TensorBoard is not
@@ -32,9 +33,8 @@ def write_event_files(run: Run) -> Path:
                 for name, value in line.items():
                     if name in NO_SCORES or type(value) not in (int, float):
                         continue
-                    writer.add_scalar(
-                        f"{line['kind']}/{name}", value, line["epoch"], walltime=line["time"]
-                    )
+                    place, epoch = f"{line['kind']}/{name}", line.get("epoch", 0)
+                    writer.add_scalar(place, value, epoch, walltime=line["time"])
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     finally:

@@ -28,7 +28,7 @@ from uda.in_domain import (
     result_of,
     score_line,
 )
-from uda.runs import Run, atomic_path, find_runs, read_checkpoint, read_run
+from uda.runs import Run, atomic_path, read_checkpoint, read_run
 from uda.splits import ClassSplit, class_split
 
 if TYPE_CHECKING:
@@ -241,8 +241,9 @@ def report(
     say(write_report(Path(runs), title, chosen, root, left_out, sweep))
     if tensorboard:
         from uda.event_files import write_event_files
+        from uda.sweep_plan import runs_and_plan
 
-        for run in find_runs(Path(runs)):
+        for run in runs_and_plan(Path(runs), sweep)[0]:
             write_event_files(run)
         say(f"For TensorBoard:\n  tensorboard --logdir {shlex.quote(runs)}")
 
