@@ -307,14 +307,40 @@ def test_what_needs_a_failed_run_waits_for_it(jobs, tmp_path, capsys):
     assert not (first.run.folder / "error.txt").exists()
 
 
-def test_what_failed_elsewhere_since_the_start_is_not_tried_again(jobs):
-    jobs[0].run.start()
-    (jobs[0].run.folder / "error.txt").write_text("no disk\n")
+def test_what_failed_elsewhere_is_tried_here_once_and_last(jobs):
+    """The other machine may be the one at fault."""
+    first, second, adaptation = jobs
+    first.run.start()
+    (first.run.folder / "error.txt").write_text("no GPU\n")
     schedule = Schedule(jobs, started=0)
-    assert schedule.next_job() is jobs[1]
+    assert schedule.next_job() is second
+    begun(second)
+    assert schedule.next_job() is first
+    first.run.mark_done()
+    schedule.ended(first, Outcome(seconds=3))
+    assert schedule.next_job() is adaptation
+    adaptation.run.start()
+    (adaptation.run.folder / "error.txt").write_text("no GPU\n")  # of the other machine, again
+    schedule.ended(adaptation, Outcome(error="no disk"))
     assert schedule.next_job() is None
-    assert schedule.failures[0] == "a: no disk"
     assert not schedule.waiting
+    assert schedule.failures == ["c: no disk"]
+
+
+def test_a_shared_sweep_goes_on_without_what_failed_elsewhere(jobs):
+    """What needs it is not given up, but waits for it to be tried here."""
+    first, second, adaptation = jobs
+    schedule = Schedule(jobs, started=0)
+    with locks.hold(first.run.folder):
+        begun(first)
+        assert schedule.next_job() is second
+        assert schedule.next_job() is None
+    (first.run.folder / "error.txt").write_text("no GPU\n")
+    assert schedule.next_job() is first
+    schedule.running.append(first)
+    assert schedule.next_job() is None
+    assert schedule.waiting == [adaptation]
+    assert not schedule.failures
 
 
 # Whole sweeps, in processes.
