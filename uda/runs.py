@@ -203,10 +203,14 @@ def read_run(folder: Path, renamed: bool = False) -> Run:
 
 
 def find_runs(runs: Path) -> list[Run]:
-    """All runs directly under ``runs``, in order of their names. ValueError where there is none."""
+    """All runs directly under ``runs``, in order of their names. ValueError where there is none.
+
+    Hidden folders are those that were being made when a process was killed.
+    """
     if not runs.is_dir():
         raise ValueError(f"{runs}: no such folder of runs")
-    found = [read_run(path.parent) for path in sorted(runs.glob("*/config.yaml"))]
+    paths = sorted(runs.glob("*/config.yaml"))
+    found = [read_run(path.parent) for path in paths if not path.parent.name.startswith(".")]
     if not found:
         raise ValueError(f"{runs}: holds no runs; `uda train` and `uda adapt` make them")
     return found
