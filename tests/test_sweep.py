@@ -226,6 +226,16 @@ def test_time_and_disk_left_go_by_finished_runs(tmp_path):
     assert together[5:] == ["12", "1", "11", "at", "least", "15", "min", "at", "least", "30", "MB"]
 
 
+def test_unpacked_runs_say_nothing_of_time_and_disk(tmp_path):
+    given = experiment(tmp_path, pairs=["Tw2Fl", "No2Fl"], seeds=[0])
+    jobs, _ = plan(given, SPEC)
+    finished(jobs[0].run, seconds=600, size=10**7)
+    (jobs[0].run.folder / "checkpoint.pt").unlink()
+    text = describe(given, SPEC, jobs, workers=1)
+    assert text.count("unknown yet   unknown yet") == 6
+    assert "min" not in text
+
+
 def test_amounts_in_words():
     assert [in_words(s) for s in (0.4, 99, 150, 5999, 12000, 400000)] == [
         "0 s", "99 s", "2 min", "1 h 40 min", "3 h 20 min", "4 d 15 h",

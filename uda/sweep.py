@@ -20,7 +20,7 @@ from uda.config import AdaptConfig, AugmentConfig, Experiment
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.identity import adapt_run, source_run
 from uda.results import AUGMENT_TITLES, METHOD_TITLES
-from uda.run_costs import bytes_of, in_words, seconds_of, size_in_words
+from uda.run_costs import bytes_of, in_words, ran_here, seconds_of, size_in_words
 from uda.splits import class_split
 from uda.stages import say, source_items, target_items
 from uda.sweep_plan import Expected, write_plan
@@ -255,8 +255,8 @@ def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], wor
     for kind in dict.fromkeys(job.kind for job in jobs):
         own = [job for job in jobs if job.kind == kind]
         left = sum(not job.run.is_done for job in own)
-        like = [job.run for job in own if job.run.is_done] or [
-            job.run for job in jobs if _alike(job, own[0]) and job.run.is_done
+        like = [job.run for job in own if ran_here(job.run)] or [
+            job.run for job in jobs if _alike(job, own[0]) and ran_here(job.run)
         ]
         costs = ("", "")
         if left and like:
