@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from tiny import arguments, make_dataset
 
-from uda.cli import main
+from uda.cli import _parser, _with_merged_options, main
 from uda.runs import find_runs, read_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,6 +155,25 @@ def test_a_method_laid_over_an_experiment(capsys):
     )
     genmix = shown["augment"]["options"]["genmix"]
     assert genmix == {"prompts": "cross-domain", "edits_per_image": 6, "fractal_weight": 0.3}
+
+
+def test_numbers_of_options_are_read_as_in_files(tmp_path):
+    def options(command, *given):
+        """What the command would get, and not what it would print."""
+        parser, _ = _parser()
+        return parser.parse_args(_with_merged_options([command, *given]))[command]
+
+    path = tmp_path / "c.yaml"
+    path.write_text("augment: {options: {mixup: {alpha: 1e-1}}}")
+    for given in (
+        [f"--config={path}"],
+        ["--augment.options.mixup.alpha", "1e-1"],
+        ["--augment.options.mixup={alpha: 1e-1}"],
+    ):
+        assert options("train", *given).augment.options["mixup"] == {"alpha": 0.1}
+    path.write_text("adapt: {options: {lead: {ce_weight: 1e-1}}}")
+    given = [f"--config={path}", "--adapt.options.lead.neighbours=3"]
+    assert options("adapt", *given).adapt.options["lead"] == {"ce_weight": 0.1, "neighbours": 3}
 
 
 def test_options_as_flags(flags, tmp_path):
