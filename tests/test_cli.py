@@ -257,6 +257,17 @@ def test_a_checkpoint_of_another_class_count_is_named(capsys, flags, tmp_path):
     fails_with(capsys, ["adapt", *flags, "--data.target=Dark"], str(path))
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("", "data.source: name the domain"), ("Plane", "no domain 'Plane'; it has Plain, Dark")],
+)
+def test_a_checkpoint_wants_a_source_domain(capsys, flags, tmp_path, source, words):
+    path = tmp_path / "s.pt"
+    path.write_bytes(b"a model")
+    more = [f"--data.source={source}", "--data.target=Dark", f"--adapt.checkpoint={path}"]
+    fails_with(capsys, ["adapt", *flags, *more], words)
+
+
 def test_no_unknown_space_is_named(capsys, flags):
     more = ["--model.bottleneck_dim=3", "--data.target=Dark"]
     assert main(["train", *flags, *more]) == 0
