@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 from tiny import arguments, make_dataset
 
+from genmix_aug.screening import Verdict
 from uda.cli import _parser, _with_merged_options, main
 from uda.runs import find_runs, read_run
 
@@ -155,6 +156,18 @@ def test_a_method_laid_over_an_experiment(capsys):
     )
     genmix = shown["augment"]["options"]["genmix"]
     assert genmix == {"prompts": "cross-domain", "edits_per_image": 6, "fractal_weight": 0.3}
+
+
+def test_training_goes_on_where_screening_rejects_every_edit(capsys, flags, tmp_path, monkeypatch):
+    def rejecting(originals, edits):
+        return [Verdict("flat", {}) for _ in edits]
+
+    monkeypatch.setattr("uda.augment.genmix.screen", rejecting)
+    assert main(["train", *flags, "--augment.name=genmix"]) == 0
+    assert "27 images stay as they are" in capsys.readouterr().out
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.is_done
+    assert not (run.folder / "genmix_stages.png").exists()
 
 
 def test_numbers_of_options_are_read_as_in_files(tmp_path):

@@ -333,9 +333,9 @@ def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment,
     if is_main() and isinstance(augmentation, GenMixAugmentation):
         count = len(data.images)
         ids = [count * place // 6 for place in range(6)]
-        draw_stages(
-            augmentation.stages(data.images, ids, experiment.seed), run.folder / "genmix_stages.png"
-        )
+        # None where screening rejected all edits of these few.
+        if rows := augmentation.stages(data.images, ids, experiment.seed):
+            draw_stages(rows, run.folder / "genmix_stages.png")
 
 
 def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
