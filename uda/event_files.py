@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def write_event_files(run: Run) -> Path:
             "--tensorboard: TensorBoard is not installed: pip install tensorboard"
         ) from None
     folder = run.folder / "tensorboard"
-    fresh = run.folder / f".tensorboard.{os.getpid()}"
+    fresh = run.folder / f".tensorboard.{secrets.token_hex(4)}"
     try:
         with SummaryWriter(str(fresh)) as writer:
             for line in run.metrics():
