@@ -23,6 +23,7 @@ from uda.in_domain import (
     chosen_checkpoint,
     epoch_scores,
     final_scores,
+    held_out_classes,
     in_domain_parts,
     log_final,
     result_of,
@@ -211,6 +212,9 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         scores = final_scores(experiment, model, items, split, device)
         chosen = {"checkpoint": checkpoint.stem, "epoch": read_checkpoint(checkpoint)["epoch"]}
         say(f"{experiment.data.source}, {score_line({**scores, **chosen})}")
+        if per_class:
+            for name, count, value in held_out_classes(experiment, model, items, split, device):
+                say(f"{value:6.1f} %  of {count:4d}  {name}")
         return
     memory = (compute.image_memory_gb, compute.cache)
     view, items = unlabelled(items, sizes.decode_px, *memory)
