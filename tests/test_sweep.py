@@ -126,6 +126,33 @@ def test_entries_are_laid_over_the_experiment():
     assert jobs[0].run.config["augment"]["copies"] == 2
 
 
+def test_rows_that_need_the_same_edits_wait_for_one_another():
+    def row(title, **options):
+        return {"title": title, "name": "genmix", "options": {"genmix": options}}
+
+    rows = [
+        "mixup",
+        "genmix",
+        row("no fractal", fractal_weight=0.0, join="cutmix"),
+        row("by name", prompts="graffiti, retro comic, chalk drawing, watercolor painting, "
+            "digital art, cartoon style"),
+        row("other prompts", prompts="in-domain"),
+        row("another editor", editor="instruct-pix2pix"),
+        row("more", edits_per_image=7),
+        row("not screened", screening="none"),
+    ]  # fmt: skip
+    jobs, _ = plan(experiment(pairs=["Tw2Fl", "No2Fl"], augmentations=rows, seeds=[0, 1]), SPEC)
+    trained = [job for job in jobs if job.stage == "train"]
+    kinds = {}
+    for job in trained:
+        kinds.setdefault(job.prepares, []).append(job.title)
+    assert all("Mixup" in title for title in kinds.pop(""))
+    same = [f"train + {name} Tw s{seed}" for seed in (0, 1)
+            for name in ("GenMix", "no fractal", "by name")]  # fmt: skip
+    assert same in list(kinds.values())
+    assert len(kinds) == 2 * 5  # Twemoji's and Noto's
+
+
 @pytest.mark.parametrize(
     ("sweep", "words"),
     [

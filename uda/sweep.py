@@ -18,7 +18,7 @@ from typing import Any
 from uda import locks
 from uda.config import AdaptConfig, AugmentConfig, Experiment
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
-from uda.identity import adapt_run, source_run
+from uda.identity import adapt_run, augmentation_of, source_run
 from uda.results import AUGMENT_TITLES, METHOD_TITLES
 from uda.run_costs import bytes_of, in_words, ran_here, seconds_of, size_in_words
 from uda.splits import class_split
@@ -208,6 +208,7 @@ def _training(experiment: Experiment, spec: DatasetSpec, row: Row, is_source: bo
     own = replace(experiment, data=replace(experiment.data, target=""))
     short = spec.abbreviations[experiment.data.source]
     kind = " + ".join(["train", row.augment_title] if row.augment_title else ["train"])
+    edits = augmentation_of(own).wanted_edits
     return Job(
         title=f"{kind} {short} s{experiment.seed}",
         kind=kind,
@@ -215,7 +216,7 @@ def _training(experiment: Experiment, spec: DatasetSpec, row: Row, is_source: bo
         experiment=own,
         run=source_run(own, spec),
         needs=None,
-        prepares=f"{short} {row.augment_title}" if row.augment_title else "",
+        prepares=f"{short} {edits}" if edits else "",
     )
 
 
