@@ -293,6 +293,22 @@ def test_evaluate_and_report_name_what_is_missing(capsys, tmp_path):
     fails_with(capsys, ["report", str(tmp_path / "none")], "no such folder of runs")
 
 
+def test_evaluate_finds_the_pictures_that_the_run_was_given(capsys, dataset, flags, tmp_path):
+    pictures, moved = dataset.parent / "pictures", tmp_path / "elsewhere"
+    pictures.rename(moved)
+    more = [f"--data.root={moved}", "--data.target=Dark", "--adapt.method=source_only"]
+    assert main(["train", *flags, *more]) == 0
+    assert main(["adapt", *flags, *more]) == 0
+    (folder,) = (tmp_path / "runs").glob("source_only-*")
+    assert main(["evaluate", str(folder)]) == 0
+    moved.rename(pictures)  # back in the dataset's own place
+    assert main(["evaluate", str(folder)]) == 0
+    pictures.rename(tmp_path / "third")
+    capsys.readouterr()
+    fails_with(capsys, ["evaluate", str(folder)], f"{pictures / 'Dark'}: no such folder", "--root")
+    assert main(["evaluate", str(folder), f"--root={tmp_path / 'third'}"]) == 0
+
+
 def test_export_lists(capsys, dataset, tmp_path):
     command = ["data", "export-lists", str(dataset)]
     pictures = dataset.parent / "pictures"

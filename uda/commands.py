@@ -267,7 +267,7 @@ def _evaluate() -> Command:
     parser = _parser(stages.evaluate.__doc__ or "")
     parser.add_argument("run", type=str, help="Folder of a run of `uda train` or `uda adapt`")
     parser.add_argument("--target", type=str, default="", help="Domain to score on (its own)")
-    parser.add_argument("--root", type=str, default="", help=ROOT)
+    parser.add_argument("--root", type=str, default="", help=f"{ROOT} (the run's own)")
     parser.add_argument("--per-class", action="store_true", help="Print every class's accuracy")
 
     def act(options: Namespace) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from uda.config import Experiment
+from uda.config import Experiment, read_yaml
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
 from uda.in_domain import (
@@ -191,7 +191,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     found = read_run(Path(run))
     if not found.is_done:
         raise ValueError(f"{run}: not finished; the command that began it goes on with it")
-    experiment = experiment_of(found, target, root)
+    experiment = experiment_of(found, target, root or _root_of(found))
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
     in_domain = not experiment.data.scenario
@@ -358,6 +358,14 @@ def _keep_experiment(run: Run, experiment: Experiment) -> None:
     """Write down how the run was asked for: `uda train` and `uda adapt` make it again from this."""
     with atomic_path(run.folder / "experiment.yaml") as path:
         path.write_text(yaml.safe_dump(asdict(experiment), sort_keys=False, allow_unicode=True))
+
+
+def _root_of(run: Run) -> str:
+    """The folder of pictures that the run was given, if it is there: empty for the dataset's."""
+    path = run.folder / "experiment.yaml"
+    data = read_yaml(path).get("data") if path.is_file() else None
+    root = str((data or {}).get("root", ""))
+    return root if Path(root).expanduser().is_dir() else ""
 
 
 def _device(experiment: Experiment) -> torch.device:
