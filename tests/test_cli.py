@@ -14,7 +14,7 @@ from tiny import arguments, make_dataset
 
 from genmix_aug.screening import Verdict
 from uda.cli import _parser, _with_merged_options, main
-from uda.runs import find_runs, read_run
+from uda.runs import find_runs, open_run, read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -307,6 +307,24 @@ def test_evaluate_finds_the_pictures_that_the_run_was_given(capsys, dataset, fla
     capsys.readouterr()
     fails_with(capsys, ["evaluate", str(folder)], f"{pictures / 'Dark'}: no such folder", "--root")
     assert main(["evaluate", str(folder), f"--root={tmp_path / 'third'}"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [("evaluate", []), ("predict", ["--out=a.csv"]), ("export", ["--out=model.onnx"])],
+)
+def test_a_glob_that_matches_several_runs(capsys, tmp_path, monkeypatch, command, more):
+    monkeypatch.chdir(tmp_path)
+    runs = [open_run(tmp_path, "lead-s0", {"rate": rate}) for rate in (1, 2)]
+    for run in runs:
+        run.start()
+    first, second = (str(run.folder) for run in runs)
+    words = ["several runs given: name one", first, second]
+    fails_with(capsys, [command, first, second, *more], *words)
+    fails_with(capsys, [command, first, f"{second}/checkpoint.pt", *more], *words)
+    if command != "predict":
+        fails_with(capsys, [command, first, "Dark", *more], "'Dark': one run is named here")
+    assert sorted(tmp_path.iterdir()) == sorted(run.folder for run in runs)
 
 
 def test_export_lists(capsys, dataset, tmp_path):
