@@ -327,6 +327,12 @@ def test_a_glob_that_matches_several_runs(capsys, tmp_path, monkeypatch, command
     assert sorted(tmp_path.iterdir()) == sorted(run.folder for run in runs)
 
 
+def test_splits_of_a_dataset_without_scenarios(capsys):
+    assert main(["data", "splits", "cifar-100"]) == 0
+    shown = capsys.readouterr().out
+    assert shown == "CIFAR-100 has no scenarios: it is for training in one domain\n"
+
+
 def test_export_lists(capsys, dataset, tmp_path):
     command = ["data", "export-lists", str(dataset)]
     pictures = dataset.parent / "pictures"

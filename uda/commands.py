@@ -146,6 +146,9 @@ def _splits() -> Command:
 
     def act(options: Namespace) -> None:
         spec = load_dataset_spec(_dataset_file(options.dataset))
+        if not spec.scenarios:
+            print(f"{spec.title} has no scenarios: it is for training in one domain")
+            return
         for name in [options.scenario] if options.scenario else spec.scenarios:
             split = class_split(spec, name)
             print(f"{spec.title}, {name.upper()}")
