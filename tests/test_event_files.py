@@ -4,8 +4,8 @@ import pytest
 from made_runs import finished
 from tiny import make_dataset
 
-from uda.event_files import write_event_files
 from uda.cli import main
+from uda.event_files import write_event_files
 from uda.runs import open_run
 from uda.sweep_plan import Expected, write_plan
 

@@ -31,7 +31,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 UNLABELLED = ""  # the class name of a picture whose class nobody knows
 
 
-# What names a dataset's folder, for messages: a flag of experiments, and that of the other commands.
+# What names a dataset's folder, for messages: the flag of experiments, and of other commands.
 ROOT_FLAGS = "--data.root (of uda evaluate and uda data: --root)"
 
 

@@ -100,7 +100,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
 
 
 def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """The run of the adaptation stage. ValueError where the dataset has no such source or target."""
+    """The run of the adaptation stage. ValueError where the dataset lacks the source or target."""
     from uda.methods import METHODS
 
     data, settings = experiment.data, asdict(experiment.adapt)
