@@ -168,6 +168,19 @@ def test_a_mistake_is_told_once(dataset, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
+def test_folders_of_ones_own(dataset, tmp_path):
+    """From training through adapting to the answers, which both processes work on."""
+    pictures, runs = dataset.parent / "pictures", tmp_path / "runs"
+    flags = [flag for flag in arguments(dataset, runs) if not flag.startswith("--data.")]
+    folders = ("--source", pictures / "Plain", "--target", pictures / "Dark")
+    done = launch("-m", "uda.cli", "run", *folders, *flags, "--adapt.method=source_only")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("25 pictures: ") == 1
+    (table,) = runs.glob("*/predictions.csv")
+    assert len(table.read_text().splitlines()) == 26
+
+
 def test_one_process_passes_everything_through():
     batch = torch.rand(5, 2, requires_grad=True)
     assert processes.count() == 1
