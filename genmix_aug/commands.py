@@ -18,11 +18,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import encode
-from genmix_aug.contact_sheet import contact_sheet, save_png
+from genmix_aug.contact_sheet import check_name, check_size, contact_sheet, save_png
 from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore
 from genmix_aug.editors import Editor
 from genmix_aug.editors.options import editor_options, make_editor, parse_options
+from genmix_aug.export import check_sizes
 from genmix_aug.export import export as write_export
 from genmix_aug.filling import Screen, batches, fill, missing
 from genmix_aug.fractals import fractals as drawn_fractals
@@ -266,6 +267,7 @@ def screen_store(
     if not records:
         raise ValueError(f"{store}: no edits there; make some with `genmix edit`")
     check_least("count", count, 1)
+    check_size(size)
     if reject and not features:
         raise ValueError("--reject goes by similarity: name a feature function with --features")
     originals = originals_of(records, images)
@@ -379,6 +381,8 @@ def preview(
     """`genmix preview`: draws a contact sheet of edits, or of the stages of GenMix."""
     chosen = parse_prompts(prompts)
     check_least("count", count, 1)
+    check_name(out)
+    check_size(size)
     redraw_with = chosen_editor(editor, editor_options, chosen)
     paths = find_images(images)
     # Spread over the folder rather than its first few files, which are often of one class.
@@ -388,6 +392,8 @@ def preview(
     labels: list[str] = []
     columns = ["original", *chosen]
     genmix = chosen_mixing(**mixing) if stages else None
+    if genmix:
+        check_sizes(genmix, paths)
     for number, path in enumerate(paths):
         image = load_rgb(path)
         own = hash_seed("preview", seed, path.name)

@@ -33,8 +33,7 @@ def contact_sheet(
     Raises:
         ValueError: nothing to show, rows of differing lengths, or a size under 16 px.
     """
-    if size < 16:
-        raise ValueError(f"a picture on the sheet needs at least 16 px, not {size}")
+    check_size(size)
     if not rows or not column_labels:
         raise ValueError("a contact sheet needs at least one row and one column")
     if any(len(row) != len(column_labels) for row in rows) or len(rows) != len(row_labels):
@@ -76,6 +75,18 @@ def contact_sheet(
             )
             pen.rectangle(box, outline=FRAME)
     return sheet
+
+
+def check_size(size: int) -> None:
+    """ValueError where pictures of `size` px are too small for a sheet."""
+    if size < 16:
+        raise ValueError(f"a picture on the sheet needs at least 16 px, not {size}")
+
+
+def check_name(path: Path | str) -> None:
+    """ValueError where `save_png` cannot write to `path` by its name."""
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"the picture's name must end in .png: {path}")
 
 
 def _font(size: int) -> Font:
@@ -124,9 +135,7 @@ def save_png(image: Image.Image, path: Path | str) -> None:
         ValueError: `path` does not end in .png.
         OSError: the folder cannot be made or written to.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"the picture's name must end in .png: {path}")
+    check_name(path)
     data = io.BytesIO()
     image.save(data, "PNG")
-    write_whole(path, data.getvalue())
+    write_whole(Path(path), data.getvalue())

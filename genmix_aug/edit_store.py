@@ -153,6 +153,11 @@ class EditStore:
                 for suffix in SUFFIXES.values():  # a broken file of the other format
                     if suffix != path.suffix:
                         path.with_suffix(suffix).unlink(missing_ok=True)
+            for key in edits:
+                # A broken accepted one would be found before the rejected one, for ever.
+                if key in rejected and not self.has(key):
+                    for suffix in SUFFIXES.values():
+                        self._stem(key, rejected=False).with_suffix(suffix).unlink(missing_ok=True)
         finally:
             for left in temporary.values():
                 left.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore, MissingEditError
 from genmix_aug.files import read_mark, write_whole
 from genmix_aug.genmix import GenMix
-from genmix_aug.images import find_images, load_rgb
+from genmix_aug.images import find_images, load_rgb, size_of
 from genmix_aug.prompts import PROMPT_SETS
 from genmix_aug.seeding import hash_seed
 
@@ -81,8 +81,8 @@ def export(
 
     Raises:
         ValueError: a value out of range, `out` within `images` or around it, or in use for
-            something else, two files that would be written to one name (all of these before
-            anything is written), or an image that cannot be read.
+            something else, two files that would be written to one name, an image narrower than
+            the seam (all of these before anything is written), or one that cannot be read.
         MissingEditError: an edit has not been made yet; says which command makes it.
         OSError: the disk is full or not writable; what is there stays good.
     """
@@ -110,6 +110,8 @@ def export(
         **_genmix_settings(genmix),
     }
     mark = _checked_mark(out, settings, copies)
+    if copies:
+        check_sizes(genmix, paths, square_px)
 
     def draw(path: Path, wanted: Sequence[int]) -> dict[int, Tensor]:
         """These copies of an image; none where all of its edits were rejected."""
@@ -156,6 +158,18 @@ def export(
         unaugmented += bool(todo) and not made
         written += len(made) + (not same)
     return Exported(len(paths), augmented, unaugmented, written)
+
+
+def check_sizes(genmix: GenMix, paths: Sequence[Path], square_px: int = 0) -> None:
+    """ValueError naming the first image that is narrower than the seam."""
+    if genmix.blend_width is None:
+        return
+    for path in paths:
+        height, width = (square_px, square_px) if square_px else size_of(path)
+        try:
+            genmix.check_size(height, width)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def _content(path: Path) -> bytes:

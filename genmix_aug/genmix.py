@@ -12,7 +12,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from genmix_aug.images import from_picture, to_picture
-from genmix_aug.masks import SIDES, Box, blend_width_for, box_mask, cutmix_box, smooth_mask
+from genmix_aug.masks import (
+    SIDES,
+    Box,
+    blend_width_for,
+    box_mask,
+    cutmix_box,
+    seam,
+    side_is_horizontal,
+    smooth_mask,
+)
 from genmix_aug.mix import (
     PAPER_FRACTAL_WEIGHT,
     blend,
@@ -95,6 +104,12 @@ class GenMix:
     def at_size(self, height: int, width: int) -> GenMix:
         """The same with all fractals resized once, for images that are all of one size."""
         return replace(self, fractals=resize_fractals(self.fractals, height, width))
+
+    def check_size(self, height: int, width: int) -> None:
+        """ValueError where images of this size, in px, are narrower than the seam at some side."""
+        if self.join == "seam" and self.blend_width is not None:
+            for side in self.sides:
+                seam(width if side_is_horizontal(side) else height, self.blend_width)
 
     def draw(self, seeds: Sequence[int]) -> Draws:
         """What is drawn for each seed, from that seed alone."""

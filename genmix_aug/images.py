@@ -78,6 +78,20 @@ def load_rgb(path: Path | str, square_px: int = 0) -> Tensor:
     return from_picture(rgb)
 
 
+def size_of(path: Path | str) -> tuple[int, int]:
+    """Height and width in px of the image that `load_rgb` reads, from the file's first bytes.
+
+    Raises:
+        ValueError: as `load_rgb`.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        height, width = load_rgb(path).shape[-2:]  # says what is wrong with it
+        return height, width
+
+
 def from_picture(picture: Image.Image) -> Tensor:
     """A Pillow image of any mode as uint8 [3, H, W], as `load_rgb` gives its pixels."""
     return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1).contiguous()

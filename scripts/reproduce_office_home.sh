@@ -7,7 +7,7 @@
 # RUNS       folder of the runs and tables (runs/office_home)
 # WORKERS    runs at a time (1; more than one GPU: one for each)
 # GENMIX_EDITOR  filters, on the CPU (the default), or instruct-pix2pix, the paper's: its edits are
-#            made first, on a GPU
+#            made first, by one process for each GPU
 # Stopped anywhere, the same command goes on where it was; several machines can share RUNS.
 # The figures that the dry run reckons with, of one data-centre GPU; they are guesses, not measured:
 # TRAIN_PER_SECOND (400), FORWARD_PER_SECOND (1200)  images of 224 px through ResNet-50, float32
@@ -80,7 +80,11 @@ if [ "$dry" = yes ]; then
     done
     exit
 fi
-for domain in Art Clipart Product "Real World"; do
+real="Real World"
+for name in Realworld RealWorld real_world Real_World; do  # as configs/datasets/office_home.yaml
+    if [ ! -d "$data/$real" ] && [ -d "$data/$name" ]; then real=$name; fi
+done
+for domain in Art Clipart Product "$real"; do
     if [ ! -d "$data/$domain" ]; then
         echo "reproduce_office_home.sh: no folder $data/$domain; unpack Office-Home so that" \
             "$data holds Art, Clipart, Product and 'Real World'" >&2
@@ -88,8 +92,13 @@ for domain in Art Clipart Product "Real World"; do
     fi
 done
 if [ "$editor" != filters ]; then
-    for domain in Art Clipart Product "Real World"; do
-        genmix edit "$data/$domain" --store data/edits --square-px 256 --per-image 1 \
+    gpus=$(python3 -c 'import torch; print(torch.cuda.device_count())' 2> /dev/null || echo 1)
+    edit=(genmix edit)
+    if [ "$gpus" -gt 1 ]; then  # each process takes a GPU and its share of the pictures
+        edit=(torchrun --nproc-per-node "$gpus" -m genmix_aug.cli edit)
+    fi
+    for domain in Art Clipart Product "$real"; do
+        "${edit[@]}" "$data/$domain" --store data/edits --square-px 256 --per-image 1 \
             --editor "$editor" --features uda.model:imagenet_features
     done
 fi

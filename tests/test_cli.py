@@ -12,8 +12,9 @@ import yaml
 from PIL import Image
 from tiny import arguments, make_dataset
 
-from uda.cli import main
-from uda.runs import find_runs, read_run
+from genmix_aug.screening import Verdict
+from uda.cli import _parser, _with_merged_options, main
+from uda.runs import find_runs, open_run, read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -157,6 +158,37 @@ def test_a_method_laid_over_an_experiment(capsys):
     assert genmix == {"prompts": "cross-domain", "edits_per_image": 6, "fractal_weight": 0.3}
 
 
+def test_training_goes_on_where_screening_rejects_every_edit(capsys, flags, tmp_path, monkeypatch):
+    def rejecting(originals, edits):
+        return [Verdict("flat", {}) for _ in edits]
+
+    monkeypatch.setattr("uda.augment.genmix.screen", rejecting)
+    assert main(["train", *flags, "--augment.name=genmix"]) == 0
+    assert "27 images stay as they are" in capsys.readouterr().out
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.is_done
+    assert not (run.folder / "genmix_stages.png").exists()
+
+
+def test_numbers_of_options_are_read_as_in_files(tmp_path):
+    def options(command, *given):
+        """What the command would get, and not what it would print."""
+        parser, _ = _parser()
+        return parser.parse_args(_with_merged_options([command, *given]))[command]
+
+    path = tmp_path / "c.yaml"
+    path.write_text("augment: {options: {mixup: {alpha: 1e-1}}}")
+    for given in (
+        [f"--config={path}"],
+        ["--augment.options.mixup.alpha", "1e-1"],
+        ["--augment.options.mixup={alpha: 1e-1}"],
+    ):
+        assert options("train", *given).augment.options["mixup"] == {"alpha": 0.1}
+    path.write_text("adapt: {options: {lead: {ce_weight: 1e-1}}}")
+    given = [f"--config={path}", "--adapt.options.lead.neighbours=3"]
+    assert options("adapt", *given).adapt.options["lead"] == {"ce_weight": 0.1, "neighbours": 3}
+
+
 def test_options_as_flags(flags, tmp_path):
     assert main(["train", *flags]) == 0
     more = ["--adapt.options.lead.neighbours=2", "--adapt.options.lead.confident_weights=true"]
@@ -238,6 +270,17 @@ def test_a_checkpoint_of_another_class_count_is_named(capsys, flags, tmp_path):
     fails_with(capsys, ["adapt", *flags, "--data.target=Dark"], str(path))
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("", "data.source: name the domain"), ("Plane", "no domain 'Plane'; it has Plain, Dark")],
+)
+def test_a_checkpoint_wants_a_source_domain(capsys, flags, tmp_path, source, words):
+    path = tmp_path / "s.pt"
+    path.write_bytes(b"a model")
+    more = [f"--data.source={source}", "--data.target=Dark", f"--adapt.checkpoint={path}"]
+    fails_with(capsys, ["adapt", *flags, *more], words)
+
+
 def test_no_unknown_space_is_named(capsys, flags):
     more = ["--model.bottleneck_dim=3", "--data.target=Dark"]
     assert main(["train", *flags, *more]) == 0
@@ -248,6 +291,46 @@ def test_no_unknown_space_is_named(capsys, flags):
 def test_evaluate_and_report_name_what_is_missing(capsys, tmp_path):
     fails_with(capsys, ["evaluate", str(tmp_path)], "not a run's folder")
     fails_with(capsys, ["report", str(tmp_path / "none")], "no such folder of runs")
+
+
+def test_evaluate_finds_the_pictures_that_the_run_was_given(capsys, dataset, flags, tmp_path):
+    pictures, moved = dataset.parent / "pictures", tmp_path / "elsewhere"
+    pictures.rename(moved)
+    more = [f"--data.root={moved}", "--data.target=Dark", "--adapt.method=source_only"]
+    assert main(["train", *flags, *more]) == 0
+    assert main(["adapt", *flags, *more]) == 0
+    (folder,) = (tmp_path / "runs").glob("source_only-*")
+    assert main(["evaluate", str(folder)]) == 0
+    moved.rename(pictures)  # back in the dataset's own place
+    assert main(["evaluate", str(folder)]) == 0
+    pictures.rename(tmp_path / "third")
+    capsys.readouterr()
+    fails_with(capsys, ["evaluate", str(folder)], f"{pictures / 'Dark'}: no such folder", "--root")
+    assert main(["evaluate", str(folder), f"--root={tmp_path / 'third'}"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [("evaluate", []), ("predict", ["--out=a.csv"]), ("export", ["--out=model.onnx"])],
+)
+def test_a_glob_that_matches_several_runs(capsys, tmp_path, monkeypatch, command, more):
+    monkeypatch.chdir(tmp_path)
+    runs = [open_run(tmp_path, "lead-s0", {"rate": rate}) for rate in (1, 2)]
+    for run in runs:
+        run.start()
+    first, second = (str(run.folder) for run in runs)
+    words = ["several runs given: name one", first, second]
+    fails_with(capsys, [command, first, second, *more], *words)
+    fails_with(capsys, [command, first, f"{second}/checkpoint.pt", *more], *words)
+    if command != "predict":
+        fails_with(capsys, [command, first, "Dark", *more], "'Dark': one run is named here")
+    assert sorted(tmp_path.iterdir()) == sorted(run.folder for run in runs)
+
+
+def test_splits_of_a_dataset_without_scenarios(capsys):
+    assert main(["data", "splits", "cifar-100"]) == 0
+    shown = capsys.readouterr().out
+    assert shown == "CIFAR-100 has no scenarios: it is for training in one domain\n"
 
 
 def test_export_lists(capsys, dataset, tmp_path):

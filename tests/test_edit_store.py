@@ -176,6 +176,36 @@ def test_a_damaged_edit_is_not_served_and_is_made_again(store, damage):
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("image_format", ["png", "jpeg"])
+def test_a_damaged_edit_whose_redraw_is_rejected_is_out_of_service(store, image_format):
+    """Made without a screen, damaged, and made anew under one that rejects it."""
+    images = pictures(1)
+    first = fill(EditStore(store.root, image_format), images)[0]
+    broken = store.find(first)
+    broken.write_bytes(broken.read_bytes()[:-20])
+
+    def screen(originals, edits):
+        return [Verdict("flat" if bad else "", {}) for bad in verdicts[: len(edits)]]
+
+    verdicts = [True, False]
+    image, prompt, seed = requests_for(images)[0]
+    keys = fill(store, images, screen=screen, batch_size=1)
+    assert keys[0] is None
+    assert not broken.exists()
+    assert store.served(image_digest(images[image]), prompt, seed, "inverter-v1") is None
+    verdicts[0] = False
+    again = fill(store, images, screen=screen, redraws=4)[0]
+    assert again not in (None, first)
+    assert store.served(image_digest(images[image]), prompt, seed, "inverter-v1") == again
+
+
+def test_a_rejection_leaves_a_whole_accepted_edit_in_service(store):
+    """Another process accepted it meanwhile, by another screen."""
+    (key, *_), edit = fill(store, pictures(1)), pictures(1)[0]
+    store.write({key: edit}, rejected=[key])
+    assert store.has(key)
+
+
 def test_a_missing_edit_is_named(store):
     assert not store.has("ab" * 20)
     with pytest.raises(MissingEditError, match="abab"):

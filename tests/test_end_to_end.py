@@ -97,6 +97,10 @@ def test_in_domain(tmp_path, capsys):
     assert last["top1"] <= last["top5"] == 100
     assert main(["evaluate", str(run.folder)]) == 0
     assert f"top-1 {last['top1']:.1f}, top-5 100.0" in capsys.readouterr().out
+    assert main(["evaluate", str(run.folder), "--per-class"]) == 0
+    shown = re.findall(r"(?m)^ *([\d.]+) %  of +2  (\w+)$", capsys.readouterr().out)
+    assert [name for _, name in shown] == ["bar", "cross", "disc", "ring", "square"]
+    assert sum(float(value) for value, _ in shown) / 5 == pytest.approx(last["top1"])
 
 
 def office_home(root):

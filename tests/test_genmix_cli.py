@@ -355,6 +355,42 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert list(work.iterdir()) == []
 
 
+@pytest.mark.parametrize("more", [["--out", "sheet.jpg"], ["--size", "2"]])
+def test_a_sheet_that_cannot_be_is_found_before_edits_are_made(
+    folder, tmp_path, monkeypatch, capsys, more
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["edit", str(folder), "--store", "s"]) == 0
+
+    def refuse(*_, **__):
+        raise AssertionError("edited, or compared")
+
+    monkeypatch.setattr(commands, "chosen_editor", refuse)
+    monkeypatch.setattr(commands, "originals_of", refuse)
+    assert main(["preview", str(folder), *more]) == 1
+    if more[0] == "--size":
+        assert main(["screen", "s", *more]) == 1
+        assert "at least 16 px" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("images", "s")] == []
+
+
+def test_an_image_narrower_than_the_seam_is_named(folder, tmp_path, monkeypatch, capsys):
+    """Before anything is written, though the others are wide enough."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["edit", str(folder), "--store", "s"]) == 0
+    capsys.readouterr()
+    narrow = folder / "b" / "c.jpg"  # 17 px wide, 23 px high
+    words = f"genmix: error: {narrow}: blend width 20 px does not fit an image side of 17 px"
+    given = ["export", str(folder), "--store", "s", "--out", "out", "--blend-width", "20"]
+    assert main(given) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["preview", str(folder), "--stages", "--blend-width", "20"]) == 1
+    assert words in capsys.readouterr().err
+    assert main([*given, "--sides", "top,bottom"]) == 0
+    assert main([*given[:5], "out2", *given[6:], "--join", "mixup"]) == 0
+
+
 @pytest.mark.parametrize("option", ["--stor", "--per_images", "--bogus"])
 def test_unknown_options_are_refused_by_name(folder, tmp_path, capsys, option):
     with pytest.raises(SystemExit) as stopped:

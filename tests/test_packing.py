@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from made_runs import PAIRS, finished
@@ -89,6 +91,30 @@ def test_what_is_there_stays(runs, tmp_path):
     (kept / "done").unlink()
     assert unpack(tmp_path / "p.jsonl", runs) == (0, 8)
     assert not (kept / "done").exists()
+
+
+def test_interrupted_it_leaves_no_half_run(runs, tmp_path, monkeypatch):
+    pack([runs], tmp_path / "p.jsonl")
+    back, calls = tmp_path / "back", []
+
+    def interrupted(place, target):
+        calls.append(target)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return rename(place, target)
+
+    rename = Path.rename
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            unpack(tmp_path / "p.jsonl", back)
+    assert len(list(back.glob("*/config.yaml"))) == 2
+    killed = back / f".{calls[2].name}.ab.tmp"  # as it stands where there was no time to clear up
+    shutil.copytree(calls[0], killed)
+    (killed / "done").unlink()
+    assert unpack(tmp_path / "p.jsonl", back) == (6, 2)
+    assert len(find_runs(back)) == 8
+    assert tables(back) == tables(runs)
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,12 @@ def test_what_is_computed_once_reaches_the_others(two):
 
 
 @pytest.mark.slow
+def test_a_stage_returns_when_its_run_is_done(two):
+    for process in two:
+        assert process["stages"] == [True, True]
+
+
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_an_error(two):
     for process in two:
         assert process["odd adapt"].startswith("adapt.batch_size: 9 images cannot be shared evenly")
@@ -160,6 +166,19 @@ def test_a_mistake_is_told_once(dataset, tmp_path):
     lines = [line for line in done.stderr.splitlines() if line.startswith("uda: error")]
     assert lines == ["uda: error: Tiny has no domain 'Drak'; it has Plain, Dark"]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_folders_of_ones_own(dataset, tmp_path):
+    """From training through adapting to the answers, which both processes work on."""
+    pictures, runs = dataset.parent / "pictures", tmp_path / "runs"
+    flags = [flag for flag in arguments(dataset, runs) if not flag.startswith("--data.")]
+    folders = ("--source", pictures / "Plain", "--target", pictures / "Dark")
+    done = launch("-m", "uda.cli", "run", *folders, *flags, "--adapt.method=source_only")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("25 pictures: ") == 1
+    (table,) = runs.glob("*/predictions.csv")
+    assert len(table.read_text().splitlines()) == 26
 
 
 def test_one_process_passes_everything_through():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from test_end_to_end import LITTLE, office_home
 
+from uda.dataset_spec import load_dataset_spec
 from uda.runs import find_runs
 from uda.sweep_plan import read_plan
 
@@ -47,6 +48,37 @@ def test_a_missing_folder_and_no_folder(tmp_path, environment):
     done = script("slurm/sweep.sbatch", environment=environment)
     assert done.returncode == 2
     assert "name an experiment" in done.stderr
+
+
+def stubs(folder, *names, gpus):
+    """Tools that write down how they were called; a ``python3`` that counts GPUs."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{folder}/calls"\n')
+    (folder / "python3").write_text(f"#!/bin/sh\necho {gpus}\n")
+    for tool in folder.iterdir():
+        tool.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("gpus", [1, 4])
+@pytest.mark.parametrize(
+    "name", load_dataset_spec("office_home").folder_names["RealWorld"], ids=lambda name: name
+)
+def test_every_spelling_of_real_world_and_every_gpu(tmp_path, name, gpus):
+    for domain in ("Art", "Clipart", "Product", name):
+        (tmp_path / "data" / domain).mkdir(parents=True)
+    environment = stubs(tmp_path / "bin", "uda", "genmix", "torchrun", gpus=gpus)
+    done = script("reproduce_office_home.sh", tmp_path / "data",
+                  environment={**environment, "GENMIX_EDITOR": "instruct-pix2pix"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    calls = (tmp_path / "bin" / "calls").read_text().splitlines()
+    begin = f"torchrun --nproc-per-node {gpus} -m genmix_aug.cli" if gpus > 1 else "genmix"
+    edits = [line for line in calls if " edit " in line]
+    assert [line.partition(" --store")[0] for line in edits] == [
+        f"{begin} edit {tmp_path}/data/{domain}" for domain in ("Art", "Clipart", "Product", name)
+    ]
+    assert sum(line.startswith("uda sweep") for line in calls) == 3
 
 
 @pytest.mark.slow

@@ -32,6 +32,24 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_writers_of_one_process_number_do_not_meet(tmp_path):
+    """As of two containers that share a disk."""
+    path = tmp_path / "file.txt"
+    with atomic_path(path) as first:
+        first.write_text("first")
+        with atomic_path(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    run = open_run(tmp_path / "runs", "train", {})
+    run.start()
+    with atomic_path(run.folder / "checkpoint.pt") as left:
+        left.write_text("half")
+        run.mark_done()  # clears what killed writers left, whatever its name
+        assert not left.exists()
+        left.touch()
+
+
 def test_a_run_is_found_again(tmp_path):
     run = open_run(tmp_path, "train-x", {"seed": 1})
     assert open_run(tmp_path, "train-x", {"seed": 1}).folder == run.folder

@@ -126,6 +126,33 @@ def test_entries_are_laid_over_the_experiment():
     assert jobs[0].run.config["augment"]["copies"] == 2
 
 
+def test_rows_that_need_the_same_edits_wait_for_one_another():
+    def row(title, **options):
+        return {"title": title, "name": "genmix", "options": {"genmix": options}}
+
+    rows = [
+        "mixup",
+        "genmix",
+        row("no fractal", fractal_weight=0.0, join="cutmix"),
+        row("by name", prompts="graffiti, retro comic, chalk drawing, watercolor painting, "
+            "digital art, cartoon style"),
+        row("other prompts", prompts="in-domain"),
+        row("another editor", editor="instruct-pix2pix"),
+        row("more", edits_per_image=7),
+        row("not screened", screening="none"),
+    ]  # fmt: skip
+    jobs, _ = plan(experiment(pairs=["Tw2Fl", "No2Fl"], augmentations=rows, seeds=[0, 1]), SPEC)
+    trained = [job for job in jobs if job.stage == "train"]
+    kinds = {}
+    for job in trained:
+        kinds.setdefault(job.prepares, []).append(job.title)
+    assert all("Mixup" in title for title in kinds.pop(""))
+    same = [f"train + {name} Tw s{seed}" for seed in (0, 1)
+            for name in ("GenMix", "no fractal", "by name")]  # fmt: skip
+    assert same in list(kinds.values())
+    assert len(kinds) == 2 * 5  # Twemoji's and Noto's
+
+
 @pytest.mark.parametrize(
     ("sweep", "words"),
     [
@@ -226,6 +253,16 @@ def test_time_and_disk_left_go_by_finished_runs(tmp_path):
     assert together[5:] == ["12", "1", "11", "at", "least", "15", "min", "at", "least", "30", "MB"]
 
 
+def test_unpacked_runs_say_nothing_of_time_and_disk(tmp_path):
+    given = experiment(tmp_path, pairs=["Tw2Fl", "No2Fl"], seeds=[0])
+    jobs, _ = plan(given, SPEC)
+    finished(jobs[0].run, seconds=600, size=10**7)
+    (jobs[0].run.folder / "checkpoint.pt").unlink()
+    text = describe(given, SPEC, jobs, workers=1)
+    assert text.count("unknown yet   unknown yet") == 6
+    assert "min" not in text
+
+
 def test_amounts_in_words():
     assert [in_words(s) for s in (0.4, 99, 150, 5999, 12000, 400000)] == [
         "0 s", "99 s", "2 min", "1 h 40 min", "3 h 20 min", "4 d 15 h",
@@ -307,14 +344,40 @@ def test_what_needs_a_failed_run_waits_for_it(jobs, tmp_path, capsys):
     assert not (first.run.folder / "error.txt").exists()
 
 
-def test_what_failed_elsewhere_since_the_start_is_not_tried_again(jobs):
-    jobs[0].run.start()
-    (jobs[0].run.folder / "error.txt").write_text("no disk\n")
+def test_what_failed_elsewhere_is_tried_here_once_and_last(jobs):
+    """The other machine may be the one at fault."""
+    first, second, adaptation = jobs
+    first.run.start()
+    (first.run.folder / "error.txt").write_text("no GPU\n")
     schedule = Schedule(jobs, started=0)
-    assert schedule.next_job() is jobs[1]
+    assert schedule.next_job() is second
+    begun(second)
+    assert schedule.next_job() is first
+    first.run.mark_done()
+    schedule.ended(first, Outcome(seconds=3))
+    assert schedule.next_job() is adaptation
+    adaptation.run.start()
+    (adaptation.run.folder / "error.txt").write_text("no GPU\n")  # of the other machine, again
+    schedule.ended(adaptation, Outcome(error="no disk"))
     assert schedule.next_job() is None
-    assert schedule.failures[0] == "a: no disk"
     assert not schedule.waiting
+    assert schedule.failures == ["c: no disk"]
+
+
+def test_a_shared_sweep_goes_on_without_what_failed_elsewhere(jobs):
+    """What needs it is not given up, but waits for it to be tried here."""
+    first, second, adaptation = jobs
+    schedule = Schedule(jobs, started=0)
+    with locks.hold(first.run.folder):
+        begun(first)
+        assert schedule.next_job() is second
+        assert schedule.next_job() is None
+    (first.run.folder / "error.txt").write_text("no GPU\n")
+    assert schedule.next_job() is first
+    schedule.running.append(first)
+    assert schedule.next_job() is None
+    assert schedule.waiting == [adaptation]
+    assert not schedule.failures
 
 
 # Whole sweeps, in processes.

@@ -7,19 +7,28 @@ process to FOLDER/0.pt and FOLDER/1.pt.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
+from unittest import mock
 
 import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from uda import adapt, datasets, processes, train
+from uda import adapt, datasets, processes, stages, train
 from uda.augment.none import NoAugmentation
-from uda.config import AdaptConfig, ImageConfig, TrainConfig
+from uda.config import (
+    AdaptConfig,
+    DataConfig,
+    Experiment,
+    ImageConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from uda.dataset_spec import load_dataset_spec
 from uda.methods.lead import Lead
 from uda.model import build_model
-from uda.runs import open_run
+from uda.runs import Run, open_run
 
 SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
 ADAPTING = AdaptConfig(epochs=3, batch_size=8)
@@ -92,6 +101,31 @@ def trained(dataset, folder):
     return model.state_dict(), vars(seen)
 
 
+def one_stage_after_another(dataset, folder):
+    """Whether each stage's run is done as the stage returns, where saying so takes its time."""
+    experiment = Experiment(
+        data=DataConfig(str(dataset), source="Plain", target="Dark", scenario="opda"),
+        images=SIZES,
+        model=ModelConfig("timm:test_efficientnet", "none", bottleneck_dim=16),
+        train=TrainConfig(steps=2, batch_size=8),
+        adapt=AdaptConfig("source_only"),
+        runs=str(folder),
+        device="cpu",
+    )
+    mark_done, found = Run.mark_done, []
+
+    def slowly(run):
+        time.sleep(0.5)
+        mark_done(run)
+
+    with mock.patch.object(Run, "mark_done", slowly):
+        for number, stage in enumerate((stages.train, stages.adapt), 1):
+            stage(experiment)
+            found.append(len(list(folder.glob("*/done"))) == number)
+            processes.wait()
+    return found
+
+
 def bank_of(images):
     bank = adapt.forward_all(model_of(3), images, 28, CPU)
     return bank.features, bank.probabilities
@@ -148,6 +182,7 @@ def main(dataset, folder):
         "adapted": adapted(dataset, folder / "two"),
         "resumed": adapted(dataset, folder / "killed"),
         "trained": trained(dataset, folder / "two"),
+        "stages": one_stage_after_another(dataset, folder / "stages"),
         "odd adapt": error_of(adapted, dataset, folder / "odd", settings=AdaptConfig(batch_size=9)),
         "odd train": error_of(processes.check_batch, "train.batch_size", 7),
     }

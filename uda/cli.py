@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, get_loader
 
 from uda.commands import OWN_FOLDERS, Command, commands, data_commands
 from uda.config import Experiment, read_yaml
@@ -82,6 +82,7 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
     The parser takes each of them for the whole of ``lead``, so the last one would win over the
     others and over the configuration files, of which the last one with options counts.
     """
+    load = get_loader("yaml")  # the parser's: plain YAML takes 1e-1 for text
     bases: dict[str, dict[str, Any]] = {}
     options: dict[str, dict[str, Any]] = {}
     kept: list[str] = []
@@ -95,13 +96,13 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
         text = value if equals else next(words, "")
         if not match:
             kept += ["--config", text]
-            config = read_yaml(Path(text))  # the parser's own words would not name the file
+            config = read_yaml(Path(text), load)  # the parser's own words would not name the file
             for section in ("adapt", "augment"):
                 if found := (config.get(section) or {}).get("options"):
                     bases[section] = found
             continue
         section, name, key = match.groups()
-        given = yaml.safe_load(text)
+        given = load(text)
         if not key:
             options[f"{section}.{name}"] = given
             continue

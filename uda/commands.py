@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,22 @@ def _add_sweep_flag(parser: ArgumentParser) -> None:
     )
 
 
+def _one_run(given: Sequence[str]) -> str:
+    """The first of ``given``. ValueError where there are more, as a glob may give them."""
+    _refuse_runs(given[1:], given[0])
+    if given[1:]:
+        raise ValueError(f"{given[1]!r}: one run is named here, and {given[0]} was before it")
+    return given[0]
+
+
+def _refuse_runs(given: Sequence[str], first: str) -> None:
+    """ValueError where one of ``given``, which follow the run ``first``, is a run too."""
+    for name in given:
+        path = Path(name)
+        if ((path.parent if path.suffix == ".pt" else path) / "config.yaml").is_file():
+            raise ValueError(f"several runs given: name one; {first} and {name} are two")
+
+
 def _dataset_file(dataset: str) -> str:
     """``office-home`` is ``office_home``; a path stays as it is."""
     return dataset if dataset.endswith((".yaml", ".yml")) else dataset.replace("-", "_")
@@ -130,6 +146,9 @@ def _splits() -> Command:
 
     def act(options: Namespace) -> None:
         spec = load_dataset_spec(_dataset_file(options.dataset))
+        if not spec.scenarios:
+            print(f"{spec.title} has no scenarios: it is for training in one domain")
+            return
         for name in [options.scenario] if options.scenario else spec.scenarios:
             split = class_split(spec, name)
             print(f"{spec.title}, {name.upper()}")
@@ -265,13 +284,15 @@ def _run() -> Command:
 
 def _evaluate() -> Command:
     parser = _parser(stages.evaluate.__doc__ or "")
-    parser.add_argument("run", type=str, help="Folder of a run of `uda train` or `uda adapt`")
+    parser.add_argument(
+        "run", type=str, nargs="+", help="Folder of one run of `uda train` or `uda adapt`"
+    )
     parser.add_argument("--target", type=str, default="", help="Domain to score on (its own)")
-    parser.add_argument("--root", type=str, default="", help=ROOT)
+    parser.add_argument("--root", type=str, default="", help=f"{ROOT} (the run's own)")
     parser.add_argument("--per-class", action="store_true", help="Print every class's accuracy")
 
     def act(options: Namespace) -> None:
-        stages.evaluate(options.run, options.target, options.root, options.per_class)
+        stages.evaluate(_one_run(options.run), options.target, options.root, options.per_class)
 
     return Command("evaluate", "score a run's model", parser, act)
 
@@ -287,6 +308,7 @@ def _predict() -> Command:
     parser.add_argument("--device", type=str, default="auto", help=DEVICE)
 
     def act(options: Namespace) -> None:
+        _refuse_runs(options.images, options.checkpoint)
         from uda.answers import load
         from uda.predict import find_pictures, predict, summary, write_csv, write_sheet
 
@@ -338,15 +360,18 @@ def _export() -> Command:
         "Write a finished run's model for other programs: preprocessing, class names and "
         "threshold inside, its answers checked against the model's when it is written."
     )
-    parser.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    parser.add_argument(
+        "checkpoint", type=str, nargs="+", help="One run's folder, or the checkpoint.pt in it"
+    )
     parser.add_argument("--format", type=str, default="onnx", help="onnx, or torch (torch.export)")
     parser.add_argument("--out", type=str, required=True, help="File to write: .onnx or .pt2")
 
     def act(options: Namespace) -> None:
+        checkpoint = _one_run(options.checkpoint)
         from uda.answers import load
         from uda.export import export
 
-        model = load(Path(options.checkpoint), "cpu")
+        model = load(Path(checkpoint), "cpu")
         apart = export(model, options.format, Path(options.out))
         print(
             f"wrote {options.out}: its probabilities differ from the model's by at most {apart:.1g}"

@@ -20,11 +20,11 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, load: Callable[[str], Any] = yaml.safe_load) -> dict[str, Any]:
     """The mapping in a YAML file. ValueError naming the file that is missing, or holds another
     thing."""
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = load(path.read_text())
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -31,6 +31,10 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 UNLABELLED = ""  # the class name of a picture whose class nobody knows
 
 
+# What names a dataset's folder, for messages: the flag of experiments, and of other commands.
+ROOT_FLAGS = "--data.root (of uda evaluate and uda data: --root)"
+
+
 @dataclass(frozen=True)
 class Item:
     """One picture: where it is and the name of its class.
@@ -92,7 +96,7 @@ def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
     else:
         raise ValueError(
             f"{place}: no such folder (domain {domain} of {spec.title}); see data/README.md for "
-            "where the pictures go, or name their folder with --data.root"
+            f"where the pictures go, or name their folder with {ROOT_FLAGS}"
         )
     if not items:
         raise ValueError(f"{place}: holds no picture of any class of {spec.title}")

@@ -16,6 +16,7 @@ import math
 import multiprocessing
 import os
 import platform
+import secrets
 import shutil
 import threading
 from collections import Counter
@@ -81,7 +82,7 @@ def build(
     if workers < 1:
         raise ValueError(f"workers: {workers} is not a number of processes (1 or more)")
     prefix = f".{root.name}.partial-"
-    partial = root.with_name(f"{prefix}{os.getpid()}")
+    partial = root.with_name(f"{prefix}{secrets.token_hex(4)}")
     with contextlib.ExitStack() as lock:
         if not _is_whole(root, settings):  # looked at again once other builders are done
             lock.enter_context(locked(root.with_name(f".{root.name}.lock")))

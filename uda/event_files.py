@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -12,7 +12,8 @@ NO_SCORES = {"run", "version", "time", "kind", "epoch"}
 
 
 def write_event_files(run: Run) -> Path:
-    """Write every number of the run's metrics as ``kind/name`` by epoch, and when it was logged.
+    """Write every number of the run's metrics as ``kind/name`` by epoch, and when it was logged;
+    what is of no epoch (the time that edits took) at 0.
 
     They go to ``tensorboard/`` in the run's folder, in place of those that were there; its path.
     Finished or not, `tensorboard --logdir RUNS` shows all runs. ValueError where TensorBoard is not
@@ -25,16 +26,15 @@ def write_event_files(run: Run) -> Path:
             "--tensorboard: TensorBoard is not installed: pip install tensorboard"
         ) from None
     folder = run.folder / "tensorboard"
-    fresh = run.folder / f".tensorboard.{os.getpid()}"
+    fresh = run.folder / f".tensorboard.{secrets.token_hex(4)}"
     try:
         with SummaryWriter(str(fresh)) as writer:
             for line in run.metrics():
                 for name, value in line.items():
                     if name in NO_SCORES or type(value) not in (int, float):
                         continue
-                    writer.add_scalar(
-                        f"{line['kind']}/{name}", value, line["epoch"], walltime=line["time"]
-                    )
+                    place, epoch = f"{line['kind']}/{name}", line.get("epoch", 0)
+                    writer.add_scalar(place, value, epoch, walltime=line["time"])
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     finally:

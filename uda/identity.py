@@ -137,10 +137,17 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
 
 
 def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """The run of the adaptation stage."""
+    """The run of the adaptation stage. ValueError where the dataset lacks the source or target."""
     from uda.methods import METHODS
 
     data, settings = experiment.data, asdict(experiment.adapt)
+    if not data.source:
+        raise ValueError("data.source: name the domain that the source model was trained on")
+    for name in (data.source, data.target):
+        if name not in spec.domains:
+            raise ValueError(
+                f"{spec.title} has no domain {name!r}; it has {', '.join(spec.domains)}"
+            )
     method, checkpoint = settings["method"], settings.pop("checkpoint")
     del settings["keep_banks"]  # decides no result
     options = resolve_options(METHODS, method, settings["options"], "adapt")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import warnings
@@ -75,7 +76,7 @@ def stored(
             # The lock is ours, so a temporary file there was left by a killed process.
             for left in folder.glob(f".{key}.*.tmp"):
                 left.unlink(missing_ok=True)
-            temporary = folder / f".{key}.{os.getpid()}.tmp"
+            temporary = folder / f".{key}.{secrets.token_hex(4)}.tmp"
             _check_disk(folder, whole)
             try:
                 with open(temporary, "w+b") as file:

@@ -135,6 +135,23 @@ def final_scores(
     return scores
 
 
+def held_out_classes(
+    experiment: Experiment,
+    model: Classifier,
+    items: Sequence[Item],
+    split: ClassSplit,
+    device: torch.device,
+) -> list[tuple[str, int, float]]:
+    """(class, images, top-1 accuracy in percent) of each class; NaN for one with no image."""
+    from uda.adapt import forward_all
+    from uda.evaluate import class_table
+    from uda.methods.base import Prediction
+
+    images, px = resized(experiment, items), experiment.images.crop_px
+    best = forward_all(model, images, px, device, experiment.compute).probabilities.max(dim=1)
+    return class_table(items, split, Prediction(best.indices, 1 - best.values))
+
+
 def log_final(
     experiment: Experiment,
     model: Classifier,

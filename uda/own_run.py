@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uda import stages
 from uda.config import Experiment
@@ -14,6 +15,9 @@ from uda.names import named
 from uda.own_folders import OwnDataset, own_dataset
 from uda.processes import is_main, join
 from uda.runs import Run, atomic_path
+
+if TYPE_CHECKING:
+    from uda.predict import Answered
 
 FEWEST = 10  # pictures that clusters and neighbours can be made of
 
@@ -41,11 +45,12 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
     experiment = _for_folders(experiment, found)
     stages.train(experiment)
     stages.adapt(experiment)
-    if not is_main():
-        return
     spec = load_dataset_spec(experiment.data.dataset)
     finished = adapt_run(experiment, spec)
-    lines = _answers(finished, experiment, found)
+    answered = _answered(finished, experiment, found)  # every process has its share of it
+    if not is_main():
+        return
+    lines = _answers(finished, answered, found)
     with atomic_path(finished.folder / "answers.md") as path:
         text = "\n".join(["# Answers", "", *found.notes, *describe(found), *lines, ""])
         path.write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -99,13 +104,19 @@ def _for_folders(experiment: Experiment, found: OwnDataset) -> Experiment:
     )
 
 
-def _answers(finished: Run, experiment: Experiment, found: OwnDataset) -> list[str]:
-    """Write predictions.csv and unknown.png into the run's folder; lines on them."""
+def _answered(finished: Run, experiment: Experiment, found: OwnDataset) -> Answered:
+    """What the run's model says of the target's pictures."""
     from uda.answers import load
-    from uda.predict import find_pictures, predict, summary, write_csv, write_sheet
+    from uda.predict import find_pictures, predict
 
     pictures = found.file.parent / found.file.stem / f"{found.target}.txt"
-    answered = predict(load(finished.folder, experiment.device), find_pictures([str(pictures)]))
+    return predict(load(finished.folder, experiment.device), find_pictures([str(pictures)]))
+
+
+def _answers(finished: Run, answered: Answered, found: OwnDataset) -> list[str]:
+    """Write predictions.csv and unknown.png into the run's folder; lines on them."""
+    from uda.predict import summary, write_csv, write_sheet
+
     write_csv(answered, finished.folder / "predictions.csv")
     sheet = finished.folder / "unknown.png"
     drawn = write_sheet(answered, sheet)

@@ -8,6 +8,8 @@ behind: what is unpacked is there for tables, and counts as finished.
 from __future__ import annotations
 
 import json
+import secrets
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
 
 def unpack(path: Path, runs: Path) -> tuple[int, int]:
     """Make the folders of ``path``'s runs under ``runs``: how many were made, and how many were
-    there already, which are left as they are.
+    there already, which are left as they are. Each appears whole, by a rename.
 
     ValueError naming the line that is not one of `pack`'s; nothing is written then.
     """
@@ -140,13 +142,15 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _unpacked(line: Mapping[str, Any], folder: Path) -> None:
-    run = Run(folder, line["config"])
-    run.start()
-    with atomic_path(folder / "metrics.jsonl") as path:
+    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        run = Run(fresh, line["config"])
+        run.start()
         lines = [{"run": run.hash, **own} for own in line["metrics"]]
-        path.write_text("".join(f"{json.dumps(own)}\n" for own in lines))
-    if "criteria" in line:
-        with atomic_path(folder / "criteria.json") as path:
-            path.write_text(json.dumps(line["criteria"]))
-    with atomic_path(folder / "done") as path:  # the last, as of every run
-        path.write_text(f"{line['done']}\n")
+        (fresh / "metrics.jsonl").write_text("".join(f"{json.dumps(own)}\n" for own in lines))
+        if "criteria" in line:
+            (fresh / "criteria.json").write_text(json.dumps(line["criteria"]))
+        (fresh / "done").write_text(f"{line['done']}\n")
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

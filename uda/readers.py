@@ -13,7 +13,7 @@ from typing import Any
 from torchvision.datasets import CIFAR100, FGVCAircraft, Flowers102, StanfordCars
 from torchvision.datasets.folder import find_classes
 
-from uda.datasets import Item, Parts, is_picture
+from uda.datasets import ROOT_FLAGS, Item, Parts, is_picture
 
 
 def cifar100(folder: Path) -> Parts:
@@ -141,7 +141,7 @@ def image_folder(folder: Path) -> Parts:
     if "train" not in places or len(places) < 2:
         raise ValueError(
             f"{folder}: expected the folders train and val or test in it, each with a folder a "
-            "class; name another folder with --data.root"
+            f"class; name another folder with {ROOT_FLAGS}"
         )
     found = {name: _classes_in(place) for name, place in places.items()}
     classes = found["train"]
@@ -173,7 +173,8 @@ def _by_torchvision(folder: Path, needed: str, make: Callable[[], Any]) -> Any:
     except (RuntimeError, OSError, KeyError) as error:
         raise ValueError(
             f"{folder}: not there, or not whole ({str(error).split('. You can use')[0]}); unpack "
-            f"the archive so that it holds {needed}, or name the folder around it with --data.root"
+            f"the archive so that it holds {needed}, or name the folder around it with "
+            f"{ROOT_FLAGS}"
         ) from None
 
 
@@ -181,7 +182,7 @@ def _lines(path: Path, folder: Path, needed: str) -> list[str]:
     if not path.is_file():
         raise ValueError(
             f"{path}: no such file; unpack the archive so that {folder} holds {needed}, or name "
-            "the folder around it with --data.root"
+            f"the folder around it with {ROOT_FLAGS}"
         )
     return [line for line in path.read_text().splitlines() if line.strip()]
 

@@ -8,6 +8,12 @@ from itertools import pairwise
 from uda.runs import Run
 
 
+def ran_here(run: Run) -> bool:
+    """Whether the run has finished and was not unpacked from another place, without its model:
+    what it took there says little of here."""
+    return run.is_done and (run.folder / "checkpoint.pt").is_file()
+
+
 def seconds_of(run: Run) -> float:
     """How long a finished run took, in seconds.
 

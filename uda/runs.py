@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -32,7 +33,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     ``path`` as it was and no temporary behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # Processes of two machines, or containers, may have the same number.
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.{own}.tmp{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -203,10 +206,14 @@ def read_run(folder: Path, renamed: bool = False) -> Run:
 
 
 def find_runs(runs: Path) -> list[Run]:
-    """All runs directly under ``runs``, in order of their names. ValueError where there is none."""
+    """All runs directly under ``runs``, in order of their names. ValueError where there is none.
+
+    Hidden folders are those that were being made when a process was killed.
+    """
     if not runs.is_dir():
         raise ValueError(f"{runs}: no such folder of runs")
-    found = [read_run(path.parent) for path in sorted(runs.glob("*/config.yaml"))]
+    paths = sorted(runs.glob("*/config.yaml"))
+    found = [read_run(path.parent) for path in paths if not path.parent.name.startswith(".")]
     if not found:
         raise ValueError(f"{runs}: holds no runs; `uda train` and `uda adapt` make them")
     return found

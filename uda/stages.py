@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from uda.config import Experiment
+from uda.config import Experiment, read_yaml
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
 from uda.in_domain import (
     chosen_checkpoint,
     epoch_scores,
     final_scores,
+    held_out_classes,
     in_domain_parts,
     log_final,
     result_of,
     score_line,
 )
-from uda.runs import Run, atomic_path, find_runs, read_checkpoint, read_run
+from uda.runs import Run, atomic_path, read_checkpoint, read_run
 from uda.splits import ClassSplit, class_split
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _alone(run: Run) -> AbstractContextManager[None]:
 
 
 def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) -> None:
-    from uda.processes import is_main
+    from uda.processes import is_main, wait
     from uda.train import train as train_loop
 
     device = _device(experiment)
@@ -102,6 +103,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
         run.save_classes(split.source_classes)
         _keep_experiment(run, experiment)
         run.mark_done()
+    wait()  # what comes next may ask whether the run is done
     name = experiment.augment.name
     changed = f"{seen.augmented} of them augmented"
     if name != "none" and not seen.augmented:  # it changes batches
@@ -143,7 +145,7 @@ def _adapt(
     from uda.adapt import adapt as adapt_loop
     from uda.datasets import unlabelled
     from uda.model import load_weights
-    from uda.processes import is_main
+    from uda.processes import is_main, wait
 
     data = experiment.data
     device = _device(experiment)
@@ -173,6 +175,7 @@ def _adapt(
         run.save_classes(split.source_classes)
         _keep_experiment(run, experiment)
         run.mark_done()
+    wait()
 
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
@@ -188,7 +191,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     found = read_run(Path(run))
     if not found.is_done:
         raise ValueError(f"{run}: not finished; the command that began it goes on with it")
-    experiment = experiment_of(found, target, root)
+    experiment = experiment_of(found, target, root or _root_of(found))
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
     in_domain = not experiment.data.scenario
@@ -209,6 +212,9 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         scores = final_scores(experiment, model, items, split, device)
         chosen = {"checkpoint": checkpoint.stem, "epoch": read_checkpoint(checkpoint)["epoch"]}
         say(f"{experiment.data.source}, {score_line({**scores, **chosen})}")
+        if per_class:
+            for name, count, value in held_out_classes(experiment, model, items, split, device):
+                say(f"{value:6.1f} %  of {count:4d}  {name}")
         return
     memory = (compute.image_memory_gb, compute.cache)
     view, items = unlabelled(items, sizes.decode_px, *memory)
@@ -239,8 +245,9 @@ def report(
     say(write_report(Path(runs), title, chosen, root, left_out, sweep))
     if tensorboard:
         from uda.event_files import write_event_files
+        from uda.sweep_plan import runs_and_plan
 
-        for run in find_runs(Path(runs)):
+        for run in runs_and_plan(Path(runs), sweep)[0]:
             write_event_files(run)
         say(f"For TensorBoard:\n  tensorboard --logdir {shlex.quote(runs)}")
 
@@ -330,9 +337,9 @@ def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment,
     if is_main() and isinstance(augmentation, GenMixAugmentation):
         count = len(data.images)
         ids = [count * place // 6 for place in range(6)]
-        draw_stages(
-            augmentation.stages(data.images, ids, experiment.seed), run.folder / "genmix_stages.png"
-        )
+        # None where screening rejected all edits of these few.
+        if rows := augmentation.stages(data.images, ids, experiment.seed):
+            draw_stages(rows, run.folder / "genmix_stages.png")
 
 
 def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:
@@ -351,6 +358,14 @@ def _keep_experiment(run: Run, experiment: Experiment) -> None:
     """Write down how the run was asked for: `uda train` and `uda adapt` make it again from this."""
     with atomic_path(run.folder / "experiment.yaml") as path:
         path.write_text(yaml.safe_dump(asdict(experiment), sort_keys=False, allow_unicode=True))
+
+
+def _root_of(run: Run) -> str:
+    """The folder of pictures that the run was given, if it is there: empty for the dataset's."""
+    path = run.folder / "experiment.yaml"
+    data = read_yaml(path).get("data") if path.is_file() else None
+    root = str((data or {}).get("root", ""))
+    return root if Path(root).expanduser().is_dir() else ""
 
 
 def _device(experiment: Experiment) -> torch.device:

@@ -18,9 +18,9 @@ from typing import Any
 from uda import locks
 from uda.config import AdaptConfig, AugmentConfig, Experiment
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
-from uda.identity import adapt_run, source_run
+from uda.identity import adapt_run, augmentation_of, source_run
 from uda.results import AUGMENT_TITLES, METHOD_TITLES, Setting
-from uda.run_costs import bytes_of, in_words, seconds_of, size_in_words
+from uda.run_costs import bytes_of, in_words, ran_here, seconds_of, size_in_words
 from uda.splits import class_split
 from uda.stages import say, source_items, target_items
 from uda.sweep_plan import Expected, write_plan
@@ -218,6 +218,7 @@ def _training(experiment: Experiment, spec: DatasetSpec, row: Row, is_source: bo
     own = replace(experiment, data=replace(experiment.data, target=""))
     short = spec.abbreviations[experiment.data.source]
     kind = " + ".join(["train", row.augment_title] if row.augment_title else ["train"])
+    edits = augmentation_of(own).wanted_edits
     return Job(
         title=f"{kind} {short} s{experiment.seed}",
         kind=kind,
@@ -225,7 +226,7 @@ def _training(experiment: Experiment, spec: DatasetSpec, row: Row, is_source: bo
         experiment=own,
         run=source_run(own, spec),
         needs=None,
-        prepares=f"{short} {row.augment_title}" if row.augment_title else "",
+        prepares=f"{short} {edits}" if edits else "",
     )
 
 
@@ -265,8 +266,8 @@ def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], wor
     for kind in dict.fromkeys(job.kind for job in jobs):
         own = [job for job in jobs if job.kind == kind]
         left = sum(not job.run.is_done for job in own)
-        like = [job.run for job in own if job.run.is_done] or [
-            job.run for job in jobs if _alike(job, own[0]) and job.run.is_done
+        like = [job.run for job in own if ran_here(job.run)] or [
+            job.run for job in jobs if _alike(job, own[0]) and ran_here(job.run)
         ]
         costs = ("", "")
         if left and like:

@@ -71,8 +71,9 @@ def run_jobs(jobs: Sequence[Job], workers: int, threads: int, started: float) ->
     """Do the jobs that are not done, ``workers`` at a time with so many ``threads`` each.
 
     A job that others hold is passed over and waited for at the end; one that failed elsewhere since
-    ``started`` (by the disk's clock) counts as failed. Returns a line for each job that failed or
-    waits for one that did. Interrupted, it stops the workers and then raises.
+    ``started`` (by the disk's clock) is tried here too, after the others: the fault may have been
+    that machine's. Returns a line for each job that failed here or waits for one that did.
+    Interrupted, it stops the workers and then raises.
     """
     crew = [Worker(number, threads) for number in range(workers)]
     schedule = Schedule(jobs, started)
@@ -115,18 +116,17 @@ class Schedule:
         self._told = False
 
     def next_job(self) -> Job | None:
-        """The first that can be started now. Those done or failed elsewhere are struck off."""
-        for job in list(self.waiting):
+        """The first that can be started now, of those that failed elsewhere after all others.
+
+        Those done elsewhere are struck off.
+        """
+        for job in sorted(self.waiting, key=lambda job: _failed_since(job, self.started)):
             if job.run.is_done:
                 self.waiting.remove(job)
                 self._say(job, "done by another worker")
             elif job.needs in self.failed:
                 self.waiting.remove(job)
                 self._failure(job, f"waits for {job.needs.name if job.needs else ''}")
-            elif _failed_since(job, self.started):
-                self.waiting.remove(job)
-                error = (job.run.folder / "error.txt").read_text().partition("\n")[0]
-                self._failure(job, error)
             elif self._is_free(job):
                 self.waiting.remove(job)
                 return job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +27,13 @@ class Augmentation(Protocol):
     @property
     def identity(self) -> Mapping[str, str]:
         """What stands in a run's identity in place of the options of these names."""
+
+    @property
+    def wanted_edits(self) -> Mapping[str, Any]:
+        """What decides the edits that `prepare` stores, pictures aside; empty where it stores none.
+
+        Runs of which all of it is alike need the same ones.
+        """
 
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
         """Before training: whatever it needs of ``images`` uint8 [N, 3, H, W] and their ``names``.

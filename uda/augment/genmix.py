@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,6 +91,16 @@ class GenMixAugmentation(NoAugmentation):
         """The editor by its fingerprint, and a folder of fractals by what is in it."""
         editor = {"editor": self.editor.fingerprint, "editor_options": ""}
         return editor | fractal_identity(self.fractals)
+
+    @property
+    def wanted_edits(self) -> dict[str, Any]:
+        """Editor, prompts, how many of them an image gets, and what is rejected."""
+        return {
+            "editor": self.editor.fingerprint,
+            "prompts": self.prompts,
+            "edits_per_image": self.edits_per_image,
+            "screening": self.screening,
+        }
 
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
         """Make the edits that the store lacks, and the fractals.

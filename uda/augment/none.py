@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -20,6 +21,11 @@ class NoAugmentation:
     @property
     def identity(self) -> Mapping[str, str]:
         """Nothing: the options say it all."""
+        return {}
+
+    @property
+    def wanted_edits(self) -> Mapping[str, Any]:
+        """Nothing: it stores none."""
         return {}
 
     def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
