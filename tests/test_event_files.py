@@ -38,7 +38,9 @@ def test_a_sweeps_runs_alone(tmp_path):
     dataset, runs = make_dataset(tmp_path, per_class=1), tmp_path / "runs"
     ours = finished(runs, dataset, "lead", "none", 0, [40.0])
     finished(runs, dataset, "lead", "genmix", 0, [50.0])
-    one = Expected("Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, ours.folder)
+    one = Expected(
+        "Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, ours.folder, "tiny", "shared"
+    )
     write_plan(runs, "ours", {}, [one])
     given = ["report", str(runs), "--formats", "md", "--tensorboard", "--sweep", "ours"]
     assert main(given) == 0
