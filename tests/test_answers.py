@@ -235,6 +235,7 @@ def check_outputs(outputs, model, path):
     assert probabilities.shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_export_to_torch(lead, pictures, tmp_path, capsys):
     out, path = tmp_path / "model.pt2", pictures / "Dark" / "ring" / "03.png"
     assert main(["export", str(lead), "--format=torch", f"--out={out}"]) == 0
@@ -263,6 +264,7 @@ def test_export_to_onnx(lead, pictures, tmp_path):
     check_outputs(outputs, load(lead), path)
 
 
+@pytest.mark.slow
 def test_export_refuses_what_it_cannot_write(lead, tmp_path, capsys, monkeypatch):
     assert main(["export", str(lead), "--format=keras", f"--out={tmp_path / 'm'}"]) == 1
     assert "'keras' is not one of onnx, torch" in capsys.readouterr().err

@@ -360,6 +360,7 @@ def test_export_lists_names_what_is_wrong(capsys, dataset, tmp_path):
     fails_with(capsys, command, str(place / "0 0.png"), "(1 such", "--replace-spaces")
 
 
+@pytest.mark.slow
 def test_import_lead(capsys, flags, tmp_path):
     """A released source model of three classes becomes the start of an adaptation."""
     from test_lead_checkpoints import head, network

@@ -36,6 +36,7 @@ def run_four(flags, target):
         assert main(["adapt", *own, "--adapt.method=lead"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["opda", "osda", "pda"])
 def test_tiny_pair(tmp_path, capsys, scenario):
     dataset = make_dataset(tmp_path / "tiny")
@@ -86,6 +87,7 @@ def test_tiny_pair(tmp_path, capsys, scenario):
     assert "bar (shared)" in shown
 
 
+@pytest.mark.slow
 def test_in_domain(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny")
     flags = arguments(dataset, tmp_path / "runs", "--data.scenario=", "--augment.name=genmix")
@@ -117,6 +119,7 @@ def office_home(root):
         (root / "ImageInfo.csv").write_text("not a picture\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["opda", "osda", "pda"])
 def test_office_home_layout(tmp_path, scenario):
     office_home(tmp_path / "office_home")
@@ -130,6 +133,7 @@ def test_office_home_layout(tmp_path, scenario):
     assert f"lead-Re2Ar-{scenario}-genmix-s0" in names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("editor", ["filters", "instruct-pix2pix"])
 def test_genmix_edit_makes_what_training_takes(tmp_path, editor, tiny_pipeline):
     """One store serves `genmix edit` and `uda train`, whichever editor fills it."""

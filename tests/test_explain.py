@@ -58,6 +58,7 @@ def test_no_layer_with_places_is_an_error():
         last_spatial_layer(model.eval(), torch.rand(1, 3, 8, 8))
 
 
+@pytest.mark.slow
 def test_a_sheet_of_two_runs(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny", px=40)
     sizes = ["--images.decode_px=40", "--images.resize_px=64", "--images.crop_px=64"]

@@ -71,6 +71,7 @@ def test_pairs_left_out_and_unknown_tables(script, packed):
         script.filled("<!-- table: all theirs h_score -->\n<!-- end -->", packed)
 
 
+@pytest.mark.slow
 def test_the_repositorys_page_is_as_made():
     done = subprocess.run(
         [sys.executable, SCRIPT, "--check"], cwd=ROOT, capture_output=True, text=True

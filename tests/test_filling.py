@@ -140,6 +140,7 @@ def _fill_and_die(root, ready, point, count):
     fill(EditStore(root), seconds_an_image=0.004)
 
 
+@pytest.mark.slow
 def test_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, undisturbed):
     """Eight deaths inside a write, twelve at random moments; the store is sound after each."""
     rng = random.Random(0)
@@ -172,6 +173,7 @@ def _fill_together(root, barrier):
     fill(EditStore(root))
 
 
+@pytest.mark.slow
 def test_two_writers_on_one_store(tmp_path, undisturbed):
     store = EditStore(tmp_path / "store")
     barrier = FORK.Barrier(2)
@@ -236,6 +238,7 @@ def test_a_full_disk_keeps_what_is_there(small_disk, tmp_path, undisturbed):
     check_sound(store)
 
 
+@pytest.mark.slow
 def test_a_quota_by_size_keeps_what_is_there(tmp_path, monkeypatch, undisturbed):
     """As a disk does: what still fits of a file is written, then ENOSPC."""
     left = [60_000]
@@ -259,6 +262,7 @@ def test_a_quota_by_size_keeps_what_is_there(tmp_path, monkeypatch, undisturbed)
     assert files(store) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image_format", ["png", "jpeg"])
 @pytest.mark.parametrize("then", ["png", "jpeg"])
 def test_truncated_edits_are_made_again(tmp_path, image_format, then):

@@ -179,6 +179,7 @@ def colours(images):
     return images.float().mean((2, 3)) - 128
 
 
+@pytest.mark.slow
 def test_screen_reports_plots_and_rejects(folder, tmp_path, capsys, monkeypatch):
     store = EditStore(tmp_path / "store")
     edit = ["edit", str(folder), "--store", str(store.root), "--per-image", "6"]
@@ -225,6 +226,7 @@ def test_screen_shows_edits_whose_originals_are_gone(folder, tmp_path, capsys):
     assert main(["screen", str(store), *features, "--images", str(moved)]) == 0
 
 
+@pytest.mark.slow
 def test_screen_reads_squares_as_they_were_edited(folder, tmp_path, capsys):
     store = tmp_path / "store"
     arguments = [
@@ -291,6 +293,7 @@ def test_export_writes_the_same_layout(folder, tmp_path, capsys):
     assert len(names) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extra", "columns"), [([], 16), (["--prompts", "snowy, mosaic"], 3), (["--stages"], 6)]
 )
@@ -374,6 +377,7 @@ def test_a_sheet_that_cannot_be_is_found_before_edits_are_made(
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("images", "s")] == []
 
 
+@pytest.mark.slow
 def test_an_image_narrower_than_the_seam_is_named(folder, tmp_path, monkeypatch, capsys):
     """Before anything is written, though the others are wide enough."""
     monkeypatch.chdir(tmp_path)

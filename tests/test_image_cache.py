@@ -208,6 +208,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
         image_cache.room((1024, 3, 1024, 1024), 1, tmp_path)
 
 
+@pytest.mark.slow
 def test_whole_runs_do_not_depend_on_the_limit(tmp_path):
     dataset = make_dataset(tmp_path / "tiny")
     weights = []

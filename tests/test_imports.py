@@ -121,6 +121,7 @@ def test_every_module_has_a_layer():
     assert modules - {"__init__"} == set(RANK)
 
 
+@pytest.mark.slow
 def test_only_evaluate_reads_target_labels():
     """Class names of pictures are read where views are made, chosen or scored, nowhere else."""
 

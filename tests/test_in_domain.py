@@ -44,6 +44,7 @@ def test_few_images_hang_on_the_seed_and_the_rest_does_not(spec):
     assert len(parts_of(spec, images_per_class=99).train) == 80
 
 
+@pytest.mark.slow
 def test_the_best_pass_by_validation_is_the_result(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny", per_class=20)
     more = ["--data.scenario=", "--data.validation=0.25", "--train.steps=24", "--train.rate=0.05"]

@@ -141,6 +141,7 @@ def test_an_overhead_needs_the_plain_run_of_its_seed(tmp_path):
     assert overheads(runs, {}) == []
 
 
+@pytest.mark.slow
 def test_the_report_of_a_folder_of_in_domain_runs(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny")
     for augment in ("none", "mixup", "genmix"):
@@ -165,6 +166,7 @@ def test_the_report_of_a_folder_of_in_domain_runs(tmp_path, capsys):
     assert (tmp_path / "runs" / "tables" / "in_domain.md").is_file()
 
 
+@pytest.mark.slow
 def test_a_sweep_in_one_domain_names_the_rows(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny")
     file = tmp_path / "own.yaml"

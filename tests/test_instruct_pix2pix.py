@@ -351,6 +351,7 @@ def test_wrong_options_are_named(options, message):
         InstructPix2PixEditor(**options)
 
 
+@pytest.mark.slow
 def test_making_an_editor_imports_nothing_heavy(folder):
     code = (
         "import sys; from genmix_aug.editors import EDITORS\n"

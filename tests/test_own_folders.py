@@ -164,6 +164,7 @@ def test_spaces_are_kept_and_line_breaks_refused(folders, tmp_path):
         own_dataset(source, target, "auto", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_run_trains_adapts_and_answers(folders, tmp_path, capsys):
     runs = tmp_path / "runs"
     given = flags(folders, runs)

@@ -88,6 +88,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: f"{m[1]}-{m[2]}-{m[3]}")
 def test_a_killed_adaptation_ends_as_an_undisturbed_one(undisturbed, tmp_path, moment):
     whole, flags = undisturbed
@@ -107,6 +108,7 @@ def test_a_killed_adaptation_ends_as_an_undisturbed_one(undisturbed, tmp_path, m
     assert found_left == left  # no temporary file stays
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(undisturbed, tmp_path):
     whole, flags = undisturbed
     shutil.copytree(whole / "source" / "runs", tmp_path / "runs")
