@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -116,6 +117,8 @@ def setting_tables(
         tables["difference"] = difference
     if wide:
         for score in setting.scores[1:]:
+            if all(math.isnan(r.score(score)) for row in board.values() for r in row.results):
+                continue  # runs from before it was kept
             tables[score] = score_table(setting, board, score, expected, left_out)
         if any(len(result.lines) > 1 for row in board.values() for result in row.results):
             tables["oracle"] = oracle_table(setting, board)

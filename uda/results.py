@@ -42,6 +42,8 @@ SCORES = {
     "unknown_acc": "unknown",
     "accuracy": "accuracy",
     "auroc": "AUROC",
+    "oscr": "OSCR",
+    "h3_score": "H³-score",
 }
 
 
@@ -73,7 +75,7 @@ class Setting:
         """The main score, then those that it is made of or goes with."""
         if self.scenario == "pda":
             return ("accuracy",)
-        return ("h_score", "known_acc", "unknown_acc", "auroc")
+        return ("h_score", "known_acc", "unknown_acc", "auroc", "oscr", "h3_score")
 
     @property
     def title(self) -> str:
