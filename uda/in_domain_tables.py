@@ -142,7 +142,7 @@ def in_domain_table(compared: Comparison) -> Table:
     lines = []
     for place, (title, own) in enumerate(compared.rows.items()):
         is_plain = own[0].config["augment"]["name"] == "none"
-        cost = "–" if is_plain else mean_and_deviation(overheads(own, plain))
+        cost = "–" if is_plain else mean_and_deviation(overheads(own, plain)).replace("-", "−")
         edits = max(map(edit_seconds, own))
         lines.append(
             Line(

@@ -296,15 +296,16 @@ def told_apart(
     by the dotted keys that are ``asked`` for.
 
     A value that more than half of them share goes without saying, and so does an absent one. Of
-    settings that came later (`uda.identity.LATER`) the value from before goes without saying, and
-    any other one is told, even if all share it.
+    settings that came later (`uda.identity.LATER`) the value from before goes without saying;
+    those of adaptation and data are told otherwise, even if all share one.
     """
     settings = [dict(_flat(one)) for one in configurations]
     names = sorted({key for one in settings for key in one})
     usual: dict[str, str | None] = {}  # of the settings that are told
     for key in filter(asked, names):
         (value, count), *others = Counter(str(one.get(key)) for one in settings).most_common()
-        if (later := key.removeprefix("source.")) in LATER:
+        later = key.removeprefix("source.")
+        if later in LATER and (others or later.startswith(("adapt.", "data."))):
             usual[key] = str(LATER[later])
         elif others:
             usual[key] = value if 2 * count > len(settings) else None
