@@ -201,7 +201,8 @@ def edit_seconds(run: Run) -> float:
 
 
 def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run]]:
-    """Row's title -> its runs in order of their seeds; the plain one first."""
+    """Row's title -> its runs in order of their seeds: as a sweep has them, else the plain one
+    first."""
     variants: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.config["seed"]):
         variants.setdefault(config_hash(run.config["augment"]), []).append(run)
@@ -221,6 +222,8 @@ def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run
         for own, told in zip(groups, words, strict=True):
             own_title = plain + (f" ({told})" if told else "")
             found.append((titles.get(own[0].folder, own_title), own_title, own))
+    in_sweep = {folder: place for place, folder in enumerate(titles)}
+    found.sort(key=lambda one: in_sweep.get(one[2][0].folder, len(in_sweep)))
     given = [title for title, _, _ in found]
     own_titles = [title for _, title, _ in found]
     rows: dict[str, list[Run]] = {}

@@ -53,7 +53,7 @@ def mean_and_deviation(values: Sequence[float]) -> str:
         return "undefined"
     if not values:
         return "–"
-    mean = statistics.fmean(values)
+    mean = round(statistics.fmean(values), 1) + 0.0  # without the sign of a rounded zero
     return f"{mean:.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{mean:.1f}"
 
 
