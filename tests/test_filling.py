@@ -7,11 +7,13 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from genmix_aug import edit_store
 from genmix_aug.edit_plan import image_digest, plan_edits
@@ -135,6 +137,8 @@ def dies_in(point, count):
 
 
 def _fill_and_die(root, ready, point, count):
+    # Forked processes share the lock of tqdm's bars: one killed with it would stop all others.
+    tqdm.set_lock(threading.RLock())
     dies_in(point, count)
     ready.set()
     fill(EditStore(root), seconds_an_image=0.004)
