@@ -14,6 +14,7 @@ import argparse
 import re
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,34 +35,33 @@ BLOCK = re.compile(
 )
 
 
-def tables_of(packed: Path, sweep: str, name: str, left_out: list[str]) -> list[Table]:
-    """The tables called ``name`` of a sweep's packed runs. ValueError where there is none."""
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(packed, Path(folder))
-        runs, plan = runs_and_plan(Path(folder), sweep)
-        expected = plan.expected if plan else []
-        if name == "in_domain":
-            return [in_domain_table(one) for one in comparisons(runs, expected)]
-        found = [
-            tables[name]
-            for setting, board in boards(runs).items()
-            if name in (tables := setting_tables(setting, board, expected, left_out))
-        ]
-    if not found:
-        raise ValueError(f"{packed}: its sweep {sweep} makes no table {name!r}")
-    return found
+@cache
+def tables_of(runs: Path, sweep: str, left_out: tuple[str, ...]) -> dict[str, list[Table]]:
+    """All tables of a sweep's runs, by name."""
+    found, plan = runs_and_plan(runs, sweep)
+    expected = plan.expected if plan else []
+    made = {"in_domain": [in_domain_table(one) for one in comparisons(found, expected)]}
+    for setting, board in boards(found).items():
+        for name, table in setting_tables(setting, board, expected, left_out).items():
+            made.setdefault(name, []).append(table)
+    return made
 
 
 def filled(text: str, folder: Path) -> str:
     """``text`` with every block's table made anew from the packed files in ``folder``."""
+    with tempfile.TemporaryDirectory() as unpacked:
 
-    def block(match: re.Match[str]) -> str:
-        head, file, sweep, name, without, end = match.groups()
-        left_out = without.split(",") if without else []
-        made = tables_of(folder / f"{file}.jsonl", sweep, name, left_out)
-        return head + "\n".join(markdown(table, 4) for table in made) + end
+        def block(match: re.Match[str]) -> str:
+            head, file, sweep, name, without, end = match.groups()
+            runs = Path(unpacked) / file
+            if not runs.exists():
+                unpack(folder / f"{file}.jsonl", runs)
+            made = tables_of(runs, sweep, tuple(without.split(",") if without else ())).get(name)
+            if not made:
+                raise ValueError(f"{file}: its sweep {sweep} makes no table {name!r}")
+            return head + "\n".join(markdown(table, 4) for table in made) + end
 
-    return BLOCK.sub(block, text)
+        return BLOCK.sub(block, text)
 
 
 def main() -> int:
