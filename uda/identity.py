@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,27 +43,6 @@ LATER = {
         for key, value in options.items()
     },
 }
-
-
-def spelled_out(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's configuration with the settings that came later put in, where they are left out: what
-    configurations are compared by."""
-    if config["stage"] == "adapt":
-        adapt = {**ADDED_ADAPT, **config["adapt"]}
-        if adapt["method"] in ADDED_OPTIONS:
-            adapt["options"] = {**ADDED_OPTIONS[adapt["method"]], **adapt.get("options", {})}
-        return {
-            **config,
-            "source": spelled_out({"stage": "train", **config["source"]}),
-            "adapt": adapt,
-        }
-    parts: dict[str, dict[str, Any]] = {
-        "images": ADDED_IMAGES,
-        "train": ADDED_TRAIN,
-        "data": ADDED_DATA,
-    }
-    found = {key: {**added, **config[key]} for key, added in parts.items() if key in config}
-    return {"precision": "float32", **config, **found}
 
 
 def method_of(experiment: Experiment) -> Method:

@@ -12,7 +12,6 @@ from typing import Any
 
 from uda.config import read_yaml
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
-from uda.identity import spelled_out
 from uda.in_domain import result_of
 from uda.published import FOLDER
 from uda.results import AUGMENT_TITLES, dataset_of, told_apart
@@ -238,8 +237,7 @@ def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run
 
 def _setting_of(run: Run) -> dict[str, Any]:
     """All of a run's configuration but augmentation and seed."""
-    config = spelled_out(run.config)
-    setting = {k: v for k, v in config.items() if k not in ("augment", "seed", "classes")}
+    setting = {k: v for k, v in run.config.items() if k not in ("augment", "seed", "classes")}
     # Stands only where there are copies: "steps" is what there is without.
     setting["train"] = {"budget": "steps", **run.config["train"]}
     return setting

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
-from uda.identity import LATER, spelled_out
+from uda.identity import LATER
 from uda.runs import Run, config_hash
 
 METHOD_TITLES = {
@@ -281,12 +281,11 @@ def _is_checkpoint(run: Run) -> bool:
 
 def settings_of(run: Run, file: bool = True) -> dict[str, Any]:
     """A run's configuration without pair and seed, and without its checkpoint if not ``file``."""
-    config = spelled_out(run.config)
-    source = {key: value for key, value in config["source"].items() if key != "seed"}
+    source = {key: value for key, value in run.config["source"].items() if key != "seed"}
     source["data"] = {key: value for key, value in source["data"].items() if key != "source"}
     if not file and "augment" in source:
         source["augment"] = {k: v for k, v in source["augment"].items() if k != "file"}
-    return {"source": source, "adapt": config["adapt"]}
+    return {"source": source, "adapt": run.config["adapt"]}
 
 
 def told_apart(
