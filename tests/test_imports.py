@@ -72,6 +72,7 @@ LAYERS = [
         "workers",
         "sweep",
         "commands",
+        "data_commands",
         "cli",
     },
 ]
@@ -133,12 +134,11 @@ def test_only_evaluate_reads_target_labels():
         )
 
     readers = {path.name for path in FILES if uses(path, "class_name")}
-    # stages: that no source class is empty; list_files: writes labels
-    # down where a user asks for them, for other code, and data_check: counts classes on disk; no
-    # stage of ours imports them.
+    # stages: that no source class is empty; list_files: writes labels down where a user asks for
+    # them, for other code, and data_check: counts classes on disk; no stage of ours imports them.
     assert readers == {"datasets.py", "stages.py", "list_files.py", "data_check.py"}
     for module in ("uda.list_files", "uda.data_check"):
-        assert {path.name for path in FILES if module in imports(path)} == {"commands.py"}
+        assert {path.name for path in FILES if module in imports(path)} == {"data_commands.py"}
     assert {path.name for path in FILES if uses(path, "labels_of")} == {
         "datasets.py",
         "evaluate.py",

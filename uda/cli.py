@@ -16,8 +16,9 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, get_loader
 
-from uda.commands import OWN_FOLDERS, Command, commands, data_commands
+from uda.commands import OWN_FOLDERS, Command, commands
 from uda.config import Experiment, read_yaml
+from uda.data_commands import data_commands
 
 # In which a launcher of several processes ends those whose first one has failed.
 GRACE_SECONDS = 10

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from uda import stages
 from uda.config import CONFIGS, Experiment
-from uda.dataset_spec import load_dataset_spec
-from uda.splits import class_split
 
 OWN_FOLDERS = CONFIGS / "experiments" / "own_folders.yaml"
-DATASET = "Name under configs/datasets, or a YAML file"
 ROOT = "Folder of the dataset's domains"
 DEVICE = "auto, cpu, cuda or cuda:N"
 
@@ -38,7 +34,7 @@ class Command:
 
 
 def commands() -> Iterator[Command]:
-    """All but ``data``, which has `data_commands`, as ``uda --help`` lists them."""
+    """All but those of ``uda data``, as ``uda --help`` lists them."""
     yield _import_lead()
     yield _stage("train", stages.train)
     yield _stage("adapt", stages.adapt)
@@ -54,15 +50,8 @@ def commands() -> Iterator[Command]:
     yield _unpack()
 
 
-def data_commands() -> Iterator[Command]:
-    """Those of ``uda data``."""
-    yield _emoji_home()
-    yield _export_lists()
-    yield _splits()
-    yield _check()
-
-
-def _parser(description: str) -> ArgumentParser:
+def command_parser(description: str) -> ArgumentParser:
+    """That of a subcommand which says ``description`` of itself."""
     return ArgumentParser(description=description, allow_abbrev=False)
 
 
@@ -88,123 +77,8 @@ def _refuse_runs(given: Sequence[str], first: str) -> None:
             raise ValueError(f"several runs given: name one; {first} and {name} are two")
 
 
-def _dataset_file(dataset: str) -> str:
-    """``office-home`` is ``office_home``; a path stays as it is."""
-    return dataset if dataset.endswith((".yaml", ".yml")) else dataset.replace("-", "_")
-
-
-def _emoji_home() -> Command:
-    parser = _parser("Build EmojiHome: emoji of four vendors as four domains of 57 classes.")
-    parser.add_argument("--root", type=str, default="data/emoji_home", help="Folder to build")
-    parser.add_argument("--image-px", type=int, default=128, help="Side of the pictures, px")
-    parser.add_argument(
-        "--mono", action="store_true", help="Draw the optional fifth domain, black and white, too"
-    )
-    parser.add_argument("--workers", type=int, default=2, help="Processes that draw")
-
-    def act(options: Namespace) -> None:
-        from uda.emoji_home import build
-        from uda.emoji_packages import DEFAULT_DOMAINS, DOMAINS
-
-        domains = tuple(DOMAINS) if options.mono else DEFAULT_DOMAINS
-        try:
-            build(Path(options.root), domains, options.image_px, options.workers)
-        except RuntimeError as error:  # a package that is refused, a drawing that cannot be drawn
-            raise ValueError(error) from None
-
-    return Command("emoji-home", "the embedded benchmark, built here", parser, act)
-
-
-def _export_lists() -> Command:
-    parser = _parser(
-        "Write image_unida_list.txt (`relative/path label` a line) into each domain's folder: the "
-        "form in which LEAD, GLC and other code reads a dataset."
-    )
-    parser.add_argument("dataset", type=str, help=DATASET)
-    parser.add_argument("--root", type=str, default="", help=ROOT)
-    parser.add_argument(
-        "--scenario", type=str, default="opda", help="Decides the classes and their numbers"
-    )
-
-    def act(options: Namespace) -> None:
-        from uda.list_files import export_lists
-
-        spec = load_dataset_spec(_dataset_file(options.dataset), options.root)
-        written, passed_over = export_lists(spec, options.scenario)
-        for domain, reason in passed_over.items():
-            print(f"passed over {domain}: {reason}")
-        for path, images, classes in written:
-            print(f"wrote {path}: {images} images of {classes} classes")
-
-    return Command("export-lists", "list files for other people's code", parser, act)
-
-
-def _splits() -> Command:
-    parser = _parser("Print which classes source and target hold under each scenario, by name.")
-    parser.add_argument("dataset", type=str, help=DATASET)
-    parser.add_argument("--scenario", type=str, default="", help="opda, osda or pda; all of them")
-
-    def act(options: Namespace) -> None:
-        spec = load_dataset_spec(_dataset_file(options.dataset))
-        if not spec.scenarios:
-            print(f"{spec.title} has no scenarios: it is for training in one domain")
-            return
-        for name in [options.scenario] if options.scenario else spec.scenarios:
-            split = class_split(spec, name)
-            print(f"{spec.title}, {name.upper()}")
-            for part in ("shared", "source_private", "target_private"):
-                classes = getattr(split, part)
-                title = f"{part.replace('_', '-')} ({len(classes)})"
-                print(
-                    textwrap.fill(
-                        f"{title}: {', '.join(classes) or 'none'}",
-                        98,
-                        initial_indent="  ",
-                        subsequent_indent="    ",
-                        break_on_hyphens=False,
-                    )
-                )
-
-    return Command("splits", "the classes of each scenario, by name", parser, act)
-
-
-def _check() -> Command:
-    parser = _parser(
-        "Look at a dataset on disk: its domains, classes and numbers of pictures against the "
-        "expected ones, pictures that cannot be read, near-duplicates across domains. The exit "
-        "code is 0 where it is whole."
-    )
-    parser.add_argument("dataset", type=str, help=DATASET)
-    parser.add_argument("--root", type=str, default="", help=ROOT)
-    parser.add_argument(
-        "--domains", type=str, nargs="+", default=[], help="Domains to look at (all of them)"
-    )
-    parser.add_argument("--workers", type=int, default=2, help="Processes that decode pictures")
-    parser.add_argument(
-        "--fix-names",
-        action="store_true",
-        help="First rename folders of domains and classes that differ from the expected names in "
-        "case, spaces, hyphens or underscores only; nothing else is touched",
-    )
-
-    def act(options: Namespace) -> int:
-        from uda.data_check import check_dataset, describe, fix_names
-
-        file = _dataset_file(options.dataset)
-        spec = load_dataset_spec(file, options.root)
-        if options.fix_names:
-            for old, new in fix_names(spec, options.domains):
-                print(f"renamed {old} to {new.name}")
-            spec = load_dataset_spec(file, options.root)
-        check = check_dataset(spec, options.domains, options.workers)
-        print("\n".join(describe(spec, check)))
-        return int(bool(check.problems))
-
-    return Command("check", "whether a dataset on disk is whole", parser, act)
-
-
 def _import_lead() -> Command:
-    parser = _parser(
+    parser = command_parser(
         "Make a checkpoint of ours of a source model that the released code of LEAD or GLC has "
         "trained, for `uda adapt --adapt.checkpoint`."
     )
@@ -229,7 +103,7 @@ def _import_lead() -> Command:
 
 def _stage(name: str, stage: Callable[[Experiment], None]) -> Command:
     description = stage.__doc__ or ""
-    parser = _parser(description)
+    parser = command_parser(description)
     parser.add_argument("--config", action="config", help="YAML file of the options below")
     parser.add_class_arguments(Experiment)
     words = description.split(",")[0].lower()
@@ -237,7 +111,7 @@ def _stage(name: str, stage: Callable[[Experiment], None]) -> Command:
 
 
 def _sweep() -> Command:
-    parser = _parser(
+    parser = command_parser(
         "Run every pair, method, augmentation and seed of an experiment (its `sweep` section), "
         "those that are not there yet; first say how many that are."
     )
@@ -257,7 +131,7 @@ def _sweep() -> Command:
 
 
 def _run() -> Command:
-    parser = _parser(
+    parser = command_parser(
         "Two folders of your own: train on the one, which holds a folder for each class, adapt to "
         "the other one, with labels or without, and answer for its pictures. Starts from "
         f"{OWN_FOLDERS.relative_to(CONFIGS.parent)}; every option can be changed."
@@ -283,7 +157,7 @@ def _run() -> Command:
 
 
 def _evaluate() -> Command:
-    parser = _parser(stages.evaluate.__doc__ or "")
+    parser = command_parser(stages.evaluate.__doc__ or "")
     parser.add_argument(
         "run", type=str, nargs="+", help="Folder of one run of `uda train` or `uda adapt`"
     )
@@ -298,7 +172,9 @@ def _evaluate() -> Command:
 
 
 def _predict() -> Command:
-    parser = _parser("Ask a finished run's model for each picture: a class name, or unknown.")
+    parser = command_parser(
+        "Ask a finished run's model for each picture: a class name, or unknown."
+    )
     parser.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
     parser.add_argument(
         "images", type=str, nargs="+", help="Folders, list files (.txt), globs in quotes, or files"
@@ -331,7 +207,7 @@ def _predict() -> Command:
 
 
 def _explain() -> Command:
-    parser = _parser(
+    parser = command_parser(
         "Show where finished runs' models look (Grad-CAM of their most probable class): a sheet "
         "with a row a picture and a column a run."
     )
@@ -356,7 +232,7 @@ def _explain() -> Command:
 
 
 def _export() -> Command:
-    parser = _parser(
+    parser = command_parser(
         "Write a finished run's model for other programs: preprocessing, class names and "
         "threshold inside, its answers checked against the model's when it is written."
     )
@@ -381,7 +257,7 @@ def _export() -> Command:
 
 
 def _select() -> Command:
-    parser = _parser(
+    parser = command_parser(
         "Choose epochs and unknown thresholds of finished adaptations without labels, and say how "
         "far each criterion falls short of the oracle: RUNS/selection.md and .csv."
     )
@@ -397,7 +273,7 @@ def _select() -> Command:
 
 
 def _report() -> Command:
-    parser = _parser(stages.report.__doc__ or "")
+    parser = command_parser(stages.report.__doc__ or "")
     parser.add_argument("runs", type=str, help="Folder of runs")
     _add_sweep_flag(parser)
     parser.add_argument("--title", type=str, default="Results", help="Heading of the report")
@@ -435,7 +311,7 @@ def _report() -> Command:
 
 
 def _pack() -> Command:
-    parser = _parser(
+    parser = command_parser(
         "Write finished runs' configurations and scores to one small file, without their models "
         "and predictions: to be committed, sent, and unpacked elsewhere."
     )
@@ -454,7 +330,7 @@ def _pack() -> Command:
 
 
 def _unpack() -> Command:
-    parser = _parser(
+    parser = command_parser(
         "Make folders of the runs that `uda pack` wrote, for tables and for sweeps to go on from. "
         "Runs that are there already are left as they are."
     )
