@@ -1,6 +1,9 @@
+import subprocess
+
 import pytest
 import torch
 
+from uda import runs
 from uda.locks import RunBusyError
 from uda.runs import (
     atomic_path,
@@ -30,6 +33,31 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         fail_halfway()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_the_version_is_the_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
+    file = tmp_path / "uda" / "runs.py"
+    file.parent.mkdir()
+    file.write_text("as it was")
+    monkeypatch.setattr(runs, "__file__", str(file))
+    code_version = runs.code_version.__wrapped__
+    packaged = code_version()
+
+    def git(*words):
+        names = ["-c", "user.name=a", "-c", "user.email=a@b.org"]
+        command = ["git", "-C", str(tmp_path), *names, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    assert code_version() == packaged  # nothing committed yet
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    commit = git("rev-parse", "HEAD")[:10]
+    assert code_version() == commit
+    git("tag", "--annotate", "v1", "--message", "one")
+    assert code_version() == commit
+    file.write_text("changed")
+    assert code_version() == f"{commit}-dirty"
 
 
 def test_writers_of_one_process_number_do_not_meet(tmp_path):

@@ -11,10 +11,12 @@ import json
 import os
 import pickle
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,8 +58,21 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
 
 
+@cache
 def code_version() -> str:
-    """The installed project's version."""
+    """The code's commit (``-dirty`` where files were changed since), as far as git knows it; of an
+    installed copy the package's version."""
+    root = Path(__file__).resolve().parents[1]
+    if (root / ".git").exists():  # not somebody's repository that has a copy within
+        describe = ["describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]  # no tags
+        with suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(
+                ["git", "-C", root, *describe],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            ).stdout.strip()
     try:
         return version("genmix-uda")
     except PackageNotFoundError:
