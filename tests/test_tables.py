@@ -24,6 +24,7 @@ from uda.tables import (
     oracle_table,
     score_table,
     signed,
+    summary_table,
 )
 
 
@@ -93,6 +94,28 @@ def test_the_average_is_over_pairs_in_each_seed_first(runs, dataset):
     # Seeds' averages are 20 and 40: their deviation is 14.1, not that of the four values.
     assert texts(table, "LEAD") == ["15.0 ± 7.1", "45.0 ± 21.2", "30.0 ± 14.1"]
     assert not any("Not there" in note for note in table.notes)
+
+
+def test_the_summary_has_each_tables_average(runs, dataset):
+    for seed in (0, 1):
+        for pair in (0, 1):
+            fill(runs, dataset, {("lead", "none", pair, seed): 10.0 + 20 * pair + 4 * seed})
+    fill(runs, dataset, {("lead", "genmix", 0, 0): 50.0})
+    setting, board = board_of(runs)
+    scores = ["h_score", "known_acc"]
+    table = summary_table(setting, board, scores)
+    assert table.columns == ("H-score", "known")
+    for place, score in enumerate(scores):
+        whole = score_table(setting, board, score)
+        for row in board:
+            assert texts(table, row)[place] == texts(whole, row)[-1]
+    assert texts(table, "LEAD")[0] == "22.0 ± 2.8"
+    assert texts(table, "LEAD + GenMix") == ["–", "–"]
+    assert "Rows without a figure lack pairs." in table.notes[0]
+    fewer = summary_table(setting, board, scores, left_out=["Da2Pl"])
+    assert texts(fewer, "LEAD")[0] == "12.0 ± 2.8"
+    assert texts(fewer, "LEAD + GenMix")[0] == "50.0"
+    assert fewer.notes[1] == "Mean values without Da2Pl."
 
 
 def test_a_missing_cell_takes_no_part_in_an_average(runs, dataset):
@@ -340,7 +363,7 @@ def test_open_set_tables_and_the_oracle(runs, dataset):
         finished(runs, dataset, "source_only", "none", 0, [30.0], pair)
     setting, board = board_of(runs)
     assert list(setting_tables(setting, board)) == [
-        *("h_score", "difference", "known_acc", "unknown_acc", "auroc", "oracle"),
+        *("h_score", "difference", "summary", "known_acc", "unknown_acc", "auroc", "oracle"),
         *("Pl2Da", "Da2Pl"),
     ]
     oracle = oracle_table(setting, board)

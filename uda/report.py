@@ -29,6 +29,7 @@ from uda.tables import (
     pair_table,
     planned_for,
     score_table,
+    summary_table,
 )
 
 FORMATS = ("md", "tex", "csv", "html")
@@ -102,8 +103,8 @@ def setting_tables(
 ) -> dict[str, Table]:
     """All tables of a setting, by name, as they are to be read.
 
-    Of several pairs: each score, the oracle's, the differences, and each pair by itself where they
-    are few. Of one pair: all its scores, and the differences.
+    Of several pairs: each score, the differences, all scores' averages, the oracle's, and each pair
+    by itself where they are few. Of one pair: all its scores, and the differences.
     """
     pairs = pairs_of(setting, list(board.values()))
     main = setting.main_score
@@ -116,10 +117,16 @@ def setting_tables(
     if (difference := difference_table(setting, board, main, left_out)) is not None:
         tables["difference"] = difference
     if wide:
-        for score in setting.scores[1:]:
-            if all(math.isnan(r.score(score)) for row in board.values() for r in row.results):
-                continue  # runs from before it was kept
-            tables[score] = score_table(setting, board, score, expected, left_out)
+        kept = [
+            score  # not of runs from before it was
+            for score in setting.scores
+            if any(not math.isnan(r.score(score)) for row in board.values() for r in row.results)
+        ]
+        if len(pairs) > 1 and len(kept) > 1:
+            tables["summary"] = summary_table(setting, board, kept, left_out)
+        for score in kept:
+            if score != main:
+                tables[score] = score_table(setting, board, score, expected, left_out)
         if any(len(result.lines) > 1 for row in board.values() for result in row.results):
             tables["oracle"] = oracle_table(setting, board)
         if (chosen := choice_table(setting, board)) is not None:

@@ -119,6 +119,35 @@ def score_table(
     )
 
 
+def summary_table(
+    setting: Setting, board: Board, scores: Sequence[str], left_out: Collection[str] = ()
+) -> Table:
+    """`averages` over all pairs but those ``left_out``: a line a row, a column a score."""
+    pairs = [pair for pair in pairs_of(setting, list(board.values())) if pair.name not in left_out]
+    found = [
+        [list(averages(row, pairs, score).values()) for row in board.values()] for score in scores
+    ]
+    # Known and unknown accuracy are had at the price of each other: neither has a best.
+    cells = [
+        _cells(column, mark=score not in ("known_acc", "unknown_acc"))
+        for score, column in zip(scores, found, strict=True)
+    ]
+    lines = [
+        Line(title, tuple(column[place] for column in cells)) for place, title in enumerate(board)
+    ]
+    note = (
+        f"Averages over {len(pairs)} pairs in each seed, then mean ± standard deviation over"
+        f" seeds ({_seeds(seed for row in board.values() for seed in row.seeds)}); last epoch, in"
+        " percent." + (" Rows without a figure lack pairs." if [] in found[0] else "")
+    )
+    return Table(
+        f"{setting.title}: averages over pairs",
+        tuple(SCORES[score] for score in scores),
+        tuple(lines),
+        (note, *_left_out_note(setting, board, left_out)),
+    )
+
+
 def pair_table(setting: Setting, board: Board, pair: Pair) -> Table:
     """All scores of one pair: a line a row, a column a score, then the oracle's and the seeds."""
     scores = setting.scores[:3]
