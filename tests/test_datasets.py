@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,16 @@ def test_wrong_domains_and_folders_are_named(spec):
         datasets.domain_items(spec, "Dark")
     with pytest.raises(ValueError, match="no picture of the scenario's classes"):
         datasets.of_classes(datasets.domain_items(spec, "Plain"), ["whale"], "Tiny")
+
+
+def test_pictures_of_one_file_name_are_told_apart_and_found():
+    paths = ["x/cat/0.png", "x/cat/a/0.png", "x/cat/b/a/0.png", "x/cat/1.png", "x/dog/0.png"]
+    items = [datasets.Item(Path(path), path.split("/")[1]) for path in paths]
+    names = datasets.picture_names(items)
+    assert names[:2] == ["cat/cat/0.png", "cat/cat/a/0.png"]
+    assert names[2:] == ["cat/b/a/0.png", "cat/1.png", "dog/0.png"]
+    found = datasets.paths_by_name(items, names)
+    assert [found[name] for name in names] == list(map(Path, paths))
 
 
 def test_disjoint_halves_share_no_name_and_lose_none(spec):

@@ -1,6 +1,8 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tiny import make_dataset
 
 from uda.config import (
     CONFIGS,
@@ -116,3 +118,19 @@ def test_each_of_them_makes_another_run(changed):
     assert run.hash not in [source_run(other, SPEC).hash for other in others]
     if "data" in changed:
         assert experiment_of(run, "", "").data == changed["data"]
+
+
+def test_ones_own_folders_are_the_same_wherever_the_runs_are(tmp_path, monkeypatch):
+    make_dataset(tmp_path / "runs" / "datasets", per_class=1)
+    monkeypatch.chdir(tmp_path)
+    data = DataConfig(source="Plain", target="Dark", scenario="opda")
+    hashes = set()
+    for runs in (Path("runs"), tmp_path / "runs", tmp_path / "runs" / ".." / "runs"):
+        file = runs / "datasets" / "tiny.yaml"
+        own = Experiment(data=replace(data, dataset=str(file)), runs=str(runs))
+        run = adapt_run(own, load_dataset_spec(str(file)))
+        hashes.add(run.hash)
+        assert Path(experiment_of(run, "", "").data.dataset).resolve() == file.resolve()
+    assert len(hashes) == 1
+    elsewhere = replace(own, runs=str(tmp_path / "others"))
+    assert adapt_run(elsewhere, load_dataset_spec(str(file))).hash not in hashes

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,9 +59,30 @@ class Parts:
     test: list[Item]
 
 
-def picture_name(item: Item) -> str:
-    """``class/file``: how a run's predictions name the picture."""
-    return f"{item.class_name}/{item.path.name}"
+def picture_names(items: Sequence[Item]) -> list[str]:
+    """``class/file``: how a run's predictions name each picture. With the folders above it
+    (``class/folder/file``) where several of a class have a file's name."""
+    names = [_name(item, 1) for item in items]
+    for depth in range(2, max((len(item.path.parts) for item in items), default=0)):
+        shared = {name for name, count in Counter(names).items() if count > 1}
+        if not shared:
+            break
+        names = [
+            _name(item, depth) if name in shared else name
+            for item, name in zip(items, names, strict=True)
+        ]
+    return names
+
+
+def paths_by_name(items: Iterable[Item], names: Iterable[str]) -> dict[str, Path]:
+    """Where the pictures are that `picture_names` called ``names``, among ``items``."""
+    depths = {name.count("/") for name in names}
+    return {_name(item, depth): item.path for item in items for depth in depths}
+
+
+def _name(item: Item, depth: int) -> str:
+    """The class and the last ``depth`` parts of the path."""
+    return "/".join((item.class_name, *item.path.parts[-depth:]))
 
 
 @dataclass(frozen=True)

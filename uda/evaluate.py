@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from uda.datasets import Item, labels_of, picture_name
+from uda.datasets import Item, labels_of, picture_names
 from uda.methods.base import Bank, Prediction
 from uda.metrics import (
     CURVE,
@@ -117,7 +117,7 @@ def described(items: Sequence[Item], split: ClassSplit, prediction: Prediction) 
         "unknown_score": prediction.unknown_score.cpu().numpy(),
         "is_private": labels >= len(split.source_classes),
         "true_label": labels,
-        "name": np.array([picture_name(item) for item in items]),
+        "name": np.array(picture_names(items)),
     }
 
 

@@ -98,7 +98,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     return {
         "stage": "train",
         "data": {
-            "dataset": data.dataset,
+            "dataset": _dataset_key(experiment),
             "source": data.source,
             "concepts": data.concepts,
             **split,
@@ -143,6 +143,32 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     return open_run(Path(experiment.runs), name, identity)
 
 
+def dataset_of(run: Run) -> str:
+    """The dataset's name or file. Of one's own folders the file lies beside the runs, wherever
+    these have been moved since. ValueError naming the run whose dataset's file has gone."""
+    config = run.config.get("source", run.config)
+    name: str = config["data"]["dataset"]
+    if not name.endswith((".yaml", ".yml")):
+        return name
+    beside = run.folder.parent
+    for path in (beside / name, Path(name), beside / "datasets" / Path(name).name):
+        if path.is_file():
+            return str(path)
+    raise ValueError(
+        f"{run.folder}: its dataset's file {name} is not there; restore it as "
+        f"{beside / 'datasets' / Path(name).name}, or move the run elsewhere"
+    )
+
+
+def _dataset_key(experiment: Experiment) -> str:
+    """What stands for the dataset: a file that lies beside the runs (`uda run` writes it there,
+    named after its content) is the same one wherever both are."""
+    path, beside = Path(experiment.data.dataset), Path(experiment.runs) / "datasets"
+    if path.suffix and path.parent.resolve() == beside.resolve():
+        return f"datasets/{path.name}"
+    return experiment.data.dataset
+
+
 def _without(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """``settings`` but for the keys that have these ``values``."""
     return {key: value for key, value in settings.items() if values.get(key, ...) != value}
@@ -162,8 +188,9 @@ def experiment_of(run: Run, target: str, root: str) -> Experiment:
     source = run.config["source"] if run.config["stage"] == "adapt" else run.config
     adapted = run.config.get("adapt", {"method": "source_only", "options": {}})
     target = target or run.config.get("target", "")
+    data = {**source["data"], "dataset": dataset_of(run)}
     return Experiment(
-        data=DataConfig(**{**source["data"], "target": target, "root": root}),
+        data=DataConfig(**data, target=target, root=root),
         images=ImageConfig(**source["images"]),
         model=ModelConfig(**source["model"]),
         augment=AugmentConfig(name=source["augment"]["name"]),

@@ -12,9 +12,10 @@ from typing import Any
 
 from uda.config import read_yaml
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
+from uda.identity import dataset_of
 from uda.in_domain import result_of
 from uda.published import FOLDER
-from uda.results import AUGMENT_TITLES, dataset_of, told_apart
+from uda.results import AUGMENT_TITLES, told_apart
 from uda.runs import Run, config_hash
 from uda.sweep_plan import Expected
 from uda.tables import Cell, Line, Table, mean_and_deviation

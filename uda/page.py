@@ -283,13 +283,13 @@ def _confusion_figure(made: Made) -> dict[str, str]:
 
 def _samples(setting: Setting, made: Made, root: str) -> dict[str, Any]:
     """Sample pictures of the last row, by `KINDS`; or the line that says why there are none."""
-    from uda.datasets import domain_items, picture_name
+    from uda.datasets import domain_items, paths_by_name
 
     title, one = list(made.by_row.items())[-1]
     shown: dict[str, Any] = {"title": f"{_arrow(made.pair)}, {title}, seed {made.seed}"}
     try:
         spec = load_dataset_spec(setting.dataset, root)
-        paths = {picture_name(item): item.path for item in domain_items(spec, made.pair.target)}
+        paths = paths_by_name(domain_items(spec, made.pair.target), map(str, one.name))
         kinds = [
             {
                 "title": text,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
-from uda.identity import LATER
+from uda.identity import LATER, dataset_of
 from uda.runs import Run, config_hash
 
 METHOD_TITLES = {
@@ -179,22 +179,6 @@ def boards(runs: Sequence[Run]) -> dict[Setting, Board]:
         result = Result(run, pair, source["seed"], run.metrics("evaluate"))
         found.setdefault(setting, {}).setdefault(key, []).append(result)
     return {setting: _rows(setting, by_key) for setting, by_key in found.items()}
-
-
-def dataset_of(run: Run) -> str:
-    """The dataset's name or file. Of one's own folders the file lies beside the runs, wherever
-    these have been moved since. ValueError naming the run whose dataset's file has gone."""
-    config = run.config.get("source", run.config)
-    name: str = config["data"]["dataset"]
-    if not name.endswith((".yaml", ".yml")):
-        return name
-    for path in (Path(name), run.folder.parent / "datasets" / Path(name).name):
-        if path.is_file():
-            return str(path)
-    raise ValueError(
-        f"{run.folder}: its dataset's file {name} is not there; restore it as "
-        f"{run.folder.parent / 'datasets' / Path(name).name}, or move the run elsewhere"
-    )
 
 
 def first_stages(found: Sequence[Run]) -> dict[tuple[str, str], Path]:

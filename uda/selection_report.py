@@ -15,9 +15,10 @@ import numpy as np
 
 from uda.adapt import read_bank
 from uda.dataset_spec import load_dataset_spec
+from uda.identity import dataset_of
 from uda.methods.base import normalised_entropy
 from uda.metrics import threshold_curve
-from uda.results import SCORES, Board, Result, Row, Setting, boards, dataset_of
+from uda.results import SCORES, Board, Result, Row, Setting, boards
 from uda.runs import Run, atomic_path
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
