@@ -61,6 +61,7 @@ def test_what_is_kept(runs, tmp_path):
     source.mark_done()
     run = next(run for run in find_runs(runs) if run.config["stage"] == "adapt" and run.is_done)
     (run.folder / "criteria.json").write_text('{"entropy": [0.123456789, 2.0]}')
+    (run.folder / "thresholds.json").write_text('{"fixed": [0.55, 66.66666666]}')
     details = {"per_class": {"bar": 1 / 3}, "h_curve": [0.0, 2 / 3]}
     for epoch in (0, 1, 2):
         run.log(kind="evaluate", epoch=epoch, h_score=200 / 3, num_images=9, **details)
@@ -71,6 +72,7 @@ def test_what_is_kept(runs, tmp_path):
     assert back.config == run.config
     assert (back.folder / "done").read_text() == (run.folder / "done").read_text()
     assert json.loads((back.folder / "criteria.json").read_text()) == {"entropy": [0.123457, 2.0]}
+    assert json.loads((back.folder / "thresholds.json").read_text()) == {"fixed": [0.55, 66.6667]}
     first, *_, last = back.metrics("evaluate")
     assert first == {
         "run": run.hash,

@@ -29,8 +29,8 @@ def test_last_epoch_counts_and_the_oracle_stands_beside_it(tmp_path, dataset):
     rows = [line for line in text.splitlines() if line.startswith(("| LEAD |", "| Source"))]
     # Epoch 0 is the source model: no epoch of adaptation, so the oracle cannot choose it.
     assert rows == [
-        "| Source-only | 30.0 | 10.0 | 20.0 | – | 0 |",
-        "| LEAD | **42.0 ± 2.8** | 10.0 ± 0.0 | 20.0 ± 0.0 | 47.0 ± 4.2 | 0 1 |",
+        "| Source-only | 30.0 | 10.0 | 20.0 | **60.0** | – | 0 |",
+        "| LEAD | **42.0 ± 2.8** | 10.0 ± 0.0 | 20.0 ± 0.0 | **60.0 ± 0.0** | 47.0 ± 4.2 | 0 1 |",
     ]
     assert "by epoch](figures/tiny_opda_Plain_Dark_epochs.png)" in text
     assert (runs / "figures" / "tiny_opda_Plain_Dark_epochs.png").is_file()
@@ -62,7 +62,7 @@ def test_classes_left_out_are_named(tmp_path, dataset):
 
 def test_an_undefined_score_is_said(tmp_path, dataset):
     finished(tmp_path / "runs", dataset, "lead", "none", 0, [None, None])
-    assert "| LEAD | undefined | 10.0 | 20.0 | – | 0 |" in markdown_of(tmp_path / "runs")
+    assert "| LEAD | undefined | 10.0 | 20.0 | 60.0 | – | 0 |" in markdown_of(tmp_path / "runs")
 
 
 def test_several_pairs_share_a_table_and_figures(tmp_path, dataset):

@@ -1,4 +1,5 @@
 import csv
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,13 @@ from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run
 from uda.methods.base import Bank, normalised_entropy
 from uda.metrics import h_score
+from uda.report import setting_tables
 from uda.results import boards
 from uda.selection_report import (
-    choice_table,
     epoch_choices,
+    epoch_table,
     threshold_choices,
+    threshold_table,
     write_selection,
 )
 
@@ -63,13 +66,37 @@ def test_criteria_of_a_finished_run_are_kept(experiment):
         epoch_choices(run)
 
 
+def test_thresholds_of_a_finished_run_are_kept_until_it_is_answered_anew(experiment):
+    run = finish(experiment)
+    before = threshold_choices(run)
+    predictions = run.folder / "predictions.npz"
+    np.savez(predictions, true_label=LABELS[::-1])
+    os.utime(predictions, (2e9, 2e9))
+    after = threshold_choices(run)
+    assert after["fixed"] != before["fixed"]
+    os.utime(predictions, (0, 0))
+    for bank in (run.folder / "banks").iterdir():
+        bank.unlink()
+    assert threshold_choices(run) == after
+    predictions.unlink()  # as of an unpacked run
+    assert threshold_choices(run) == after
+    (run.folder / "thresholds.json").write_text('{"fixed": [1, 2]}')  # of an older version
+    ((setting, board),) = boards([run]).items()
+    assert threshold_table(setting, board) is None
+
+
 def test_choices_stand_beside_last_and_oracle(experiment):
     run = finish(experiment)
     ((setting, board),) = boards([run]).items()
-    table = choice_table(setting, board)
+    table = epoch_table(setting, board)
     assert table.columns == ("last", "entropy", "information", "snd", "oracle")
     assert [cell.text for cell in table.lines[0].cells][:2] == ["40.0", "50.0"]
-    assert "the 1 runs" in table.notes[0]
+    assert "the one run that has" in table.notes[0]
+    thresholds = threshold_table(setting, board)
+    assert thresholds.columns == ("fixed", "mixture", "two-means", "oracle")
+    expected = [f"{score:.1f}" for _, score in threshold_choices(run).values()]
+    assert [cell.text for cell in thresholds.lines[0].cells] == expected
+    assert {"epochs", "thresholds"} <= setting_tables(setting, board).keys()  # of one pair, too
 
 
 def test_a_run_without_a_defined_score_is_not_counted(experiment):
@@ -78,7 +105,7 @@ def test_a_run_without_a_defined_score_is_not_counted(experiment):
     with pytest.raises(ValueError, match="a score is undefined"):
         epoch_choices(run)
     ((setting, board),) = boards([run]).items()
-    assert choice_table(setting, board) is None
+    assert epoch_table(setting, board) is None
 
 
 def test_thresholds_are_scored_on_the_last_epoch(experiment):

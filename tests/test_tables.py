@@ -14,7 +14,7 @@ from uda.report import setting_tables, write_report
 from uda.results import boards, row_title
 from uda.runs import find_runs
 from uda.sweep_plan import Expected
-from uda.table_text import csv_text, latex, latex_text, markdown, terminal
+from uda.table_text import csv_text, latex, latex_text, markdown, per_class_csv, terminal
 from uda.tables import (
     Cell,
     Line,
@@ -390,6 +390,20 @@ SMALL = Table(
     (Line("LEAD", (Cell("2.0"), Cell("3.0"))),),
     "a paper",
 )
+
+
+def test_every_class_is_in_a_csv_of_its_own(runs, dataset):
+    run = finished(runs, dataset, "lead", "none", 0, [10.0, 20.0])
+    assert per_class_csv(*board_of(runs)) == ""  # as of older runs
+    run.log(kind="evaluate", epoch=1, h_score=20.0, per_class={"bar": 30.0, "ring": None})
+    text = per_class_csv(*board_of(runs))
+    assert text.splitlines() == [
+        "pair,row,seed,class,accuracy",
+        "Pl2Da,LEAD,0,bar,30.0",
+        "Pl2Da,LEAD,0,ring,",
+    ]
+    write_report(runs, "T", ["csv"])
+    assert (runs / "tables" / "tiny_opda_per_class.csv").read_text() == text
 
 
 def test_latex_is_whole():

@@ -23,6 +23,7 @@ from uda.sweep_plan import FOLDER, runs_and_plan
 
 DIGITS = 6  # significant ones of a score; percentages need four
 OF_THE_MACHINE = ("runs", "store", "device", "threads", "compute")
+CHOICES = ("criteria", "thresholds")  # what is chosen without labels, kept beside the metrics
 LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
 
 
@@ -98,9 +99,10 @@ def _packed(run: Run) -> dict[str, Any]:
             _short(line, line["kind"] == "evaluate" and line["epoch"] != last) for line in lines
         ],
     }
-    criteria = run.folder / "criteria.json"
-    if criteria.is_file():
-        packed["criteria"] = _rounded(json.loads(criteria.read_text()))
+    for name in CHOICES:
+        kept = run.folder / f"{name}.json"
+        if kept.is_file():
+            packed[name] = _rounded(json.loads(kept.read_text()))
     return packed
 
 
@@ -148,8 +150,9 @@ def _unpacked(line: Mapping[str, Any], folder: Path) -> None:
         run.start()
         lines = [{"run": run.hash, **own} for own in line["metrics"]]
         (fresh / "metrics.jsonl").write_text("".join(f"{json.dumps(own)}\n" for own in lines))
-        if "criteria" in line:
-            (fresh / "criteria.json").write_text(json.dumps(line["criteria"]))
+        for name in CHOICES:
+            if name in line:
+                (fresh / f"{name}.json").write_text(json.dumps(line[name]))
         (fresh / "done").write_text(f"{line['done']}\n")
         fresh.rename(folder)
     finally:

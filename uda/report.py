@@ -19,9 +19,9 @@ from uda.in_domain_tables import Comparison, comparisons, in_domain_csv, in_doma
 from uda.page import write_page
 from uda.results import SCORES, Board, Pair, Setting, boards, first_stages, pairs_of
 from uda.runs import Run, atomic_path
-from uda.selection_report import choice_table
+from uda.selection_report import epoch_table, threshold_table
 from uda.sweep_plan import Expected, runs_and_plan
-from uda.table_text import csv_text, latex, markdown, terminal
+from uda.table_text import csv_text, latex, markdown, per_class_csv, terminal
 from uda.tables import (
     Table,
     difference_table,
@@ -104,7 +104,8 @@ def setting_tables(
     """All tables of a setting, by name, as they are to be read.
 
     Of several pairs: each score, the differences, all scores' averages, the oracle's, and each pair
-    by itself where they are few. Of one pair: all its scores, and the differences.
+    by itself where they are few. Of one pair: all its scores, and the differences. Then what is
+    chosen without labels.
     """
     pairs = pairs_of(setting, list(board.values()))
     main = setting.main_score
@@ -129,10 +130,14 @@ def setting_tables(
                 tables[score] = score_table(setting, board, score, expected, left_out)
         if any(len(result.lines) > 1 for row in board.values() for result in row.results):
             tables["oracle"] = oracle_table(setting, board)
-        if (chosen := choice_table(setting, board)) is not None:
-            tables["chosen"] = chosen
         if len(pairs) <= FEW:
             tables |= {pair.name: pair_table(setting, board, pair) for pair in pairs}
+    for name, table in (
+        ("epochs", epoch_table(setting, board)),
+        ("thresholds", threshold_table(setting, board)),
+    ):
+        if table is not None:
+            tables[name] = table
     return tables
 
 
@@ -160,6 +165,9 @@ def _write_tables(
             "csv": csv_text({setting: board}),
         }
         written += _write(runs / "tables" / setting.name, formats, texts)
+        if text := per_class_csv(setting, board):
+            name = f"{setting.name}_per_class"
+            written += _write(runs / "tables" / name, formats, {"csv": text})
     return written
 
 

@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -65,43 +65,81 @@ def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
     return values
 
 
-def choice_table(setting: Setting, board: Board) -> Table | None:
+def epoch_table(setting: Setting, board: Board) -> Table | None:
     """The main score at the epoch that each criterion chooses, beside the last's and the oracle's:
     means over pairs and seeds. None where no run has kept its banks."""
-    lines, counted = [], 0
-    for row in board.values():
-        scores: list[dict[str, float]] = []
-        for result in row.results:
-            if len(result.lines) < 2:
-                continue
-            with suppress(ValueError):  # without banks, or without an oracle: not counted
-                choices = epoch_choices(result.run)
-                scores.append({name: score for name, (_, score) in choices.items()})
-        counted += len(scores)
-        if scores:
-            means = [statistics.fmean(one[name] for one in scores) for name in EPOCHS]
-            lines.append(Line(row.title, tuple(Cell(f"{mean:.1f}") for mean in means)))
-    if not lines:
-        return None
-    note = (
-        f"Means over the {counted} runs that have kept their banks. entropy, information and snd "
-        "choose an epoch without labels (docs/selection.md); the oracle has them."
+    return _choice_table(
+        f"{setting.title}: {SCORES[setting.main_score]} at chosen epochs",
+        EPOCHS,
+        {row.title: _scores(row, epoch_choices, at_least=2) for row in board.values()},
+        "entropy, information and snd choose an epoch without labels",
     )
-    title = f"{setting.title}: {SCORES[setting.main_score]} at chosen epochs"
-    return Table(title, EPOCHS, tuple(lines), (note,))
+
+
+def threshold_table(setting: Setting, board: Board) -> Table | None:
+    """The H-score at the threshold that each rule chooses, in the last epoch: means over pairs and
+    seeds. None where no run has kept its banks, and under PDA."""
+    if setting.scenario == "pda":
+        return None
+    return _choice_table(
+        f"{setting.title}: {SCORES[setting.main_score]} at chosen thresholds",
+        CUTS,
+        {row.title: _scores(row, threshold_choices) for row in board.values()},
+        "Thresholds of the entropy / log K, in the last epoch. mixture and two-means choose one"
+        " without labels",
+    )
+
+
+def _scores(
+    row: Row, choices_of: Callable[[Run], Mapping[str, tuple[float, float]]], at_least: int = 1
+) -> list[dict[str, float]]:
+    """By criterion the score of each run of ``row`` that has so many evaluations."""
+    found = []
+    for result in row.results:
+        if len(result.lines) >= at_least:
+            # Without banks, or without an oracle: not counted.
+            with suppress(ValueError, OSError, KeyError):
+                choices = choices_of(result.run)
+                found.append({name: score for name, (_, score) in choices.items()})
+    return found
+
+
+def _choice_table(
+    title: str, names: Sequence[str], rows: Mapping[str, Sequence[Mapping[str, float]]], note: str
+) -> Table | None:
+    lines = []
+    for row, scores in rows.items():
+        if scores:
+            means = [statistics.fmean(one[name] for one in scores) for name in names]
+            lines.append(Line(row, tuple(Cell(f"{mean:.1f}") for mean in means)))
+    counted = sum(map(len, rows.values()))
+    runs = f"the {counted} runs that have" if counted > 1 else "the one run that has"
+    note = f"Means over {runs} kept what it takes. {note} (docs/selection.md); the oracle has them."
+    return Table(title, tuple(names), tuple(lines), (note,)) if lines else None
 
 
 def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     """By rule: the threshold on the last epoch's normalised entropy, and the H-score it gives.
 
     ``fixed`` is the method's own (0.55 where it has none), ``oracle`` the best of a grid. Rules and
-    oracle decide over the same entropies, whatever the method decides by.
+    oracle decide over the same entropies, whatever the method decides by. Of a finished run they
+    are kept in its folder, thresholds.json. ValueError where the run has not kept its banks, or
+    nothing in its target has a label.
     """
+    path, predictions = run.folder / "thresholds.json", run.folder / "predictions.npz"
+    if path.is_file():
+        kept = {name: (cut, score) for name, (cut, score) in json.loads(path.read_text()).items()}
+        # An unpacked run has no predictions; others may have been answered for anew.
+        fresh = not predictions.is_file() or predictions.stat().st_mtime <= path.stat().st_mtime
+        if fresh and set(kept) == set(CUTS):
+            return kept
     threshold = run.config["adapt"].get("options", {}).get("entropy_threshold", 0.55)
     last = run.metrics("evaluate")[-1]["epoch"]
     bank = read_bank(run, last)
-    labels = np.load(run.folder / "predictions.npz")["true_label"]
+    labels = np.load(predictions)["true_label"]
     known = labels >= 0
+    if not known.any():
+        raise ValueError("its target has no labels, so there is no oracle to compare with")
     score = normalised_entropy(bank.probabilities).numpy()
     source = run.config["source"]["data"]
     split = class_split(load_dataset_spec(dataset_of(run)), source["scenario"])
@@ -116,7 +154,11 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     cuts = {"fixed": threshold, **{name: of(score) for name, of in THRESHOLDS.items()}}
     grid = [*GRID, *cuts.values()]
     cuts["oracle"] = float(grid[int(np.argmax(h_scores(grid)))])
-    return {name: (cut, h_scores([cut])[0]) for name, cut in cuts.items()}
+    values = {name: (cut, h_scores([cut])[0]) for name, cut in cuts.items()}
+    if run.is_done:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(values))
+    return values
 
 
 def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:

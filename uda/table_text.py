@@ -132,6 +132,22 @@ def csv_text(found: Mapping[Setting, Board]) -> str:
     return out.getvalue()
 
 
+def per_class_csv(setting: Setting, board: Board) -> str:
+    """A line a finished run and class: its accuracy in the last epoch, in percent; of private
+    classes the share called unknown. Empty where no run has kept them."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["pair", "row", "seed", "class", "accuracy"])
+    lines = [
+        [result.pair.name, row.title, result.seed, name, "" if accuracy is None else accuracy]
+        for row in board.values()
+        for result in row.results
+        for name, accuracy in result.lines[-1].get("per_class", {}).items()
+    ]
+    writer.writerows(lines)
+    return out.getvalue() if lines else ""
+
+
 def terminal(table: Table, width: int) -> str:
     """The table as aligned text within ``width`` characters where that can be; best: ``*``.
 

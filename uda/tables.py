@@ -12,6 +12,7 @@ from uda.published import Published, published
 from uda.results import SCORES, Board, Pair, Row, Setting, pairs_of, row_title
 from uda.sweep_plan import Expected
 
+TRADED = ("known_acc", "unknown_acc")  # one is had at the price of the other: neither has a best
 NAMED = 4  # missing pairs of a row that are named one by one
 
 
@@ -127,9 +128,8 @@ def summary_table(
     found = [
         [list(averages(row, pairs, score).values()) for row in board.values()] for score in scores
     ]
-    # Known and unknown accuracy are had at the price of each other: neither has a best.
     cells = [
-        _cells(column, mark=score not in ("known_acc", "unknown_acc"))
+        _cells(column, mark=score not in TRADED)
         for score, column in zip(scores, found, strict=True)
     ]
     lines = [
@@ -150,11 +150,16 @@ def summary_table(
 
 def pair_table(setting: Setting, board: Board, pair: Pair) -> Table:
     """All scores of one pair: a line a row, a column a score, then the oracle's and the seeds."""
-    scores = setting.scores[:3]
     main = setting.main_score
     rows = [row for row in board.values() if row.at(pair)]
+    scores = [  # not what runs from before it was kept lack
+        score
+        for score in setting.scores
+        if score == main
+        or not all(math.isnan(v) for row in rows for v in _values(row, pair, score))
+    ]
     columns = [
-        _cells([_values(row, pair, score) for row in rows], score == main) for score in scores
+        _cells([_values(row, pair, score) for row in rows], score not in TRADED) for score in scores
     ]
     oracle = [[result.oracle(main) for result in row.at(pair)] for row in rows]
     columns.append(
