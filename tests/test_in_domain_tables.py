@@ -66,6 +66,15 @@ def test_rows_means_and_overheads(tmp_path):
     assert "30 held-out pictures" in table.notes[0]
 
 
+def test_equal_as_shown_is_equally_good_and_other_seeds_are_not_compared(tmp_path):
+    runs = [finished(tmp_path, 52.31), finished(tmp_path, 52.34, augment=genmix())]
+    (table,) = in_domain_tables(runs)
+    assert [line.cells[0].best for line in table.lines] == [True, True]
+    runs.append(finished(tmp_path, 60.0, 1))
+    (table,) = in_domain_tables(runs)
+    assert not any(cell.best for line in table.lines for cell in line.cells)
+
+
 def test_the_papers_results_stand_beside_and_its_fgsm_does_not(tmp_path):
     (table,) = in_domain_tables([finished(tmp_path)])
     above = {line.title: [cell.text for cell in line.cells] for line in table.published}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from uda.published import FOLDER
 from uda.results import AUGMENT_TITLES, told_apart
 from uda.runs import Run, config_hash
 from uda.sweep_plan import Expected
-from uda.tables import Cell, Line, Table, mean_and_deviation
+from uda.tables import Cell, Line, Table, cells_of, mean_and_deviation
 
 HEADS = (
     "top-1",
@@ -52,6 +51,9 @@ CSV_SCORES = {
     "fgsm_error_8": ("fgsm_error", "8/255"),
     "corruption_acc": ("corruption_acc", ""),
 }
+
+
+LOWER = ("ece", "fgsm_error_1", "fgsm_error_8")  # is better
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,13 @@ def in_domain_table(compared: Comparison) -> Table:
     """A line an augmentation: scores, overhead and the edits' time."""
     plain = compared.plain
     scores = {title: [result_of(run) or {} for run in own] for title, own in compared.rows.items()}
-    columns = [
-        [[_number(line, *place) for line in lines] for lines in scores.values()]
-        for place in CSV_SCORES.values()
-    ]
-    lower = {2, 3, 4}
-    cells = [_cells(column, place in lower) for place, column in enumerate(columns)]
+    # Means over other seeds are of other draws of pictures: none of them is the best.
+    same = len({tuple(run.config["seed"] for run in own) for own in compared.rows.values()}) == 1
+    columns = []
+    for name, where in CSV_SCORES.items():
+        values = [[_number(line, *where) for line in lines] for lines in scores.values()]
+        known = [[value for value in own if value is not None] for own in values]
+        columns.append(cells_of(known, mark=same, lower=name in LOWER))
     lines = []
     for place, (title, own) in enumerate(compared.rows.items()):
         is_plain = own[0].config["augment"]["name"] == "none"
@@ -148,7 +151,7 @@ def in_domain_table(compared: Comparison) -> Table:
             Line(
                 title,
                 (
-                    *(column[place] for column in cells),
+                    *(column[place] for column in columns),
                     Cell(cost),
                     Cell(f"{edits:.0f}" if edits >= 0.5 else "–"),
                     Cell(" ".join(str(run.config["seed"]) for run in own)),
@@ -248,16 +251,6 @@ def _number(line: Mapping[str, Any], key: str, more: str) -> float | None:
     value = line.get(key)
     value = value.get(more) if more and value else value
     return None if value is None else float(value)
-
-
-def _cells(column: Sequence[Sequence[float | None]], lower: bool) -> list[Cell]:
-    known = [[value for value in own if value is not None] for own in column]
-    means = [sum(own) / len(own) if own else math.nan for own in known]
-    given = [mean for mean in means if not math.isnan(mean)]
-    best = (min if lower else max)(given) if len(given) > 1 else math.nan
-    return [
-        Cell(mean_and_deviation(own), mean == best) for own, mean in zip(known, means, strict=True)
-    ]
 
 
 def _published(spec: DatasetSpec, width: int) -> tuple[Line, ...]:

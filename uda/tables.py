@@ -101,7 +101,7 @@ def score_table(
         ]
         notes += _left_out_note(setting, board, left_out)
     notes += missing
-    cells = [_cells(column) for column in columns]
+    cells = [cells_of(column) for column in columns]
     lines = [
         Line(title, tuple(column[place] for column in cells)) for place, title in enumerate(board)
     ]
@@ -129,7 +129,7 @@ def summary_table(
         [list(averages(row, pairs, score).values()) for row in board.values()] for score in scores
     ]
     cells = [
-        _cells(column, mark=score not in TRADED)
+        cells_of(column, mark=score not in TRADED)
         for score, column in zip(scores, found, strict=True)
     ]
     lines = [
@@ -159,7 +159,8 @@ def pair_table(setting: Setting, board: Board, pair: Pair) -> Table:
         or not all(math.isnan(v) for row in rows for v in _values(row, pair, score))
     ]
     columns = [
-        _cells([_values(row, pair, score) for row in rows], score not in TRADED) for score in scores
+        cells_of([_values(row, pair, score) for row in rows], score not in TRADED)
+        for score in scores
     ]
     oracle = [[result.oracle(main) for result in row.at(pair)] for row in rows]
     columns.append(
@@ -286,17 +287,19 @@ def _values(row: Row, pair: Pair, score: str) -> list[float]:
     return [result.score(score) for result in row.at(pair)]
 
 
-def _cells(column: Sequence[Sequence[float]], mark: bool = True) -> list[Cell]:
+def cells_of(
+    column: Sequence[Sequence[float]], mark: bool = True, lower: bool = False
+) -> list[Cell]:
     """Cells of one column; the best as it is shown (so that ties are ties) is marked, if ``mark``
-    and if there is another one that it is better than, or as good as."""
+    and if there is another one that it is better than, or as good as. ``lower`` is better."""
     means = [
-        round(statistics.fmean(own), 1) if own and not any(map(math.isnan, own)) else -math.inf
+        round(statistics.fmean(own), 1) if own and not any(map(math.isnan, own)) else None
         for own in column
     ]
-    several = sum(mean > -math.inf for mean in means) > 1
-    best = max(means, default=-math.inf)
+    shown = [mean for mean in means if mean is not None]
+    best = (min if lower else max)(shown) if mark and len(shown) > 1 else None
     return [
-        Cell(mean_and_deviation(own), mark and several and mean == best)
+        Cell(mean_and_deviation(own), mean is not None and mean == best)
         for own, mean in zip(column, means, strict=True)
     ]
 
