@@ -142,18 +142,18 @@ def test_wrong_options_of_lead_are_named(capsys, flags, option, words):
     fails_with(capsys, ["adapt", *flags, *more], *words)
 
 
-def test_a_method_laid_over_an_experiment(capsys):
+@pytest.mark.parametrize(
+    ("method", "rate", "epochs"), [("adabn", 0.001, 1), ("shot_o", 0.01, 15), ("glc", 0.001, 10)]
+)
+def test_a_method_laid_over_an_experiment(capsys, method, rate, epochs):
     """Options of the first file stand, with a flag among them, under a second file without any."""
-    files = ["configs/experiments/emoji_home_opda.yaml", "--config", "configs/methods/shot_o.yaml"]
+    files = ["configs/experiments/emoji_home_opda.yaml", f"--config=configs/methods/{method}.yaml"]
     flags = ["--augment.options.genmix.fractal_weight", "0.3", "--print_config"]
     with pytest.raises(SystemExit):
         main(["adapt", *files, *flags])
     shown = yaml.safe_load(capsys.readouterr().out)
-    assert (shown["adapt"]["method"], shown["adapt"]["rate"], shown["adapt"]["epochs"]) == (
-        "shot_o",
-        0.01,
-        15,
-    )
+    adapt = shown["adapt"]
+    assert (adapt["method"], adapt["rate"], adapt["epochs"]) == (method, rate, epochs)
     genmix = shown["augment"]["options"]["genmix"]
     assert genmix == {"prompts": "cross-domain", "edits_per_image": 6, "fractal_weight": 0.3}
 

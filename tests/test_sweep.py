@@ -13,7 +13,15 @@ from tiny import arguments, make_dataset
 
 from uda import locks
 from uda.cli import main
-from uda.config import CONFIGS, AdaptConfig, AugmentConfig, DataConfig, Experiment, SweepConfig
+from uda.config import (
+    CONFIGS,
+    AdaptConfig,
+    AugmentConfig,
+    DataConfig,
+    Experiment,
+    SweepConfig,
+    read_yaml,
+)
 from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run, source_run
 from uda.run_costs import bytes_of, in_words, seconds_of, size_in_words
@@ -188,7 +196,7 @@ def test_a_given_checkpoint_is_refused():
         ("emoji_home_opda", 24 + 144),
         ("emoji_home_osda", 8 + 48),
         ("emoji_home_pda", 8 + 48),
-        ("emoji_home_baselines", 8 + 32),
+        ("emoji_home_baselines", 8 + 40),
         ("emoji_home_augmentations", 12 + 24),
         ("emoji_home_settings", 26 + 52),
         ("emoji_home_in_domain", 18),
@@ -205,6 +213,13 @@ def test_the_experiments_of_the_repository(name, count, capsys, tmp_path):
     (last,) = (line for line in capsys.readouterr().out.splitlines() if "together" in line)
     assert last.split()[-3:] == [str(count), "0", str(count)]
     assert not (tmp_path / "runs").exists()
+
+
+def test_no_two_experiments_share_a_name():
+    """Sweeps of one name in one folder of runs take each other's record."""
+    files = (CONFIGS / "experiments").rglob("*.yaml")
+    names = [read_yaml(file).get("sweep", {}).get("name", file.stem) for file in files]
+    assert len(set(names)) == len(names)
 
 
 def test_smaller_experiments_share_the_runs_of_the_large_one(tmp_path):
