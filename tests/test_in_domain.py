@@ -44,6 +44,18 @@ def test_few_images_hang_on_the_seed_and_the_rest_does_not(spec):
     assert len(parts_of(spec, images_per_class=99).train) == 80
 
 
+def test_robustness_is_a_choice_and_makes_no_other_run(tmp_path):
+    dataset = make_dataset(tmp_path / "tiny", per_class=8)
+    flags = ["--data.scenario=", "--train.steps=1", "--train.robustness=false"]
+    given = arguments(dataset, tmp_path / "runs", *flags)
+    assert main(["train", *given]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    (final,) = run.metrics("final")
+    assert {"top1", "ece"} <= final.keys()
+    assert not {"fgsm_error", "corruptions"} & final.keys()
+    assert "robustness" not in run.config["train"]
+
+
 @pytest.mark.slow
 def test_the_best_pass_by_validation_is_the_result(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny", per_class=20)

@@ -43,8 +43,10 @@ def forward_all(
     crop_px: int,
     device: torch.device,
     compute: ComputeConfig = DEFAULT_COMPUTE,
+    changed: Callable[[Tensor], Tensor] | None = None,
 ) -> Bank:
-    """The `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode.
+    """The `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode. ``changed``
+    makes other uint8 images of each batch of crops.
 
     One pass serves as an epoch's evaluation and as the next one's bank. Of several processes each
     takes a run of whole batches, and all of them get the whole bank: the one that a single process
@@ -55,6 +57,7 @@ def forward_all(
     batches = centre_crop(images, crop_px).split(EVAL_BATCH)
     first, last = run_of(len(batches))
     for batch in batches[first:last]:
+        batch = changed(batch.to(device)) if changed else batch
         f, logits = forward(model, to_float(batch, device, compute.channels_last), compute)
         features.append(f)
         probabilities.append(logits.softmax(dim=1))

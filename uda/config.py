@@ -175,6 +175,8 @@ class TrainConfig:
         accumulate: Parts that each step's batch passes the network in, to save memory; BatchNorm
             then takes each part's statistics.
         clip_norm: Gradients of a larger norm are scaled down to it; 0 leaves them.
+        robustness: In-domain only: whether the trained model is tested under attacks and
+            corruptions, too. That takes 38 passes over the test part (ImageNet-1K: hours).
     """
 
     epochs: int = 50
@@ -192,6 +194,7 @@ class TrainConfig:
     ema: float = 0.0
     accumulate: int = 1
     clip_norm: float = 0.0
+    robustness: bool = True
 
     def __post_init__(self) -> None:
         _require(self.batch_size > 1, "train.batch_size: BatchNorm needs at least 2")

@@ -83,6 +83,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
     copies = augment.copies if augmentation.copies else 0
     model, train = asdict(experiment.model), asdict(experiment.train)
+    del train["robustness"]  # decides no result, only what is tested
     if model["weights"] not in ("imagenet", "none"):
         model["weights"] = f"file {file_hash(Path(model['weights']))}"
     if train["steps"]:

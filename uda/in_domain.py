@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,6 @@ from uda.splits import ClassSplit
 
 # Attacks of so many grey levels of 255.
 FGSM_LEVELS = (1, 8)
-# Corrupted images that are held in memory together.
-SCORED_AT_ONCE = 1024
 
 if TYPE_CHECKING:
     import torch
@@ -103,32 +102,32 @@ def final_scores(
     """What `uda.evaluate.held_out_scores` gives, and in percent: ``fgsm_error``, the error under
     attacks of 1 and 8 grey levels; ``corruptions``, for each of `uda.robustness.CORRUPTIONS` the
     mean top-1 of its severities; ``corruption_acc``, the mean of all. All on the same centre crops.
+    The latter ones not where ``train.robustness`` is off.
     """
     import torch
 
     from uda.adapt import forward_all
     from uda.datasets import centre_crop
     from uda.evaluate import held_out_labels, held_out_scores
-    from uda.robustness import CORRUPTIONS, SEVERITIES, corrupt, fgsm_error, seeds_of
+    from uda.robustness import CORRUPTIONS, SEVERITIES, corrupted, fgsm_error
 
     px, compute = experiment.images.crop_px, experiment.compute
     images = centre_crop(resized(experiment, items), px)
     labels = torch.from_numpy(held_out_labels(items, split))
     scores = held_out_scores(items, split, forward_all(model, images, px, device, compute))
+    if not experiment.train.robustness:
+        return scores
     scores["fgsm_error"] = {
         f"{levels}/255": fgsm_error(model, images, labels, levels / 255, device)
         for levels in FGSM_LEVELS
     }
-    seeds = seeds_of(images)
     accuracies: dict[str, float] = {}
     for name in CORRUPTIONS:
         right = 0
         for severity in SEVERITIES:
-            for start in range(0, len(images), SCORED_AT_ONCE):
-                part = slice(start, start + SCORED_AT_ONCE)
-                changed = corrupt(images[part], name, severity, seeds[part])
-                bank = forward_all(model, changed, px, device, compute)
-                right += int((bank.probabilities.argmax(dim=1).cpu() == labels[part]).sum())
+            other = partial(corrupted, name=name, severity=severity)
+            bank = forward_all(model, images, px, device, compute, other)
+            right += int((bank.probabilities.argmax(dim=1).cpu() == labels).sum())
         accuracies[name] = 100 * right / (len(SEVERITIES) * len(images))
     scores["corruptions"] = accuracies
     scores["corruption_acc"] = sum(accuracies.values()) / len(accuracies)

@@ -69,6 +69,11 @@ def corrupt(images: Tensor, name: str, severity: int, seeds: Sequence[int]) -> T
     return CORRUPTIONS[name](images, severity - 1, seeds)
 
 
+def corrupted(images: Tensor, name: str, severity: int) -> Tensor:
+    """`corrupt` by the images' own `seeds_of`."""
+    return corrupt(images, name, severity, seeds_of(images))
+
+
 def _to_bytes(images: Tensor) -> Tensor:
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
