@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh dev
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+cores=$(nproc 2> /dev/null || echo 2)
+workers=$((cores < 8 ? cores : 8))  # a process each; of one thread, as cores are shared out already
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 ruff check .
 ruff format --check .
 mypy
-python -m pytest -q --durations=5 "$@"
+python -m pytest -q -n "$workers" --dist worksteal --durations=5 "$@"
