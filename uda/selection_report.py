@@ -71,7 +71,7 @@ def epoch_table(setting: Setting, board: Board) -> Table | None:
     return _choice_table(
         f"{setting.title}: {SCORES[setting.main_score]} at chosen epochs",
         EPOCHS,
-        {row.title: _scores(row, epoch_choices, at_least=2) for row in board.values()},
+        {row.title: _scores(row, epoch_choices, at_least=3) for row in board.values()},
         "entropy, information and snd choose an epoch without labels",
     )
 
@@ -93,7 +93,8 @@ def threshold_table(setting: Setting, board: Board) -> Table | None:
 def _scores(
     row: Row, choices_of: Callable[[Run], Mapping[str, tuple[float, float]]], at_least: int = 1
 ) -> list[dict[str, float]]:
-    """By criterion the score of each run of ``row`` that has so many evaluations."""
+    """By criterion the score of each run of ``row`` that has so many evaluations: the source
+    model's, then one an epoch."""
     found = []
     for result in row.results:
         if len(result.lines) >= at_least:
