@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from tiny import CLASSES, arguments, make_dataset
 
@@ -16,7 +17,7 @@ from uda.answers import UNKNOWN, load
 from uda.cli import main
 from uda.export import METADATA
 from uda.predict import find_pictures, predict, write_csv, write_sheet
-from uda.runs import find_runs
+from uda.runs import config_hash, find_runs, read_run
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,41 @@ def test_a_copied_and_renamed_run_answers_alone(lead, pictures, tmp_path):
     assert model.classes == CLASSES[:3]
     picture = pictures / "Plain" / "bar" / "00.png"
     assert model(picture) == load(lead)(picture)
+
+
+def in_precision(folder, precision, into):
+    """A copy of a run, as if it had been made in another precision."""
+    config = dict(read_run(folder).config)
+    config["source"] = {**config["source"], "precision": precision}
+    name = folder.name.rsplit("-", 1)[0]
+    copy = into / f"{name}-{config_hash(config)}"
+    shutil.copytree(folder, copy)
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    return copy
+
+
+def test_a_float16_run_answers_without_a_gpu(lead, pictures, tmp_path, capsys):
+    half = in_precision(lead, "float16", tmp_path)
+    picture = pictures / "Dark" / "bar" / "00.png"
+    model = load(half, "cpu")
+    assert model(picture) == load(lead, "cpu")(picture)
+    told = "float16 needs a GPU: this run's model answers in float32 here"
+    assert capsys.readouterr().err.splitlines() == [told]
+    given = [str(picture.parent), f"--out={tmp_path / 'a.csv'}", "--device=cpu"]
+    assert main(["predict", str(half), *given]) == 0
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is evaluated in float16 there")
+def test_a_float16_run_is_evaluated_without_a_gpu(lead, tmp_path, capsys):
+    half = in_precision(lead, "float16", tmp_path)
+    scores = []
+    for folder in (lead, half):
+        assert main(["evaluate", str(folder)]) == 0
+        scores.append(capsys.readouterr())
+    assert scores[0].out == scores[1].out
+    assert "float16 needs a GPU" in scores[1].err
+    assert not scores[0].err
 
 
 def test_runs_from_before_classes_were_kept(lead, tmp_path, pictures):
@@ -239,7 +275,8 @@ def check_outputs(outputs, model, path):
 def test_export_to_torch(lead, pictures, tmp_path, capsys):
     out, path = tmp_path / "model.pt2", pictures / "Dark" / "ring" / "03.png"
     assert main(["export", str(lead), "--format=torch", f"--out={out}"]) == 0
-    assert "differ from the model's by at most" in capsys.readouterr().out
+    said = "in float32: its probabilities differ from those of the model in float32 by at most"
+    assert said in capsys.readouterr().out
     files = {METADATA: ""}
     program = torch.export.load(out, extra_files=files).module()
     about = json.loads(files[METADATA])
@@ -249,6 +286,16 @@ def test_export_to_torch(lead, pictures, tmp_path, capsys):
     check_outputs(program(torch.from_numpy(prepared(path, about["px"]))), model, path)
     assert model(path) == load(lead)(path)  # exporting has left the model as it was
     assert len(program(torch.rand(5, 3, 32, 32))[0]) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_run_in_less_precision_is_exported_in_float32(lead, pictures, tmp_path, precision):
+    lower = in_precision(lead, precision, tmp_path)
+    out, path = tmp_path / "model.pt2", pictures / "Dark" / "ring" / "03.png"
+    assert main(["export", str(lower), "--format=torch", f"--out={out}"]) == 0
+    outputs = torch.export.load(out).module()(torch.from_numpy(prepared(path, 32)))
+    check_outputs(outputs, load(lead), path)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmix_aug.images import from_picture, load_rgb, to_picture, to_rgb
 from uda.adapt import forward_all
-from uda.compute import place
+from uda.compute import place, to_answer
 from uda.config import Experiment
 from uda.dataset_spec import load_dataset_spec
 from uda.datasets import resize
@@ -106,7 +106,8 @@ class AnsweringModel:
 def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
     """The model of the run at ``checkpoint``, its folder or the checkpoint.pt in it.
 
-    The folder may have been copied elsewhere and renamed. ``device`` is auto, cpu, cuda or cuda:N.
+    The folder may have been copied elsewhere and renamed. ``device`` is auto, cpu, cuda or cuda:N;
+    a run in float16 answers in float32 without a GPU (`uda.compute.to_answer`).
     ValueError naming what is missing: the run, its end, its class names, the device.
     """
     run = read_run(checkpoint.parent if checkpoint.is_file() else checkpoint, renamed=True)
@@ -131,6 +132,7 @@ def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device: {device!r} cannot be used: {reason}") from None
+    experiment = replace(experiment, compute=to_answer(where, experiment.compute))
     place(model, where, experiment.compute)
     model.eval()
     return AnsweringModel(run, experiment, model, classes, threshold_of(run, experiment), where)

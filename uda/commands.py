@@ -234,7 +234,8 @@ def _explain() -> Command:
 def _export() -> Command:
     parser = command_parser(
         "Write a finished run's model for other programs: preprocessing, class names and "
-        "threshold inside, its answers checked against the model's when it is written."
+        "threshold inside, in float32, its answers checked against the model's in float32 when "
+        "it is written."
     )
     parser.add_argument(
         "checkpoint", type=str, nargs="+", help="One run's folder, or the checkpoint.pt in it"
@@ -250,7 +251,8 @@ def _export() -> Command:
         model = load(Path(checkpoint), "cpu")
         apart = export(model, options.format, Path(options.out))
         print(
-            f"wrote {options.out}: its probabilities differ from the model's by at most {apart:.1g}"
+            f"wrote {options.out}, in float32: its probabilities differ from those of the model in "
+            f"float32 by at most {apart:.1g}"
         )
 
     return Command("export", "the model as ONNX or torch.export file", parser, act)

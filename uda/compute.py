@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
+from uda.processes import is_main
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -37,8 +39,25 @@ def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> Non
 
 def check_precision(device: torch.device, compute: ComputeConfig) -> None:
     """ValueError where the device cannot compute in the precision."""
-    if compute.precision == "float16" and device.type == "cpu":
+    if not _can_compute(device, compute):
         raise ValueError("compute.precision: float16 needs a GPU; use bfloat16 or float32")
+
+
+def to_answer(device: torch.device, compute: ComputeConfig) -> ComputeConfig:
+    """``compute`` for asking a finished run's model on ``device``: in float32, which a line on
+    standard error says, where that cannot compute in the precision that the run was made in."""
+    if _can_compute(device, compute):
+        return compute
+    if is_main():
+        print(
+            f"{compute.precision} needs a GPU: this run's model answers in float32 here",
+            file=sys.stderr,
+        )
+    return replace(compute, precision="float32")
+
+
+def _can_compute(device: torch.device, compute: ComputeConfig) -> bool:
+    return compute.precision != "float16" or device.type != "cpu"
 
 
 class _ReLU6(torch.autograd.Function):

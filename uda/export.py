@@ -70,8 +70,9 @@ def metadata(model: AnsweringModel) -> dict[str, Any]:
 def export(model: AnsweringModel, kind: str, out: Path) -> float:
     """Write ``model`` to ``out`` as ``onnx`` or ``torch`` (`torch.export`, a .pt2 file).
 
-    Returns the largest difference of a probability between the file, read again, and the model, on
-    random pictures in batches of several sizes. ValueError for another format, a missing package,
+    In float32, whatever the run's precision. Returns the largest difference of a probability
+    between the file, read again, and the model in float32, on random pictures in batches of several
+    sizes. ValueError for another format, a missing package,
     or a difference above `TOLERANCE`; then nothing is written.
     """
     if kind not in FORMATS:
@@ -87,7 +88,8 @@ def export(model: AnsweringModel, kind: str, out: Path) -> float:
         difference = _difference(network, ask, px)
         if not difference <= TOLERANCE:
             raise ValueError(
-                f"{out}: not written: its probabilities differ from the model's by {difference:.2g}"
+                f"{out}: not written: its probabilities differ from those of the model in float32 "
+                f"by {difference:.2g}"
             )
     return difference
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,11 +181,11 @@ def _adapt(
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     """Score a finished run's model: on its own target, on another one, or on what it held out."""
     from uda.adapt import forward_all
-    from uda.compute import place
+    from uda.compute import place, to_answer
     from uda.datasets import resize_all, unlabelled
     from uda.evaluate import class_table, target_scores
     from uda.model import load_weights
-    from uda.processes import join
+    from uda.processes import join, own_device
 
     join("auto")
     found = read_run(Path(run))
@@ -202,11 +202,13 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         items = target_items(experiment, spec, split)
     else:
         raise ValueError(f"{run}: a source model; name the domain to score it on with --target")
+    compute = to_answer(own_device(experiment.device), experiment.compute)
+    experiment = replace(experiment, compute=compute)
     device = _device(experiment)
     model = _model(experiment, split, pretrained=False)
     checkpoint = chosen_checkpoint(found)
     load_weights(model, checkpoint)
-    compute, sizes = experiment.compute, experiment.images
+    sizes = experiment.images
     place(model, device, compute)
     if in_domain:
         scores = final_scores(experiment, model, items, split, device)
