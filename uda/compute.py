@@ -11,11 +11,12 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
-from uda.processes import is_main
+from uda.processes import is_main, rank
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -58,6 +59,26 @@ def to_answer(device: torch.device, compute: ComputeConfig) -> ComputeConfig:
 
 def _can_compute(device: torch.device, compute: ComputeConfig) -> bool:
     return compute.precision != "float16" or device.type != "cpu"
+
+
+def seed_of(*parts: int) -> int:
+    """A 63-bit seed made of non-negative integers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_network(device: torch.device, *parts: int) -> None:
+    """Let what a network itself draws on ``device`` (dropout, stochastic depth) go by ``parts``,
+    non-negative integers, and by the process: each has other rows of a batch.
+
+    Called before each step, with the run's seed and the step: then neither what the process has
+    done before nor a restart changes a run. The generators of other devices stay as they are.
+    """
+    seed = seed_of(*parts, rank())
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs too
+    else:
+        module = torch.get_device_module(device)
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)
 
 
 class _ReLU6(torch.autograd.Function):
