@@ -109,6 +109,15 @@ def test_mistakes_in_training_get_one_line(capsys, flags, tmp_path, more, words)
     assert not (tmp_path / "runs").exists()  # nothing half-written
 
 
+@pytest.mark.parametrize("command", ["sweep", "report", "data splits"])
+def test_commands_for_one_process_refuse_several(capsys, monkeypatch, flags, tmp_path, command):
+    more = {"sweep": flags, "report": [str(tmp_path)], "data splits": ["emoji_home"]}[command]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    fails_with(capsys, [*command.split(), *more], f"uda {command} is for one process")
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
