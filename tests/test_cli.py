@@ -224,10 +224,14 @@ def test_a_dataset_with_other_classes_is_another_run(flags, dataset, tmp_path):
 
 
 def test_settings_that_decide_nothing_make_no_other_run(capsys, flags):
-    assert main(["train", *flags, "--train.budget=steps"]) == 0
-    capsys.readouterr()
-    assert main(["train", *flags, "--train.budget=epochs", "--train.epochs=7"]) == 0
-    assert "Already trained" in capsys.readouterr().out
+    for first, second in (
+        ([], ["--train.epochs=7"]),  # steps are counted
+        (["--train.steps=0", "--train.epochs=1"], ["--train.budget=epochs"]),  # without copies
+    ):
+        assert main(["train", *flags, *first]) == 0
+        capsys.readouterr()
+        assert main(["train", *flags, *first, *second]) == 0
+        assert "Already trained" in capsys.readouterr().out
 
 
 def test_an_unfinished_or_broken_run_is_named(capsys, flags, tmp_path):

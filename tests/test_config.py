@@ -52,6 +52,17 @@ def test_wrong_sizes_are_named():
 
 
 @pytest.mark.parametrize(
+    ("make", "values", "message"),
+    [
+        (TrainConfig, {"steps": 9, "budget": "epochs"}, "train.budget: epochs, but train.steps"),
+    ],
+)
+def test_wrong_settings_of_the_stages_are_named(make, values, message):
+    with pytest.raises(ValueError, match=message):
+        make(**values)
+
+
+@pytest.mark.parametrize(
     "path", sorted((CONFIGS / "datasets").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_dataset_files_are_whole(path):

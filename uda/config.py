@@ -165,7 +165,7 @@ class TrainConfig:
         weight_decay: On every parameter.
         label_smoothing: Share of the target spread over all classes.
         budget: "steps" takes as many steps with augmented copies as without; "epochs" lets the
-            steps grow with the copies.
+            steps grow with the copies, where epochs count them.
         schedule: How the rate falls over the share p of training that is done: "inverse" is LEAD's
             (1 + 10 p)^-0.75, "cosine" a half wave to 0, "step" a factor at each milestone.
         milestones: Of the schedule "step": shares of training, such as 0.5.
@@ -201,6 +201,10 @@ class TrainConfig:
         _require(
             self.budget in ("steps", "epochs"),
             f"train.budget: {self.budget!r} is neither steps nor epochs",
+        )
+        _require(
+            not (self.steps and self.budget == "epochs"),
+            f"train.budget: epochs, but train.steps says {self.steps} steps; leave one of them out",
         )
         _require(
             self.schedule in SCHEDULES,
