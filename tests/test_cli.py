@@ -102,6 +102,10 @@ def test_unknown_keys_and_wrong_types_are_named(capsys, tmp_path):
             ["augment.options.genmix.num_fractals", "at least 1"],
         ),
         (["--train.batch_size=400"], ["train.batch_size", "400"]),
+        (
+            ["--model.bottleneck_dim=3"],
+            ["adapt.method: lead needs", "3 for 3; say --model.bottleneck_dim 4, or another"],
+        ),
     ],
 )
 def test_mistakes_in_training_get_one_line(capsys, flags, tmp_path, more, words):
@@ -244,6 +248,13 @@ def test_an_unfinished_or_broken_run_is_named(capsys, flags, tmp_path):
         (run.folder / "config.yaml").write_text(content)
         fails_with(capsys, ["evaluate", str(run.folder)], str(run.folder / "config.yaml"))
         fails_with(capsys, ["report", str(tmp_path / "runs")], str(run.folder / "config.yaml"))
+
+
+def test_as_many_dimensions_as_classes_are_too_few_for_lead_alone(capsys, flags):
+    own = [*flags, "--model.bottleneck_dim=3", "--data.target=Dark", "--train.steps=1"]
+    assert main(["train", *own, "--adapt.method=glc"]) == 0
+    capsys.readouterr()
+    fails_with(capsys, ["adapt", *own], "adapt.method: lead needs", "--model.bottleneck_dim 4")
 
 
 def test_one_source_class(flags, dataset):

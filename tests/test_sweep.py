@@ -13,7 +13,15 @@ from tiny import arguments, make_dataset
 
 from uda import locks
 from uda.cli import main
-from uda.config import CONFIGS, AdaptConfig, AugmentConfig, DataConfig, Experiment, SweepConfig
+from uda.config import (
+    CONFIGS,
+    AdaptConfig,
+    AugmentConfig,
+    DataConfig,
+    Experiment,
+    ModelConfig,
+    SweepConfig,
+)
 from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run, source_run
 from uda.run_costs import bytes_of, in_words, seconds_of, size_in_words
@@ -174,6 +182,14 @@ def test_rows_that_need_the_same_edits_wait_for_one_another():
 def test_mistakes_are_named(sweep, words):
     with pytest.raises(ValueError, match=words):
         plan(experiment(**sweep), SPEC)
+
+
+def test_as_many_classes_as_dimensions_are_found_before_anything_is_trained():
+    narrow = replace(experiment(), model=ModelConfig(bottleneck_dim=15))
+    with pytest.raises(ValueError, match="15 for 15; say --model.bottleneck_dim 16, or another"):
+        plan(narrow, SPEC)
+    plan(replace(narrow, sweep=SweepConfig(methods=["source_only", "glc"])), SPEC)
+    plan(replace(narrow, data=DataConfig()), SPEC)  # in one domain nothing is adapted
 
 
 def test_a_given_checkpoint_is_refused():

@@ -80,6 +80,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
 
     device = _device(experiment)
     model = _model(experiment, split)
+    check_dimensions(experiment, split, model.classifier.in_features)
     data = _labelled(experiment, parts.train, split)
     augmentation = augmentation_of(experiment)
     _prepare(augmentation, data, experiment, run)
@@ -150,6 +151,7 @@ def _adapt(
     data = experiment.data
     device = _device(experiment)
     model = _model(experiment, split, pretrained=False)
+    check_dimensions(experiment, split, model.classifier.in_features)
     load_weights(model, checkpoint)
     method = method_of(experiment)
     view, items = unlabelled(
@@ -294,6 +296,21 @@ def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -
         items = disjoint_half(items, source=False)
     classes = (*split.target_classes, UNLABELLED)
     return of_classes(items, classes, f"{spec.title}'s {data.target}")
+
+
+def check_dimensions(experiment: Experiment, split: ClassSplit, dim: int) -> None:
+    """ValueError where the method needs features of more dimensions than there are classes (LEAD),
+    and they have ``dim``: before the training, not after it."""
+    count, model = len(split.source_classes), experiment.model
+    if not experiment.data.scenario or count < dim:
+        return
+    if getattr(method_of(experiment), "needs_unknown_space", False):
+        head = "" if model.head == "bottleneck_wn" else " --model.head bottleneck_wn"
+        raise ValueError(
+            f"adapt.method: {experiment.adapt.method} needs features of more dimensions than the "
+            f"source has classes: {dim} for {count}; say{head} --model.bottleneck_dim "
+            f"{1 << count.bit_length()}, or another --adapt.method"
+        )
 
 
 def _labelled(experiment: Experiment, items: Sequence[Item], split: ClassSplit) -> Labelled:

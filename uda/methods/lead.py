@@ -178,6 +178,7 @@ class Lead:
     """
 
     trains = True
+    needs_unknown_space = True  # of features with more dimensions than classes: `known_basis`
     needs_source = False
     extra_heads: tuple[str, ...] = ()
 
