@@ -17,7 +17,7 @@ from uda.answers import UNKNOWN, load
 from uda.cli import main
 from uda.export import METADATA
 from uda.predict import find_pictures, predict, write_csv, write_sheet
-from uda.runs import config_hash, find_runs, read_run
+from uda.runs import config_hash, find_runs, read_checkpoint, read_run
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,23 @@ def test_a_copied_and_renamed_run_answers_alone(lead, pictures, tmp_path):
     assert model.classes == CLASSES[:3]
     picture = pictures / "Plain" / "bar" / "00.png"
     assert model(picture) == load(lead)(picture)
+
+
+def test_a_named_checkpoint_is_the_one_that_answers(lead, tmp_path):
+    shutil.copytree(lead, tmp_path / "model")
+    last = read_checkpoint(tmp_path / "model" / "checkpoint.pt")
+    best = {name: value.clone() for name, value in last["model"].items()}
+    best["classifier.bias"] += 1
+    torch.save({"model": best, "epoch": 1}, tmp_path / "model" / "best.pt")
+
+    def bias(place):
+        return load(tmp_path / "model" / place, "cpu").model.classifier.bias
+
+    assert torch.equal(bias("checkpoint.pt"), last["model"]["classifier.bias"])
+    assert torch.equal(bias("best.pt"), best["classifier.bias"])
+    assert torch.equal(bias(""), best["classifier.bias"])  # the run's result
+    with pytest.raises(ValueError, match="classes.json: not a readable checkpoint"):
+        bias("classes.json")
 
 
 def in_precision(folder, precision, into):

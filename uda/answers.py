@@ -104,7 +104,8 @@ class AnsweringModel:
 
 
 def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
-    """The model of the run at ``checkpoint``, its folder or the checkpoint.pt in it.
+    """The model of the run at ``checkpoint``: its folder, which stands for the run's result (the
+    best epoch's where one was chosen), or a .pt in it, which is then the one loaded.
 
     The folder may have been copied elsewhere and renamed. ``device`` is auto, cpu, cuda or cuda:N;
     a run in float16 answers in float32 without a GPU (`uda.compute.to_answer`).
@@ -124,7 +125,7 @@ def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
         len(classes),
         crop_px=experiment.images.crop_px,
     )
-    load_weights(model, chosen_checkpoint(run))
+    load_weights(model, checkpoint if checkpoint.is_file() else chosen_checkpoint(run))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -175,7 +175,7 @@ def _predict() -> Command:
     parser = command_parser(
         "Ask a finished run's model for each picture: a class name, or unknown."
     )
-    parser.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    parser.add_argument("checkpoint", type=str, help="A run's folder, or a .pt in it")
     parser.add_argument(
         "images", type=str, nargs="+", help="Folders, list files (.txt), globs in quotes, or files"
     )
@@ -237,9 +237,7 @@ def _export() -> Command:
         "threshold inside, in float32, its answers checked against the model's in float32 when "
         "it is written."
     )
-    parser.add_argument(
-        "checkpoint", type=str, nargs="+", help="One run's folder, or the checkpoint.pt in it"
-    )
+    parser.add_argument("checkpoint", type=str, nargs="+", help="One run's folder, or a .pt in it")
     parser.add_argument("--format", type=str, default="onnx", help="onnx, or torch (torch.export)")
     parser.add_argument("--out", type=str, required=True, help="File to write: .onnx or .pt2")
 
