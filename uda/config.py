@@ -199,6 +199,10 @@ class TrainConfig:
         _require(self.epochs > 0, f"train.epochs: {self.epochs} must be positive")
         _require(self.rate > 0, f"train.rate: {self.rate} must be positive")
         _require(
+            0 <= self.label_smoothing < 1,
+            f"train.label_smoothing: {self.label_smoothing} is not a share below 1",
+        )
+        _require(
             self.budget in ("steps", "epochs"),
             f"train.budget: {self.budget!r} is neither steps nor epochs",
         )
@@ -216,7 +220,7 @@ class TrainConfig:
         )
         _require(self.step_factor > 0, f"train.step_factor: {self.step_factor} must be positive")
         _require(0 <= self.ema < 1, f"train.ema: {self.ema} is not in 0 to 1")
-        for key in ("warmup_epochs", "clip_norm"):
+        for key in ("backbone_factor", "weight_decay", "warmup_epochs", "clip_norm"):
             value = getattr(self, key)
             _require(value >= 0, f"train.{key}: {value} must not be negative")
         _require(
@@ -284,6 +288,9 @@ class AdaptConfig:
         _require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")
         _require(self.epochs >= 0, f"adapt.epochs: {self.epochs} must not be negative")
         _require(self.rate > 0, f"adapt.rate: {self.rate} must be positive")
+        for key in ("backbone_factor", "weight_decay"):
+            value = getattr(self, key)
+            _require(value >= 0, f"adapt.{key}: {value} must not be negative")
 
 
 @dataclass(frozen=True)
