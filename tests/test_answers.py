@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from PIL import Image
 from tiny import CLASSES, arguments, make_dataset
 
 import uda
-from uda.answers import UNKNOWN, load
+from uda.answers import UNKNOWN, load, picture_of
 from uda.cli import main
 from uda.export import METADATA
 from uda.predict import find_pictures, predict, write_csv, write_sheet
@@ -97,6 +98,38 @@ def test_three_lines_from_picture_to_answer(lead, pictures):
     assert 0 <= answer.entropy == answer.unknown_score <= 1
     with pytest.raises(ValueError, match=r"no\.png: no such file"):
         model("no.png")
+
+
+def test_values_are_taken_where_they_leave_no_doubt():
+    array = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    floats = tensor / 255
+    for same in (
+        *(tensor, tensor[None], tensor.permute(1, 2, 0), floats, floats.double()[None]),
+        *(array, array[None], array.transpose(2, 0, 1), array / 255, floats.requires_grad_()),
+    ):
+        assert np.array_equal(np.asarray(picture_of(same)), array)
+    assert picture_of(array[..., 0]).mode == "L"
+    square = torch.from_numpy(array[:3, :, :]).permute(0, 2, 1)  # [3, 3, 7]: a tensor's way
+    assert picture_of(square).size == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (torch.zeros(2, 3, 5, 7), "float32 [2, 3, 5, 7]"),
+        (torch.zeros(3, 5, 7, dtype=torch.int64), "int64 [3, 5, 7]"),
+        (torch.full((3, 5, 7), 1.5), "these go from 1.5 to 1.5"),
+        (torch.full((3, 5, 7), float("nan")), "these go from nan to nan"),
+        (torch.zeros(8, 5, 7), "float32 [8, 5, 7]"),
+        (np.zeros(5), "float64 [5]"),
+        (np.zeros((0, 5, 3)), "float64 [0, 5, 3]"),
+    ],
+)
+def test_values_that_are_no_picture_are_told_so(values, words):
+    with pytest.raises(ValueError, match=re.escape(words)) as error:
+        picture_of(values)
+    assert "expected uint8, or floats in [0, 1], as a tensor [3, H, W]" in str(error.value)
 
 
 def test_a_copied_and_renamed_run_answers_alone(lead, pictures, tmp_path):
@@ -264,6 +297,14 @@ def test_mistakes_get_one_line(lead, pictures, tmp_path, capsys):
         assert words in error
         assert "\n" not in error
     assert not (tmp_path / "out.csv").exists()
+    (tmp_path / "bad.jpg").write_text("no picture")
+    given = [str(lead), str(tmp_path / "bad.jpg"), f"--out={tmp_path / 'out.csv'}"]
+    assert main(["predict", *given]) == 1
+    told = capsys.readouterr()
+    assert "passed over: cannot read image" in told.err
+    assert told.err.splitlines()[-1].endswith("none of 1 pictures could be read; nothing written")
+    assert not told.out
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_importing_uda_needs_no_torch():
@@ -334,6 +375,8 @@ def test_export_refuses_what_it_cannot_write(lead, tmp_path, capsys, monkeypatch
     assert "'keras' is not one of onnx, torch" in capsys.readouterr().err
     assert main(["export", str(lead), "--format=torch", f"--out={tmp_path / 'm.pt'}"]) == 1
     assert "must end in .pt2" in capsys.readouterr().err
+    assert main(["export", str(lead), f"--out={tmp_path / 'm.pt'}"]) == 1
+    assert "must end in .onnx: " in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main(["export", str(lead), f"--out={tmp_path / 'm.onnx'}"]) == 1
     assert "onnxruntime is not installed; pip install" in capsys.readouterr().err

@@ -179,7 +179,7 @@ def test_a_file_is_read_for_its_hash_once_while_it_stays_as_it_is(tmp_path, monk
     assert file_hash(path) == first == hashlib.sha256(b"one").hexdigest()[:10]
     assert len(reads) == 1
     path.write_bytes(b"two")  # as long
-    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # at once, too
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     assert file_hash(path) == hashlib.sha256(b"two").hexdigest()[:10]
     path.unlink()
     with pytest.raises(ValueError, match="weights.pth: no such file"):

@@ -98,7 +98,9 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
         if not (match or flag == "--config"):
             kept.append(word)
             continue
-        text = value if equals else next(words, "")
+        text = value if equals else next(words, "--")
+        if text.startswith("--") or not (text or match):
+            raise ArgumentError(None, f"{flag}: expected a value")
         if not match:
             kept += ["--config", text]
             config = read_yaml(Path(text), load)  # the parser's own words would not name the file

@@ -195,6 +195,8 @@ def _predict() -> Command:
         answered = predict(load(Path(options.checkpoint), options.device), paths)
         for problem in answered.unreadable.values():
             print(f"passed over: {problem}", file=sys.stderr)
+        if not answered.answers:
+            raise ValueError(f"none of {len(paths)} pictures could be read; nothing written")
         write_csv(answered, Path(out))
         print("\n".join(summary(answered)))
         print(f"wrote {out}")
