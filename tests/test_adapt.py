@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import make_dataset
+from torch import nn
 
 from uda import adapt, datasets
 from uda.config import AdaptConfig, ComputeConfig, ImageConfig
@@ -27,8 +28,10 @@ def fresh_model():
     return build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, 3, seed=0)
 
 
-def run_adaptation(target, run, method=None, after_epoch=None, settings=SETTINGS):
+def run_adaptation(target, run, method=None, after_epoch=None, settings=SETTINGS, dropout=0.0):
     model = fresh_model()
+    if dropout:
+        model.bottleneck.append(nn.Dropout(dropout))
     method = method or Lead(open_set=True, clusters="features")
     adapt.adapt(model, target, method, SIZES, settings, 0, run, CPU, "test", after_epoch)
     return model
@@ -110,6 +113,25 @@ def test_a_killed_run_goes_on_to_the_same_weights(target, tmp_path):
     with pytest.raises(Killed):
         run_adaptation(target, broken, after_epoch=kill)
     again = run_adaptation(target, broken)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_dropout_goes_by_seed_and_step_alone(target, tmp_path):
+    """Not by what the process has drawn before, nor by where a run was stopped."""
+
+    def kill(epoch, bank):
+        if epoch == 2:
+            raise Killed
+        return ""
+
+    whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}), dropout=0.5)
+    torch.rand(7)
+    broken = open_run(tmp_path, "b", {"x": 2})
+    with pytest.raises(Killed):
+        run_adaptation(target, broken, after_epoch=kill, dropout=0.5)
+    torch.rand(7)
+    again = run_adaptation(target, broken, dropout=0.5)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from tiny import CLASSES, arguments, make_dataset
 
 import uda
-from uda.answers import UNKNOWN, load
+from uda.answers import UNKNOWN, load, picture_of
 from uda.cli import main
 from uda.export import METADATA
 from uda.predict import find_pictures, predict, write_csv, write_sheet
-from uda.runs import find_runs
+from uda.runs import config_hash, find_runs, read_checkpoint, read_run
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +100,96 @@ def test_three_lines_from_picture_to_answer(lead, pictures):
         model("no.png")
 
 
+def test_values_are_taken_where_they_leave_no_doubt():
+    array = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    floats = tensor / 255
+    for same in (
+        *(tensor, tensor[None], tensor.permute(1, 2, 0), floats, floats.double()[None]),
+        *(array, array[None], array.transpose(2, 0, 1), array / 255, floats.requires_grad_()),
+    ):
+        assert np.array_equal(np.asarray(picture_of(same)), array)
+    assert picture_of(array[..., 0]).mode == "L"
+    square = torch.from_numpy(array[:3, :, :]).permute(0, 2, 1)  # [3, 3, 7]: a tensor's way
+    assert picture_of(square).size == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (torch.zeros(2, 3, 5, 7), "float32 [2, 3, 5, 7]"),
+        (torch.zeros(3, 5, 7, dtype=torch.int64), "int64 [3, 5, 7]"),
+        (torch.full((3, 5, 7), 1.5), "these go from 1.5 to 1.5"),
+        (torch.full((3, 5, 7), float("nan")), "these go from nan to nan"),
+        (torch.zeros(8, 5, 7), "float32 [8, 5, 7]"),
+        (np.zeros(5), "float64 [5]"),
+        (np.zeros((0, 5, 3)), "float64 [0, 5, 3]"),
+    ],
+)
+def test_values_that_are_no_picture_are_told_so(values, words):
+    with pytest.raises(ValueError, match=re.escape(words)) as error:
+        picture_of(values)
+    assert "expected uint8, or floats in [0, 1], as a tensor [3, H, W]" in str(error.value)
+
+
 def test_a_copied_and_renamed_run_answers_alone(lead, pictures, tmp_path):
     shutil.copytree(lead, tmp_path / "model")
     model = load(tmp_path / "model" / "checkpoint.pt")
     assert model.classes == CLASSES[:3]
     picture = pictures / "Plain" / "bar" / "00.png"
     assert model(picture) == load(lead)(picture)
+
+
+def test_a_named_checkpoint_is_the_one_that_answers(lead, tmp_path):
+    shutil.copytree(lead, tmp_path / "model")
+    last = read_checkpoint(tmp_path / "model" / "checkpoint.pt")
+    best = {name: value.clone() for name, value in last["model"].items()}
+    best["classifier.bias"] += 1
+    torch.save({"model": best, "epoch": 1}, tmp_path / "model" / "best.pt")
+
+    def bias(place):
+        return load(tmp_path / "model" / place, "cpu").model.classifier.bias
+
+    assert torch.equal(bias("checkpoint.pt"), last["model"]["classifier.bias"])
+    assert torch.equal(bias("best.pt"), best["classifier.bias"])
+    assert torch.equal(bias(""), best["classifier.bias"])  # the run's result
+    with pytest.raises(ValueError, match="classes.json: not a readable checkpoint"):
+        bias("classes.json")
+
+
+def in_precision(folder, precision, into):
+    """A copy of a run, as if it had been made in another precision."""
+    config = dict(read_run(folder).config)
+    config["source"] = {**config["source"], "precision": precision}
+    name = folder.name.rsplit("-", 1)[0]
+    copy = into / f"{name}-{config_hash(config)}"
+    shutil.copytree(folder, copy)
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    return copy
+
+
+def test_a_float16_run_answers_without_a_gpu(lead, pictures, tmp_path, capsys):
+    half = in_precision(lead, "float16", tmp_path)
+    picture = pictures / "Dark" / "bar" / "00.png"
+    model = load(half, "cpu")
+    assert model(picture) == load(lead, "cpu")(picture)
+    told = "float16 needs a GPU: this run's model answers in float32 here"
+    assert capsys.readouterr().err.splitlines() == [told]
+    given = [str(picture.parent), f"--out={tmp_path / 'a.csv'}", "--device=cpu"]
+    assert main(["predict", str(half), *given]) == 0
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is evaluated in float16 there")
+def test_a_float16_run_is_evaluated_without_a_gpu(lead, tmp_path, capsys):
+    half = in_precision(lead, "float16", tmp_path)
+    scores = []
+    for folder in (lead, half):
+        assert main(["evaluate", str(folder)]) == 0
+        scores.append(capsys.readouterr())
+    assert scores[0].out == scores[1].out
+    assert "float16 needs a GPU" in scores[1].err
+    assert not scores[0].err
 
 
 def test_runs_from_before_classes_were_kept(lead, tmp_path, pictures):
@@ -211,6 +297,14 @@ def test_mistakes_get_one_line(lead, pictures, tmp_path, capsys):
         assert words in error
         assert "\n" not in error
     assert not (tmp_path / "out.csv").exists()
+    (tmp_path / "bad.jpg").write_text("no picture")
+    given = [str(lead), str(tmp_path / "bad.jpg"), f"--out={tmp_path / 'out.csv'}"]
+    assert main(["predict", *given]) == 1
+    told = capsys.readouterr()
+    assert "passed over: cannot read image" in told.err
+    assert told.err.splitlines()[-1].endswith("none of 1 pictures could be read; nothing written")
+    assert not told.out
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_importing_uda_needs_no_torch():
@@ -239,7 +333,8 @@ def check_outputs(outputs, model, path):
 def test_export_to_torch(lead, pictures, tmp_path, capsys):
     out, path = tmp_path / "model.pt2", pictures / "Dark" / "ring" / "03.png"
     assert main(["export", str(lead), "--format=torch", f"--out={out}"]) == 0
-    assert "differ from the model's by at most" in capsys.readouterr().out
+    said = "in float32: its probabilities differ from those of the model in float32 by at most"
+    assert said in capsys.readouterr().out
     files = {METADATA: ""}
     program = torch.export.load(out, extra_files=files).module()
     about = json.loads(files[METADATA])
@@ -249,6 +344,16 @@ def test_export_to_torch(lead, pictures, tmp_path, capsys):
     check_outputs(program(torch.from_numpy(prepared(path, about["px"]))), model, path)
     assert model(path) == load(lead)(path)  # exporting has left the model as it was
     assert len(program(torch.rand(5, 3, 32, 32))[0]) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_run_in_less_precision_is_exported_in_float32(lead, pictures, tmp_path, precision):
+    lower = in_precision(lead, precision, tmp_path)
+    out, path = tmp_path / "model.pt2", pictures / "Dark" / "ring" / "03.png"
+    assert main(["export", str(lower), "--format=torch", f"--out={out}"]) == 0
+    outputs = torch.export.load(out).module()(torch.from_numpy(prepared(path, 32)))
+    check_outputs(outputs, load(lead), path)
 
 
 @pytest.mark.slow
@@ -270,6 +375,8 @@ def test_export_refuses_what_it_cannot_write(lead, tmp_path, capsys, monkeypatch
     assert "'keras' is not one of onnx, torch" in capsys.readouterr().err
     assert main(["export", str(lead), "--format=torch", f"--out={tmp_path / 'm.pt'}"]) == 1
     assert "must end in .pt2" in capsys.readouterr().err
+    assert main(["export", str(lead), f"--out={tmp_path / 'm.pt'}"]) == 1
+    assert "must end in .onnx: " in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main(["export", str(lead), f"--out={tmp_path / 'm.onnx'}"]) == 1
     assert "onnxruntime is not installed; pip install" in capsys.readouterr().err

@@ -102,11 +102,37 @@ def test_unknown_keys_and_wrong_types_are_named(capsys, tmp_path):
             ["augment.options.genmix.num_fractals", "at least 1"],
         ),
         (["--train.batch_size=400"], ["train.batch_size", "400"]),
+        (
+            ["--model.bottleneck_dim=3"],
+            ["adapt.method: lead needs", "3 for 3; say --model.bottleneck_dim 4, or another"],
+        ),
     ],
 )
 def test_mistakes_in_training_get_one_line(capsys, flags, tmp_path, more, words):
     fails_with(capsys, ["train", *flags, *more], *words)
     assert not (tmp_path / "runs").exists()  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--config"],
+        ["--config="],
+        ["--config", "--train.steps=3"],
+        ["--augment.options.mixup.alpha"],
+    ],
+)
+def test_a_flag_without_its_value_is_named(capsys, given):
+    refused(capsys, ["train", *given], f"{given[0].strip('=')}: expected a value")
+
+
+@pytest.mark.parametrize("command", ["sweep", "report", "data splits"])
+def test_commands_for_one_process_refuse_several(capsys, monkeypatch, flags, tmp_path, command):
+    more = {"sweep": flags, "report": [str(tmp_path)], "data splits": ["emoji_home"]}[command]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    fails_with(capsys, [*command.split(), *more], f"uda {command} is for one process")
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -215,10 +241,14 @@ def test_a_dataset_with_other_classes_is_another_run(flags, dataset, tmp_path):
 
 
 def test_settings_that_decide_nothing_make_no_other_run(capsys, flags):
-    assert main(["train", *flags, "--train.budget=steps"]) == 0
-    capsys.readouterr()
-    assert main(["train", *flags, "--train.budget=epochs", "--train.epochs=7"]) == 0
-    assert "Already trained" in capsys.readouterr().out
+    for first, second in (
+        ([], ["--train.epochs=7"]),  # steps are counted
+        (["--train.steps=0", "--train.epochs=1"], ["--train.budget=epochs"]),  # without copies
+    ):
+        assert main(["train", *flags, *first]) == 0
+        capsys.readouterr()
+        assert main(["train", *flags, *first, *second]) == 0
+        assert "Already trained" in capsys.readouterr().out
 
 
 def test_an_unfinished_or_broken_run_is_named(capsys, flags, tmp_path):
@@ -231,6 +261,13 @@ def test_an_unfinished_or_broken_run_is_named(capsys, flags, tmp_path):
         (run.folder / "config.yaml").write_text(content)
         fails_with(capsys, ["evaluate", str(run.folder)], str(run.folder / "config.yaml"))
         fails_with(capsys, ["report", str(tmp_path / "runs")], str(run.folder / "config.yaml"))
+
+
+def test_as_many_dimensions_as_classes_are_too_few_for_lead_alone(capsys, flags):
+    own = [*flags, "--model.bottleneck_dim=3", "--data.target=Dark", "--train.steps=1"]
+    assert main(["train", *own, "--adapt.method=glc"]) == 0
+    capsys.readouterr()
+    fails_with(capsys, ["adapt", *own], "adapt.method: lead needs", "--model.bottleneck_dim 4")
 
 
 def test_one_source_class(flags, dataset):
@@ -279,13 +316,6 @@ def test_a_checkpoint_wants_a_source_domain(capsys, flags, tmp_path, source, wor
     path.write_bytes(b"a model")
     more = [f"--data.source={source}", "--data.target=Dark", f"--adapt.checkpoint={path}"]
     fails_with(capsys, ["adapt", *flags, *more], words)
-
-
-def test_no_unknown_space_is_named(capsys, flags):
-    more = ["--model.bottleneck_dim=3", "--data.target=Dark"]
-    assert main(["train", *flags, *more]) == 0
-    capsys.readouterr()
-    fails_with(capsys, ["adapt", *flags, *more], "model.bottleneck_dim")
 
 
 def test_evaluate_and_report_name_what_is_missing(capsys, tmp_path):

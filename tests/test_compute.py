@@ -1,4 +1,5 @@
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -99,6 +100,28 @@ def test_float16_needs_a_gpu_and_is_alone_to_scale():
     loss = torch.tensor(2.0)
     assert scaler.scale(loss) is loss
     assert scaler.state_dict() == {}
+
+
+def test_the_seed_of_what_a_network_draws(monkeypatch):
+    def drawn(*parts):
+        compute.seed_network(CPU, *parts)
+        return torch.rand(3).tolist()
+
+    first = drawn(0, 4, 7)
+    assert drawn(0, 4, 7) == first
+    monkeypatch.setattr(compute, "rank", lambda: 1)  # the second of two processes
+    others = [drawn(0, 4, 7), drawn(0, 4, 8), drawn(1, 4, 7)]
+    assert len({tuple(one) for one in (first, *others)}) == 4
+
+
+def test_the_seed_on_a_gpu_leaves_the_cpus_draws_alone(monkeypatch):
+    seeds = []
+    gpu = SimpleNamespace(manual_seed_all=seeds.append, manual_seed=None)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: gpu)
+    before = torch.get_rng_state()
+    compute.seed_network(torch.device("cuda", 1), 0, 4, 7)
+    assert seeds == [compute.seed_of(0, 4, 7, 0)]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_compile_is_asked_for_in_place(monkeypatch):

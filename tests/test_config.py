@@ -1,8 +1,18 @@
 import pytest
 import yaml
 
-from uda.config import CONFIGS, ComputeConfig, DataConfig, ImageConfig, TrainConfig, resolve_options
+from uda.config import (
+    CONFIGS,
+    AdaptConfig,
+    ComputeConfig,
+    DataConfig,
+    Experiment,
+    ImageConfig,
+    TrainConfig,
+    resolve_options,
+)
 from uda.dataset_spec import load_dataset_spec
+from uda.identity import method_of
 
 
 def make(*, open_set, rate: float = 0.5, space: str = "tsne", every: int = 10, flag: bool = False):
@@ -49,6 +59,45 @@ def test_wrong_sizes_are_named():
         ImageConfig(resize_px=64, crop_px=65)
     with pytest.raises(ValueError, match=r"train\.batch_size"):
         TrainConfig(batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("make", "values", "message"),
+    [
+        (TrainConfig, {"steps": 9, "budget": "epochs"}, "train.budget: epochs, but train.steps"),
+        (TrainConfig, {"label_smoothing": 1.0}, "train.label_smoothing: 1.0 is not a share"),
+        (TrainConfig, {"label_smoothing": -0.1}, "train.label_smoothing: -0.1"),
+        (TrainConfig, {"backbone_factor": -1.0}, "train.backbone_factor: -1.0 must not be neg"),
+        (TrainConfig, {"weight_decay": -1e-3}, "train.weight_decay: -0.001 must not be negative"),
+        (AdaptConfig, {"backbone_factor": -1.0}, "adapt.backbone_factor: -1.0 must not be neg"),
+        (AdaptConfig, {"weight_decay": float("nan")}, "adapt.weight_decay: nan must not be"),
+    ],
+)
+def test_wrong_settings_of_the_stages_are_named(make, values, message):
+    with pytest.raises(ValueError, match=message):
+        make(**values)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("lead.ce_weight", -1.0, "must not be negative"),
+        ("lead.reg_weight", -1.0, "must not be negative"),
+        ("lead.con_weight", float("nan"), "must not be negative"),
+        ("lead.entropy_threshold", 1.5, "is not between 0 and 1"),
+        ("glc.ce_weight", -0.5, "must not be negative"),
+        ("glc.entropy_threshold", -0.5, "is not between 0 and 1"),
+        ("shot_o.ce_weight", -0.5, "must not be negative"),
+        ("source_only.entropy_threshold", 55.0, "is not between 0 and 1"),
+        ("adabn.entropy_threshold", 55.0, "is not between 0 and 1"),
+    ],
+)
+def test_wrong_options_of_methods_are_named(option, value, message):
+    method, key = option.split(".")
+    settings = AdaptConfig(method=method, options={method: {key: value}})
+    experiment = Experiment(data=DataConfig(scenario="opda"), adapt=settings)
+    with pytest.raises(ValueError, match=f"adapt.options.{option}: {value} {message}"):
+        method_of(experiment)
 
 
 @pytest.mark.parametrize(

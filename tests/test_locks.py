@@ -68,6 +68,22 @@ def test_an_interrupted_holder_releases(tmp_path):
     assert not (tmp_path / "run").exists()  # nothing was written, nothing is left
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    """In a process of its own, which would otherwise try for ever."""
+    (tmp_path / "runs").symlink_to(tmp_path / "nowhere")
+    folder = tmp_path / "runs" / "train-0123456789"
+    done = subprocess.run(
+        [sys.executable, "-c", HOLD, str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    told = f"ValueError: {folder}: no folder can be made there; name another one (--runs)"
+    assert done.stderr.splitlines()[-1] == told
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_threads_of_one_process_exclude_each_other(tmp_path):
     with hold(tmp_path), pytest.raises(RunBusyError), hold(tmp_path):
         pass

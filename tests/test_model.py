@@ -44,6 +44,15 @@ def test_new_layers_come_from_the_seed():
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
 
 
+def test_making_a_model_leaves_the_generators_as_they_are(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.get_rng_state()
+    tiny()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not seeded  # each of several processes has a GPU, and dropout must differ on them
+
+
 @pytest.mark.slow
 def test_lite0_gives_the_original_files_logits():
     """The file's own tensors under timm's names; a picture's top class is stable under crops."""

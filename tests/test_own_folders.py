@@ -222,6 +222,9 @@ def test_run_refuses_what_it_cannot_use(folders, tmp_path, capsys):
     assert main(flags((tmp_path / "no", tmp_path), tmp_path / "runs")) == 1
     assert "no does not exist" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+    assert main(flags(folders, tmp_path / "runs", "--model.bottleneck_dim=3")) == 1
+    assert "3 for 3; say --model.bottleneck_dim 4, or another" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").glob("train-*"))
 
 
 def test_few_pictures_are_answered_for_but_not_adapted_to(folders, tmp_path, capsys):

@@ -140,6 +140,12 @@ def test_broken_files_are_refused_whole(runs, tmp_path, change, message):
     assert not (tmp_path / "back").exists()
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "p.jsonl").write_bytes(b"\x80\xff")
+    with pytest.raises(ValueError, match=r"p\.jsonl: not text; `uda pack` makes such files"):
+        unpack(tmp_path / "p.jsonl", tmp_path / "back")
+
+
 def test_nothing_to_pack(tmp_path, capsys):
     open_run(tmp_path / "runs", "lead", {"stage": "adapt"}).start()
     assert main(["pack", str(tmp_path / "runs"), "--out", str(tmp_path / "p")]) == 1

@@ -1,4 +1,7 @@
+import hashlib
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from uda.locks import RunBusyError
 from uda.runs import (
     atomic_path,
     config_hash,
+    file_hash,
     find_runs,
     open_run,
     read_checkpoint,
@@ -164,3 +168,19 @@ def test_a_run_has_one_worker_at_a_time(tmp_path):
             pass
         run.mark_done()
     assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done"}
+
+
+def test_a_file_is_read_for_its_hash_once_while_it_stays_as_it_is(tmp_path, monkeypatch):
+    reads, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"one")
+    first = file_hash(path)
+    assert file_hash(path) == first == hashlib.sha256(b"one").hexdigest()[:10]
+    assert len(reads) == 1
+    path.write_bytes(b"two")  # as long
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert file_hash(path) == hashlib.sha256(b"two").hexdigest()[:10]
+    path.unlink()
+    with pytest.raises(ValueError, match="weights.pth: no such file"):
+        file_hash(path)

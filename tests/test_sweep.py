@@ -19,6 +19,7 @@ from uda.config import (
     AugmentConfig,
     DataConfig,
     Experiment,
+    ModelConfig,
     SweepConfig,
     read_yaml,
 )
@@ -182,6 +183,14 @@ def test_rows_that_need_the_same_edits_wait_for_one_another():
 def test_mistakes_are_named(sweep, words):
     with pytest.raises(ValueError, match=words):
         plan(experiment(**sweep), SPEC)
+
+
+def test_as_many_classes_as_dimensions_are_found_before_anything_is_trained():
+    narrow = replace(experiment(), model=ModelConfig(bottleneck_dim=15))
+    with pytest.raises(ValueError, match="15 for 15; say --model.bottleneck_dim 16, or another"):
+        plan(narrow, SPEC)
+    plan(replace(narrow, sweep=SweepConfig(methods=["source_only", "glc"])), SPEC)
+    plan(replace(narrow, data=DataConfig()), SPEC)  # in one domain nothing is adapted
 
 
 def test_a_given_checkpoint_is_refused():

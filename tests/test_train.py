@@ -40,9 +40,19 @@ def data(tmp_path_factory):
 
 
 def run_training(
-    data, run, settings=SETTINGS, augmentation=None, after_epoch=None, seed=0, sizes=SIZES, **more
+    data,
+    run,
+    settings=SETTINGS,
+    augmentation=None,
+    after_epoch=None,
+    seed=0,
+    sizes=SIZES,
+    dropout=0.0,
+    **more,
 ):
     model = build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, 5, seed)
+    if dropout:
+        model.bottleneck.append(nn.Dropout(dropout))
     seen = train.train(
         model,
         data,
@@ -155,6 +165,25 @@ def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, augmentation):
     assert seen_again == seen
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_dropout_goes_by_seed_and_step_alone(data, tmp_path):
+    """Not by what the process has drawn before, nor by where a run was stopped."""
+
+    def kill(model, epoch):
+        if epoch == 2:
+            raise Killed
+
+    whole, _ = run_training(data, open_run(tmp_path, "a", {"x": 1}), dropout=0.5)
+    torch.rand(7)
+    broken = open_run(tmp_path, "b", {"x": 2})
+    with pytest.raises(Killed):
+        run_training(data, broken, after_epoch=kill, dropout=0.5)
+    torch.rand(7)
+    again, _ = run_training(data, broken, dropout=0.5)
+    assert same_weights(whole, again)
+    without, _ = run_training(data, open_run(tmp_path, "c", {"x": 3}))
+    assert not torch.equal(whole.classifier.weight, without.classifier.weight)
 
 
 def test_the_seed_decides(data, tmp_path):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def load(checkpoint: Path | str, device: str = "auto") -> AnsweringModel:
     """The model of a finished run, to be asked: ``uda.load("runs/lead-…")("photo.jpg").label``.
 
-    ``checkpoint`` is a run's folder or the checkpoint.pt in it; see `uda.answers.AnsweringModel`.
+    ``checkpoint`` is a run's folder or a .pt in it; see `uda.answers.load` and `AnsweringModel`.
     """
     from uda.answers import load as load_model  # torch takes seconds to import
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from uda.compute import forward, gradient_scaler, place
+from uda.compute import forward, gradient_scaler, place, seed_network
 from uda.config import DEFAULT_COMPUTE, AdaptConfig, ComputeConfig, ImageConfig
 from uda.datasets import Unlabelled, centre_crop, draw_views, resize_all, to_float, views
 from uda.methods.base import Bank, Batch, Method
@@ -32,7 +32,7 @@ from uda.processes import (
 )
 from uda.runs import Run, atomic_path
 
-ORDER, VIEWS = range(100, 102)
+ORDER, VIEWS, DROPOUT = range(100, 103)
 EVAL_BATCH = 128
 
 
@@ -219,6 +219,7 @@ def train_epoch(
         own = share(index)
         view = views(resized[own].to(device), images.crop_px, draws[own.numpy()])
         set_rate(optimizer, step, epochs * per_epoch)
+        seed_network(device, seed, DROPOUT, step)
         x = to_float(view, device, compute.channels_last)
         features, logits = forward(model, x, compute)
         parts = method.loss(Batch(gather(features), gather(logits), index.to(device)), state)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from genmix_aug.images import from_picture, load_rgb, to_picture, to_rgb
+from genmix_aug.images import from_picture, load_rgb, to_rgb
 from uda.adapt import forward_all
-from uda.compute import place
+from uda.compute import place, to_answer
 from uda.config import Experiment
 from uda.dataset_spec import load_dataset_spec
 from uda.datasets import resize
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNKNOWN = "unknown"
-# A file, a Pillow image, or uint8 of a shape that says which: tensor [3, H, W], array [H, W, 3].
-Picture = Union[str, Path, Image.Image, Tensor, "NDArray[np.uint8]"]
+# A file, a Pillow image, or values as `picture_of` takes them.
+Picture = Union[str, Path, Image.Image, Tensor, "NDArray[Any]"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class AnsweringModel:
     device: torch.device
 
     def __call__(self, picture: Picture) -> Answer:
-        """The answer for one picture. ValueError naming a file that cannot be read."""
+        """The answer for one picture. ValueError naming a file that cannot be read, or saying what
+        is wrong with values."""
         return self.answers([self.prepared(picture)])[0]
 
     def prepared(self, picture: Picture) -> Tensor:
@@ -74,10 +75,8 @@ class AnsweringModel:
         px = self.experiment.images.decode_px
         if isinstance(picture, (str, Path)):
             return load_rgb(picture, px)
-        if isinstance(picture, Tensor):
-            picture = to_picture(picture)
-        elif isinstance(picture, np.ndarray):
-            picture = Image.fromarray(picture)
+        if isinstance(picture, (Tensor, np.ndarray)):
+            picture = picture_of(picture)
         return from_picture(to_rgb(picture).resize((px, px), Image.Resampling.BILINEAR))
 
     def answers(self, prepared: Sequence[Tensor]) -> list[Answer]:
@@ -103,10 +102,41 @@ class AnsweringModel:
         return [Answer(names[label], names[near], *numbers) for label, near, *numbers in rows]
 
 
-def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
-    """The model of the run at ``checkpoint``, its folder or the checkpoint.pt in it.
+def picture_of(values: Tensor | NDArray[Any]) -> Image.Image:
+    """One picture given as ``values``: uint8, or floats in [0, 1].
 
-    The folder may have been copied elsewhere and renamed. ``device`` is auto, cpu, cuda or cuda:N.
+    A tensor [3, H, W] or an array [H, W, 3] (or 4, with transparency); the other way around too
+    where the sizes leave no doubt, and as a batch of one; [H, W] is grey. ValueError for others.
+    """
+    is_tensor = isinstance(values, Tensor)
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.is_floating_point() else values).numpy()
+    array = values[0] if values.ndim == 4 and len(values) == 1 else values
+    if array.ndim == 3 and len(array) == 3 and (is_tensor or array.shape[2] not in (3, 4)):
+        array = array.transpose(1, 2, 0)
+    wrong = (
+        f"not a picture: {values.dtype} {list(values.shape)}; expected uint8, or floats in [0, 1], "
+        "as a tensor [3, H, W] or an array [H, W, 3]"
+    )
+    if not array.size or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ValueError(wrong)
+    if array.dtype.kind == "f":
+        if not (array.min() >= 0 and array.max() <= 1):
+            raise ValueError(f"{wrong}; these go from {array.min():.3g} to {array.max():.3g}")
+        array = np.rint(array * 255).astype(np.uint8)
+    try:
+        return Image.fromarray(np.ascontiguousarray(array))
+    except TypeError:  # of another type
+        raise ValueError(wrong) from None
+
+
+def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
+    """The model of the run at ``checkpoint``: its folder, which stands for the run's result (the
+    best epoch's where one was chosen), or a .pt in it, which is then the one loaded.
+
+    The folder may have been copied elsewhere and renamed. ``device`` is auto, cpu, cuda or cuda:N;
+    a run in float16 answers in float32 without a GPU (`uda.compute.to_answer`).
     ValueError naming what is missing: the run, its end, its class names, the device.
     """
     run = read_run(checkpoint.parent if checkpoint.is_file() else checkpoint, renamed=True)
@@ -123,7 +153,7 @@ def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
         len(classes),
         crop_px=experiment.images.crop_px,
     )
-    load_weights(model, chosen_checkpoint(run))
+    load_weights(model, checkpoint if checkpoint.is_file() else chosen_checkpoint(run))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -131,6 +161,7 @@ def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device: {device!r} cannot be used: {reason}") from None
+    experiment = replace(experiment, compute=to_answer(where, experiment.compute))
     place(model, where, experiment.compute)
     model.eval()
     return AnsweringModel(run, experiment, model, classes, threshold_of(run, experiment), where)

@@ -23,6 +23,7 @@ from uda.data_commands import data_commands
 # In which a launcher of several processes ends those whose first one has failed.
 GRACE_SECONDS = 10
 EXPERIMENTS = ("train", "adapt", "sweep")  # the commands that take an experiment
+SHARED = ("train", "adapt", "run", "evaluate")  # those that several processes do together
 
 
 def _parser() -> tuple[ArgumentParser, dict[str, Command]]:
@@ -54,6 +55,9 @@ def _act(parser: ArgumentParser, known: Mapping[str, Command], typed: Sequence[s
     name, options = given.command, given[given.command]
     if name == "data":
         name, options = f"data {options.dataset_command}", options[options.dataset_command]
+    if _in_several_processes() and name not in SHARED:
+        instead = "; --workers N does N runs at a time" if name == "sweep" else ""
+        raise ValueError(f"uda {name} is for one process: start it without a launcher{instead}")
     command = known[name]
     if command.act:
         return command.act(options) or 0
@@ -94,7 +98,9 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
         if not (match or flag == "--config"):
             kept.append(word)
             continue
-        text = value if equals else next(words, "")
+        text = value if equals else next(words, "--")
+        if text.startswith("--") or not (text or match):
+            raise ArgumentError(None, f"{flag}: expected a value")
         if not match:
             kept += ["--config", text]
             config = read_yaml(Path(text), load)  # the parser's own words would not name the file

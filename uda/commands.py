@@ -175,7 +175,7 @@ def _predict() -> Command:
     parser = command_parser(
         "Ask a finished run's model for each picture: a class name, or unknown."
     )
-    parser.add_argument("checkpoint", type=str, help="A run's folder, or the checkpoint.pt in it")
+    parser.add_argument("checkpoint", type=str, help="A run's folder, or a .pt in it")
     parser.add_argument(
         "images", type=str, nargs="+", help="Folders, list files (.txt), globs in quotes, or files"
     )
@@ -195,6 +195,8 @@ def _predict() -> Command:
         answered = predict(load(Path(options.checkpoint), options.device), paths)
         for problem in answered.unreadable.values():
             print(f"passed over: {problem}", file=sys.stderr)
+        if not answered.answers:
+            raise ValueError(f"none of {len(paths)} pictures could be read; nothing written")
         write_csv(answered, Path(out))
         print("\n".join(summary(answered)))
         print(f"wrote {out}")
@@ -234,11 +236,10 @@ def _explain() -> Command:
 def _export() -> Command:
     parser = command_parser(
         "Write a finished run's model for other programs: preprocessing, class names and "
-        "threshold inside, its answers checked against the model's when it is written."
+        "threshold inside, in float32, its answers checked against the model's in float32 when "
+        "it is written."
     )
-    parser.add_argument(
-        "checkpoint", type=str, nargs="+", help="One run's folder, or the checkpoint.pt in it"
-    )
+    parser.add_argument("checkpoint", type=str, nargs="+", help="One run's folder, or a .pt in it")
     parser.add_argument("--format", type=str, default="onnx", help="onnx, or torch (torch.export)")
     parser.add_argument("--out", type=str, required=True, help="File to write: .onnx or .pt2")
 
@@ -250,7 +251,8 @@ def _export() -> Command:
         model = load(Path(checkpoint), "cpu")
         apart = export(model, options.format, Path(options.out))
         print(
-            f"wrote {options.out}: its probabilities differ from the model's by at most {apart:.1g}"
+            f"wrote {options.out}, in float32: its probabilities differ from those of the model in "
+            f"float32 by at most {apart:.1g}"
         )
 
     return Command("export", "the model as ONNX or torch.export file", parser, act)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
+from uda.processes import is_main, rank
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -37,8 +40,45 @@ def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> Non
 
 def check_precision(device: torch.device, compute: ComputeConfig) -> None:
     """ValueError where the device cannot compute in the precision."""
-    if compute.precision == "float16" and device.type == "cpu":
+    if not _can_compute(device, compute):
         raise ValueError("compute.precision: float16 needs a GPU; use bfloat16 or float32")
+
+
+def to_answer(device: torch.device, compute: ComputeConfig) -> ComputeConfig:
+    """``compute`` for asking a finished run's model on ``device``: in float32, which a line on
+    standard error says, where that cannot compute in the precision that the run was made in."""
+    if _can_compute(device, compute):
+        return compute
+    if is_main():
+        print(
+            f"{compute.precision} needs a GPU: this run's model answers in float32 here",
+            file=sys.stderr,
+        )
+    return replace(compute, precision="float32")
+
+
+def _can_compute(device: torch.device, compute: ComputeConfig) -> bool:
+    return compute.precision != "float16" or device.type != "cpu"
+
+
+def seed_of(*parts: int) -> int:
+    """A 63-bit seed made of non-negative integers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_network(device: torch.device, *parts: int) -> None:
+    """Let what a network itself draws on ``device`` (dropout, stochastic depth) go by ``parts``,
+    non-negative integers, and by the process: each has other rows of a batch.
+
+    Called before each step, with the run's seed and the step: then neither what the process has
+    done before nor a restart changes a run. The generators of other devices stay as they are.
+    """
+    seed = seed_of(*parts, rank())
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs too
+    else:
+        module = torch.get_device_module(device)
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)
 
 
 class _ReLU6(torch.autograd.Function):

@@ -165,7 +165,7 @@ class TrainConfig:
         weight_decay: On every parameter.
         label_smoothing: Share of the target spread over all classes.
         budget: "steps" takes as many steps with augmented copies as without; "epochs" lets the
-            steps grow with the copies.
+            steps grow with the copies, where epochs count them.
         schedule: How the rate falls over the share p of training that is done: "inverse" is LEAD's
             (1 + 10 p)^-0.75, "cosine" a half wave to 0, "step" a factor at each milestone.
         milestones: Of the schedule "step": shares of training, such as 0.5.
@@ -202,8 +202,16 @@ class TrainConfig:
         _require(self.epochs > 0, f"train.epochs: {self.epochs} must be positive")
         _require(self.rate > 0, f"train.rate: {self.rate} must be positive")
         _require(
+            0 <= self.label_smoothing < 1,
+            f"train.label_smoothing: {self.label_smoothing} is not a share below 1",
+        )
+        _require(
             self.budget in ("steps", "epochs"),
             f"train.budget: {self.budget!r} is neither steps nor epochs",
+        )
+        _require(
+            not (self.steps and self.budget == "epochs"),
+            f"train.budget: epochs, but train.steps says {self.steps} steps; leave one of them out",
         )
         _require(
             self.schedule in SCHEDULES,
@@ -215,7 +223,7 @@ class TrainConfig:
         )
         _require(self.step_factor > 0, f"train.step_factor: {self.step_factor} must be positive")
         _require(0 <= self.ema < 1, f"train.ema: {self.ema} is not in 0 to 1")
-        for key in ("warmup_epochs", "clip_norm"):
+        for key in ("backbone_factor", "weight_decay", "warmup_epochs", "clip_norm"):
             value = getattr(self, key)
             _require(value >= 0, f"train.{key}: {value} must not be negative")
         _require(
@@ -283,6 +291,9 @@ class AdaptConfig:
         _require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")
         _require(self.epochs >= 0, f"adapt.epochs: {self.epochs} must not be negative")
         _require(self.rate > 0, f"adapt.rate: {self.rate} must be positive")
+        for key in ("backbone_factor", "weight_decay"):
+            value = getattr(self, key)
+            _require(value >= 0, f"adapt.{key}: {value} must not be negative")
 
 
 @dataclass(frozen=True)

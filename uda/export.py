@@ -26,7 +26,7 @@ from uda.methods.base import normalised_entropy
 from uda.model import Classifier
 from uda.runs import atomic_path, code_version
 
-FORMATS = ("onnx", "torch")
+FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
 OUTPUTS = ("label", "probability", "entropy", "probabilities")
 METADATA = "uda.json"  # its name in a .pt2, and its key in ONNX's metadata_props
 # Largest difference of a probability between ONNX Runtime and PyTorch that is let pass.
@@ -70,14 +70,16 @@ def metadata(model: AnsweringModel) -> dict[str, Any]:
 def export(model: AnsweringModel, kind: str, out: Path) -> float:
     """Write ``model`` to ``out`` as ``onnx`` or ``torch`` (`torch.export`, a .pt2 file).
 
-    Returns the largest difference of a probability between the file, read again, and the model, on
-    random pictures in batches of several sizes. ValueError for another format, a missing package,
-    or a difference above `TOLERANCE`; then nothing is written.
+    In float32, whatever the run's precision. Returns the largest difference of a probability
+    between the file, read again, and the model in float32, on random pictures in batches of several
+    sizes. ValueError for another format or suffix, a missing
+    package, or a difference above `TOLERANCE`; then nothing is written.
     """
     if kind not in FORMATS:
         raise ValueError(f"--format: {kind!r} is not one of {', '.join(FORMATS)}")
-    if kind == "torch" and out.suffix != ".pt2":
-        raise ValueError(f"--out: the name of a torch.export file must end in .pt2: {out}")
+    if out.suffix != (suffix := FORMATS[kind]):
+        other = "; --format torch writes a .pt2" if kind == "onnx" else ""
+        raise ValueError(f"--out: the name of a file of {kind} must end in {suffix}: {out}{other}")
     network = _network(model)
     px = model.experiment.images.resize_px
     about = json.dumps(metadata(model), ensure_ascii=False)
@@ -87,7 +89,8 @@ def export(model: AnsweringModel, kind: str, out: Path) -> float:
         difference = _difference(network, ask, px)
         if not difference <= TOLERANCE:
             raise ValueError(
-                f"{out}: not written: its probabilities differ from the model's by {difference:.2g}"
+                f"{out}: not written: its probabilities differ from those of the model in float32 "
+                f"by {difference:.2g}"
             )
     return difference
 

@@ -55,7 +55,8 @@ def holder(folder: Path) -> Holder | None:
 def hold(folder: Path) -> Iterator[None]:
     """Be the only one at work in ``folder``, which is made if it is not there.
 
-    Raises RunBusyError naming the holder, if there is one. A stale lock is taken over.
+    Raises RunBusyError naming the holder, if there is one, and ValueError naming the folder where
+    it cannot be made. A stale lock is taken over.
     """
     path = folder / "lock"
     own = Holder(socket.gethostname(), _space(), os.getpid(), secrets.token_hex(8))
@@ -63,16 +64,19 @@ def hold(folder: Path) -> Iterator[None]:
     ended = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, own.token, ended), daemon=True)
     try:  # from here on an interruption, wherever it comes, leaves no lock behind
-        while True:
+        for _ in range(100):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _take(path, own)
                 break
             except FileNotFoundError:  # another one has just left, and left nothing in the folder
-                continue
+                time.sleep(0.01)
             except FileExistsError:  # the same, between two looks of mkdir
                 if folder.exists() and not folder.is_dir():
                     raise
+                time.sleep(0.01)
+        else:  # a link to nowhere, or a place like /proc
+            raise ValueError(f"{folder}: no folder can be made there; name another one (--runs)")
         beat.start()
         yield
     finally:

@@ -75,7 +75,7 @@ def build_model(
     take.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs too
         body, own_px, mean, std = _build_backbone(backbone, weights)
         width = _feature_width(body, backbone, crop_px or own_px, own_px)
         if head == "bottleneck_wn":

@@ -125,7 +125,11 @@ def _rounded(value: Any) -> Any:
 
 def _read(path: Path) -> Iterable[dict[str, Any]]:
     """The lines of ``path``, each checked."""
-    for number, text in enumerate(path.read_text().splitlines(), 1):
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not text; `uda pack` makes such files") from None
+    for number, text in enumerate(lines, 1):
         wrong = f"{path}: line {number} is not a packed run; `uda pack` makes such files"
         try:
             line = json.loads(text)

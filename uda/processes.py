@@ -61,7 +61,6 @@ def join(name: str) -> None:
         print(f"{world} processes, one run, on {kind}", flush=True)
     else:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        torch.manual_seed(rank())  # dropout must not be the same on each of them
 
 
 def own_device(name: str) -> torch.device:

@@ -52,9 +52,18 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Ten hexadecimal digits that stand for a file's content. ValueError naming a missing one."""
+    """Ten hexadecimal digits that stand for a file's content. ValueError naming a missing one.
+
+    Read once while it stays as it is: a sweep's plan asks for each of its runs.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
+    stat = path.stat()
+    return _content_hash(path.absolute(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@cache
+def _content_hash(path: Path, *_as_it_was: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
 
 

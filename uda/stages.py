@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
 
     device = _device(experiment)
     model = _model(experiment, split)
+    check_dimensions(experiment, split, model.classifier.in_features)
     data = _labelled(experiment, parts.train, split)
     augmentation = augmentation_of(experiment)
     _prepare(augmentation, data, experiment, run)
@@ -150,6 +151,7 @@ def _adapt(
     data = experiment.data
     device = _device(experiment)
     model = _model(experiment, split, pretrained=False)
+    check_dimensions(experiment, split, model.classifier.in_features)
     load_weights(model, checkpoint)
     method = method_of(experiment)
     view, items = unlabelled(
@@ -181,11 +183,11 @@ def _adapt(
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     """Score a finished run's model: on its own target, on another one, or on what it held out."""
     from uda.adapt import forward_all
-    from uda.compute import place
+    from uda.compute import place, to_answer
     from uda.datasets import resize_all, unlabelled
     from uda.evaluate import class_table, target_scores
     from uda.model import load_weights
-    from uda.processes import join
+    from uda.processes import join, own_device
 
     join("auto")
     found = read_run(Path(run))
@@ -202,11 +204,13 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         items = target_items(experiment, spec, split)
     else:
         raise ValueError(f"{run}: a source model; name the domain to score it on with --target")
+    compute = to_answer(own_device(experiment.device), experiment.compute)
+    experiment = replace(experiment, compute=compute)
     device = _device(experiment)
     model = _model(experiment, split, pretrained=False)
     checkpoint = chosen_checkpoint(found)
     load_weights(model, checkpoint)
-    compute, sizes = experiment.compute, experiment.images
+    sizes = experiment.images
     place(model, device, compute)
     if in_domain:
         scores = final_scores(experiment, model, items, split, device)
@@ -292,6 +296,21 @@ def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -
         items = disjoint_half(items, source=False)
     classes = (*split.target_classes, UNLABELLED)
     return of_classes(items, classes, f"{spec.title}'s {data.target}")
+
+
+def check_dimensions(experiment: Experiment, split: ClassSplit, dim: int) -> None:
+    """ValueError where the method needs features of more dimensions than there are classes (LEAD),
+    and they have ``dim``: before the training, not after it."""
+    count, model = len(split.source_classes), experiment.model
+    if not experiment.data.scenario or count < dim:
+        return
+    if getattr(method_of(experiment), "needs_unknown_space", False):
+        head = "" if model.head == "bottleneck_wn" else " --model.head bottleneck_wn"
+        raise ValueError(
+            f"adapt.method: {experiment.adapt.method} needs features of more dimensions than the "
+            f"source has classes: {dim} for {count}; say{head} --model.bottleneck_dim "
+            f"{1 << count.bit_length()}, or another --adapt.method"
+        )
 
 
 def _labelled(experiment: Experiment, items: Sequence[Item], split: ClassSplit) -> Labelled:

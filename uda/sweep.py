@@ -22,7 +22,7 @@ from uda.identity import adapt_run, augmentation_of, source_run
 from uda.results import AUGMENT_TITLES, METHOD_TITLES, Setting
 from uda.run_costs import bytes_of, in_words, ran_here, seconds_of, size_in_words
 from uda.splits import class_split
-from uda.stages import say, source_items, target_items
+from uda.stages import check_dimensions, say, source_items, target_items
 from uda.sweep_plan import Expected, write_plan
 from uda.workers import Job, cores, run_jobs
 
@@ -80,7 +80,7 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
     """
     if experiment.adapt.checkpoint:
         raise ValueError("adapt.checkpoint: a sweep trains its own source models; leave it out")
-    class_split(spec, experiment.data.scenario)  # that there is such a scenario
+    split = class_split(spec, experiment.data.scenario)  # where there is such a scenario
     columns, rows = list(_columns(experiment, spec)), list(_rows(experiment))
     jobs: dict[Path, Job] = {}
     expected: dict[tuple[int, int, int], Expected] = {}
@@ -94,6 +94,8 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
                 augment=row.augment,
                 seed=seed,
             )
+            if experiment.model.head == "bottleneck_wn":
+                check_dimensions(own, split, experiment.model.bottleneck_dim)
             training = _training(own, spec, row, bool(target))
             jobs.setdefault(training.run.folder, training)
             job = training

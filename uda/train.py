@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from uda.augment.base import Augmentation
-from uda.compute import forward, gradient_scaler, place
+from uda.compute import forward, gradient_scaler, place, seed_network, seed_of
 from uda.config import DEFAULT_COMPUTE, ComputeConfig, ImageConfig, TrainConfig
 from uda.datasets import Labelled, draw_views, resize, resize_all, to_float, views
 from uda.model import Classifier
@@ -26,7 +26,7 @@ from uda.processes import check_batch, gather, is_main, share, sum_gradients, sy
 from uda.runs import Run
 
 # Streams of random numbers, so that no two uses of the run's seed draw the same.
-ORDER, VIEWS, EDITS, BATCH = range(4)
+ORDER, VIEWS, EDITS, BATCH, DROPOUT = range(5)
 
 
 @dataclass
@@ -165,7 +165,7 @@ def train(
         if (augmented := (rows >= first_augmented).nonzero()[:, 0]).numel():
             ids = own[augmented].tolist()
             # By run, pass and place in the list alone, whatever the batch or the worker.
-            seeds = [_seed(seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
+            seeds = [seed_of(seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
             changed = augmentation.images(data.images[own[augmented]], ids, seeds)
             batch[augmented] = resize(changed, images.resize_px)
         if images.pad_px:
@@ -193,6 +193,7 @@ def train(
         for rows in batches:
             step += 1
             set_rate(optimizer, step, steps, factor_at(step, steps, count, settings))
+            seed_network(device, seed, DROPOUT, step)
             optimizer.zero_grad()
             for number, part in enumerate(rows.chunk(settings.accumulate)):
                 # The views of the whole part, as bytes: what mixes images mixes all of them.
@@ -200,7 +201,7 @@ def train(
                 y = smoothed_targets(
                     data.labels[part % count].to(device), num_classes, settings.label_smoothing
                 )
-                mix_seed = _seed(seed, BATCH, (step - 1) * settings.accumulate + number + 1)
+                mix_seed = seed_of(seed, BATCH, (step - 1) * settings.accumulate + number + 1)
                 x, y = augmentation.batch(x, y, mix_seed)
                 with augmentation.within(model, len(part), mix_seed):
                     logits = gather(forward(model, share(x), compute)[1])
@@ -263,8 +264,3 @@ def train(
         model.load_state_dict(average.state_dict())
     wait()
     return seen
-
-
-def _seed(*parts: int) -> int:
-    """A 63-bit seed made of non-negative integers."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)

@@ -13,4 +13,5 @@ class AdaBN(WithoutLoss):
     """Batches of the target pass the network, whose running means and variances follow them; an
     epoch of n batches leaves 0.9ⁿ of the source's. Nothing is trained."""
 
+    name = "adabn"
     trains = True

@@ -97,14 +97,29 @@ def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Predic
     return Prediction(label, score)
 
 
+def check_share(option: str, value: float) -> None:
+    """ValueError naming ``option`` (lead.entropy_threshold) where ``value`` is not in 0 to 1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"adapt.options.{option}: {value} is not between 0 and 1")
+
+
+def check_weight(option: str, value: float) -> None:
+    """ValueError naming ``option`` (lead.ce_weight) where ``value`` is negative."""
+    if not value >= 0:
+        raise ValueError(f"adapt.options.{option}: {value} must not be negative")
+
+
 class WithoutLoss:
     """What methods share that minimise nothing: they keep nothing between epochs, and say unknown
-    where entropy / log K > ``entropy_threshold``. ``open_set`` False (PDA) rejects nothing."""
+    where entropy / log K > ``entropy_threshold``. ``open_set`` False (PDA) rejects nothing.
+    ``name`` is what the method is called in `uda.methods.METHODS`."""
 
+    name: str
     needs_source = False
     extra_heads: tuple[str, ...] = ()
 
     def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
+        check_share(f"{self.name}.entropy_threshold", entropy_threshold)
         self.threshold = entropy_threshold if open_set else None
 
     def refresh(self, bank: Bank, epoch: int) -> None:

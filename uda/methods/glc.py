@@ -20,6 +20,8 @@ from uda.methods.base import (
     Bank,
     Batch,
     Prediction,
+    check_share,
+    check_weight,
     consistency,
     most_confident,
     predict_by_entropy,
@@ -155,8 +157,9 @@ class Glc:
             raise ValueError(f"adapt.options.glc.clusters: {clusters!r} is not one of {known}")
         if neighbours < 1:
             raise ValueError(f"adapt.options.glc.neighbours: {neighbours} must be at least 1")
-        if not 0 <= rho <= 1:
-            raise ValueError(f"adapt.options.glc.rho: {rho} is not between 0 and 1")
+        check_share("glc.rho", rho)
+        check_share("glc.entropy_threshold", entropy_threshold)
+        check_weight("glc.ce_weight", ce_weight)
         self.threshold = entropy_threshold if open_set else None
         self.ce_weight = ce_weight
         self.rho = rho

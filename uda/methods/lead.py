@@ -22,6 +22,8 @@ from uda.methods.base import (
     Bank,
     Batch,
     Prediction,
+    check_share,
+    check_weight,
     consistency,
     most_confident,
     predict_by_entropy,
@@ -178,6 +180,7 @@ class Lead:
     """
 
     trains = True
+    needs_unknown_space = True  # of features with more dimensions than classes: `known_basis`
     needs_source = False
     extra_heads: tuple[str, ...] = ()
 
@@ -203,6 +206,10 @@ class Lead:
         for key, value in (("neighbours", neighbours), ("cluster_every", cluster_every)):
             if value < 1:
                 raise ValueError(f"adapt.options.lead.{key}: {value} must be at least 1")
+        check_share("lead.entropy_threshold", entropy_threshold)
+        check_weight("lead.ce_weight", ce_weight)
+        check_weight("lead.reg_weight", reg_weight)
+        check_weight("lead.con_weight", con_weight)
         self.threshold = entropy_threshold if open_set else None
         self.ce_weight = ce_weight
         self.neighbours = neighbours

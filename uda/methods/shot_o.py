@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.methods.base import LOG_EPSILON, Bank, Batch, Prediction, normalised_entropy
+from uda.methods.base import (
+    LOG_EPSILON,
+    Bank,
+    Batch,
+    Prediction,
+    check_weight,
+    normalised_entropy,
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class ShotO:
     extra_heads: tuple[str, ...] = ()
 
     def __init__(self, *, open_set: bool, ce_weight: float = 0.3) -> None:
+        check_weight("shot_o.ce_weight", ce_weight)
         self.open_set = open_set
         self.ce_weight = ce_weight
 

@@ -8,4 +8,5 @@ from uda.methods.base import WithoutLoss
 class SourceOnly(WithoutLoss):
     """No adaptation: no batch passes the network."""
 
+    name = "source_only"
     trains = False
