@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -25,13 +24,15 @@ from torch import Tensor
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
 from genmix_aug.edit_plan import attempts
+from genmix_aug.files import STALE_SECONDS, host
 
 try:
     import fcntl
 except ImportError:  # not a Unix: abandoned files are then told by their age
     fcntl = None  # type: ignore[assignment]
 
-STALE_SECONDS = 3600  # a temporary file this old is abandoned, where its writer cannot be asked
+# What each record of the manifest has at least.
+RECORD: dict[str, type | tuple[type, ...]] = {"key": str, "reason": str, "time": (int, float)}
 
 
 class MissingEditError(OSError):
@@ -100,7 +101,26 @@ class EditStore:
             MissingEditError: there is none.
             BrokenEditError: its file is truncated or damaged.
         """
-        path = self.find(key)
+        return self._read(key, self.find(key))
+
+    def has_any(self, key: str) -> bool:
+        """Whether the edit is there and whole, accepted or rejected."""
+        return self.has(key) or self.has_rejected(key)
+
+    def read_any(self, key: str) -> Tensor:
+        """The edit, uint8 [3, H, W], whether it was accepted or rejected.
+
+        For those who judge for themselves.
+
+        Raises:
+            MissingEditError, BrokenEditError: as `read`.
+        """
+        accepted, rejected = self.find(key), self.find_rejected(key)
+        if rejected and not _is_whole_file(accepted):
+            return self._read(key, rejected)
+        return self._read(key, accepted)
+
+    def _read(self, key: str, path: Path | None) -> Tensor:
         if path is None:
             raise MissingEditError(f"edit {key} is not in the store {self.root}")
         edit = decode(path.read_bytes())
@@ -174,7 +194,9 @@ class EditStore:
             return
         moved = self._stem(record["key"], rejected=True).with_suffix(path.suffix)
         moved.parent.mkdir(parents=True, exist_ok=True)
-        self.record([{**record, "reason": reason}])
+        # Whichever screen had accepted it, this is not its verdict.
+        kept = {name: value for name, value in record.items() if name != "screen"}
+        self.record([{**kept, "reason": reason}])
         os.replace(path, moved)
 
     def keys(self) -> list[str]:
@@ -195,31 +217,49 @@ class EditStore:
         key, image (`image_digest` of the original), source (the original's name), prompt, seed,
         editor, time (unix, s), attempt (0 for the request's own seed), reason (why it was
         rejected; "" if accepted) and scores; where it is known, folder (what source is relative
-        to) and square_px (see `genmix_aug.images.load_rgb`).
+        to), square_px (see `genmix_aug.images.load_rgb`) and screen (see
+        `genmix_aug.verdicts.verdicts`).
         """
         records: dict[tuple[str, bool], dict[str, Any]] = {}
-        for file in sorted((self.root / "manifest").glob("*.jsonl")):
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    record = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # a writer was killed within this line
-                place = record["key"], bool(record["reason"])
-                if place not in records or records[place]["time"] < record["time"]:
-                    records[place] = record
+        for record in self.lines():
+            place = record["key"], bool(record["reason"])
+            if place not in records or records[place]["time"] < record["time"]:
+                records[place] = record
         # Where a file lies is the verdict: a line may be ahead of it by a writer's death.
         for (key, rejected), record in records.items():
             if self._find(key, rejected) and not (rejected and self.find(key)):
                 yield record
 
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Every record that was ever written, those of edits that are gone as well.
+
+        What is no record is passed over: a writer was killed within the line, or somebody else
+        wrote it.
+        """
+        for file in sorted((self.root / "manifest").glob("*.jsonl")):
+            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict) and all(
+                    isinstance(record.get(name), kind) for name, kind in RECORD.items()
+                ):
+                    yield record
+
     def sweep(self, older_than_s: float = STALE_SECONDS) -> int:
-        """Removes temporary files of writers that are dead, or too old; the number removed."""
+        """Removes temporary files of writers that are dead, or too old; the number removed.
+
+        Whether a writer is dead is asked on its own machine alone: a lock across machines may
+        seem free while it is held. Elsewhere age tells.
+        """
         removed = 0
         alive: dict[str, bool | None] = {}
         for path in [*self.root.glob("??/.*.tmp"), *self.root.glob("rejected/??/.*.tmp")]:
             writer = path.name.split(".")[2]
             if writer not in alive:
-                alive[writer] = _is_locked(self.root / "manifest" / f"{writer}.jsonl")
+                manifest = self.root / "manifest" / f"{writer}.jsonl"
+                alive[writer] = _is_locked(manifest) if writer.split("-")[0] == host() else None
             try:
                 too_old = time.time() - path.stat().st_mtime >= older_than_s
                 if alive[writer] is False or (alive[writer] is None and too_old):
@@ -249,8 +289,7 @@ class EditStore:
         if self._manifest is None or self._writer != os.getpid():
             folder = self.root / "manifest"
             folder.mkdir(parents=True, exist_ok=True)
-            host = "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
-            name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+            name = f"{host()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
             self._manifest = open(folder / name, "a", encoding="utf-8")  # noqa: SIM115
             self._writer = os.getpid()
             if fcntl:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import socket
+import time
 from pathlib import Path
 from typing import Any
+
+STALE_SECONDS = 3600  # a temporary file this old is abandoned, whoever wrote it
+# .TOKEN.HOST-PID.tmp; without a host as earlier versions wrote them
+TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?:([^.]*)-)?(\d+)\.tmp")
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -16,7 +23,7 @@ def write_whole(path: Path, data: bytes) -> None:
         OSError: the disk is full or the folder not writable; `path` is as it was, and no
             temporary file is left.
     """
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{host()}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
@@ -24,6 +31,44 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path, older_than_s: float = STALE_SECONDS) -> int:
+    """Removes what killed processes left of `write_whole` in a folder; the number removed.
+
+    Those of this machine whose process is gone, and those that are too old for any to be at work.
+    """
+    removed = 0
+    for path in folder.glob(".*.tmp"):
+        named = TEMPORARY.fullmatch(path.name)
+        if not named:
+            continue
+        try:
+            gone = named[1] == host() and not _runs(int(named[2]))
+            if gone or time.time() - path.stat().st_mtime >= older_than_s:
+                path.unlink()
+                removed += 1
+        except OSError:
+            continue  # another one was quicker, or the folder is not ours to tidy
+    return removed
+
+
+def host() -> str:
+    """This machine's name, letters and digits alone, as names of temporary files hold it."""
+    return "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this number is at work on this machine; where in doubt, it is."""
+    if os.name != "posix":
+        return True  # elsewhere the signal would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def read_mark(path: Path) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import encode, is_whole
-from genmix_aug.files import read_mark, write_whole
+from genmix_aug.files import read_mark, sweep, write_whole
 from genmix_aug.images import IMAGE_SUFFIXES, find_images, load_rgb
 from genmix_aug.seeding import hash_seed
 
@@ -234,6 +234,7 @@ def write_fractals(
     if workers < 1:
         raise ValueError(f"the number of workers must be at least 1, not {workers}")
     folder = Path(folder)
+    sweep(folder)
     _claim(folder, size, seed)
     paths = [folder / f"{index:04d}.png" for index in range(count)]
     tasks = [
@@ -312,16 +313,17 @@ def _start_worker() -> None:
 def load_fractals(folder: Path | str, size: int, most: int = 1000) -> Tensor:
     """The images below `folder`, cut to squares and resized: uint8 [F, 3, size, size].
 
-    Of more than `most` an even sample is taken, as all are held in memory.
+    Of more than `most` an even sample of so many is taken, as all are held in memory.
 
     Raises:
         ValueError: the folder is missing or has no image, an image cannot be read, or `size`
-            is less than 1.
+            or `most` is less than 1.
     """
-    if size < 1:
-        raise ValueError(f"a fractal's size must be at least 1 px, not {size}")
+    if size < 1 or most < 1:
+        raise ValueError(f"size and number of fractals must be at least 1, not {size} and {most}")
     paths = find_images(folder)
-    paths = paths[:: -(-len(paths) // most)]
+    if len(paths) > most:
+        paths = [paths[number * len(paths) // most] for number in range(most)]
     return torch.stack([_square(load_rgb(path), size) for path in paths])
 
 

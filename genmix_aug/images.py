@@ -13,6 +13,8 @@ from torch import Tensor
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
+SIXTEEN_BITS_WIDE = ("PPM", "PNG")  # files of 16 bits that Pillow gives as 32-bit integers
+
 
 def find_images(folder: Path | str) -> list[Path]:
     """The image files below `folder`, sorted by path; hidden files and folders are left out.
@@ -51,15 +53,17 @@ def find_images(folder: Path | str) -> list[Path]:
 def load_rgb(path: Path | str, square_px: int = 0) -> Tensor:
     """An image file as RGB uint8 [3, H, W], whatever its mode.
 
-    Transparency is laid on white, 16 bits are scaled to 8, palette, grey, CMYK and the rest are
-    converted. Pixels come as stored: an orientation noted beside them is not applied.
+    Transparency is laid on white, 16 bits and floats in [0, 1] are scaled to 8 bits, palette,
+    grey, CMYK and the rest are converted. Pixels come as stored: an orientation noted beside them
+    is not applied.
 
     Args:
         square_px: side of the square that the image is resized to, bilinearly, its aspect ratio
             not kept; 0 leaves it as it is.
 
     Raises:
-        ValueError: the file is missing, truncated or no image; one line that names it.
+        ValueError: the file is missing, truncated, no image or of grey values that cannot be told
+            (see `to_rgb`); one line that names it.
     """
     try:
         with Image.open(path) as image:
@@ -103,9 +107,17 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any Pillow mode as RGB; transparency on white, 16 bits scaled to 8."""
+    """An image of any Pillow mode as RGB; transparency on white, 16 bits scaled to 8.
+
+    How grey values are scaled goes by the image's type, never by the values in it, so that the
+    pictures of a folder stay alike. Floating point means [0, 1].
+
+    Raises:
+        ValueError: floating-point values outside [0, 1], or integers of 32 bits, whose white
+            nobody knows.
+    """
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
+        return Image.fromarray(_eight_bit(np.asarray(image), image.format)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
@@ -113,13 +125,21 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bit(grey: np.ndarray) -> np.ndarray:
-    """Grey values of 16 bits, or floats in [0, 1], as 8 bits; values that fit stay."""
+def _eight_bit(grey: np.ndarray, file_format: str | None) -> np.ndarray:
+    """Grey values of 16 bits, or floats in [0, 1], as 8 bits."""
     values = np.nan_to_num(grey.astype(np.float64))
+    low, high = values.min(initial=0), values.max(initial=0)
     if grey.dtype.kind == "f":
-        values = values * 255 if values.max(initial=0) <= 1 else values
-    elif grey.dtype.itemsize == 2 or values.max(initial=0) > 255:
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"floating-point values from {low:g} to {high:g} where 0 to 1 is expected: save it "
+                "with 8 or 16 bits"
+            )
+        values = values * 255
+    elif grey.dtype.itemsize == 2 or file_format in SIXTEEN_BITS_WIDE:
         values = values / 257
+    else:
+        raise ValueError("32-bit integers, of which white is not known: save it with 8 or 16 bits")
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 

@@ -76,7 +76,7 @@ def concatenate(original: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
     """
     _check_pair(original, edited, "original and edited")
     mask = mask.to(original.device)
-    work = torch.promote_types(mask.dtype, torch.float32)
+    work = torch.promote_types(mask.dtype, torch.promote_types(original.dtype, torch.float32))
     mixed = mask.to(work) * edited.to(work) + (1 - mask.to(work)) * original.to(work)
     return _as_dtype(mixed, original.dtype)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from genmix_aug.seeding import hash_seed
 
@@ -33,18 +34,36 @@ PROMPT_SETS = {
 TEMPLATE = "A transformed version of image into {prompt}"
 
 
-def parse_prompts(text: str) -> tuple[str, ...]:
-    """The prompts that a set's name, or a list separated by commas, stands for.
+def parse_prompts(given: str | Sequence[str]) -> tuple[str, ...]:
+    """The prompts that a text, or a sequence of texts, stands for.
+
+    Args:
+        given: a set's name, a prompt, or several of them in any mixture, separated by commas where
+            they are one text. Sets are known whatever their case and with "_", a space or nothing
+            for "-"; in a text what is named twice counts once.
 
     Raises:
-        ValueError: no prompt in it.
+        ValueError: no prompt in it, or what can only be a misspelt set.
     """
-    if text in PROMPT_SETS:
-        return PROMPT_SETS[text]
-    chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    parts = given.split(",") if isinstance(given, str) else given
+    chosen = [prompt for part in parts if part.strip() for prompt in _meant(part.strip())]
     if not chosen:
-        raise ValueError(f"no prompt in {text!r}: name a set ({', '.join(PROMPT_SETS)}) or prompts")
-    return chosen
+        raise ValueError(
+            f"no prompt in {given!r}: name a set ({', '.join(PROMPT_SETS)}) or prompts"
+        )
+    return tuple(dict.fromkeys(chosen) if isinstance(given, str) else chosen)
+
+
+def _meant(part: str) -> tuple[str, ...]:
+    """The prompts of a set, or the one prompt itself."""
+    bare = "".join(letter for letter in part.lower() if letter not in "-_ ")
+    sets = {name.replace("-", ""): name for name in PROMPT_SETS}
+    if bare in sets:
+        return PROMPT_SETS[sets[bare]]
+    # A word such as "altar" is a prompt; what is this close to a set's long name is not.
+    if near := get_close_matches(bare, [name for name in sets if len(name) > 5], 1, 0.8):
+        raise ValueError(f"prompt {part!r}: is the set {sets[near[0]]} meant? Write it so")
+    return (part,)
 
 
 def check_prompts(prompts: Sequence[str], known: Sequence[str]) -> None:

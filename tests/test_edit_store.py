@@ -12,8 +12,8 @@ import torch
 from genmix_aug import edit_store
 from genmix_aug.edit_plan import attempts, edit_key, image_digest, plan_edits
 from genmix_aug.edit_store import BrokenEditError, EditStore, MissingEditError
-from genmix_aug.filling import batches, missing
 from genmix_aug.filling import fill as fill_store
+from genmix_aug.filling import missing
 from genmix_aug.screening import Verdict
 
 
@@ -102,15 +102,6 @@ def test_batches_are_of_one_size(store):
     assert all(shape[0] <= 4 for shape in sizes)
     assert sum(shape[0] for shape in sizes) == 18
     assert len(sizes) == 5  # 10 edits of one size in 3 batches, 8 of the other in 2
-
-
-def test_many_sizes_are_not_all_held_at_once():
-    images = [torch.zeros(3, 4, k + 1, dtype=torch.uint8) for k in range(40)]
-    seen = []
-    for batch in batches(enumerate(images), batch_size=2):
-        seen += [number for number, _ in batch]
-        assert len(batch) == 1
-    assert sorted(seen) == list(range(40))
 
 
 @pytest.mark.parametrize("fail_at", [0, 1, 3, 6, 7])
@@ -356,3 +347,46 @@ def test_a_picture_that_changed_in_the_meantime_is_named(store):
     with pytest.raises(ValueError, match="image b changed in the meantime"):
         fill_store(store, Inverter(), changed, ["a", "b"], requests, digests=digests, batch_size=1)
     assert len(store.keys()) == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["null", "3", '"text"', "[]", "{}", '{"key": 3, "reason": "", "time": 1}', "NaN"]
+)
+def test_a_line_that_is_no_record_is_passed_over(store, line):
+    keys = fill(store, pictures(2))
+    file = next((store.root / "manifest").glob("*.jsonl"))
+    file.write_text(line + "\n" + file.read_text() + line + "\n")
+    assert {record["key"] for record in store.entries()} == set(keys)
+
+
+def test_a_writer_on_another_machine_is_told_by_age_alone(store, monkeypatch):
+    """Its lock may seem free here while it holds it there."""
+    keys = fill(store, pictures(1))
+    manifest = store.root / "manifest"
+    for name in ("elsewhere-99-ab", f"{edit_store.host()}-99-ab"):
+        (manifest / f"{name}.jsonl").touch()
+        store.path(keys[0]).with_name(f".{keys[0]}.{name}.tmp").write_bytes(b"half")
+    assert store.sweep() == 1, "of this machine: nobody holds the lock"
+    left = next(store.root.glob("??/.*.tmp"))
+    assert "elsewhere" in left.name
+    os.utime(left, (0, 0))
+    assert store.sweep() == 1
+
+
+def test_an_edit_is_read_wherever_it_lies(store):
+    keys = fill(store, pictures(2))
+    expected = store.read(keys[0])
+    record = next(record for record in store.entries() if record["key"] == keys[0])
+    store.reject(record, "flat")
+    assert torch.equal(store.read_any(keys[0]), expected)
+    assert store.has_any(keys[0])
+    with pytest.raises(MissingEditError):
+        store.read(keys[0])
+    # A broken accepted one beside a whole rejected one.
+    store.path(keys[0]).write_bytes(b"half")
+    assert torch.equal(store.read_any(keys[0]), expected)
+    store.find_rejected(keys[0]).write_bytes(b"half")
+    with pytest.raises(BrokenEditError):
+        store.read_any(keys[0])
+    with pytest.raises(MissingEditError):
+        store.read_any("ab" * 20)

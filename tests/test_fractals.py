@@ -1,5 +1,7 @@
 """Fractals: deterministic, colourful, filling the frame, self-similar by construction."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -105,10 +107,23 @@ def test_a_set_on_disk_is_the_set_in_memory(tmp_path, some):
     before = written(folder)
     assert write_fractals(folder, 5, 64, seed=5) == 2
     assert torch.equal(load_fractals(folder, 64), some[:5])
-    assert torch.equal(load_fractals(folder, 64, most=2), some[:5:3])
+    assert torch.equal(load_fractals(folder, 64, most=2), some[[0, 2]])
     assert write_fractals(folder, 2, 64, seed=5) == 0
     assert len(written(folder)) == 6
     assert before.items() <= written(folder).items()
+
+
+@pytest.mark.parametrize(("there", "most"), [(5, 4), (5, 5), (4, 5), (9, 2), (11, 10), (3, 1)])
+def test_of_too_many_pictures_an_even_sample_of_so_many_is_taken(tmp_path, there, most):
+    for number in range(there):
+        Image.new("RGB", (2, 2), (number, 0, 0)).save(tmp_path / f"{number:02d}.png")
+    taken = load_fractals(tmp_path, 2, most)[:, 0, 0, 0].tolist()
+    assert len(taken) == min(there, most)
+    assert taken[0] == 0
+    gaps = {after - before for before, after in pairwise(taken)}
+    assert not gaps or max(gaps) - min(gaps) <= 1
+    with pytest.raises(ValueError, match="at least 1"):
+        load_fractals(tmp_path, 2, 0)
 
 
 def test_only_what_is_missing_or_broken_is_made_again(tmp_path):

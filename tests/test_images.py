@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genmix_aug.images import find_images, load_rgb
+from genmix_aug.images import find_images, from_picture, load_rgb
 
 
 def test_images_are_found_in_order_and_hidden_ones_left_out(tmp_path):
@@ -120,3 +120,43 @@ def test_a_broken_picture_is_named(tmp_path, content):
 def test_aspect_ratio_is_not_kept(tmp_path):
     Image.new("RGB", (40, 10), "red").save(tmp_path / "wide.png")
     assert load_rgb(tmp_path / "wide.png", 8).shape == (3, 8, 8)
+
+
+def grey_of(path):
+    return load_rgb(path)[0].tolist()
+
+
+def test_floats_are_scaled_by_type_and_not_by_what_is_in_them(tmp_path):
+    """A dark picture of a folder is as dark as it is beside the others."""
+    for name, values in {
+        "dark.tif": [[0.0, 0.01]],
+        "light.tif": [[0.0, 1.0]],
+    }.items():
+        Image.fromarray(np.array(values, np.float32)).save(tmp_path / name)
+    assert grey_of(tmp_path / "dark.tif") == [[0, 3]]
+    assert grey_of(tmp_path / "light.tif") == [[0, 255]]
+
+
+@pytest.mark.parametrize("values", [[0.0, 255.0], [0.0, 1.5], [-0.5, 0.5], [-1.0, 1.0]])
+def test_floats_of_another_scale_are_refused(tmp_path, values):
+    path = tmp_path / "wide.tif"
+    Image.fromarray(np.array([values], np.float32)).save(path)
+    message = rf"wide\.tif: floating-point values from {values[0]:g} to {values[1]:g} where 0 to 1"
+    with pytest.raises(ValueError, match=message):
+        load_rgb(path)
+
+
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path):
+    """Pillow gives those of .pgm as 32 bits, where 255 could be taken for white."""
+    for name in ("dark.pgm", "dark.png", "dark.tif"):
+        Image.fromarray(np.full((2, 2), 200, np.uint16)).save(tmp_path / name)
+        assert grey_of(tmp_path / name) == [[1, 1]] * 2, name
+
+
+def test_integers_of_32_bits_are_refused(tmp_path):
+    wide = Image.fromarray(np.full((2, 2), 200, np.int32))
+    wide.save(tmp_path / "wide.tif")
+    with pytest.raises(ValueError, match=r"wide\.tif: 32-bit integers, of which white"):
+        load_rgb(tmp_path / "wide.tif")
+    with pytest.raises(ValueError, match="32-bit integers"):
+        from_picture(wide)

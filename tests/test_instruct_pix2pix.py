@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import weakref
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from tiny_pipeline import tiny_pipeline
 
 from genmix_aug.editors import EDITORS, instruct_pix2pix
+from genmix_aug.editors.base import edit_each, on_device, release
 from genmix_aug.editors.diffusion_settings import PRESETS, SCHEDULERS
 from genmix_aug.editors.instruct_pix2pix import REVISION, InstructPix2PixEditor
 from genmix_aug.editors.model_folder import CHUNK_BYTES, CHUNKS, folder_digest
@@ -479,18 +481,106 @@ def test_a_gpu_that_is_not_there_is_named(make):
         make(device="cuda:77").edit(pictures(1), ["snowy"], [0])
 
 
-def test_out_of_memory_says_what_to_do(make):
-    editor = make()
+def fails_over(editor, most, error):
+    """Lets the network fail where more images than `most` come at a time (each comes thrice)."""
     editor._load()
+    tried = []
 
-    def fail(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
+    def fail(module, inputs):
+        tried.append(len(inputs[0]) // 3)
+        if tried[-1] > most:
+            raise error
 
     hook = editor._pipeline.unet.register_forward_pre_hook(fail)
-    with pytest.raises(ValueError, match=r"2 images at a time at 64 px: lower .*low-memory\Z"):
+    return tried, hook
+
+
+LITTLE_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB."),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
+]
+
+
+@pytest.mark.parametrize("error", LITTLE_MEMORY, ids=range(4))
+def test_what_memory_does_not_hold_is_edited_in_halves(make, error):
+    request = (pictures(5), ["snowy", "sunset", "mosaic", "snowy", "aurora"], list(range(5)))
+    plain = make(steps=1).edit(*request)
+    editor = make(steps=1)
+    tried, _ = fails_over(editor, 1, error)
+    assert difference(editor.edit(*request), plain) <= 1
+    assert tried == [5, 2, 1, 1, 1, 1, 1]
+    tried.clear()
+    editor.edit(*request)
+    assert tried == [1] * 5, "what fits is remembered"
+
+
+@pytest.mark.parametrize("error", LITTLE_MEMORY, ids=range(4))
+def test_one_image_that_is_too_large_says_what_to_do(make, error):
+    editor = make()
+    tried, hook = fails_over(editor, 0, error)
+    first_line = str(error).partition("\n")[0].rstrip(".")
+    with pytest.raises(ValueError, match="too small for one image at 64 px") as raised:
         editor.edit(pictures(2), ["snowy"] * 2, [0, 1])
+    assert first_line in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert tried == [2, 1]
     hook.remove()
     editor.edit(pictures(1), ["snowy"], [0])
+
+
+def test_other_errors_are_not_taken_for_little_memory(make):
+    editor = make()
+    tried, _ = fails_over(editor, 0, RuntimeError("CUDA error: an illegal memory access"))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        editor.edit(pictures(4), ["snowy"] * 4, [0, 1, 2, 3])
+    assert tried == [4]
+
+
+def test_a_model_that_memory_does_not_hold_says_so(make, monkeypatch):
+    def fail(*_, **__):
+        raise LITTLE_MEMORY[0]
+
+    monkeypatch.setattr(torch.nn.Module, "to", fail)
+    with pytest.raises(ValueError, match="memory of cpu is too small for the model, or taken"):
+        make().edit(pictures(1), ["snowy"], [0])
+
+
+def test_images_of_one_working_size_are_one_batch(make):
+    """Of other sizes themselves; each edit is that of the image alone, at its own size."""
+    editor = make(steps=1)
+    sizes = [(40, 30), (80, 60), (44, 33), (64, 48)]
+    images = [pictures(1, *size, seed=k)[0] for k, size in enumerate(sizes)]
+    assert {editor.group(*size) for size in sizes} == {(64, 64)}
+    tried, _ = fails_over(editor, 99, None)
+    edits = edit_each(editor, images, ["snowy"] * 4, [0, 1, 2, 3])
+    assert tried == [4]
+    for k, image in enumerate(images):
+        assert edits[k].shape == image.shape
+        alone = editor.edit(image[None], ["snowy"], [k])[0]
+        assert difference(edits[k], alone) <= 1
+    wide = make(resolution=128)
+    with pytest.raises(ValueError, match="several working sizes"):
+        wide.edit_each([images[0], images[0].mT.contiguous()], ["snowy"] * 2, [0, 1])
+
+
+def test_a_released_editor_holds_no_model_and_loads_it_again(make):
+    editor = make(steps=1)
+    edit = editor.edit(pictures(1), ["snowy"], [0])
+    unet = weakref.ref(editor._pipeline.unet)
+    release(editor)
+    assert unet() is None
+    assert torch.equal(editor.edit(pictures(1), ["snowy"], [0]), edit)
+    release(EDITORS["filters"]())  # has nothing to give back
+
+
+def test_a_device_is_for_those_who_leave_it_open(make):
+    for given, expected in (("auto", "cuda:1"), ("cpu", "cpu")):
+        editor = make(device=given)
+        on_device(editor, "cuda:1")
+        assert editor.device == expected
+    on_device(EDITORS["filters"](), "cuda:1")
 
 
 def test_prompts_that_would_be_cut_are_refused(make):

@@ -229,3 +229,18 @@ def test_boxes_and_shares_that_do_not_fit_are_refused():
 def test_integers_of_other_sizes_are_refused():
     with pytest.raises(ValueError, match="int64"):
         blend(images(3, 4, 4).long(), images(3, 4, 4).long())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_images_are_joined_in_their_own_precision_or_better(dtype):
+    """Images in float64 with a mask in float32, as `smooth_mask` makes it."""
+    generator = torch.Generator().manual_seed(0)
+    original, edited = torch.rand(2, 3, 8, 9, generator=generator, dtype=torch.float64).to(dtype)
+    mask = torch.rand(8, 9, generator=generator)
+    wide = mask.double()
+    expected = wide * edited.double() + (1 - wide) * original.double()
+    joined = concatenate(original, edited, mask)
+    assert joined.dtype == dtype
+    # What float32 rounds of numbers up to 1, and what the images' own type does.
+    allowed = 1e-15 if dtype == torch.float64 else 1e-7 + torch.finfo(dtype).eps / 2
+    assert (joined.double() - expected).abs().max() <= allowed

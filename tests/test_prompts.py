@@ -10,6 +10,7 @@ from genmix_aug.prompts import (
     IN_DOMAIN,
     PROMPT_SETS,
     full_prompt,
+    parse_prompts,
     prompts_for_image,
 )
 from genmix_aug.seeding import hash_seed
@@ -19,6 +20,43 @@ def test_the_papers_sets():
     assert (len(IN_DOMAIN), len(CROSS_DOMAIN)) == (9, 6)
     assert len(set(PROMPT_SETS["all"])) == 15
     assert full_prompt("ukiyo-e") == "A transformed version of image into ukiyo-e"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cross-domain",
+        "cross_domain",
+        "Cross-Domain",
+        "cross domain",
+        "crossdomain",
+        " CROSS-DOMAIN,",
+    ],
+)
+def test_a_set_is_known_by_the_obvious_spellings(text):
+    assert parse_prompts(text) == CROSS_DOMAIN
+    assert parse_prompts([text.strip(" ,")]) == CROSS_DOMAIN
+
+
+def test_sets_and_prompts_may_be_mixed():
+    assert parse_prompts("in-domain,cross_domain") == PROMPT_SETS["all"]
+    assert parse_prompts("snowy, cross-domain") == ("snowy", *CROSS_DOMAIN)
+    assert parse_prompts("snowy, in-domain, snowy").count("snowy") == 1
+    assert parse_prompts("All") == PROMPT_SETS["all"]
+    assert parse_prompts("a hall, snowy") == ("a hall", "snowy")
+    assert parse_prompts(["snowy", "oil, on canvas"]) == ("snowy", "oil, on canvas")
+
+
+@pytest.mark.parametrize("text", ["cross-domian", "in-domian", "snowy,crosdomain", "cross-domains"])
+def test_a_misspelt_set_is_no_prompt(text):
+    with pytest.raises(ValueError, match="is the set (in|cross)-domain meant"):
+        parse_prompts(text)
+
+
+@pytest.mark.parametrize("given", ["", " , ", [], [" "]])
+def test_no_prompt_at_all_is_refused(given):
+    with pytest.raises(ValueError, match="no prompt in .*: name a set"):
+        parse_prompts(given)
 
 
 def test_no_prompt_comes_twice_before_all_were_used():

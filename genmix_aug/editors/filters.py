@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genmix_aug.editors import cross_domain_styles as cross
 from genmix_aug.editors import in_domain_styles as plain
-from genmix_aug.editors.base import check_request
+from genmix_aug.editors.base import check_images, check_request
 from genmix_aug.editors.painting import Array, Rng, Scene, read_scene
 from genmix_aug.prompts import check_prompts
 from genmix_aug.seeding import hash_seed
@@ -62,11 +62,26 @@ class FilterEditor:
             ValueError: a prompt that is none of the fifteen, or lengths that differ.
         """
         check_request(images, prompts, seeds)
+        if len(images) == 0:
+            return images.clone()
+        return torch.stack(self.edit_each(list(images), prompts, seeds))
+
+    def group(self, height: int, width: int) -> int:
+        """Images of all sizes go together: each is painted by itself."""
+        return 0
+
+    def edit_each(
+        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
+    ) -> list[Tensor]:
+        """As `edit`, of images uint8 [3, H, W] of any sizes."""
+        check_images(images, prompts, seeds)
         check_prompts(prompts, self.prompts)
-        pixels = images.cpu().permute(0, 2, 3, 1).contiguous().numpy()
-        edits = np.empty_like(pixels)
-        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            rng = np.random.default_rng(hash_seed("filters", prompt, seed))
-            painted = STYLES[prompt](read_scene(pixels[number]), rng)
-            edits[number] = np.clip(painted * 255 + 0.5, 0, 255).astype(np.uint8)
-        return torch.from_numpy(edits).permute(0, 3, 1, 2).contiguous().to(images.device)
+        return [_painted(*each) for each in zip(images, prompts, seeds, strict=True)]
+
+
+def _painted(image: Tensor, prompt: str, seed: int) -> Tensor:
+    pixels = image.cpu().permute(1, 2, 0).contiguous().numpy()
+    rng = np.random.default_rng(hash_seed("filters", prompt, seed))
+    painted = STYLES[prompt](read_scene(pixels), rng)
+    edit = np.clip(painted * 255 + 0.5, 0, 255).astype(np.uint8)
+    return torch.from_numpy(edit).permute(2, 0, 1).contiguous().to(image.device)

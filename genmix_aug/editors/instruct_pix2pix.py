@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmix_aug.editors.base import check_request
-from genmix_aug.editors.diffusion_settings import Settings, chosen_settings
-from genmix_aug.editors.model_folder import (
-    check_model_folder,
-    check_pipeline_kind,
-    folder_digest,
-)
-from genmix_aug.editors.noise import first_noise, step_in_float32
+from genmix_aug.editors.base import check_images, check_request
+from genmix_aug.editors.diffusion_settings import chosen_settings
+from genmix_aug.editors.memory import give_back, lacks_memory
+from genmix_aug.editors.model_folder import folder_digest
+from genmix_aug.editors.noise import first_noise
+from genmix_aug.editors.pipeline_loading import first_line, load_pipeline, quiet
 from genmix_aug.editors.resizing import resize, working_size
 from genmix_aug.prompts import full_prompt
 from genmix_aug.seeding import hash_seed
@@ -32,7 +28,6 @@ MODEL = "timbrooks/instruct-pix2pix"
 REVISION = "31519b5cb02a7fd89b906d88731cd4d6a7bbf88d"
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-NO_HUB = "; without a network give a folder that holds the model: model=FOLDER"
 
 
 class InstructPix2PixEditor:
@@ -51,8 +46,8 @@ class InstructPix2PixEditor:
             a minute or more, again when the images' size changes: compile=true is for many images
             of one size.
         low-memory: the edits of `released`, same fingerprint; pictures are encoded and decoded
-            one at a time, which is where memory peaks. The denoising itself still takes all at
-            once: lower the batch size too.
+            one at a time, which is where memory peaks. The denoising itself takes as many at once
+            as memory holds.
 
     The options below override the preset; 0, "" and None leave it as it is.
 
@@ -123,6 +118,7 @@ class InstructPix2PixEditor:
         self._pipeline: Any = None
         self._encoder: Callable[[str], Tensor] | None = None
         self._embeddings: dict[str, Tensor] = {}
+        self._most = 0  # images at a time that memory was found to hold; 0: as many as are given
 
     def __getstate__(self) -> dict[str, Any]:
         """Options and counts: another process loads the model itself."""
@@ -154,42 +150,92 @@ class InstructPix2PixEditor:
         """None in particular: the model takes any text."""
         return ()
 
+    def group(self, height: int, width: int) -> tuple[int, int]:
+        """Images go together that are edited at one size: `working_size`."""
+        return working_size(height, width, self.settings.resolution)
+
     def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
         """Edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
 
+        Where the GPU's memory is too small for all at once they are edited in halves, which
+        changes no edit.
+
         Raises:
             ValueError: lengths that differ, a prompt too long for the text model, a model that
-                cannot be loaded, or a GPU that is missing or whose memory is too small.
+                cannot be loaded, or a GPU that is missing or too small for one image.
         """
         check_request(images, prompts, seeds)
         if len(images) == 0:
             return images.clone()
-        try:
+        return torch.stack(self.edit_each(list(images), prompts, seeds))
+
+    def edit_each(
+        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
+    ) -> list[Tensor]:
+        """As `edit`, of images uint8 [3, H, W] of sizes that are one `group`."""
+        check_images(images, prompts, seeds)
+        groups = {self.group(image.shape[1], image.shape[2]) for image in images}
+        if len(groups) > 1:
+            raise ValueError(f"images of several working sizes in one batch: {sorted(groups)}")
+        if images:
             self._load()
-            edits, finite = self._run(images, prompts, seeds)
-            broken = (~finite).nonzero().flatten().tolist()
-            if broken and self._pipeline.unet.dtype != torch.float32:
-                with self._in_float32():
-                    for number in broken:
-                        one = slice(number, number + 1)
-                        edits[one], finite[one] = self._run(images[one], prompts[one], seeds[one])
-                self.redone += len(broken)
-        except torch.OutOfMemoryError:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            raise ValueError(
-                f"the GPU's memory is too small for {len(images)} images at a time at "
-                f"{self.settings.resolution} px: lower the batch size, or take preset=low-memory"
-            ) from None
+        done: list[Tensor] = []
+        while len(done) < len(images):
+            some = slice(len(done), len(done) + (self._most or len(images)))
+            done += self._fitting(images[some], prompts[some], seeds[some])
+        return done
+
+    def _fitting(
+        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
+    ) -> list[Tensor]:
+        """Edits of the first images: of as many as memory holds, half of them where it does not."""
+        while True:
+            try:
+                return self._edits(images, prompts, seeds)
+            except RuntimeError as error:
+                if not lacks_memory(error):
+                    raise
+                reason = first_line(error)
+            # Out of the block that holds the error, and through it what was being computed.
+            give_back()
+            if len(images) == 1:
+                raise ValueError(
+                    f"memory is too small for one image at {self.settings.resolution} px "
+                    f"({reason}): take a smaller one, such as resolution=256, or a GPU with more "
+                    "that is free"
+                )
+            most = self._most = len(images) // 2
+            images, prompts, seeds = images[:most], prompts[:most], seeds[:most]
+
+    def _edits(
+        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
+    ) -> list[Tensor]:
+        """All of them at once; those that half precision cannot edit again in float32."""
+        edits, finite = self._run(images, prompts, seeds)
+        broken = (~finite).nonzero().flatten().tolist()
+        if broken and self._pipeline.unet.dtype != torch.float32:
+            with self._in_float32():
+                for number in broken:
+                    one = slice(number, number + 1)
+                    edits[one], finite[one] = self._run(images[one], prompts[one], seeds[one])
+            self.redone += len(broken)
         self.failed += int((~finite).sum())
         return edits
 
+    def release(self) -> None:
+        """Gives back the model's memory; the next edit loads it again."""
+        self._pipeline = self._encoder = None
+        self._embeddings.clear()
+        give_back()
+
     @torch.no_grad()
-    def _run(self, images: Tensor, prompts: list[str], seeds: list[int]) -> tuple[Tensor, Tensor]:
-        """Edits uint8 [B, 3, H, W], black where not finite, and which are finite, bool [B]."""
+    def _run(
+        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
+    ) -> tuple[list[Tensor], Tensor]:
+        """Edits uint8 [3, H, W], black where not finite, and which are finite, bool [B]."""
         pipeline, settings = self._pipeline, self.settings
         device, dtype = pipeline.unet.device, pipeline.unet.dtype
-        height, width = working_size(images.shape[2], images.shape[3], settings.resolution)
+        height, width = self.group(*images[0].shape[1:])
         generators = [
             torch.Generator().manual_seed(hash_seed(prompt, seed))
             for prompt, seed in zip(prompts, seeds, strict=True)
@@ -202,8 +248,9 @@ class InstructPix2PixEditor:
         noise = first_noise(shape, generators)
         embeddings = torch.cat([self._embedding(full_prompt(prompt)) for prompt in prompts])
         nothing = self._embedding("").expand_as(embeddings)
+        scaled = [resize(image[None].to(device).float() / 255, height, width) for image in images]
         latents = pipeline(
-            image=resize(images.to(device).float() / 255, height, width),
+            image=torch.cat(scaled),
             prompt_embeds=embeddings.to(device, dtype),
             negative_prompt_embeds=nothing.to(device, dtype),
             latents=noise.to(device, dtype),
@@ -214,12 +261,15 @@ class InstructPix2PixEditor:
             output_type="latent",
         ).images
         # Decoded here: the pipeline would clip infinities to black and white.
-        scaled = latents / pipeline.vae.config.scaling_factor
-        decoded = pipeline.vae.decode(scaled, return_dict=False)[0].float()
+        unscaled = latents / pipeline.vae.config.scaling_factor
+        decoded = pipeline.vae.decode(unscaled, return_dict=False)[0].float()
         finite = decoded.isfinite().flatten(1).all(dim=1)
         pictures = torch.where(finite[:, None, None, None], decoded / 2 + 0.5, 0).clamp(0, 1)
-        edits = (resize(pictures, images.shape[2], images.shape[3]) * 255).round().to(torch.uint8)
-        return edits.to(images.device), finite.cpu()
+        edits = [
+            (resize(picture[None], *image.shape[1:])[0] * 255).round().to(image.device, torch.uint8)
+            for picture, image in zip(pictures, images, strict=True)
+        ]
+        return edits, finite.cpu()
 
     @contextmanager
     def _in_float32(self) -> Iterator[None]:
@@ -228,7 +278,7 @@ class InstructPix2PixEditor:
         half = networks[0].dtype
 
         def cast(dtype: torch.dtype) -> None:
-            with _quiet(bars=True):  # diffusers warns of casts
+            with quiet(bars=True):  # diffusers warns of casts
                 for network in networks:
                     network.to(dtype)
 
@@ -250,9 +300,17 @@ class InstructPix2PixEditor:
         if self._pipeline is None:
             device = _chosen_device(self.device)
             dtype = _compute_dtype(self.settings.precision, device)
-            self._pipeline, self._encoder = _load_pipeline(
-                self.model, self.revision, self.settings, device, dtype
-            )
+            try:
+                self._pipeline, self._encoder = load_pipeline(
+                    self.model, self.revision, self.settings, device, dtype
+                )
+            except RuntimeError as error:
+                if not lacks_memory(error):
+                    raise
+                raise ValueError(
+                    f"memory of {device} is too small for the model, or taken by others: "
+                    + first_line(error)
+                ) from None
 
 
 def _check_model(model: str, revision: str) -> None:
@@ -279,131 +337,3 @@ def _chosen_device(device: str) -> torch.device:
 def _compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """What is computed in: CPUs are slow in half precision, or lack it."""
     return torch.float32 if device.type == "cpu" else PRECISIONS[precision]
-
-
-def _load_pipeline(
-    model: str, revision: str, settings: Settings, device: torch.device, dtype: torch.dtype
-) -> tuple[Any, Callable[[str], Tensor]]:
-    """The pipeline on the device without its text model, and what encodes a text.
-
-    The text model stays on the CPU in float32: it runs once for each prompt, and its place on
-    the GPU is better used.
-
-    Raises:
-        ValueError: the model cannot be loaded or is of another kind.
-    """
-    try:
-        from diffusers import StableDiffusionInstructPix2PixPipeline as Pipeline
-    except (ImportError, RuntimeError) as error:  # diffusers wraps failing imports
-        raise ValueError(
-            "the editor instruct-pix2pix needs the packages diffusers and transformers: "
-            + _first_line(error)
-        ) from error
-    folder = Path(model) if Path(model).is_dir() else _downloaded(Pipeline, model, revision)
-    check_model_folder(folder)
-    with _loading(model, bars=False):
-        pipeline: Any = Pipeline.from_pretrained(
-            folder,
-            dtype={"default": dtype, "text_encoder": torch.float32},
-            use_safetensors=True,
-            safety_checker=None,
-            requires_safety_checker=False,
-        )
-    encode = functools.partial(_encode, pipeline.tokenizer, pipeline.text_encoder)
-    pipeline.text_encoder = None
-    pipeline.scheduler = _make_scheduler(settings.scheduler, pipeline)
-    step_in_float32(pipeline.scheduler)
-    pipeline.set_progress_bar_config(disable=True)
-    if settings.vae_slicing:
-        pipeline.vae.enable_slicing()
-    layout = torch.channels_last if settings.channels_last else torch.preserve_format
-    for network in (pipeline.unet, pipeline.vae):
-        network.to(device=device, memory_format=layout)
-    if settings.compile:
-        pipeline.unet.compile()
-    return pipeline, encode
-
-
-def _downloaded(pipeline_class: Any, model: str, revision: str) -> Path:
-    """The folder of a model of the hub, from the cache of earlier downloads if it is there."""
-    with _loading(f"{model} at revision {revision} from the hub", NO_HUB):
-        index = pipeline_class.load_config(model, revision=revision)
-    check_pipeline_kind(index, model)
-    with _loading(f"{model} at revision {revision} from the hub", NO_HUB):
-        return Path(
-            pipeline_class.download(
-                model, revision=revision, use_safetensors=True, safety_checker=None
-            )
-        )
-
-
-def _make_scheduler(name: str, pipeline: Any) -> Any:
-    """A scheduler with the model's own noise levels."""
-    from diffusers import (
-        DPMSolverMultistepScheduler,
-        EulerAncestralDiscreteScheduler,
-        UniPCMultistepScheduler,
-    )
-
-    config = pipeline.scheduler.config
-    if name == "euler-ancestral":
-        return EulerAncestralDiscreteScheduler.from_config(config)
-    if name == "dpm-solver++":
-        return DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++")
-    return UniPCMultistepScheduler.from_config(config)
-
-
-@torch.no_grad()
-def _encode(tokenizer: Any, text_encoder: Any, text: str) -> Tensor:
-    """The text model's output [1, tokens, D] for a text.
-
-    Raises:
-        ValueError: the text has more tokens than the model takes; the rest would be lost.
-    """
-    longest = tokenizer.model_max_length
-    tokens = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt")
-    count = tokens.input_ids.shape[1]
-    if count > longest:
-        raise ValueError(
-            f"prompt too long, {count} tokens where the text model takes {longest}: {text[:60]!r}…"
-        )
-    return text_encoder(tokens.input_ids)[0].float()
-
-
-@contextmanager
-def _loading(what: str, advice: str = "", bars: bool = True) -> Iterator[None]:
-    """Makes a ValueError of one line of whatever fails, without libraries' chatter."""
-    try:
-        with _quiet(bars), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # networks, caches and file formats have errors of many kinds
-        raise ValueError(f"cannot load model {what}: {_first_line(error)}{advice}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-@contextmanager
-def _quiet(bars: bool) -> Iterator[None]:
-    """No warnings of diffusers and transformers; progress bars with `bars`, for downloads."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    logs: tuple[Any, ...] = (diffusers_logging, transformers_logging)
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-        if not bars:
-            log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, (verbosity, had_bars) in zip(logs, before, strict=True):
-            log.set_verbosity(verbosity)
-            if had_bars:
-                log.enable_progress_bar()
