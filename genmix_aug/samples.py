@@ -12,7 +12,9 @@ from torch import Tensor
 
 from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore
-from genmix_aug.editors import EDITORS, Editor
+from genmix_aug.editors import Editor
+from genmix_aug.editors.base import release
+from genmix_aug.editors.options import make_editor
 from genmix_aug.filling import REDRAWS, Screen, fill
 from genmix_aug.images import from_picture
 from genmix_aug.prompts import check_prompts, parse_prompts
@@ -50,7 +52,8 @@ def fill_store(
             dicts) of which the first such image is taken. A Dataset without transforms of its own,
             as those would change the pixels from one reading to the next.
         store: the store or its folder.
-        editor: an editor, or the name of one with its default options.
+        editor: an editor, or the name of one with its default options. Its memory is given back
+            afterwards.
         prompts: the name of a set, text with commas, or a sequence.
         per_image: edits of each image.
         seed: of prompts and edits; the transform's `edit_seed`.
@@ -70,27 +73,27 @@ def fill_store(
     """
     if per_image < 1:
         raise ValueError(f"per_image must be at least 1, not {per_image}")
-    if isinstance(editor, str):
-        if editor not in EDITORS:
-            raise ValueError(f"unknown editor {editor!r}: choose from {', '.join(EDITORS)}")
-        editor = EDITORS[editor]()
+    redraw_with = make_editor(editor) if isinstance(editor, str) else editor
     chosen = parse_prompts(prompts)
-    check_prompts(chosen, editor.prompts)
+    check_prompts(chosen, redraw_with.prompts)
     pictures = _Pictures(images)
     digests = [image_digest(pictures[number]) for number in range(len(images))]
     requests = plan_edits(digests, chosen, per_image, seed)
-    keys = fill(
-        store if isinstance(store, EditStore) else EditStore(store),
-        editor,
-        pictures,
-        [f"image {number}" for number in range(len(images))],
-        requests,
-        batch_size,
-        progress,
-        digests,
-        screen,
-        redraws,
-    )
+    try:
+        keys = fill(
+            store if isinstance(store, EditStore) else EditStore(store),
+            redraw_with,
+            pictures,
+            [f"image {number}" for number in range(len(images))],
+            requests,
+            batch_size,
+            progress,
+            digests,
+            screen,
+            redraws,
+        )
+    finally:
+        release(redraw_with)
     found: list[list[str]] = [[] for _ in digests]
     for (number, _, _), key in zip(requests, keys, strict=True):
         if key is not None:
