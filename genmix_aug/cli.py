@@ -138,7 +138,10 @@ def _add_mixing(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--fractal-weight", type=float, default=0.20, help="0 leaves it out")
     parser.add_argument(
-        "--blend-width", type=int, default=0, help="px of the seam; 0: the paper's, scaled"
+        "--blend-width",
+        type=int,
+        default=0,
+        help="px of the seam; 0: the paper's, scaled; -1: none, a hard cut",
     )
 
 

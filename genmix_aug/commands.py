@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,18 +16,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from genmix_aug.codec import encode
 from genmix_aug.contact_sheet import check_name, check_size, contact_sheet, save_png
 from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore
 from genmix_aug.editors import Editor
+from genmix_aug.editors.base import edit_each
 from genmix_aug.editors.options import editor_options, make_editor, parse_options
+from genmix_aug.estimate import estimate
 from genmix_aug.export import check_sizes
 from genmix_aug.export import export as write_export
-from genmix_aug.filling import Screen, batches, fill, missing
+from genmix_aug.files import sweep
+from genmix_aug.filling import Screen, fill, missing
 from genmix_aug.fractals import fractals as drawn_fractals
 from genmix_aug.fractals import load_fractals, write_fractals
-from genmix_aug.genmix import GenMix
+from genmix_aug.genmix import GenMix, parse_settings
 from genmix_aug.images import ImageFiles, find_images, load_rgb
 from genmix_aug.prompts import check_prompts, parse_prompts
 from genmix_aug.rescreening import judged, originals_of, pair_of, reference_from
@@ -36,6 +37,8 @@ from genmix_aug.screening import Features, Reference, screen
 from genmix_aug.screening_report import draw_similarities, draw_worst, summary, worst
 from genmix_aug.seeding import hash_seed
 from genmix_aug.transform import DEFAULT_FRACTALS
+
+PREVIEW_BATCH = 4  # prompts of an image at a time: a sheet is not worth a full GPU
 
 
 def chosen_editor(name: str, options: str, prompts: Sequence[str]) -> Editor:
@@ -74,12 +77,15 @@ def shard_of(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
 
 
 def load_features(text: str) -> Features:
-    """The function that "package.module:function" names.
+    """The function that "package.module:function" names; modules of the current folder are found.
 
     Raises:
         ValueError: it cannot be imported.
     """
     module, colon, name = text.partition(":")
+    # An installed command looks beside itself alone, `python -m` in the current folder too.
+    if (here := os.getcwd()) not in sys.path and "" not in sys.path:
+        sys.path.append(here)
     try:
         if not colon:
             raise ImportError("expected MODULE:FUNCTION")
@@ -181,75 +187,31 @@ def edit(
         redraws,
         {"folder": str(Path(images).absolute()), "square_px": square_px},
     )
-    distinct = len({key for key in keys if key})
-    print(f"{distinct} edits of {len(paths)} images{of} are in {store}")
+    served = {key for key in keys if key}
+    print(f"{len(served)} edits of {len(paths)} images{of} are in {store}")
     wanted = set(digests)
-    refused = Counter(
-        record["reason"]
+    records = [
+        record
         for record in edits.entries()
-        if record["reason"]
-        and record["image"] in wanted
-        and record["editor"] == redraw_with.fingerprint
-    )
+        if record["image"] in wanted and record["editor"] == redraw_with.fingerprint
+    ]
+    refused = Counter(record["reason"] for record in records if record["reason"])
     if refused:
         reasons = ", ".join(f"{count} {reason}" for reason, count in refused.most_common())
         print(
             f"screening rejected {refused.total()} ({reasons}); "
             f"{keys.count(None)} could not be redrawn well and are left out"
         )
+    unseen = sum(r["key"] in served and "similarity" not in r.get("scores", {}) for r in records)
+    if features and unseen:
+        print(
+            f"{unseen} were there already and have not been compared by features: "
+            f"`genmix screen {store} --features {features} --reject`, then this again"
+        )
     if redone := getattr(redraw_with, "redone", 0):
         print(f"{redone} were not finite in half precision and were made in float32")
     if failed := getattr(redraw_with, "failed", 0):
         print(f"{failed} were not finite in float32 either and came out black")
-
-
-def estimate(
-    editor: Editor,
-    store: EditStore,
-    images: ImageFiles,
-    todo: Sequence[tuple[int, str, int]],
-    batch_size: int,
-) -> str:
-    """What the requests `todo` will take of disk and time, from a trial that is thrown away."""
-    numbered = ((number, images[request[0]]) for number, request in enumerate(todo))
-    batch = next(batches(numbered, batch_size))
-    originals = torch.stack([image for _, image in batch])
-    prompts = [todo[number][1] for number, _ in batch]
-    seeds = [todo[number][2] for number, _ in batch]
-    editor.edit(originals[:1], prompts[:1], seeds[:1])  # loads what is loaded once
-    start = time.perf_counter()
-    made = editor.edit(originals, prompts, seeds)
-    sizes = [len(encode(edit, store.image_format)) for edit in made]
-    rate = len(batch) / (time.perf_counter() - start)
-    disk = sum(sizes) / len(sizes) * len(todo)
-    root = store.root.absolute()
-    free = shutil.disk_usage(next(path for path in (root, *root.parents) if path.exists())).free
-    text = (
-        f"about {disk_text(disk)} of disk ({disk_text(free)} free) and, for the editing, "
-        f"{time_text(len(todo) / rate)} of this process at {rate:.3g} images/s, "
-        f"measured on {len(batch)}"
-    )
-    return text + ("; the disk is too small" if disk > free else "")
-
-
-def disk_text(size: float) -> str:
-    """Bytes in words, such as 1.2 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
-
-
-def time_text(seconds: float) -> str:
-    """Seconds in words, such as 3 h 20 min."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def screen_store(
@@ -276,6 +238,7 @@ def screen_store(
         records, limit = judged(edits, records, originals, load_features(features))
     print(summary(records, limit))
     folder = Path(out)
+    sweep(folder)
     if any("similarity" in record["scores"] for record in records):
         draw_similarities(records, limit, folder / "similarities.png")
         print(f"wrote {folder / 'similarities.png'}")
@@ -353,15 +316,8 @@ def chosen_mixing(
     Raises:
         ValueError: a value that it cannot have, or a folder without images.
     """
-    chosen = tuple(part.strip() for part in sides.split(","))
     # What is wrong is better found before the fractals are drawn, which takes seconds.
-    settings = GenMix(
-        torch.zeros(1, 3, 1, 1, dtype=torch.uint8),
-        blend_width or None,
-        fractal_weight,
-        chosen,
-        join,
-    )
+    settings = parse_settings(join, sides, fractal_weight, blend_width)
     pictures = load_fractals(fractals, 512) if fractals else drawn_fractals(*DEFAULT_FRACTALS)
     return replace(settings, fractals=pictures)
 
@@ -405,8 +361,10 @@ def preview(
             rows.append(list(shown.values()))
             labels.append(f"{path.stem}: {prompt}")
         else:
-            copies = image.expand(len(chosen), -1, -1, -1)
-            edits = redraw_with.edit(copies, list(chosen), [own] * len(chosen))
+            edits: list[Tensor] = []
+            for start in range(0, len(chosen), PREVIEW_BATCH):
+                some = list(chosen[start : start + PREVIEW_BATCH])
+                edits += edit_each(redraw_with, [image] * len(some), some, [own] * len(some))
             rows.append([image, *edits])
             labels.append(path.stem)
     save_png(contact_sheet(rows, labels, columns, size), out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from hashlib import blake2b
@@ -16,13 +15,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES, encode, is_whole
-from genmix_aug.edit_plan import image_digest, plan_edits
+from genmix_aug.edit_plan import image_digest
 from genmix_aug.edit_store import EditStore, MissingEditError
-from genmix_aug.files import read_mark, write_whole
+from genmix_aug.files import read_mark, sweep, write_whole
 from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, load_rgb, size_of
-from genmix_aug.prompts import PROMPT_SETS
 from genmix_aug.seeding import hash_seed
+from genmix_aug.serving import edit_command, served_keys
 
 MARK = "genmix_export.json"
 
@@ -109,23 +108,25 @@ def export(
         "square_px": square_px,
         **_genmix_settings(genmix),
     }
+    sweep(out)
     mark = _checked_mark(out, settings, copies)
     if copies:
         check_sizes(genmix, paths, square_px)
+    for place in {out / target.parent for _, target, _ in layout}:
+        sweep(place)
 
     def draw(path: Path, wanted: Sequence[int]) -> dict[int, Tensor]:
         """These copies of an image; none where all of its edits were rejected."""
         image = load_rgb(path, square_px)
         digest = image_digest(image)
-        requests = plan_edits([digest], prompts, per_image, edit_seed)
+        planned = (prompts, per_image, edit_seed)
         try:
-            served = [store.served(digest, *request[1:], fingerprint) for request in requests]
+            keys = served_keys(store, digest, *planned, fingerprint)
         except MissingEditError as error:
-            command = _edit_command(folder, store, prompts, per_image, edit_seed, square_px)
+            command = edit_command(str(folder), store, *planned, square_px)
             raise MissingEditError(
                 f"{path} lacks an edit by {fingerprint}: run `{command}` with that editor"
             ) from error
-        keys = [key for key in served if key is not None]
         if not keys:
             return {}
         start = hash_seed("which edit", seed, digest)
@@ -252,19 +253,3 @@ def _checked_mark(out: Path, settings: dict[str, Any], copies: int) -> bytes:
     elif out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no export: name an empty or new folder")
     return (json.dumps(wanted, indent=1) + "\n").encode()
-
-
-def _edit_command(
-    folder: Path,
-    store: EditStore,
-    prompts: Sequence[str],
-    per_image: int,
-    edit_seed: int,
-    square_px: int,
-) -> str:
-    sets = [name for name, members in PROMPT_SETS.items() if set(members) == set(prompts)]
-    words = ["genmix", "edit", str(folder), "--store", str(store.root)]
-    words += ["--prompts", sets[0] if sets else ",".join(prompts), "--per-image", str(per_image)]
-    words += ["--seed", str(edit_seed)] if edit_seed else []
-    words += ["--square-px", str(square_px)] if square_px else []
-    return shlex.join(words)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from genmix_aug.batching import batches
 from genmix_aug.edit_plan import Attempt, Request, attempts, image_digest
 from genmix_aug.edit_store import EditStore
-from genmix_aug.editors.base import Editor
+from genmix_aug.editors.base import Editor, edit_each, group_of
 from genmix_aug.screening import Verdict
+from genmix_aug.verdicts import ByPlace, ByScreen
 
 REDRAWS = 3  # further seeds to try where an edit is rejected
 
 Digests = Sequence[str] | Mapping[int, str]
-Item = TypeVar("Item")
 Screen = Callable[[Tensor, Tensor], Sequence[Verdict]]
 
 
@@ -45,6 +46,17 @@ def missing(
     """
     if digests is None:
         digests = _digests(images, requests)
+    return _missing(ByPlace(store), requests, digests, fingerprint, redraws, progress)
+
+
+def _missing(
+    standing: ByPlace | ByScreen,
+    requests: Sequence[Request],
+    digests: Digests,
+    fingerprint: str,
+    redraws: int,
+    progress: bool,
+) -> tuple[list[str | None], list[int]]:
     keys: list[str | None] = []
     todo: list[int] = []
     seen: set[str] = set()
@@ -57,7 +69,8 @@ def missing(
         disable=None if progress else True,
     ) as bar:
         for number, (index, prompt, seed) in enumerate(bar):
-            attempt, made = _standing(store, digests[index], prompt, seed, fingerprint, redraws)
+            tries = attempts(digests[index], prompt, seed, fingerprint)
+            attempt, made = _first_good(standing, tries, redraws)
             keys.append(attempt.key if attempt else None)
             if attempt and attempt.key not in seen:
                 seen.add(attempt.key)
@@ -66,18 +79,21 @@ def missing(
     return keys, todo
 
 
-def _standing(
-    store: EditStore, digest: str, prompt: str, seed: int, fingerprint: str, redraws: int
+def _first_good(
+    standing: ByPlace | ByScreen, tries: Iterator[Attempt], redraws: int
 ) -> tuple[Attempt | None, bool]:
-    """A request's first attempt that was not rejected, and whether it is there.
+    """A request's first attempt that was not rejected, and whether it is there and was judged.
 
-    None where the request's own seed and `redraws` more were rejected, and no later one is there.
+    None where the request's own seed and `redraws` more were rejected (and no later one is there,
+    where that may serve).
     """
-    for attempt in attempts(digest, prompt, seed, fingerprint):
-        if store.has(attempt.key):
+    for attempt in tries:
+        reason = standing.reason(attempt.key)
+        within = attempt.number <= redraws
+        if reason is None:
+            return (attempt, False) if within else (None, True)
+        if not reason and (within or standing.any_attempt):
             return attempt, True
-        if not store.has_rejected(attempt.key):
-            return (attempt, False) if attempt.number <= redraws else (None, True)
     raise AssertionError("attempts do not end")
 
 
@@ -93,6 +109,7 @@ def fill(
     screen: Screen | None = None,
     redraws: int = REDRAWS,
     origin: Mapping[str, Any] | None = None,
+    judged_by: str = "",
 ) -> list[str | None]:
     """Makes the edits that the store lacks, and returns the key of every request.
 
@@ -100,7 +117,8 @@ def fill(
 
     Args:
         editor: makes the edits; its fingerprint is part of each key.
-        images: uint8 [3, H, W] by number, of any sizes; those of equal size are batched.
+        images: uint8 [3, H, W] by number, of any sizes; those that the editor works on at one
+            size are batched.
         names: what the manifest calls each image, by number.
         requests: (image number, short prompt, seed) for each edit wanted.
         batch_size: images in one call of the editor.
@@ -111,6 +129,11 @@ def fill(
         redraws: further seeds to try for a request; where all are rejected its key is None.
         origin: put into each record of the manifest, such as the folder of the images, so that
             they can be found again.
+        judged_by: the name of `screen` ("none", "pixels", or one of your own that says what else
+            decides). The keys are then those that this screen accepts, whoever filled the store and
+            by what screen: edits that are there are judged where it has not yet, and stay where
+            they are (see `EditStore.read_any`). Without a name an edit stands as the store keeps
+            it: accepted ones serve, unseen by `screen`, and rejected ones do not.
 
     Raises:
         ValueError: `batch_size` is less than 1, the editor refuses a prompt, or an image is no
@@ -122,9 +145,9 @@ def fill(
     if digests is None:
         digests = _digests(images, requests)
     store.sweep()
-    origin = origin or {}
-    wanted = (images, requests, editor.fingerprint)
-    keys, todo = missing(store, *wanted, progress, digests, redraws)
+    standing = ByScreen(store, judged_by) if judged_by else ByPlace(store)
+    work = _Work(store, standing, editor, names, requests, digests, screen, redraws, origin or {})
+    keys, todo = work.missing(progress)
     if not todo:
         return keys
     rejected: Counter[str] = Counter()
@@ -135,100 +158,126 @@ def fill(
         for _ in range(1 + redraws):
             again: list[int] = []
             numbered = ((number, images[requests[number][0]]) for number in todo)
-            for batch in batches(numbered, batch_size):
-                fresh = _still_missing(store, batch, names, *wanted[1:], digests, redraws)
-                verdicts = _make(store, editor, fresh, names, requests, digests, screen, origin)
+            for batch in batches(numbered, batch_size, group_of(editor)):
+                verdicts = work.make(batch)
                 again += [number for number, verdict in verdicts.items() if verdict.reason]
                 rejected.update(v.reason for v in verdicts.values() if v.reason)
                 bar.update(len(batch) - sum(bool(v.reason) for v in verdicts.values()))
                 bar.set_postfix(rejected, refresh=False)
             todo = again
-    return missing(store, *wanted, progress, digests, redraws)[0]
+    return work.missing(progress)[0]
 
 
-def _still_missing(
-    store: EditStore,
-    batch: list[tuple[int, Tensor]],
-    names: Sequence[str],
-    requests: Sequence[Request],
-    fingerprint: str,
-    digests: Digests,
-    redraws: int,
-) -> list[tuple[int, Tensor, Attempt]]:
-    """What to make now: another process may have made, or rejected, some meanwhile."""
-    found = []
-    for number, image in batch:
-        index, prompt, seed = requests[number]
-        if image_digest(image) != digests[index]:
-            raise ValueError(f"image {names[index]} changed in the meantime: run this again")
-        attempt, made = _standing(store, digests[index], prompt, seed, fingerprint, redraws)
-        if attempt and not made:
-            found.append((number, image, attempt))
-    return found
+class _Work(NamedTuple):
+    """What `fill` was asked for; its parts take one batch at a time."""
+
+    store: EditStore
+    standing: ByPlace | ByScreen
+    editor: Editor
+    names: Sequence[str]
+    requests: Sequence[Request]
+    digests: Digests
+    screen: Screen | None
+    redraws: int
+    origin: Mapping[str, Any]
+
+    def missing(self, progress: bool) -> tuple[list[str | None], list[int]]:
+        """As the function of this name, by the verdicts that count here."""
+        fingerprint = self.editor.fingerprint
+        wanted = (self.requests, self.digests, fingerprint, self.redraws)
+        return _missing(self.standing, *wanted, progress)
+
+    def make(self, batch: list[tuple[int, Tensor]]) -> dict[int, Verdict]:
+        """Makes what a batch lacks and judges it; the verdict on each request's attempt."""
+        open_ones = self._still_missing(batch)
+        if not open_ones:
+            return {}
+        originals = [image for _, image, _ in open_ones]
+        edits, fresh = self._edits(open_ones)
+        verdicts = judged_each(self.screen, originals, edits)
+        records = [
+            self._record(number, attempt, verdict)
+            for (number, _, attempt), verdict in zip(open_ones, verdicts, strict=True)
+        ]
+        self.store.record(records)
+        written = {records[k]["key"]: edits[k] for k in fresh}
+        self.store.write(written, {record["key"] for record in records if self._refuses(record)})
+        for record in records:
+            self.standing.learn(record["key"], record["reason"])
+        return {number: verdict for (number, *_), verdict in zip(open_ones, verdicts, strict=True)}
+
+    def _still_missing(self, batch: list[tuple[int, Tensor]]) -> list[tuple[int, Tensor, Attempt]]:
+        """What to do now: another process may have made, or rejected, some meanwhile."""
+        found = []
+        for number, image in batch:
+            index, prompt, seed = self.requests[number]
+            if image_digest(image) != self.digests[index]:
+                raise ValueError(
+                    f"image {self.names[index]} changed in the meantime: run this again"
+                )
+            tries = attempts(self.digests[index], prompt, seed, self.editor.fingerprint)
+            attempt, made = _first_good(self.standing, tries, self.redraws)
+            if attempt and not made:
+                found.append((number, image, attempt))
+        return found
+
+    def _edits(
+        self, batch: list[tuple[int, Tensor, Attempt]]
+    ) -> tuple[list[Tensor], Sequence[int]]:
+        """The edits of a batch, and which of them are new: others wait for a verdict alone."""
+        there = {
+            k: self.store.read_any(attempt.key)
+            for k, (_, _, attempt) in enumerate(batch)
+            if self.standing.judged_by and self.store.has_any(attempt.key)
+        }
+        fresh = [k for k in range(len(batch)) if k not in there]
+        made: list[Tensor] = []
+        if fresh:
+            images = [batch[k][1] for k in fresh]
+            prompts = [self.requests[batch[k][0]][1] for k in fresh]
+            made = edit_each(self.editor, images, prompts, [batch[k][2].seed for k in fresh])
+        new = dict(zip(fresh, made, strict=True))
+        return [new[k] if k in new else there[k] for k in range(len(batch))], fresh
+
+    def _record(self, number: int, attempt: Attempt, verdict: Verdict) -> dict[str, Any]:
+        """The manifest's line on an attempt; see `EditStore.entries`."""
+        index, prompt, _ = self.requests[number]
+        by = self.standing.judged_by
+        return {
+            "key": attempt.key,
+            "image": self.digests[index],
+            "source": str(self.names[index]),
+            **self.origin,
+            "prompt": prompt,
+            "seed": attempt.seed,
+            "editor": self.editor.fingerprint,
+            "attempt": attempt.number,
+            "reason": verdict.reason,
+            "scores": verdict.scores,
+            **({"screen": by} if by else {}),
+        }
+
+    def _refuses(self, record: Mapping[str, Any]) -> bool:
+        """Whether a new edit belongs among the rejected: a broken one of them stays there."""
+        kept = bool(self.standing.judged_by) and self.store.find_rejected(record["key"])
+        return bool(record["reason"] or kept)
 
 
-def _make(
-    store: EditStore,
-    editor: Editor,
-    batch: list[tuple[int, Tensor, Attempt]],
-    names: Sequence[str],
-    requests: Sequence[Request],
-    digests: Digests,
-    screen: Screen | None,
-    origin: Mapping[str, Any],
-) -> dict[int, Verdict]:
-    """Edits a batch and writes it; the verdict on each request's attempt."""
-    if not batch:
-        return {}
-    originals = torch.stack([image for _, image, _ in batch])
-    prompts = [requests[number][1] for number, _, _ in batch]
-    edits = editor.edit(originals, prompts, [attempt.seed for _, _, attempt in batch])
-    verdicts = screen(originals, edits) if screen else [Verdict("", {})] * len(batch)
-    records: list[dict[str, Any]] = []
-    for (number, _, attempt), verdict in zip(batch, verdicts, strict=True):
-        index, prompt, _ = requests[number]
-        records.append(
-            {
-                "key": attempt.key,
-                "image": digests[index],
-                "source": str(names[index]),
-                **origin,
-                "prompt": prompt,
-                "seed": attempt.seed,
-                "editor": editor.fingerprint,
-                "attempt": attempt.number,
-                "reason": verdict.reason,
-                "scores": verdict.scores,
-            }
-        )
-    store.record(records)
-    store.write(
-        {record["key"]: edit for record, edit in zip(records, edits, strict=True)},
-        {record["key"] for record in records if record["reason"]},
-    )
-    numbers = [number for number, _, _ in batch]
-    return dict(zip(numbers, verdicts, strict=True))
+def judged_each(
+    screen: Screen | None, originals: Sequence[Tensor], edits: Sequence[Tensor]
+) -> list[Verdict]:
+    """The verdict on each edit of an original, uint8 [3, H, W] both, of any sizes."""
+    if screen is None:
+        return [Verdict("", {})] * len(edits)
+    found: dict[int, Verdict] = {}
+    numbered = ((k, original) for k, original in enumerate(originals))
+    for batch in batches(numbered, len(edits)):
+        numbers = [k for k, _ in batch]
+        before = torch.stack([original for _, original in batch])
+        after = torch.stack([edits[k] for k in numbers])
+        found |= zip(numbers, screen(before, after), strict=True)
+    return [found[k] for k in range(len(edits))]
 
 
 def _digests(images: Images, requests: Sequence[Request]) -> dict[int, str]:
     return {index: image_digest(images[index]) for index in {request[0] for request in requests}}
-
-
-def batches(
-    items: Iterable[tuple[Item, Tensor]], batch_size: int
-) -> Iterator[list[tuple[Item, Tensor]]]:
-    """Batches of (anything, image) with images of one size each; few are held at a time."""
-    waiting: dict[tuple[int, ...], list[tuple[Item, Tensor]]] = {}
-    held = 0
-    for item, image in items:
-        shape = tuple(image.shape)
-        waiting.setdefault(shape, []).append((item, image))
-        held += 1
-        full = len(waiting[shape]) >= batch_size
-        if full or held >= 8 * batch_size:
-            # Where sizes are many and no batch fills up, the fullest goes as it is.
-            shape = shape if full else max(waiting, key=lambda known: len(waiting[known]))
-            batch = waiting.pop(shape)
-            held -= len(batch)
-            yield batch
-    yield from waiting.values()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, overload
+from operator import index
+from typing import Any, NamedTuple, overload
 
 import torch
 from PIL import Image
@@ -33,6 +34,9 @@ from genmix_aug.mix import (
 from genmix_aug.seeding import hash_seed, unit_draw
 
 JOINS = ("seam", "cutmix", "mixup", "edited", "original")
+HARD_CUT = -1  # as a blend width: no seam at all
+# How far floats may lie outside [0, 1]: half precision and resizing round.
+RANGE_SLACK = 1e-3
 
 
 class Draws(NamedTuple):
@@ -65,8 +69,9 @@ class GenMix:
     Args:
         fractals: uint8 [F, 3, S, S]; those drawn are resized to the images where sizes differ
             (see `at_size`).
-        blend_width: px of the seam at the size of the images; None scales the paper's 20 px of
-            512 to the shorter side of the images (`blend_width_for`).
+        blend_width: px of the seam at the size of the images; None, or 0, scales the paper's 20 px
+            of 512 to the shorter side of the images (`blend_width_for`); -1 is no seam, a hard cut.
+            (In `genmix_aug.mix` and `genmix_aug.masks`, which take px as they are, that is 0.)
         fractal_weight: of the fractal in Eq. 4, in [0, 1]; 0 leaves the fractal out.
         sides: where the edited image may show; drawn alike.
         join: what takes the place of Eq. 3. "seam": the paper's. "cutmix": the edit fills a box
@@ -84,6 +89,7 @@ class GenMix:
     fractal_weight: float = PAPER_FRACTAL_WEIGHT
     sides: tuple[str, ...] = SIDES
     join: str = "seam"
+    _looked_at: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shape = [*self.fractals.shape]
@@ -96,8 +102,13 @@ class GenMix:
             raise ValueError(f"sides must be among {', '.join(SIDES)}, not {self.sides}")
         if not 0 <= self.fractal_weight <= 1:
             raise ValueError(f"fractal_weight must be in [0, 1], not {self.fractal_weight}")
-        if self.blend_width is not None and self.blend_width < 0:
-            raise ValueError(f"blend_width must be 0 or more, not {self.blend_width}")
+        if self.blend_width == 0:  # as configurations say it
+            object.__setattr__(self, "blend_width", None)
+        if self.blend_width is not None and self.blend_width < HARD_CUT:
+            raise ValueError(
+                f"blend_width must be px, 0 (the paper's, scaled) or {HARD_CUT} (a hard cut), "
+                f"not {self.blend_width}"
+            )
         if self.join not in JOINS:
             raise ValueError(f"join must be one of {', '.join(JOINS)}, not {self.join!r}")
 
@@ -109,7 +120,8 @@ class GenMix:
         """ValueError where images of this size, in px, are narrower than the seam at some side."""
         if self.join == "seam" and self.blend_width is not None:
             for side in self.sides:
-                seam(width if side_is_horizontal(side) else height, self.blend_width)
+                length = width if side_is_horizontal(side) else height
+                seam(length, self._seam_px(height, width))
 
     def draw(self, seeds: Sequence[int]) -> Draws:
         """What is drawn for each seed, from that seed alone."""
@@ -143,14 +155,18 @@ class GenMix:
         Args:
             original, edited: tensors [3, H, W] or [B, 3, H, W] on any device, uint8 or floating
                 point in [0, 1]; or a Pillow image; or a list of them, of any sizes.
-            seeds: an int for a single image, one for each of a batch or list.
+            seeds: an int for a single image, one for each of a batch or list; NumPy's integers and
+                integer tensors do too.
 
         Returns:
             As `original`: the same type, shape, dtype and device. Pillow images are of mode RGB.
 
         Raises:
-            ValueError: shapes, dtypes or devices that do not fit, or not one seed for each image.
+            ValueError: shapes, dtypes or devices that do not fit, floating point outside [0, 1] (on
+                a GPU the first images alone are looked at), or not one whole number as the seed of
+                each image.
         """
+        seeds = _as_ints(seeds)
         if isinstance(original, Tensor) and isinstance(edited, Tensor):
             mixed = self._apply(original, edited, seeds)
             # torchvision's tv_tensors.Image stays one.
@@ -179,7 +195,9 @@ class GenMix:
         Returns:
             Like `original`, except mask: float32 [H, W], 1 where the edit shows.
         """
-        _check_images(original, edited, seed)
+        seeds = _as_ints(seed)
+        _check_images(original, edited, seeds)
+        self._check_range(original, edited)
         draws = self.draw([seed])
         mask = self._mask(draws, *original.shape[-2:]).to(original.device)
         hybrid = concatenate(original, edited, mask)
@@ -195,6 +213,7 @@ class GenMix:
 
     def _apply(self, original: Tensor, edited: Tensor, seeds: int | Sequence[int]) -> Tensor:
         _check_images(original, edited, seeds)
+        self._check_range(original, edited)
         draws = self.draw([seeds] if isinstance(seeds, int) else seeds)
         height, width = original.shape[-2:]
         weight = self.fractal_weight
@@ -207,10 +226,24 @@ class GenMix:
             return mix_constant(original, edited, fractals, draws.shares, weight)
         return mix_box(original, edited, fractals, self._boxes(draws, height, width), weight)
 
+    def _check_range(self, original: Tensor, edited: Tensor) -> None:
+        """Refuses floating point outside [0, 1]; on a device the first batch stands for all.
+
+        To look at a value makes an accelerator stop and wait, and those who forget to scale their
+        images forget it in every batch.
+        """
+        device = original.device.type
+        fits = original.dtype == edited.dtype and original.device == edited.device
+        if not (fits and original.is_floating_point() and original.numel() and edited.numel()):
+            return  # what does not fit is refused where the two meet
+        if device == "cpu" or device not in {*self._looked_at, "meta"}:
+            _check_range(original, edited)
+            self._looked_at.add(device)
+
     def _seam_px(self, height: int, width: int) -> int:
         if self.blend_width is None:
             return blend_width_for(min(height, width))
-        return self.blend_width
+        return max(self.blend_width, 0)
 
     def _boxes(self, draws: Draws, height: int, width: int) -> list[Box]:
         """Where the edit shows; the whole image and none of it are boxes too."""
@@ -249,3 +282,46 @@ def _check_images(original: Tensor, edited: Tensor, seeds: int | Sequence[int]) 
         raise ValueError("one image [3, H, W] takes an int as its seed, a batch takes a list")
     if not isinstance(seeds, int) and len(seeds) != len(original):
         raise ValueError(f"{len(seeds)} seeds for {len(original)} images")
+
+
+def _check_range(original: Tensor, edited: Tensor) -> None:
+    """ValueError where floating-point images reach out of [0, 1]."""
+    for name, images in (("original", original), ("edited", edited)):
+        low, high = float(images.amin()), float(images.amax())
+        if not (low >= -RANGE_SLACK and high <= 1 + RANGE_SLACK):  # not the other way: NaN too
+            raise ValueError(
+                f"{name} must lie in [0, 1], not {low:g} to {high:g}: mix before normalising, and "
+                "divide grey levels by 255"
+            )
+
+
+def _as_ints(seeds: Any) -> int | list[int]:
+    """A seed, or a list of them, as plain ints.
+
+    Raises:
+        ValueError: one that is no whole number.
+    """
+    try:
+        if getattr(seeds, "ndim", 0) == 0 and hasattr(seeds, "__index__"):
+            return index(seeds)
+        return [index(seed) for seed in seeds]
+    except TypeError:
+        raise ValueError(f"seeds must be whole numbers, not {seeds!r}") from None
+
+
+def parse_settings(join: str, sides: str, fractal_weight: float, blend_width: int) -> GenMix:
+    """GenMix as command lines and configurations describe it, as yet without its fractals.
+
+    Args:
+        sides: names separated by commas.
+        join, fractal_weight, blend_width: as in `GenMix`.
+
+    Returns:
+        With one black pixel for a fractal; `dataclasses.replace` puts the real ones in.
+
+    Raises:
+        ValueError: a value that it cannot have.
+    """
+    placeholder = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
+    chosen = tuple(part.strip() for part in sides.split(","))
+    return GenMix(placeholder, blend_width, fractal_weight, chosen, join)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from genmix_aug.batching import batches
 from genmix_aug.codec import decode
 from genmix_aug.edit_plan import image_digest
 from genmix_aug.edit_store import EditStore
-from genmix_aug.filling import batches
 from genmix_aug.images import find_images, load_rgb
 from genmix_aug.screening import REFERENCE_IMAGES, Features, Reference, reference_of, screen
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-REASONS = ("non-finite", "black", "white", "flat", "unchanged", "unrecognisable")
+PIXEL_REASONS = ("non-finite", "black", "white", "flat", "unchanged")
+REASONS = (*PIXEL_REASONS, "unrecognisable")
 
 Features = Callable[[Tensor], Tensor]  # uint8 [B, 3, H, W] -> float [B, D]
 

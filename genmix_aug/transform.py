@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -19,8 +19,9 @@ from genmix_aug.editors import EDITORS, Editor
 from genmix_aug.fractals import fractals
 from genmix_aug.genmix import GenMix
 from genmix_aug.images import from_picture, to_picture
-from genmix_aug.prompts import PROMPT_SETS, parse_prompts
+from genmix_aug.prompts import parse_prompts
 from genmix_aug.seeding import hash_seed, unit_draw
+from genmix_aug.serving import edit_command, served_keys
 
 DEFAULT_FRACTALS = (32, 256)  # number and px: made in four or five seconds, once a process
 
@@ -56,8 +57,9 @@ class GenMixTransform(v2.Transform):
         seed: of everything that is drawn here.
 
     Raises:
-        ValueError: no prompts or one named twice, or a number out of range. When applied: an
-            image of another dtype or shape.
+        ValueError: no prompts or one named twice, an editor that neither goes by that name nor
+            made any edit of the store, or a number out of range. When applied: a sample without
+            an image, or one of another dtype or shape.
         MissingEditError: when applied, the store has no edits of the image.
     """
 
@@ -77,13 +79,11 @@ class GenMixTransform(v2.Transform):
             raise ValueError(f"per_image must be at least 1, not {per_image}")
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be in [0, 1], not {probability}")
-        self.prompts = parse_prompts(prompts) if isinstance(prompts, str) else tuple(prompts)
+        self.prompts = parse_prompts(prompts)
         plan_edits([""], self.prompts, per_image)  # refuses prompts that do not fit
         self.store = EditStore(store)
         self.per_image = per_image
-        if isinstance(editor, str) and editor in EDITORS:
-            editor = EDITORS[editor]()
-        self.fingerprint = editor if isinstance(editor, str) else editor.fingerprint
+        self.fingerprint = _fingerprint(editor, self.store)
         self.genmix = genmix or GenMix(fractals(*DEFAULT_FRACTALS))
         self.probability = probability
         self.seed = seed
@@ -107,6 +107,28 @@ class GenMixTransform(v2.Transform):
         To be called before the loader's pass over the epoch begins.
         """
         self._epoch.fill_(epoch)
+
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """ValueError where the sample has no image, and would pass as it is without a word.
+
+        To torchvision a NumPy array is none.
+        """
+        if any(isinstance(part, Image.Image | tv_tensors.Image) for part in flat_inputs):
+            return
+        # Without one of those torchvision takes the first plain tensor for the image.
+        plain = [
+            part
+            for part in flat_inputs
+            if isinstance(part, Tensor) and not isinstance(part, tv_tensors.TVTensor)
+        ]
+        pictures = [part for part in flat_inputs if isinstance(part, np.ndarray) and part.ndim == 3]
+        if not plain or (pictures and plain[0].ndim < 3):
+            kinds = ", ".join(dict.fromkeys(type(part).__name__ for part in flat_inputs))
+            raise ValueError(
+                f"GenMixTransform found no image in a sample of {kinds or 'nothing'}: give uint8 "
+                "tensors [3, H, W] or Pillow images; let the Dataset read files by "
+                "genmix_aug.images.load_rgb, or put torchvision.transforms.v2.ToImage() first"
+            )
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """The image of a sample, augmented or not; boxes, masks and videos as they are."""
@@ -134,24 +156,32 @@ class GenMixTransform(v2.Transform):
 
     def _keys(self, digest: str) -> list[str]:
         """The store's accepted edits of an image."""
-        requests = plan_edits([digest], self.prompts, self.per_image, self.edit_seed)
+        wanted = (self.prompts, self.per_image, self.edit_seed)
         try:
-            served = [
-                self.store.served(digest, prompt, seed, self.fingerprint)
-                for _, prompt, seed in requests
-            ]
+            return served_keys(self.store, digest, *wanted, self.fingerprint)
         except MissingEditError as error:
+            command = edit_command("FOLDER", self.store, *wanted)
             raise MissingEditError(
-                f"{error}: make it with `{self._command()}` and that editor, and let the Dataset "
+                f"{error}: make it with `{command}` and that editor, and let the Dataset "
                 "read pictures as the command does, by genmix_aug.images.load_rgb "
                 "(ImageFolder(..., loader=load_rgb))"
             ) from None
-        return [key for key in served if key is not None]
 
-    def _command(self) -> str:
-        """What makes the edits of a folder of images."""
-        names = [name for name, prompts in PROMPT_SETS.items() if prompts == self.prompts]
-        command = f"genmix edit FOLDER --store {shlex.quote(str(self.store.root))}"
-        prompts = shlex.quote(names[0] if names else ",".join(self.prompts))
-        seed = f" --seed {self.edit_seed}" if self.edit_seed else ""
-        return f"{command} --prompts {prompts} --per-image {self.per_image}{seed}"
+
+def _fingerprint(editor: Editor | str, store: EditStore) -> str:
+    """The fingerprint that an editor, its name or itself stands for.
+
+    Raises:
+        ValueError: a text that is neither a name nor in the store's manifest.
+    """
+    if not isinstance(editor, str):
+        return editor.fingerprint
+    if editor in EDITORS:
+        return EDITORS[editor]().fingerprint
+    found: set[str] = set()
+    for record in store.lines():
+        if record.get("editor") == editor:
+            return editor
+        found.add(str(record.get("editor")))
+    held = f"the store {store.root} has edits by {', '.join(sorted(found)) or 'none'}"
+    raise ValueError(f"unknown editor {editor!r}: choose from {', '.join(EDITORS)}; {held}")

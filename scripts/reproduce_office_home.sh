@@ -37,7 +37,7 @@ if ! command -v uda > /dev/null; then
     fi
 fi
 if [ "$editor" != filters ]; then
-    flags+=("--augment.options.genmix.editor=$editor")
+    flags+=("--augment.options.genmix.editor=$editor" "--augment.options.genmix.screening=features")
 fi
 
 sweep() {  # one scenario; further flags

@@ -1,7 +1,11 @@
 import pytest
 import torch
 
+from genmix_aug.edit_plan import image_digest, plan_edits
+from genmix_aug.edit_store import EditStore
+from genmix_aug.filling import fill
 from genmix_aug.fractals import write_fractals
+from genmix_aug.prompts import CROSS_DOMAIN
 from uda.augment import AUGMENTATIONS
 from uda.augment.genmix import GenMixAugmentation
 
@@ -140,6 +144,126 @@ def test_screening_by_features(images, tmp_path):
     assert all("similarity" in score for score in scores)
 
 
+@pytest.mark.parametrize("first", ["none", "pixels", "features", "command"])
+@pytest.mark.parametrize("then", ["none", "pixels", "features"])
+def test_what_is_trained_on_follows_from_the_configuration(images, tmp_path, capsys, first, then):
+    """Whoever filled the store, and by what screen."""
+
+    def run(screening, store):
+        augmentation = GenMixAugmentation(
+            num_fractals=1, edits_per_image=3, fractal_weight=0.0, screening=screening
+        )
+        augmentation.editor = Blank()
+        return augmentation, augmentation.prepare(images, NAMES, store, seed=0)
+
+    expected, said = run(then, tmp_path / "alone")
+    if first == "command":
+        digests = [image_digest(image) for image in images]
+        requests = plan_edits(digests, CROSS_DOMAIN, 3)
+        fill(EditStore(tmp_path / "store"), Blank(), images, NAMES, requests)
+    else:
+        run(first, tmp_path / "store")
+    capsys.readouterr()
+    found, told = run(then, tmp_path / "store")
+    assert (found.keys, told) == (expected.keys, said)
+    assert torch.equal(found.edits, expected.edits)
+    whites = sum((edit == 255).all().item() for edit in found.edits)
+    assert bool(whites) == (then == "none")
+    noted = "keeps as rejected are trained on: augment.options.genmix.screening none accepts"
+    kept = then == "none" and first in ("pixels", "features")
+    assert (noted in capsys.readouterr().out) == kept
+
+
+def test_jpeg_files_are_named_and_tell_runs_apart(images, tmp_path, capsys):
+    lossless = GenMixAugmentation(num_fractals=1)
+    plain = lossless.prepare(images, NAMES, tmp_path / "png", seed=0)
+    assert plain["jpeg"] == 0
+    assert "JPEG" not in capsys.readouterr().out
+    requests = plan_edits([image_digest(image) for image in images], CROSS_DOMAIN, 1)
+    fill(EditStore(tmp_path / "jpeg", "jpeg"), lossless.editor, images, NAMES, requests)
+    lossy = GenMixAugmentation(num_fractals=1)
+    found = lossy.prepare(images, NAMES, tmp_path / "jpeg", seed=0)
+    assert lossy.keys == lossless.keys
+    assert found["jpeg"] == 3
+    assert found["edits"] != plain["edits"]
+    assert "3 of 3 edits in" in capsys.readouterr().out
+    again = GenMixAugmentation(num_fractals=1, fractal_weight=0.5)
+    assert again.prepare(images, NAMES, tmp_path / "png", seed=1) == plain, "of the edits alone"
+
+
+class OnDevice(Blank):
+    device = "auto"
+
+    def __init__(self):
+        self.log = []
+
+    def edit(self, *request):
+        self.log.append(self.device)
+        return super().edit(*request)
+
+    def release(self):
+        self.log.append("released")
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "expected"),
+    [
+        (torch.device("cuda:3"), "auto", "cuda:3"),
+        (torch.device("cpu"), "auto", "cpu"),
+        (torch.device("cuda:3"), "cpu", "cpu"),
+        (torch.device("meta"), "auto", "auto"),
+        (None, "auto", "auto"),
+    ],
+)
+def test_the_editor_works_on_the_runs_device_and_gives_it_back(
+    images, tmp_path, device, given, expected
+):
+    augmentation = GenMixAugmentation(num_fractals=1, screening="none")
+    augmentation.editor = OnDevice()
+    augmentation.editor.device = given
+    augmentation.prepare(images, NAMES, tmp_path, 0, device)
+    assert augmentation.editor.log == [expected, "released"]
+
+
+def test_a_failing_editor_gives_its_memory_back(images, tmp_path, monkeypatch):
+    augmentation = GenMixAugmentation(num_fractals=1)
+    augmentation.editor = OnDevice()
+
+    def fail(*_):
+        raise ValueError("memory is too small")
+
+    monkeypatch.setattr(OnDevice, "edit", fail)
+    with pytest.raises(ValueError, match="memory is too small"):
+        augmentation.prepare(images, NAMES, tmp_path, 0)
+    assert augmentation.editor.log == ["released"]
+
+
+def test_bad_mixing_is_found_before_any_edit_is_made(images, tmp_path):
+    pictures = tmp_path / "fractals"
+    write_fractals(pictures, 1, 8)
+    (pictures / "torn.png").write_bytes(b"no picture")
+    for options, message in (
+        ({"blend_width": 300}, "augment.options.genmix: blend width 300 px does not fit an image"),
+        ({"fractals": str(pictures)}, r"augment.options.genmix: cannot read image .*torn\.png"),
+        ({"fractals": "nowhere"}, "augment.options.genmix: image folder nowhere does not exist"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GenMixAugmentation(**options).prepare(images, NAMES, tmp_path / "store", seed=0)
+        assert not (tmp_path / "store").exists()
+    GenMixAugmentation(blend_width=300, join="mixup", num_fractals=1).prepare(
+        images, NAMES, tmp_path / "store", seed=0
+    )
+
+
+def test_a_hard_cut_can_be_asked_for(images, tmp_path):
+    hard = prepared(images, tmp_path, fractal_weight=0.0, blend_width=-1, sides="left")
+    mixed = hard.images(images, [0, 1, 2], [7, 8, 9])
+    assert torch.equal(mixed[..., :12], hard.edits[..., :12])
+    assert torch.equal(mixed[..., 12:], images[..., 12:])
+    soft = prepared(images, tmp_path, fractal_weight=0.0, sides="left", blend_width=6)
+    assert not torch.equal(soft.images(images, [0, 1, 2], [7, 8, 9]), mixed)
+
+
 def test_none_changes_nothing(images):
     augmentation = AUGMENTATIONS["none"]()
     assert augmentation.images(images, [0, 1, 2], [0, 0, 0]) is images
@@ -163,7 +287,7 @@ def test_none_changes_nothing(images):
         ({"screening": "eyes"}, "augment.options.genmix.screening: 'eyes' is not one of pixels"),
         ({"join": "glue"}, "augment.options.genmix: join must be one of seam"),
         ({"sides": "left,middle"}, "augment.options.genmix: sides must be among left"),
-        ({"blend_width": -1}, "augment.options.genmix: blend_width must be 0 or more"),
+        ({"blend_width": -2}, "augment.options.genmix: blend_width must be px, 0"),
         ({"edits_per_image": 0}, "augment.options.genmix.edits_per_image"),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 
-from genmix_aug.genmix import JOINS, GenMix, resize_fractals
+from genmix_aug.genmix import JOINS, GenMix, parse_settings, resize_fractals
 from genmix_aug.images import from_picture, to_picture
 from genmix_aug.masks import SIDES, blend_width_for, cutmix_box, smooth_mask
 from genmix_aug.mix import blend, concatenate
@@ -115,7 +115,7 @@ def test_no_fractal_weight_leaves_the_hybrid():
         ({"sides": ("left", "middle")}, "sides must be among"),
         ({"sides": ()}, "sides must be among"),
         ({"fractal_weight": -0.1}, "fractal_weight"),
-        ({"blend_width": -1}, "blend_width"),
+        ({"blend_width": -2}, "blend_width must be px, 0 .* or -1 .*, not -2"),
         ({"join": "cut"}, "join must be one of seam, cutmix, mixup, edited, original, not 'cut'"),
     ],
 )
@@ -257,6 +257,83 @@ def test_no_width_is_the_papers_for_the_size():
         assert torch.equal(
             scaled.stages(original, edited, 3)["mask"], fixed.stages(original, edited, 3)["mask"]
         )
+
+
+def test_one_meaning_of_the_width_everywhere():
+    """0 is the paper's, scaled, as in configurations; -1 a hard cut."""
+    original, edited = images(2)
+    scaled = GenMix(images(3), blend_width=None)
+    zero = GenMix(images(3), blend_width=0)
+    assert zero == scaled
+    assert torch.equal(zero(original, edited, 3), scaled(original, edited, 3))
+    hard = GenMix(images(3), blend_width=-1, fractal_weight=0)
+    hard.check_size(24, 24)
+    seen = set()
+    for seed in range(20):
+        side = hard.draw([seed]).sides[0]
+        mask = smooth_mask(24, 24, side, 0)
+        assert set(mask.unique().tolist()) == {0, 1}
+        assert torch.equal(hard.stages(original, edited, seed)["mask"], mask)
+        assert torch.equal(hard(original, edited, seed), concatenate(original, edited, mask))
+        seen.add(side)
+    assert seen == set(SIDES)
+
+
+def test_settings_are_read_as_command_lines_give_them():
+    parsed = parse_settings("cutmix", "left, top", 0.3, 5)
+    assert (parsed.join, parsed.sides) == ("cutmix", ("left", "top"))
+    assert (parsed.fractal_weight, parsed.blend_width) == (0.3, 5)
+    assert parse_settings("seam", "left", 0.2, 0).blend_width is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [-0.1, 1.1, 255.0, float("nan"), float("inf")])
+def test_floats_outside_0_to_1_are_refused(dtype, value):
+    genmix = GenMix(images(2), blend_width=4)
+    good = (images(2) / 255).to(dtype)
+    bad = good.clone()
+    bad[1, 2, 3, 4] = value
+    assert genmix(good, good, [1, 2]).dtype == dtype
+    for first, second, name in ((bad, good, "original"), (good, bad, "edited")):
+        with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 1\], not .* to "):
+            genmix(first, second, [1, 2])
+        with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 1\], not .* to "):
+            genmix.stages(first[1], second[1], 0)
+
+
+def test_a_rounding_outside_0_to_1_is_none():
+    genmix = GenMix(images(2), blend_width=4)
+    good = images(2) / 255
+    genmix(good + 5e-4, good - 5e-4, [1, 2])
+    genmix(torch.empty(0, 3, 24, 24), torch.empty(0, 3, 24, 24), [])
+
+
+@pytest.mark.parametrize(
+    "seed", [np.int64(7), torch.tensor(7), np.array(7), np.uint8(7)], ids=lambda s: type(s).__name__
+)
+def test_a_seed_is_any_whole_number(seed):
+    genmix = GenMix(images(5), blend_width=4)
+    original, edited = images(2)
+    expected = genmix(original, edited, 7)
+    assert torch.equal(genmix(original, edited, seed), expected)
+    assert torch.equal(genmix.stages(original, edited, seed)["original"], original)
+    pictures = to_picture(original), to_picture(edited)
+    assert torch.equal(from_picture(genmix(*pictures, seed)), expected)
+    assert torch.equal(genmix(original[None], edited[None], [seed])[0], expected)
+
+
+@pytest.mark.parametrize("seeds", [torch.tensor([7]), np.array([7]), (7,), range(7, 8)])
+def test_one_seed_in_a_row_is_that_of_a_batch(seeds):
+    genmix = GenMix(images(5), blend_width=4)
+    original, edited = images(2)
+    batch = genmix(original[None], edited[None], seeds)
+    assert torch.equal(batch[0], genmix(original, edited, 7))
+
+
+@pytest.mark.parametrize("seed", [1.0, "7", None, torch.tensor(1.0), [1.5], np.float64(2)])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(ValueError, match="seeds must be whole numbers"):
+        GenMix(images(2), blend_width=4)(*images(2), seed)
 
 
 def test_fractals_shrink_without_aliasing_and_keep_their_colour():

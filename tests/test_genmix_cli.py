@@ -12,14 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from genmix_aug import commands, rescreening
+from genmix_aug import commands, estimate, rescreening
 from genmix_aug.cli import main
 from genmix_aug.commands import shard_of
 from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.edit_plan import image_digest
 from genmix_aug.edit_store import EditStore
+from genmix_aug.editors import FilterEditor
 from genmix_aug.images import find_images, load_rgb
-from genmix_aug.prompts import CROSS_DOMAIN
+from genmix_aug.prompts import CROSS_DOMAIN, PROMPT_SETS
 from genmix_aug.screening import Reference
 from uda.augment.genmix import GenMixAugmentation
 
@@ -79,13 +80,62 @@ def test_a_dry_run_says_how_many_how_large_and_how_long(folder, tmp_path, capsys
     counted, measured = capsys.readouterr().out.splitlines()
     assert counted.startswith("3 images, 9 distinct edits wanted, 0 in")
     assert re.search(r"about [\d.]+ k?B of disk \([\d.]+ [kMGT]B free\) and, .*, \d+ s ", measured)
-    assert "images/s, measured on 3" in measured, "those of the first size"
+    assert "images/s, measured on 9" in measured, "filters takes all sizes together"
     assert not (tmp_path / "s").exists()
+
+
+def test_a_dry_run_warms_up_with_the_batch_that_it_times(folder, tmp_path, monkeypatch):
+    batches, edit_each = [], FilterEditor.edit_each
+    monkeypatch.setattr(
+        FilterEditor, "edit_each", lambda *given: batches.append(len(given[1])) or edit_each(*given)
+    )
+    arguments = ["edit", str(folder), "--store", str(tmp_path / "s"), "--batch-size", "4"]
+    assert main([*arguments, "--dry-run"]) == 0
+    assert batches == [4, 4]
+
+
+def test_features_of_the_current_folder_are_found(folder, tmp_path, monkeypatch):
+    """As an installed command runs: only its own folder is looked through."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "genmix_cli_own.py").write_text(
+        "def mine(images):\n    return images.float().mean((2, 3))\n"
+    )
+    monkeypatch.chdir(work)
+    installed = [place for place in sys.path if place not in ("", str(work))]
+    monkeypatch.setattr(sys, "path", installed)
+    arguments = ["edit", str(folder), "--store", str(tmp_path / "s"), "--per-image", "1"]
+    assert main([*arguments, "--features", "genmix_cli_own:mine"]) == 0
+    records = list(EditStore(tmp_path / "s").entries())
+    assert all("similarity" in record["scores"] for record in records)
+
+
+def test_edits_that_features_have_not_seen_are_named(folder, tmp_path, capsys):
+    store = str(tmp_path / "s")
+    arguments = ["edit", str(folder), "--store", store, "--per-image", "1"]
+    assert main(arguments) == 0
+    assert "have not been compared" not in capsys.readouterr().out
+    assert main([*arguments, "--features", "test_genmix_cli:colours"]) == 0
+    assert (
+        f"3 were there already and have not been compared by features: `genmix screen {store}"
+        in (capsys.readouterr().out)
+    )
+
+
+def test_a_preview_takes_few_prompts_at_a_time(folder, tmp_path, monkeypatch):
+    batches, edit_each = [], FilterEditor.edit_each
+    monkeypatch.setattr(
+        FilterEditor, "edit_each", lambda *given: batches.append(given[2]) or edit_each(*given)
+    )
+    out = ["--out", str(tmp_path / "sheet.png"), "--size", "16", "--count", "1"]
+    assert main(["preview", str(folder), *out]) == 0
+    assert [len(prompts) for prompts in batches] == [4, 4, 4, 3]
+    assert [prompt for prompts in batches for prompt in prompts] == list(PROMPT_SETS["all"])
 
 
 def test_a_dry_run_says_that_the_disk_is_too_small(folder, tmp_path, capsys, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(commands.shutil, "disk_usage", lambda path: usage._replace(free=100))
+    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda path: usage._replace(free=100))
     assert main(["edit", str(folder), "--store", str(tmp_path / "s"), "--dry-run"]) == 0
     assert "the disk is too small" in capsys.readouterr().out
 

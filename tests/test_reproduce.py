@@ -78,7 +78,11 @@ def test_every_spelling_of_real_world_and_every_gpu(tmp_path, name, gpus):
     assert [line.partition(" --store")[0] for line in edits] == [
         f"{begin} edit {tmp_path}/data/{domain}" for domain in ("Art", "Clipart", "Product", name)
     ]
-    assert sum(line.startswith("uda sweep") for line in calls) == 3
+    sweeps = [line for line in calls if line.startswith("uda sweep")]
+    assert len(sweeps) == 3
+    # A run goes by its own screening: the one that the edits were made with.
+    assert all("--augment.options.genmix.screening=features" in line for line in sweeps)
+    assert all("--features" in line for line in edits)
 
 
 @pytest.mark.slow

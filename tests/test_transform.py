@@ -286,7 +286,7 @@ def test_copies_have_the_same_settings_and_an_epoch_of_their_own(folder):
     [
         ({"per_image": 0}, "per_image must be at least 1"),
         ({"probability": 1.5}, "probability must be in"),
-        ({"prompts": ()}, "no prompts"),
+        ({"prompts": ()}, "no prompt in"),
         ({"prompts": ("snowy", "snowy")}, "named twice: snowy"),
     ],
 )
@@ -301,6 +301,52 @@ def test_senseless_options_are_refused(folder, options, message):
 def test_images_that_cannot_be_found_by_content_are_refused(folder, image):
     with pytest.raises(ValueError, match="put it before transforms"):
         transform(folder)(image)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        np.zeros((8, 8, 3), np.uint8),
+        (np.zeros((8, 8, 3), np.uint8), 3),
+        {"image": np.zeros((8, 8, 3), np.uint8), "label": torch.tensor(3)},
+        ("a.png", 3),
+        tv_tensors.Mask(torch.zeros(1, 8, 8)),
+    ],
+    ids=range(5),
+)
+@pytest.mark.parametrize("probability", [0, 1])
+def test_a_sample_without_an_image_is_refused(folder, sample, probability):
+    """To torchvision a NumPy array is no image: it would pass as it is, for ever."""
+    with pytest.raises(ValueError, match=r"no image in a sample of .*load_rgb.*v2\.ToImage"):
+        v2.Compose([transform(folder, probability=probability)])(sample)
+
+
+def test_arrays_beside_an_image_pass_through(folder):
+    image = load_rgb(find_images(folder / "tree")[0])
+    boxes, mask = np.zeros((2, 4)), np.zeros((*image.shape[1:], 1))
+    out = transform(folder, probability=1)(image, {"boxes": boxes, "mask": mask})
+    assert not torch.equal(out[0], image)
+    assert out[1]["boxes"] is boxes
+    assert out[1]["mask"] is mask
+
+
+@pytest.mark.parametrize("editor", ["filter", "filters-v1", "instruct-pix2pix-v1 nothing"])
+def test_an_editor_that_made_nothing_is_refused_at_once(folder, editor):
+    message = rf"unknown editor '{editor}': choose from filters, .* has edits by filters-v2"
+    with pytest.raises(ValueError, match=message):
+        transform(folder, editor=editor)
+
+
+def test_an_editor_is_not_asked_of_an_empty_store(tmp_path):
+    assert transform(tmp_path, editor="filters").fingerprint == "filters-v2"
+    with pytest.raises(ValueError, match="has edits by none"):
+        transform(tmp_path, editor="filters-v2")
+
+
+def test_prompts_may_name_sets_in_a_sequence(folder):
+    assert transform(folder, prompts=["cross_domain"]).prompts == CROSS_DOMAIN
+    with pytest.raises(ValueError, match="is the set cross-domain meant"):
+        transform(folder, prompts=["cross-domian"])
 
 
 def test_without_a_genmix_it_makes_its_own(folder, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -83,7 +83,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
     check_dimensions(experiment, split, model.classifier.in_features)
     data = _labelled(experiment, parts.train, split)
     augmentation = augmentation_of(experiment)
-    _prepare(augmentation, data, experiment, run)
+    _prepare(augmentation, data, experiment, run, device)
     after_epoch = epoch_scores(experiment, parts, split, run, device)
     seen = train_loop(
         model,
@@ -340,7 +340,13 @@ def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -
     )
 
 
-def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment, run: Run) -> None:
+def _prepare(
+    augmentation: Augmentation,
+    data: Labelled,
+    experiment: Experiment,
+    run: Run,
+    device: torch.device,
+) -> None:
     """Edits and fractals, and a picture of what they make of a few images."""
     from uda.augment.genmix import GenMixAugmentation
     from uda.figures import draw_stages
@@ -348,17 +354,32 @@ def _prepare(augmentation: Augmentation, data: Labelled, experiment: Experiment,
 
     started = time.perf_counter()
     with main_first():
-        augmentation.prepare(data.images, data.names, Path(experiment.store), experiment.seed)
-    seconds = round(time.perf_counter() - started, 3)
-    # A run that goes on finds its edits made: the time that making them took stands.
-    if is_main() and seconds > max((line["seconds"] for line in run.metrics("prepare")), default=0):
-        run.log(kind="prepare", seconds=seconds)
+        place = (Path(experiment.store), experiment.seed, device)
+        found = augmentation.prepare(data.images, data.names, *place)
+    if is_main():
+        _log_prepared(run, round(time.perf_counter() - started, 3), found, experiment.store)
     if is_main() and isinstance(augmentation, GenMixAugmentation):
         count = len(data.images)
         ids = [count * place // 6 for place in range(6)]
         # None where screening rejected all edits of these few.
         if rows := augmentation.stages(data.images, ids, experiment.seed):
             draw_stages(rows, run.folder / "genmix_stages.png")
+
+
+def _log_prepared(run: Run, seconds: float, found: Mapping[str, Any], store: str) -> None:
+    """Note what was prepared; say where it is not what the run began with."""
+    before = next(iter(run.metrics("prepare")), {})
+    if "edits" in before and before["edits"] != found.get("edits"):
+        say(
+            f"{run.folder}: the edits in {store} are not those that this run began with (other "
+            "pictures, verdicts or file formats): it goes on with these; delete the folder to "
+            "train on one kind alone"
+        )
+    # A run that goes on finds its edits made: the time that making them took stands.
+    longest = max(seconds, before.get("seconds", 0))
+    line = {"seconds": longest, **found}
+    if longest > 0 and any(before.get(key) != value for key, value in line.items()):
+        run.log(kind="prepare", **line)
 
 
 def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:

@@ -35,10 +35,19 @@ class Augmentation(Protocol):
         Runs of which all of it is alike need the same ones.
         """
 
-    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
+    def prepare(
+        self,
+        images: Tensor,
+        names: Sequence[str],
+        store: Path,
+        seed: int,
+        device: torch.device | None = None,
+    ) -> Mapping[str, Any]:
         """Before training: whatever it needs of ``images`` uint8 [N, 3, H, W] and their ``names``.
 
-        What is dear to make goes into the folder ``store`` and is found there the next time.
+        What is dear to make goes into the folder ``store`` and is found there the next time; a
+        network that makes it works on ``device``, or where it chooses. Returns what the run's log
+        is to say of what was found; under ``edits`` a hash of the stored edits.
         """
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,22 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from genmix_aug.codec import SUFFIXES
 from genmix_aug.edit_plan import image_digest, plan_edits
 from genmix_aug.edit_store import EditStore
+from genmix_aug.editors.base import on_device, release
 from genmix_aug.editors.options import make_editor, parse_options
 from genmix_aug.filling import Screen, fill
-from genmix_aug.genmix import GenMix
+from genmix_aug.genmix import parse_settings
 from genmix_aug.mix import PAPER_FRACTAL_WEIGHT
 from genmix_aug.prompts import check_prompts, parse_prompts
-from genmix_aug.screening import REFERENCE_IMAGES, reference_of, screen
+from genmix_aug.screening import REFERENCE_IMAGES, Reference, Verdict, reference_of, screen
 from genmix_aug.seeding import hash_seed
+from genmix_aug.verdicts import NO_SCREEN, PIXELS
 from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
 from uda.augment.none import NoAugmentation
 from uda.model import imagenet_features
+from uda.runs import config_hash
 
 EDITS_IN_MEMORY = 4 * 2**30  # bytes
 SCREENS = ("pixels", "features", "none")
@@ -37,10 +41,11 @@ class GenMixAugmentation(NoAugmentation):
     prompt while there are some; every augmented draw takes one of them. ``editor`` and
     ``editor_options`` ("preset=fast,steps=30") make them; ``screening`` rejects those whose
     ``pixels`` are at fault (black, white, flat, unchanged), with ``features`` also those that
-    ImageNet features no longer recognise; ``none`` accepts all. ``join``, ``sides`` and
+    ImageNet features no longer recognise; ``none`` accepts all. Whoever filled the store, and by
+    what screen, a run takes the edits that its own screen accepts. ``join``, ``sides`` and
     ``fractal_weight`` are those of `genmix_aug.genmix.GenMix`. ``blend_width`` in pixels of the
-    decoded size; 0 scales the paper's 20 in 512. ``num_fractals`` are drawn, unless a folder of
-    ``fractals`` is named. Raises ValueError naming the option at fault.
+    decoded size; 0 scales the paper's 20 in 512, -1 is a hard cut. ``num_fractals`` are drawn,
+    unless a folder of ``fractals`` is named. Raises ValueError naming the option at fault.
     """
 
     copies = True
@@ -72,13 +77,7 @@ class GenMixAugmentation(NoAugmentation):
             self.prompts = parse_prompts(prompts)
             self.editor = make_editor(editor, parse_options(editor_options))
             check_prompts(self.prompts, self.editor.prompts)
-            self.genmix = GenMix(
-                torch.zeros((1, 3, 1, 1), dtype=torch.uint8),  # until the images' size is known
-                blend_width or None,
-                fractal_weight,
-                tuple(part.strip() for part in sides.split(",")),
-                join,
-            )
+            self.genmix = parse_settings(join, sides, fractal_weight, blend_width)
         except ValueError as error:
             raise ValueError(f"augment.options.genmix: {error}") from None
         self.edits_per_image = edits_per_image
@@ -102,27 +101,52 @@ class GenMixAugmentation(NoAugmentation):
             "screening": self.screening,
         }
 
-    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
+    def prepare(
+        self,
+        images: Tensor,
+        names: Sequence[str],
+        store: Path,
+        seed: int,
+        device: torch.device | None = None,
+    ) -> dict[str, Any]:
         """Make the edits that the store lacks, and the fractals.
 
         Which edits an image gets depends on its pixels alone, as `genmix edit` plans them, so
-        runs of every seed share them.
+        runs of every seed share them. The editor works on ``device`` unless its options name one,
+        and gives its memory back.
+
+        Returns a hash of the edits that are trained on (``edits``) and how many of them lossy JPEG
+        files hold (``jpeg``): what the run's configuration does not say. Raises ValueError where
+        the seam does not fit the images or a fractal cannot be read, before any edit is made.
         """
+        try:
+            self.genmix.check_size(*images.shape[-2:])
+            pictures = fractal_pictures(self.fractals, self.num_fractals, images.shape[-1])
+        except ValueError as error:
+            raise ValueError(f"augment.options.genmix: {error}") from None
+        self.genmix = replace(self.genmix, fractals=pictures)
         digests = [image_digest(image) for image in images]
         requests = plan_edits(digests, self.prompts, self.edits_per_image)
         self.row_prompts = [prompt for _, prompt, _ in requests]
         self.store = EditStore(store)
-        self.keys = fill(
-            self.store,
-            self.editor,
-            images,
-            names,
-            requests,
-            progress=True,
-            digests=digests,
-            screen=_screen(self.screening, images),
-            origin={"square_px": images.shape[-1]},
-        )
+        judge, judged_by = _screen(self.screening, images, digests)
+        if device is not None and device.type in ("cpu", "cuda"):
+            on_device(self.editor, str(device))
+        try:
+            self.keys = fill(
+                self.store,
+                self.editor,
+                images,
+                names,
+                requests,
+                progress=True,
+                digests=digests,
+                screen=judge,
+                origin={"square_px": images.shape[-1]},
+                judged_by=judged_by,
+            )
+        finally:
+            release(self.editor)
         # Of each image, the rows of the edits that screening accepted.
         self.rows: list[list[int]] = [[] for _ in images]
         for row, (image, _, _) in enumerate(requests):
@@ -131,8 +155,28 @@ class GenMixAugmentation(NoAugmentation):
         if without := sum(not rows for rows in self.rows):
             tqdm.write(f"{without} images stay as they are: screening rejected all of their edits")
         self.edits = self._load(images) if self._fits(images) else None
-        pictures = fractal_pictures(self.fractals, self.num_fractals, images.shape[-1])
-        self.genmix = replace(self.genmix, fractals=pictures)
+        return self._found()
+
+    def _found(self) -> dict[str, Any]:
+        """What is known of the edits to train on; says what their configuration does not tell."""
+        files: list[str] = []  # the name is the key
+        jpeg = kept = 0
+        for key in self.keys:
+            path = (self.store.find(key) or self.store.find_rejected(key)) if key else None
+            files.append(path.name if path else "")
+            jpeg += path is not None and path.suffix == SUFFIXES["jpeg"]
+            kept += key is not None and self.store.find(key) is None
+        if jpeg:
+            tqdm.write(
+                f"{jpeg} of {len(files)} edits in {self.store.root} are JPEG: a run on PNG files "
+                "of the same edits sees slightly other pixels"
+            )
+        if kept:
+            tqdm.write(
+                f"{kept} edits that {self.store.root} keeps as rejected are trained on: "
+                f"augment.options.genmix.screening {self.screening} accepts them"
+            )
+        return {"edits": config_hash({"files": files}), "jpeg": jpeg}
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """One of each image's edits, joined along a random seam, a random fractal blended in.
@@ -176,7 +220,7 @@ class GenMixAugmentation(NoAugmentation):
     def _read(self, row: int) -> Tensor:
         key = self.keys[row]
         assert key is not None, "rows holds those that have a key"
-        return self.store.read(key)
+        return self.store.read_any(key)
 
     def _fits(self, images: Tensor) -> bool:
         return images.numel() * self.edits_per_image <= EDITS_IN_MEMORY
@@ -189,12 +233,23 @@ class GenMixAugmentation(NoAugmentation):
         return edits
 
 
-def _screen(screening: str, images: Tensor) -> Screen | None:
-    """How edits of these images are judged."""
+def _screen(screening: str, images: Tensor, digests: Sequence[str]) -> tuple[Screen | None, str]:
+    """How edits of these images are judged, and the name that verdicts are kept under.
+
+    The limit of similarity is that of these images, so they are part of the name.
+    """
     if screening == "none":
-        return None
+        return None, NO_SCREEN
     if screening == "pixels":
-        return screen
-    sample = images[:: -(-len(images) // REFERENCE_IMAGES)]
-    features = torch.cat([imagenet_features(part) for part in sample.split(16)])
-    return partial(screen, features=imagenet_features, reference=reference_of(features))
+        return screen, PIXELS
+    step = -(-len(images) // REFERENCE_IMAGES)
+
+    @cache  # asked for when the first edit is to be judged
+    def reference() -> Reference:
+        parts = images[::step].split(16)
+        return reference_of(torch.cat([imagenet_features(part) for part in parts]))
+
+    def judge(originals: Tensor, edits: Tensor) -> list[Verdict]:
+        return screen(originals, edits, imagenet_features, reference())
+
+    return judge, f"features {config_hash({'reference': list(digests[::step])})}"

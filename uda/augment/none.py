@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from uda.model import Classifier
@@ -28,8 +29,16 @@ class NoAugmentation:
         """Nothing: it stores none."""
         return {}
 
-    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
+    def prepare(
+        self,
+        images: Tensor,
+        names: Sequence[str],
+        store: Path,
+        seed: int,
+        device: torch.device | None = None,
+    ) -> Mapping[str, Any]:
         """Nothing to prepare."""
+        return {}
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """The images as they are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,10 +64,18 @@ class PixMixAugmentation(NoAugmentation):
         """A folder of fractals by what is in it."""
         return fractal_identity(self.fractals)
 
-    def prepare(self, images: Tensor, names: Sequence[str], store: Path, seed: int) -> None:
+    def prepare(
+        self,
+        images: Tensor,
+        names: Sequence[str],
+        store: Path,
+        seed: int,
+        device: torch.device | None = None,
+    ) -> Mapping[str, Any]:
         """Draw or load the fractals."""
         pictures = fractal_pictures(self.fractals, self.num_fractals, images.shape[-1])
         self.mixing_set = pictures.float() / 255
+        return {}
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """Each image mixed as its own seed says."""

@@ -1,0 +1,80 @@
+"""What a run's log says of the edits it trains on, and what it says where they are others."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny import arguments, make_dataset
+
+from genmix_aug.edit_store import EditStore
+from uda.cli import main
+from uda.runs import Run, find_runs
+from uda.stages import _log_prepared
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path / "run", {"stage": "train"})
+
+
+def logged(run):
+    wanted = ("seconds", "edits", "jpeg")
+    return [{k: line[k] for k in wanted if k in line} for line in run.metrics("prepare")]
+
+
+def test_what_was_prepared_is_logged_once(run, capsys):
+    first = {"edits": "0123456789", "jpeg": 0}
+    _log_prepared(run, 2.0, first, "store")
+    _log_prepared(run, 0.5, first, "store")
+    assert logged(run) == [{"seconds": 2.0, **first}]
+    assert (run.folder / "metrics.jsonl").read_text().count("\n") == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_other_edits_are_named_in_one_line(run, capsys):
+    _log_prepared(run, 2.0, {"edits": "0123456789", "jpeg": 0}, "store")
+    other = {"edits": "abcdef0123", "jpeg": 3}
+    for _ in range(2):
+        _log_prepared(run, 0.5, other, "store")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{run.folder}: the edits in store are not those that this run began")
+    assert logged(run) == [{"seconds": 2.0, **other}]
+
+
+def test_runs_of_before_and_augmentations_without_edits_say_nothing(run, capsys):
+    run.log(kind="prepare", seconds=3.0)
+    _log_prepared(run, 1.0, {"edits": "0123456789", "jpeg": 0}, "store")
+    assert logged(run)[0]["seconds"] == 3.0
+    other = Run(run.folder.with_name("other"), {"stage": "train"})
+    for seconds in (0.0, 0.2, 0.1):
+        _log_prepared(other, seconds, {}, "store")
+    assert logged(other) == [{"seconds": 0.2}]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_that_goes_on_with_other_edits_says_so(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    flags = [*arguments(make_dataset(tmp_path), runs), "--augment.name=genmix"]
+    assert main(["train", *flags]) == 0
+    (run,) = find_runs(runs)
+    (before,) = run.metrics("prepare")
+    assert before["jpeg"] == 0
+
+    def again():
+        (run.folder / "done").unlink()
+        (run.folder / "checkpoint.pt").unlink()
+        capsys.readouterr()
+        assert main(["train", *flags]) == 0
+        return capsys.readouterr().out
+
+    assert "not those that this run began with" not in again()
+    store = Path(tmp_path / "edits")
+    keys = EditStore(store).keys()
+    pixels = {key: EditStore(store).read(key) for key in keys}
+    shutil.rmtree(store)
+    EditStore(store, "jpeg").write(pixels)
+    shown = again()
+    assert "the edits in" in shown
+    assert "are not those that this run began with" in shown
+    assert f"{len(pixels)} of {len(pixels)} edits in" in shown
+    assert run.metrics("prepare")[0]["jpeg"] == len(pixels)
