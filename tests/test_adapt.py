@@ -186,6 +186,18 @@ def test_gradients_are_kept_only_where_there_is_a_loss(
     assert found == {wanted}
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [("needs_source", True, "source pictures"), ("extra_heads", ("rotation",), "extra heads")],
+)
+def test_what_the_loop_does_not_bring_is_refused(target, tmp_path, name, value, what):
+    method, run = AdaBN(open_set=True), open_run(tmp_path, "r", {})
+    setattr(method, name, value)
+    with pytest.raises(ValueError, match=f"adapt.method: lead asks for {what}; the loop"):
+        run_adaptation(target, run, method)
+    assert not run.folder.exists()
+
+
 def test_a_batch_larger_than_the_target_is_an_error(target, tmp_path):
     with pytest.raises(ValueError, match="64 is more than the 20 images"):
         run_adaptation(target, open_run(tmp_path, "r", {}), settings=AdaptConfig())

@@ -90,6 +90,11 @@ def adapt(
     evenly; the first one writes, evaluates and calls ``after_epoch``.
     """
     check_batch("adapt.batch_size", settings.batch_size)
+    if method.needs_source or method.extra_heads:
+        what = "source pictures" if method.needs_source else "extra heads"
+        raise ValueError(
+            f"adapt.method: {settings.method} asks for {what}; the loop brings none yet"
+        )
     place(model, device, compute)
     synchronise(model, device)
     resized = resize_all(target.images, images.resize_px, compute.image_memory_gb, compute.cache)

@@ -63,8 +63,8 @@ def here(make: Callable[[], Value]) -> Value:
 class Method(Protocol):
     """Adapts a source model to a target. Methods never see data, loops or each other.
 
-    ``trains`` is False for a method that only predicts; ``needs_source`` and ``extra_heads`` say
-    what else the loop must bring.
+    ``trains`` is False for a method that only predicts. ``needs_source`` and ``extra_heads`` say
+    what else the loop must bring: it brings neither yet, and refuses a method that asks for them.
     """
 
     trains: bool
