@@ -87,8 +87,16 @@ def test_every_epochs_bank_is_kept(target, tmp_path):
         torch.testing.assert_close(kept.features, bank.features, rtol=1e-3, atol=1e-6)
         torch.testing.assert_close(kept.probabilities, bank.probabilities, rtol=1e-3, atol=1e-6)
         assert torch.equal(kept.class_weights, bank.class_weights)
+        assert torch.equal(adapt.read_probabilities(run, epoch), kept.probabilities)
     with pytest.raises(ValueError, match="epoch_04.npz: not kept"):
         adapt.read_bank(run, 4)
+
+
+def test_probabilities_are_read_without_the_features(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    (run.folder / "banks").mkdir(parents=True)
+    np.savez(run.folder / "banks" / "epoch_01.npz", probabilities=np.full((2, 3), 0.5, np.float16))
+    assert torch.equal(adapt.read_probabilities(run, 1), torch.full((2, 3), 0.5))
 
 
 def test_banks_are_kept_only_where_wanted(target, tmp_path):
@@ -160,6 +168,34 @@ def test_adabn_changes_the_statistics_alone(target, tmp_path):
         "num_batches_tracked",
     }
     assert len(run.metrics("adapt")) == 3
+
+
+@pytest.mark.parametrize(("method", "wanted"), [(AdaBN, False), (Lead, True)])
+def test_gradients_are_kept_only_where_there_is_a_loss(
+    target, tmp_path, monkeypatch, method, wanted
+):
+    found, plain = set(), adapt.gather
+
+    def spy(own):
+        found.add(own.requires_grad)
+        return plain(own)
+
+    monkeypatch.setattr(adapt, "gather", spy)
+    settings = AdaptConfig(epochs=1, batch_size=8)
+    run_adaptation(target, open_run(tmp_path, "r", {}), method(open_set=True), settings=settings)
+    assert found == {wanted}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [("needs_source", True, "source pictures"), ("extra_heads", ("rotation",), "extra heads")],
+)
+def test_what_the_loop_does_not_bring_is_refused(target, tmp_path, name, value, what):
+    method, run = AdaBN(open_set=True), open_run(tmp_path, "r", {})
+    setattr(method, name, value)
+    with pytest.raises(ValueError, match=f"adapt.method: lead asks for {what}; the loop"):
+        run_adaptation(target, run, method)
+    assert not run.folder.exists()
 
 
 def test_a_batch_larger_than_the_target_is_an_error(target, tmp_path):

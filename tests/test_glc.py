@@ -337,10 +337,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path, monkeypatch
     assert code == 0
     refresh = glc.Glc.refresh
 
-    def stopped(self, bank, epoch):
+    def stopped(self, bank, epoch, *more):
         if epoch == 1:
             raise KeyboardInterrupt
-        return refresh(self, bank, epoch)
+        return refresh(self, bank, epoch, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(glc.Glc, "refresh", stopped)

@@ -241,10 +241,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path, monkeypatch
     assert code == 0
     refresh = shot_o.ShotO.refresh
 
-    def stopped(self, bank, epoch):
+    def stopped(self, bank, epoch, *more):
         if epoch == 1:
             raise KeyboardInterrupt
-        return refresh(self, bank, epoch)
+        return refresh(self, bank, epoch, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(shot_o.ShotO, "refresh", stopped)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from uda.compute import forward, gradient_scaler, place, seed_network
 from uda.config import DEFAULT_COMPUTE, AdaptConfig, ComputeConfig, ImageConfig
 from uda.datasets import Unlabelled, centre_crop, draw_views, resize_all, to_float, views
-from uda.methods.base import Bank, Batch, Method
+from uda.methods.base import Bank, Batch, Method, WithoutLoss
 from uda.model import Classifier
 from uda.optim import set_rate, sgd
 from uda.processes import (
@@ -93,6 +93,11 @@ def adapt(
     evenly; the first one writes, evaluates and calls ``after_epoch``.
     """
     check_batch("adapt.batch_size", settings.batch_size)
+    if method.needs_source or method.extra_heads:
+        what = "source pictures" if method.needs_source else "extra heads"
+        raise ValueError(
+            f"adapt.method: {settings.method} asks for {what}; the loop brings none yet"
+        )
     place(model, device, compute)
     synchronise(model, device)
     resized = resize_all(target.images, images.resize_px, compute.image_memory_gb, compute.cache)
@@ -134,7 +139,7 @@ def adapt(
     )
     for epoch in range(done, epochs):
         bar.set_postfix_str(f"epoch {epoch + 1}/{epochs} {words}")
-        state = from_main(partial(method.refresh, bank, epoch), device)
+        state = method.refresh(bank, epoch, partial(from_main, device=device))
         if main:
             _save_summary(run, method.summary(state))
         sums = train_epoch(
@@ -221,7 +226,8 @@ def train_epoch(
         set_rate(optimizer, step, epochs * per_epoch)
         seed_network(device, seed, DROPOUT, step)
         x = to_float(view, device, compute.channels_last)
-        features, logits = forward(model, x, compute)
+        with torch.set_grad_enabled(not isinstance(method, WithoutLoss)):
+            features, logits = forward(model, x, compute)
         parts = method.loss(Batch(gather(features), gather(logits), index.to(device)), state)
         if parts:
             optimizer.zero_grad()
@@ -250,12 +256,20 @@ def save_bank(run: Run, bank: Bank, epoch: int) -> None:
 def read_bank(run: Run, epoch: int) -> Bank:
     """The `Bank` of an epoch (0: before any adaptation) in float32, as `save_bank` rounded it.
     ValueError naming the run that has not kept it."""
+    return Bank(*_read_bank(run, epoch, "features", "probabilities", "class_weights"))
+
+
+def read_probabilities(run: Run, epoch: int) -> Tensor:
+    """The probabilities [N, K] of `read_bank`, without reading the features, most of the file."""
+    return _read_bank(run, epoch, "probabilities")[0]
+
+
+def _read_bank(run: Run, epoch: int, *names: str) -> list[Tensor]:
     path = run.folder / "banks" / f"epoch_{epoch:02d}.npz"
     if not path.is_file():
         raise ValueError(f"{path}: not kept (adapt.keep_banks false, or an unfinished run)")
-    parts = np.load(path)
-    names = ("features", "probabilities", "class_weights")
-    return Bank(*(torch.from_numpy(parts[name]).float() for name in names))
+    with np.load(path) as parts:  # reads what is asked for alone
+        return [torch.from_numpy(parts[name]).float() for name in names]
 
 
 def _save(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from uda.adapt import read_bank
+from uda.adapt import read_probabilities
 from uda.dataset_spec import load_dataset_spec
 from uda.identity import dataset_of
 from uda.methods.base import normalised_entropy
@@ -57,8 +57,8 @@ def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
         kept: dict[str, list[float]] = json.loads(path.read_text())
         if kept.keys() == CRITERIA.keys() and all(len(own) == len(epochs) for own in kept.values()):
             return kept
-    banks = [read_bank(run, epoch).probabilities for epoch in epochs]
-    values = {name: [of(bank) for bank in banks] for name, of in CRITERIA.items()}
+    each = [read_probabilities(run, epoch) for epoch in epochs]
+    values = {name: [of(own) for own in each] for name, of in CRITERIA.items()}
     if run.is_done:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(values))
@@ -136,15 +136,15 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
             return kept
     threshold = run.config["adapt"].get("options", {}).get("entropy_threshold", 0.55)
     last = run.metrics("evaluate")[-1]["epoch"]
-    bank = read_bank(run, last)
+    probabilities = read_probabilities(run, last)
     labels = np.load(predictions)["true_label"]
     known = labels >= 0
     if not known.any():
         raise ValueError("its target has no labels, so there is no oracle to compare with")
-    score = normalised_entropy(bank.probabilities).numpy()
+    score = normalised_entropy(probabilities).numpy()
     source = run.config["source"]["data"]
     split = class_split(load_dataset_spec(dataset_of(run)), source["scenario"])
-    classes = bank.probabilities.argmax(dim=1).numpy()
+    classes = probabilities.argmax(dim=1).numpy()
 
     def h_scores(at: Sequence[float]) -> list[float]:
         sizes = len(split.shared), len(split.source_classes)

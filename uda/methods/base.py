@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from uda.neighbours import nearest
 
 LOG_EPSILON = 1e-5
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,35 @@ class Prediction:
     unknown_score: Tensor
 
 
+class Once(Protocol):
+    """``once(make)`` is what ``make()`` returns; of several processes the first one alone calls it
+    and the others are sent the result."""
+
+    def __call__(self, make: Callable[[], Value]) -> Value: ...
+
+
+def here(make: Callable[[], Value]) -> Value:
+    """`Once` where there is one process."""
+    return make()
+
+
 class Method(Protocol):
     """Adapts a source model to a target. Methods never see data, loops or each other.
 
-    ``trains`` is False for a method that only predicts; ``needs_source`` and ``extra_heads`` say
-    what else the loop must bring.
+    ``trains`` is False for a method that only predicts. ``needs_source`` and ``extra_heads`` say
+    what else the loop must bring: it brings neither yet, and refuses a method that asks for them.
     """
 
     trains: bool
     needs_source: bool
     extra_heads: tuple[str, ...]
 
-    def refresh(self, bank: Bank, epoch: int) -> Any:
-        """Once an epoch: whatever `loss` needs of the whole target."""
+    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> Any:
+        """Once an epoch: whatever `loss` needs of the whole target.
+
+        Every process has the bank, and calls this: what is dear, or hangs on rounding (a number of
+        clusters), is worked out by ``once``, and is small, as it is sent around.
+        """
 
     def loss(self, target: Batch, state: Any, source: Batch | None = None) -> dict[str, Tensor]:
         """Once a batch: named losses, to be summed; none for a batch to take no step by."""
@@ -122,7 +139,7 @@ class WithoutLoss:
         check_share(f"{self.name}.entropy_threshold", entropy_threshold)
         self.threshold = entropy_threshold if open_set else None
 
-    def refresh(self, bank: Bank, epoch: int) -> None:
+    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> None:
         """Nothing is kept."""
 
     def loss(self, target: Batch, state: Any, source: Batch | None = None) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +20,12 @@ from uda.methods.base import (
     LOG_EPSILON,
     Bank,
     Batch,
+    Once,
     Prediction,
     check_share,
     check_weight,
     consistency,
+    here,
     most_confident,
     predict_by_entropy,
     prototypes,
@@ -167,15 +170,17 @@ class Glc:
         self.clusters = clusters
         self.num_clusters: int | None = None
 
-    def refresh(self, bank: Bank, epoch: int) -> GlcState:
+    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> GlcState:
         """Pseudo-labels of the whole target; C_t the first time only."""
+        return start_state(bank, once(partial(self._pseudo_labels, bank)))
+
+    def _pseudo_labels(self, bank: Bank) -> PseudoLabels:
         if self.num_clusters is None:
             num_classes = bank.probabilities.shape[1]
             self.num_clusters = estimate_num_clusters(
                 bank.features, num_classes, clusters=self.clusters, multiples=MULTIPLES
             )
-        pseudo = pseudo_labels(bank.features, bank.probabilities, self.num_clusters, self.rho)
-        return start_state(bank, pseudo)
+        return pseudo_labels(bank.features, bank.probabilities, self.num_clusters, self.rho)
 
     def loss(
         self, target: Batch, state: GlcState, source: Batch | None = None

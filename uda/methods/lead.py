@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,10 +22,12 @@ from uda.methods.base import (
     LOG_EPSILON,
     Bank,
     Batch,
+    Once,
     Prediction,
     check_share,
     check_weight,
     consistency,
+    here,
     most_confident,
     predict_by_entropy,
     prototypes,
@@ -221,14 +224,17 @@ class Lead:
         self.con_weight = con_weight
         self.num_clusters: int | None = None
 
-    def refresh(self, bank: Bank, epoch: int) -> LeadState:
+    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> LeadState:
         """Pseudo-labels of the whole target; C_t anew every ``cluster_every`` epochs."""
+        return start_state(bank, once(partial(self._pseudo_labels, bank, epoch)))
+
+    def _pseudo_labels(self, bank: Bank, epoch: int) -> PseudoLabels:
         num_classes = bank.class_weights.shape[0]
         if self.num_clusters is None or epoch % self.cluster_every == 0:
             self.num_clusters = estimate_num_clusters(
                 bank.features, num_classes, self.num_clusters, self.clusters
             )
-        pseudo = pseudo_labels(
+        return pseudo_labels(
             bank.features,
             bank.probabilities,
             bank.class_weights,
@@ -236,7 +242,6 @@ class Lead:
             self.confident_weights,
             self.split,
         )
-        return start_state(bank, pseudo)
 
     def loss(
         self, target: Batch, state: LeadState, source: Batch | None = None

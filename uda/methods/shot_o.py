@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from uda.methods.base import (
     LOG_EPSILON,
     Bank,
     Batch,
+    Once,
     Prediction,
     check_weight,
+    here,
     normalised_entropy,
 )
 
@@ -123,9 +126,9 @@ class ShotO:
         self.open_set = open_set
         self.ce_weight = ce_weight
 
-    def refresh(self, bank: Bank, epoch: int) -> ShotOState:
+    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> ShotOState:
         """Pseudo-labels of the whole target."""
-        return pseudo_labels(bank.features, bank.probabilities)
+        return once(partial(pseudo_labels, bank.features, bank.probabilities))
 
     def loss(
         self, target: Batch, state: ShotOState, source: Batch | None = None
