@@ -125,6 +125,16 @@ def test_a_killed_run_goes_on_to_the_same_weights(target, tmp_path):
         assert torch.equal(value, again.state_dict()[name]), name
 
 
+def test_batches_made_ahead_give_the_same_weights(target, tmp_path, monkeypatch):
+    """As on a GPU: each batch is made in a thread while the network works on the one before."""
+    plain = adapt.ahead
+    whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}))
+    monkeypatch.setattr(adapt, "ahead", lambda make, items, apart: plain(make, items, True))
+    again = run_adaptation(target, open_run(tmp_path, "b", {"x": 2}))
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
 def test_dropout_goes_by_seed_and_step_alone(target, tmp_path):
     """Not by what the process has drawn before, nor by where a run was stopped."""
 

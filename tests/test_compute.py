@@ -1,4 +1,5 @@
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -122,6 +123,49 @@ def test_the_seed_on_a_gpu_leaves_the_cpus_draws_alone(monkeypatch):
     compute.seed_network(torch.device("cuda", 1), 0, 4, 7)
     assert seeds == [compute.seed_of(0, 4, 7, 0)]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_comes_next_is_made_ahead(apart):
+    started, threads = [], set()
+
+    def make(number):
+        started.append(number)
+        threads.add(threading.current_thread())
+        if number == 3:
+            raise ValueError("three")
+        return number * number
+
+    made = compute.ahead(make, iter(range(9)), apart)
+    assert not started
+    assert [next(made), next(made)] == [0, 1]
+    assert max(started) == 1 or apart
+    assert next(made) == 4
+    with pytest.raises(ValueError, match="three"):
+        next(made)
+    assert max(started) <= (4 if apart else 3)  # one ahead, and no further
+    assert threads.isdisjoint({threading.current_thread()}) == apart
+    assert list(compute.ahead(make, [], apart)) == []
+    assert list(compute.ahead(make, [5], apart)) == [25]
+
+
+def test_the_next_is_made_while_the_caller_works():
+    begun = threading.Event()
+
+    def make(number):
+        if number == 1:
+            begun.set()
+        return number
+
+    made = compute.ahead(make, [0, 1, 2], apart=True)
+    assert next(made) == 0
+    assert begun.wait(10)
+    assert list(made) == [1, 2]
+
+
+def test_only_for_gpus_memory_is_pinned():
+    batch = torch.zeros(2, 3)
+    assert compute.pinned(batch, CPU) is batch
 
 
 def test_compile_is_asked_for_in_place(monkeypatch):

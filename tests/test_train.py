@@ -9,6 +9,7 @@ from torch import nn
 from uda import datasets, train
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.none import NoAugmentation
+from uda.augment.randaugment import RandAugmentation
 from uda.config import ComputeConfig, ImageConfig, TrainConfig
 from uda.dataset_spec import load_dataset_spec
 from uda.model import Classifier, build_model
@@ -165,6 +166,31 @@ def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, augmentation):
     assert seen_again == seen
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("augmentation", [Marked, RandAugmentation])
+def test_batches_made_ahead_give_the_same_weights(data, tmp_path, monkeypatch, augmentation):
+    """As on a GPU: each batch is made in a thread while the network works on the one before."""
+    settings, plain = replace(SETTINGS, accumulate=2), train.ahead
+    whole, _ = run_training(
+        data, open_run(tmp_path, "a", {"x": 1}), settings, augmentation=augmentation()
+    )
+    monkeypatch.setattr(train, "ahead", lambda make, items, apart: plain(make, items, True))
+    again, _ = run_training(
+        data, open_run(tmp_path, "b", {"x": 2}), settings, augmentation=augmentation()
+    )
+    assert same_weights(whole, again)
+
+
+def test_what_goes_wrong_in_making_a_batch_is_told(data, tmp_path, monkeypatch):
+    class Broken(Marked):
+        def images(self, images, ids, seeds):
+            raise ValueError("an edit cannot be read")
+
+    plain = train.ahead
+    monkeypatch.setattr(train, "ahead", lambda make, items, apart: plain(make, items, True))
+    with pytest.raises(ValueError, match="an edit cannot be read"):
+        run_training(data, open_run(tmp_path, "r", {}), augmentation=Broken())
 
 
 def test_dropout_goes_by_seed_and_step_alone(data, tmp_path):

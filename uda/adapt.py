@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from uda.compute import forward, gradient_scaler, place, seed_network
+from uda.compute import ahead, forward, gradient_scaler, pinned, place, seed_network
 from uda.config import DEFAULT_COMPUTE, AdaptConfig, ComputeConfig, ImageConfig
 from uda.datasets import Unlabelled, centre_crop, draw_views, resize_all, to_float, views
 from uda.methods.base import Bank, Batch, Method, WithoutLoss
@@ -218,11 +218,12 @@ def train_epoch(
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-    for number in range(per_epoch):
+    batches = torch.from_numpy(order[: per_epoch * batch_size]).view(per_epoch, batch_size)
+    shares = [share(index) for index in batches]
+    loaded = ahead(lambda own: pinned(resized[own], device), shares, apart=device.type == "cuda")
+    for number, (index, own, whole) in enumerate(zip(batches, shares, loaded, strict=True)):
         step = epoch * per_epoch + number + 1
-        index = torch.from_numpy(order[number * batch_size : (number + 1) * batch_size])
-        own = share(index)
-        view = views(resized[own].to(device), images.crop_px, draws[own.numpy()])
+        view = views(whole.to(device, non_blocking=True), images.crop_px, draws[own.numpy()])
         set_rate(optimizer, step, epochs * per_epoch)
         seed_network(device, seed, DROPOUT, step)
         x = to_float(view, device, compute.channels_last)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +19,9 @@ from torch import Tensor, nn
 
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
 from uda.processes import is_main, rank
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -79,6 +84,31 @@ def seed_network(device: torch.device, *parts: int) -> None:
     else:
         module = torch.get_device_module(device)
         getattr(module, "manual_seed_all", module.manual_seed)(seed)
+
+
+def ahead(make: Callable[[Item], Made], items: Iterable[Item], apart: bool) -> Iterator[Made]:
+    """``make`` of each of ``items``, in order; if ``apart``, the next one is made in a thread while
+    the caller works with the one before. What ``make`` raises is raised here."""
+    if not apart:
+        yield from map(make, items)
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        last: Future[Made] | None = None
+        for item in items:
+            coming = pool.submit(make, item)
+            if last:
+                yield last.result()
+            last = coming
+        if last:
+            yield last.result()
+
+
+def pinned(batch: Tensor, device: torch.device) -> Tensor:
+    """``batch`` where a GPU ``device`` can copy it from while it computes; for others as it is."""
+    if device.type != "cuda":
+        return batch
+    with torch.cuda.device(device):  # a thread begins on the first one
+        return batch.pin_memory()
 
 
 class _ReLU6(torch.autograd.Function):

@@ -11,13 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from uda.augment.base import Augmentation
-from uda.compute import forward, gradient_scaler, place, seed_network, seed_of
+from uda.compute import (
+    ahead,
+    forward,
+    gradient_scaler,
+    pinned,
+    place,
+    seed_network,
+    seed_of,
+)
 from uda.config import DEFAULT_COMPUTE, ComputeConfig, ImageConfig, TrainConfig
 from uda.datasets import Labelled, draw_views, resize, resize_all, to_float, views
 from uda.model import Classifier
@@ -159,7 +166,8 @@ def train(
         step, epoch = saved["step"], saved["epoch"]
     resized = resize_all(data.images, images.resize_px, compute.image_memory_gb, compute.cache)
 
-    def view(rows: Tensor, draws: NDArray[np.int64]) -> Tensor:
+    def pictures(rows: Tensor) -> Tensor:
+        """uint8, whole: of rows of the list, before they are cropped."""
         own = rows % count
         batch = resized[own]
         if (augmented := (rows >= first_augmented).nonzero()[:, 0]).numel():
@@ -170,7 +178,7 @@ def train(
             batch[augmented] = resize(changed, images.resize_px)
         if images.pad_px:
             batch = F.pad(batch, [images.pad_px] * 4)
-        return views(batch.to(device), images.crop_px, draws[rows.numpy()])
+        return pinned(batch, device)
 
     bar = tqdm(
         total=steps * settings.batch_size,
@@ -190,14 +198,19 @@ def train(
         draws = draw_views(num_items, spare_px, images.flip, (seed, VIEWS, epoch))
         batches = epoch_rows(num_items, settings.batch_size, epoch, seed)
         batches = batches[: steps - step]
+        parts = [share(part) for rows in batches for part in rows.chunk(settings.accumulate)]
+        # Where the network leaves the processor free. On a CPU it is the network that has to wait.
+        loaded = ahead(pictures, parts, apart=device.type == "cuda")
         for rows in batches:
             step += 1
             set_rate(optimizer, step, steps, factor_at(step, steps, count, settings))
             seed_network(device, seed, DROPOUT, step)
             optimizer.zero_grad()
             for number, part in enumerate(rows.chunk(settings.accumulate)):
+                whole = next(loaded).to(device, non_blocking=True)
+                view = views(whole, images.crop_px, draws[share(part).numpy()])
                 # The views of the whole part, as bytes: what mixes images mixes all of them.
-                x = to_float(gather(view(share(part), draws)), device, compute.channels_last)
+                x = to_float(gather(view), device, compute.channels_last)
                 y = smoothed_targets(
                     data.labels[part % count].to(device), num_classes, settings.label_smoothing
                 )

@@ -54,7 +54,8 @@ class Augmentation(Protocol):
         """uint8 [B, 3, H, W] -> the same, before resize and crop.
 
         ``ids``: which of the prepared images these are. Each result depends on its own image, id
-        and seed alone.
+        and seed alone. On a GPU it runs in a thread, while `batch` has the images before these: the
+        two must not draw from one generator.
         """
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
