@@ -7,7 +7,7 @@ Nothing here imports torch or looks into the runs: a run is there when its folde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,14 @@ def write_plan(
 
 
 def runs_and_plan(runs: Path, sweep: str = "") -> tuple[list[Run], Plan | None]:
-    """The runs under ``runs`` and what its sweeps expect; where a ``sweep`` is named, only what
-    that one expects, with the finished source models.
+    """The runs under ``runs``, in the order in which its sweeps have them, and what these expect;
+    where a ``sweep`` is named, only what that one expects, with the finished source models.
 
     Raises ValueError where there are no runs, or no such sweep.
     """
-    found = find_runs(runs)
     if not sweep:
-        return found, read_plan(runs)
+        found, plan = find_runs(runs), read_plan(runs)
+        return _in_order(found, plan), plan
     if not record_path(runs, sweep).is_file():
         known = ", ".join(path.stem for path in sorted((runs / FOLDER).glob("*.yaml")))
         raise ValueError(f"--sweep: {runs} has no sweep {sweep!r}; it has {known or 'none'}")
@@ -104,7 +104,13 @@ def runs_and_plan(runs: Path, sweep: str = "") -> tuple[list[Run], Plan | None]:
     def is_source(run: Run) -> bool:
         return run.config["stage"] == "train" and "scenario" in run.config["data"] and run.is_done
 
-    return [run for run in found if run.folder in wanted or is_source(run)], plan
+    found = [run for run in find_runs(runs) if run.folder in wanted or is_source(run)]
+    return _in_order(found, plan), plan
+
+
+def _in_order(found: Sequence[Run], plan: Plan | None) -> list[Run]:
+    place = {one.run_folder: number for number, one in enumerate(plan.expected if plan else [])}
+    return sorted(found, key=lambda run: place.get(run.folder, len(place)))
 
 
 def read_plan(runs: Path, sweep: str = "*") -> Plan | None:
