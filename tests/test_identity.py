@@ -134,3 +134,5 @@ def test_ones_own_folders_are_the_same_wherever_the_runs_are(tmp_path, monkeypat
     assert len(hashes) == 1
     elsewhere = replace(own, runs=str(tmp_path / "others"))
     assert adapt_run(elsewhere, load_dataset_spec(str(file))).hash not in hashes
+    file.unlink()  # a run that has been moved alone still answers
+    assert experiment_of(run, "", "").data.dataset == "datasets/tiny.yaml"

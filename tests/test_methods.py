@@ -8,8 +8,13 @@ from torch import Tensor
 
 from uda.methods import METHODS
 from uda.methods.base import Bank
+from uda.results import METHOD_TITLES
 
 N, D, K = 60, 16, 3
+
+
+def test_every_method_has_a_title_in_tables():
+    assert set(METHOD_TITLES) == set(METHODS)
 
 
 def made_up_bank():

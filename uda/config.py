@@ -439,19 +439,26 @@ def resolve_options(
             f"{where}.options.{unknown[0]}: not one of {', '.join(factories)}; options stand under "
             f"the name of what they belong to, as in {where}.options.{name}"
         )
-    parameters = inspect.signature(factories[name]).parameters.values()
+    resolved = {
+        # Those of what is not chosen are looked at too: a misspelt one would do nothing, silently.
+        one: _resolved(factories[one], given.get(one) or {}, f"{where}.options.{one}")
+        for one in {name, *given}
+    }
+    return resolved[name]
+
+
+def _resolved(factory: Callable[..., Any], own: Any, where: str) -> dict[str, Any]:
+    parameters = inspect.signature(factory).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    own = given.get(name) or {}
-    _require(isinstance(own, Mapping), f"{where}.options.{name}: expected a mapping of options")
+    _require(isinstance(own, Mapping), f"{where}: expected a mapping of options")
     resolved = dict(defaults)
     for key, value in own.items():
-        place = f"{where}.options.{name}.{key}"
         if key not in defaults:
-            raise ValueError(f"{place}: unknown; known: {', '.join(defaults) or 'none'}")
+            raise ValueError(f"{where}.{key}: unknown; known: {', '.join(defaults) or 'none'}")
         wanted = type(defaults[key])
         if wanted is float and type(value) is int:
             value = float(value)
         if type(value) is not wanted:
-            raise ValueError(f"{place}: {value!r} is not a {wanted.__name__}")
+            raise ValueError(f"{where}.{key}: {value!r} is not a {wanted.__name__}")
         resolved[key] = value
     return resolved

@@ -23,7 +23,8 @@ def write_event_files(run: Run) -> Path:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
         raise ValueError(
-            "--tensorboard: TensorBoard is not installed: pip install tensorboard"
+            "--tensorboard: TensorBoard is not installed; in the project's folder: "
+            "pip install -e '.[tensorboard]'"
         ) from None
     folder = run.folder / "tensorboard"
     fresh = run.folder / f".tensorboard.{secrets.token_hex(4)}"

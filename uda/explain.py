@@ -116,7 +116,8 @@ def _grad_cam() -> Any:
         from pytorch_grad_cam import GradCAM
     except ImportError:
         raise ValueError(
-            "uda explain: the package grad-cam is not installed; pip install 'genmix-uda[explain]'"
+            "uda explain: the package grad-cam is not installed; in the project's folder: "
+            "pip install -e '.[explain]'"
         ) from None
     return GradCAM
 

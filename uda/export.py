@@ -154,7 +154,8 @@ def _write_onnx(
         import onnxscript  # noqa: F401, which torch needs for it
     except ImportError as error:
         raise ValueError(
-            f"--format onnx: {error.name} is not installed; pip install onnx onnxruntime onnxscript"
+            f"--format onnx: {error.name} is not installed; in the project's folder: "
+            "pip install -e '.[onnx]'"
         ) from None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)

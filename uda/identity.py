@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,7 +190,9 @@ def experiment_of(run: Run, target: str, root: str) -> Experiment:
     source = run.config["source"] if run.config["stage"] == "adapt" else run.config
     adapted = run.config.get("adapt", {"method": "source_only", "options": {}})
     target = target or run.config.get("target", "")
-    data = {**source["data"], "dataset": dataset_of(run)}
+    data = dict(source["data"])
+    with suppress(ValueError):  # whoever needs the dataset's file says that it is gone
+        data["dataset"] = dataset_of(run)
     return Experiment(
         data=DataConfig(**data, target=target, root=root),
         images=ImageConfig(**source["images"]),
