@@ -15,7 +15,7 @@ from tqdm import tqdm
 from uda.compute import ahead, forward, gradient_scaler, pinned, place, seed_network
 from uda.config import DEFAULT_COMPUTE, AdaptConfig, ComputeConfig, ImageConfig
 from uda.datasets import Unlabelled, centre_crop, draw_views, resize_all, to_float, views
-from uda.methods.base import Bank, Batch, Method, WithoutLoss
+from uda.methods.base import Bank, BaseMethod, Batch, Method
 from uda.model import Classifier
 from uda.optim import set_rate, sgd
 from uda.processes import (
@@ -218,6 +218,8 @@ def train_epoch(
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+    # AdaBN's batches pass the network, and nothing is learnt of them.
+    learns = type(method).loss is not BaseMethod.loss
     batches = torch.from_numpy(order[: per_epoch * batch_size]).view(per_epoch, batch_size)
     shares = [share(index) for index in batches]
     loaded = ahead(lambda own: pinned(resized[own], device), shares, apart=device.type == "cuda")
@@ -227,7 +229,7 @@ def train_epoch(
         set_rate(optimizer, step, epochs * per_epoch)
         seed_network(device, seed, DROPOUT, step)
         x = to_float(view, device, compute.channels_last)
-        with torch.set_grad_enabled(not isinstance(method, WithoutLoss)):
+        with torch.set_grad_enabled(learns):
             features, logits = forward(model, x, compute)
         parts = method.loss(Batch(gather(features), gather(logits), index.to(device)), state)
         if parts:

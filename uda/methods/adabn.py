@@ -6,10 +6,10 @@ much of a method's gain is its own.
 
 from __future__ import annotations
 
-from uda.methods.base import WithoutLoss
+from uda.methods.base import BaseMethod
 
 
-class AdaBN(WithoutLoss):
+class AdaBN(BaseMethod):
     """Batches of the target pass the network, whose running means and variances follow them: after
     n batches 0.9ⁿ of the source's statistics are left (at BatchNorm's usual momentum of 0.1).
     Nothing is trained."""

@@ -126,10 +126,10 @@ def check_weight(option: str, value: float) -> None:
         raise ValueError(f"adapt.options.{option}: {value} must not be negative")
 
 
-class WithoutLoss:
-    """What methods share that minimise nothing: they keep nothing between epochs, and say unknown
-    where entropy / log K > ``entropy_threshold``. ``open_set`` False (PDA) rejects nothing.
-    ``name`` is what the method is called in `uda.methods.METHODS`."""
+class BaseMethod:
+    """What a method does unless it says otherwise: it minimises nothing, keeps nothing between
+    epochs, and says unknown where entropy / log K > ``entropy_threshold``. ``open_set`` False (PDA)
+    rejects nothing. ``name`` is what the method is called in `uda.methods.METHODS`."""
 
     name: str
     needs_source = False
@@ -139,7 +139,7 @@ class WithoutLoss:
         check_share(f"{self.name}.entropy_threshold", entropy_threshold)
         self.threshold = entropy_threshold if open_set else None
 
-    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> None:
+    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> Any:
         """Nothing is kept."""
 
     def loss(self, target: Batch, state: Any, source: Batch | None = None) -> dict[str, Tensor]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from uda.methods.base import WithoutLoss
+from uda.methods.base import BaseMethod
 
 
-class SourceOnly(WithoutLoss):
+class SourceOnly(BaseMethod):
     """No adaptation: no batch passes the network."""
 
     name = "source_only"

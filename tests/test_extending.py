@@ -1,0 +1,77 @@
+"""The examples of docs/extending.md, run as they are printed."""
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny import arguments, make_dataset
+
+from genmix_aug.editors import EDITORS
+from uda.augment import AUGMENTATIONS
+from uda.cli import main
+from uda.dataset_spec import load_dataset_spec
+from uda.methods import METHODS
+from uda.runs import find_runs
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
+PYTHON = re.findall(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """The module that the page calls by a file's name."""
+
+    def load(file):
+        (text,) = (text for name, text in PYTHON if name == file)
+        name = file.removesuffix(".py").replace("/", ".")
+        module = types.ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(text, file, "exec"), module.__dict__)
+        return module
+
+    return load
+
+
+def test_the_dataset(tmp_path):
+    (text,) = re.findall(r"```yaml\n(# things.yaml\n.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "things.yaml").write_text(text)
+    spec = load_dataset_spec(str(tmp_path / "things.yaml"))
+    assert set(spec.scenarios) == {"opda", "osda", "pda"}
+    assert spec.pair_name("Photo", "Drawing") == "Ph2Dr"
+    assert yaml.safe_load(text)["images"] == {"Photo": 79}
+
+
+@pytest.mark.slow
+def test_the_method_and_the_augmentation(tmp_path, monkeypatch, example):
+    method = example("uda/methods/self_training.py").SelfTraining
+    monkeypatch.setitem(METHODS, "self_training", method)
+    grey = example("uda/augment/grey.py").GreyAugmentation
+    monkeypatch.setitem(AUGMENTATIONS, "grey", grey)
+    dataset = make_dataset(tmp_path / "tiny", per_class=8)
+    # So that some pictures are surely learnt from.
+    more = ["--augment.name=grey", "--adapt.options.self_training.entropy_threshold=1.0"]
+    given = arguments(dataset, tmp_path / "runs", *more)
+    assert main(["train", *given]) == 0
+    assert main(["adapt", *given, "--data.target=Dark", "--adapt.method=self_training"]) == 0
+    (run,) = (run for run in find_runs(tmp_path / "runs") if run.config["stage"] == "adapt")
+    assert run.is_done
+    assert all("loss_ce" in line for line in run.metrics("adapt"))
+    with pytest.raises(ValueError, match="ce_weight: 0 must be positive"):
+        method(open_set=True, ce_weight=0)
+    with pytest.raises(ValueError, match="probability: 2 is not in 0 to 1"):
+        grey(probability=2)
+
+
+def test_the_editor(monkeypatch, example):
+    editor = example("genmix_aug/editors/duotone.py").DuotoneEditor
+    monkeypatch.setitem(EDITORS, "duotone", editor)
+    images = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)
+    prompts, seeds = ["sepia", "blueprint", "sepia"], [1, 2, 3]
+    edits = EDITORS["duotone"]().edit(images, prompts, seeds)
+    alone = EDITORS["duotone"]().edit(images[1:2], prompts[1:2], seeds[1:2])
+    assert torch.equal(edits[1:2], alone)
+    assert not torch.equal(edits, images)
