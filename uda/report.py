@@ -142,10 +142,12 @@ def setting_tables(
 
 
 def _main_tables(setting: Setting, board: Board, tables: Mapping[str, Table]) -> list[Table]:
-    """What a terminal shows: the main score, the difference, and the pairs where they are few."""
-    pairs = [pair.name for pair in pairs_of(setting, list(board.values()))]
-    names = [setting.main_score, *pairs, "difference"]
-    return [tables[name] for name in names if name in tables]
+    """What a terminal shows: the main score, the pairs where they are few, the difference."""
+    shown = [tables[setting.main_score]] if setting.main_score in tables else []
+    for pair in pairs_of(setting, list(board.values())):
+        if pair.name in tables:
+            shown.append(pair_table(setting, board, pair, brief=True))
+    return shown + ([tables["difference"]] if "difference" in tables else [])
 
 
 def _write_tables(

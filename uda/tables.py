@@ -148,13 +148,14 @@ def summary_table(
     )
 
 
-def pair_table(setting: Setting, board: Board, pair: Pair) -> Table:
-    """All scores of one pair: a line a row, a column a score, then the oracle's and the seeds."""
+def pair_table(setting: Setting, board: Board, pair: Pair, brief: bool = False) -> Table:
+    """All scores of one pair: a line a row, a column a score, then the oracle's and the seeds.
+    ``brief``: of the scores the main one, and what it is made of."""
     main = setting.main_score
     rows = [row for row in board.values() if row.at(pair)]
     scores = [  # not what runs from before it was kept lack
         score
-        for score in setting.scores
+        for score in setting.scores[: 3 if brief else None]
         if score == main
         or not all(math.isnan(v) for row in rows for v in _values(row, pair, score))
     ]
