@@ -37,7 +37,7 @@ for ((i = 1; i <= $#; i++)); do  # the report is written where the runs are
         --runs) next=$((i + 1)); runs=${!next} ;;
     esac
 done
-cores=$(nproc 2> /dev/null || echo 2)
+cores=$(env -u OMP_NUM_THREADS nproc 2> /dev/null || echo 2)
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > jobs ? cores / jobs : 1))}"
 
 arm() {

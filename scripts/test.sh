@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh dev
-cores=$(nproc 2> /dev/null || echo 2)
+cores=$(env -u OMP_NUM_THREADS nproc 2> /dev/null || echo 2)
 workers=$((cores < 8 ? cores : 8))  # a process each; of one thread, as cores are shared out already
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 ruff check .
