@@ -84,7 +84,7 @@ def build_model(
             )
             # Torch's own initial weights, on purpose: a classifier that starts larger (Xavier's)
             # fits the source with features that lie further from its weights, which leaves LEAD's
-            # decomposition less to see (docs/lead_on_emoji_home.md).
+            # decomposition less to see (docs/adaptation.md).
             classifier = nn.Linear(bottleneck_dim, num_classes)
             weight_norm(classifier, dim=0)
         elif head == "linear":
