@@ -162,10 +162,11 @@ class GenMixAugmentation(NoAugmentation):
         files: list[str] = []  # the name is the key
         jpeg = kept = 0
         for key in self.keys:
-            path = (self.store.find(key) or self.store.find_rejected(key)) if key else None
+            served = self.store.find(key) if key else None
+            path = served or (self.store.find_rejected(key) if key else None)
             files.append(path.name if path else "")
             jpeg += path is not None and path.suffix == SUFFIXES["jpeg"]
-            kept += key is not None and self.store.find(key) is None
+            kept += key is not None and served is None
         if jpeg:
             tqdm.write(
                 f"{jpeg} of {len(files)} edits in {self.store.root} are JPEG: a run on PNG files "
