@@ -180,6 +180,12 @@ def test_adabn_changes_the_statistics_alone(target, tmp_path):
     assert len(run.metrics("adapt")) == 3
 
 
+def test_adabn_with_no_statistics_to_move_is_refused(target, tmp_path):
+    settings = AdaptConfig(method="adabn", epochs=1, batch_size=8, batch_norm="source")
+    with pytest.raises(ValueError, match="adabn moves BatchNorm's statistics and nothing else"):
+        run_adaptation(target, open_run(tmp_path, "r", {}), AdaBN(open_set=True), settings=settings)
+
+
 @pytest.mark.parametrize(("method", "wanted"), [(AdaBN, False), (Lead, True)])
 def test_gradients_are_kept_only_where_there_is_a_loss(
     target, tmp_path, monkeypatch, method, wanted

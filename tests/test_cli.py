@@ -231,6 +231,27 @@ def test_divergence_is_said(capsys, flags, tmp_path):
     assert not list((tmp_path / "runs").glob("*/done"))
 
 
+@pytest.mark.parametrize(
+    ("error", "one_line"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_a_lack_of_memory_is_one_line_and_a_fault_of_ours_is_not(
+    capsys, flags, monkeypatch, error, one_line
+):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("uda.train.train", fails)
+    if one_line:
+        fails_with(capsys, ["train", *flags], "CUDA out of memory: too", "--train.accumulate")
+    else:
+        with pytest.raises(RuntimeError, match="mat1"):
+            main(["train", *flags])
+
+
 def test_a_dataset_with_other_classes_is_another_run(flags, dataset, tmp_path):
     assert main(["train", *flags]) == 0
     text = dataset.read_text()

@@ -8,8 +8,8 @@ from tiny import arguments, make_dataset
 
 from genmix_aug.edit_store import EditStore
 from uda.cli import main
+from uda.prepared_edits import log_prepared
 from uda.runs import Run, find_runs
-from uda.stages import _log_prepared
 
 
 @pytest.fixture
@@ -24,18 +24,18 @@ def logged(run):
 
 def test_what_was_prepared_is_logged_once(run, capsys):
     first = {"edits": "0123456789", "jpeg": 0}
-    _log_prepared(run, 2.0, first, "store")
-    _log_prepared(run, 0.5, first, "store")
+    log_prepared(run, 2.0, first, "store")
+    log_prepared(run, 0.5, first, "store")
     assert logged(run) == [{"seconds": 2.0, **first}]
     assert (run.folder / "metrics.jsonl").read_text().count("\n") == 1
     assert capsys.readouterr().out == ""
 
 
 def test_other_edits_are_named_in_one_line(run, capsys):
-    _log_prepared(run, 2.0, {"edits": "0123456789", "jpeg": 0}, "store")
+    log_prepared(run, 2.0, {"edits": "0123456789", "jpeg": 0}, "store")
     other = {"edits": "abcdef0123", "jpeg": 3}
     for _ in range(2):
-        _log_prepared(run, 0.5, other, "store")
+        log_prepared(run, 0.5, other, "store")
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{run.folder}: the edits in store are not those that this run began")
     assert logged(run) == [{"seconds": 2.0, **other}]
@@ -43,11 +43,11 @@ def test_other_edits_are_named_in_one_line(run, capsys):
 
 def test_runs_of_before_and_augmentations_without_edits_say_nothing(run, capsys):
     run.log(kind="prepare", seconds=3.0)
-    _log_prepared(run, 1.0, {"edits": "0123456789", "jpeg": 0}, "store")
+    log_prepared(run, 1.0, {"edits": "0123456789", "jpeg": 0}, "store")
     assert logged(run)[0]["seconds"] == 3.0
     other = Run(run.folder.with_name("other"), {"stage": "train"})
     for seconds in (0.0, 0.2, 0.1):
-        _log_prepared(other, seconds, {}, "store")
+        log_prepared(other, seconds, {}, "store")
     assert logged(other) == [{"seconds": 0.2}]
     assert capsys.readouterr().out == ""
 

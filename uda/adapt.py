@@ -98,6 +98,12 @@ def adapt(
         raise ValueError(
             f"adapt.method: {settings.method} asks for {what}; the loop brings none yet"
         )
+    moving = settings.batch_norm == "target" and any(map(is_batch_norm, model.modules()))
+    if method.trains and not (learns(method) or moving):
+        raise ValueError(
+            f"adapt.method: {settings.method} moves BatchNorm's statistics and nothing else; this "
+            "model has none, or adapt.batch_norm is source"
+        )
     place(model, device, compute)
     synchronise(model, device)
     resized = resize_all(target.images, images.resize_px, compute.image_memory_gb, compute.cache)
@@ -216,10 +222,8 @@ def train_epoch(
     model.train()
     if batch_norm == "source":
         for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if is_batch_norm(module):
                 module.eval()
-    # AdaBN's batches pass the network, and nothing is learnt of them.
-    learns = type(method).loss is not BaseMethod.loss
     batches = torch.from_numpy(order[: per_epoch * batch_size]).view(per_epoch, batch_size)
     shares = [share(index) for index in batches]
     loaded = ahead(lambda own: pinned(resized[own], device), shares, apart=device.type == "cuda")
@@ -229,7 +233,7 @@ def train_epoch(
         set_rate(optimizer, step, epochs * per_epoch)
         seed_network(device, seed, DROPOUT, step)
         x = to_float(view, device, compute.channels_last)
-        with torch.set_grad_enabled(learns):
+        with torch.set_grad_enabled(learns(method)):
             features, logits = forward(model, x, compute)
         parts = method.loss(Batch(gather(features), gather(logits), index.to(device)), state)
         if parts:
@@ -242,6 +246,16 @@ def train_epoch(
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
         bar.update(batch_size)
     return {name: float(value) for name, value in sums.items()}
+
+
+def learns(method: Method) -> bool:
+    """Whether it has a loss. Without one (AdaBN) batches pass the network, and that is all."""
+    return type(method).loss is not BaseMethod.loss
+
+
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether it keeps running statistics of the batches that pass it."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def save_bank(run: Run, bank: Bank, epoch: int) -> None:

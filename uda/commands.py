@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from uda import stages
 from uda.config import CONFIGS, Experiment
+from uda.console import say
 
 OWN_FOLDERS = CONFIGS / "experiments" / "own_folders.yaml"
 ROOT = "Folder of the dataset's domains"
@@ -269,7 +270,7 @@ def _select() -> Command:
     def act(options: Namespace) -> None:
         from uda.selection_report import write_selection
 
-        stages.say(write_selection(Path(options.runs), options.sweep))
+        say(write_selection(Path(options.runs), options.sweep))
 
     return Command("select", "compare choices made without labels", parser, act)
 

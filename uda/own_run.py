@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from uda import stages
 from uda.config import Experiment
+from uda.console import say
 from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run
 from uda.names import named
@@ -41,7 +42,7 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
             f"(at least {FEWEST}); --adapt.method source_only answers without adapting"
         )
     for line in (*found.notes, *describe(found)):
-        stages.say(line)
+        say(line)
     experiment = _for_folders(experiment, found)
     stages.train(experiment)
     stages.adapt(experiment)
@@ -55,7 +56,7 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         text = "\n".join(["# Answers", "", *found.notes, *describe(found), *lines, ""])
         path.write_text(text, encoding="utf-8", errors="surrogateescape")
     for line in lines:
-        stages.say(line)
+        say(line)
 
 
 def describe(found: OwnDataset) -> list[str]:
@@ -89,7 +90,7 @@ def _for_folders(experiment: Experiment, found: OwnDataset) -> Experiment:
         ("adapt", found.num_target, adapt.batch_size),
     ):
         if 1 < count < size:
-            stages.say(f"{name}.batch_size is {count}, all that there are, not {size}")
+            say(f"{name}.batch_size is {count}, all that there are, not {size}")
     return replace(
         experiment,
         data=replace(

@@ -6,9 +6,7 @@ Torch is imported by the stages that need it, so that the command line's ``--hel
 from __future__ import annotations
 
 import shlex
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from uda.config import Experiment, read_yaml
+from uda.console import say
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
+from uda.experiment_data import source_parts, target_items
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
 from uda.in_domain import (
     chosen_checkpoint,
@@ -29,21 +29,16 @@ from uda.in_domain import (
     result_of,
     score_line,
 )
+from uda.prepared_edits import prepare_edits
 from uda.runs import Run, atomic_path, read_checkpoint, read_run
 from uda.splits import ClassSplit, class_split
 
 if TYPE_CHECKING:
     import torch
 
-    from uda.augment.base import Augmentation
     from uda.datasets import Item, Labelled, Parts
     from uda.methods.base import Bank, Method, Prediction
     from uda.model import Classifier
-
-
-def say(text: str) -> None:
-    """Print ``text``; on a terminal, over what progress bars (another arm's too) left there."""
-    print(f"\r\x1b[J{text}" if sys.stdout.isatty() else text, flush=True)
 
 
 def train(experiment: Experiment) -> None:
@@ -83,7 +78,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
     check_dimensions(experiment, split, model.classifier.in_features)
     data = _labelled(experiment, parts.train, split)
     augmentation = augmentation_of(experiment)
-    _prepare(augmentation, data, experiment, run, device)
+    prepare_edits(augmentation, data, experiment, run, device)
     after_epoch = epoch_scores(experiment, parts, split, run, device)
     seen = train_loop(
         model,
@@ -256,48 +251,6 @@ def report(
         say(f"For TensorBoard:\n  tensorboard --logdir {shlex.quote(runs)}")
 
 
-def source_items(
-    experiment: Experiment, spec: DatasetSpec, split: ClassSplit
-) -> tuple[list[Item], list[Item]]:
-    """Pictures to train on, and those held out (none where a scenario is given)."""
-    parts = source_parts(experiment, spec, split)
-    return parts.train, parts.test
-
-
-def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> Parts:
-    """Pictures to train on and, where no scenario is given, to choose by and to test on."""
-    from uda.datasets import Parts, disjoint_half, domain_items, of_classes
-
-    data = experiment.data
-    if not data.source:
-        raise ValueError("data.source: name the domain to train on")
-    if not data.scenario:
-        return in_domain_parts(experiment, spec)
-    items = domain_items(spec, data.source)
-    if data.concepts == "disjoint":
-        items = disjoint_half(items, source=True)
-    items = of_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
-    present = {item.class_name for item in items}
-    if missing := [name for name in split.source_classes if name not in present]:
-        raise ValueError(
-            f"{spec.title}'s {data.source} has no picture of {missing[0]!r}, a class "
-            f"that {data.scenario} trains on"
-        )
-    return Parts(split.source_classes, items, [], [])
-
-
-def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
-    """Pictures of the target, of the classes that the scenario leaves in it."""
-    from uda.datasets import UNLABELLED, disjoint_half, domain_items, of_classes
-
-    data = experiment.data
-    items = domain_items(spec, data.target)
-    if data.concepts == "disjoint":
-        items = disjoint_half(items, source=False)
-    classes = (*split.target_classes, UNLABELLED)
-    return of_classes(items, classes, f"{spec.title}'s {data.target}")
-
-
 def check_dimensions(experiment: Experiment, split: ClassSplit, dim: int) -> None:
     """ValueError where the method needs features of more dimensions than there are classes (LEAD),
     and they have ``dim``: before the training, not after it."""
@@ -338,48 +291,6 @@ def _model(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -
         experiment.seed,
         experiment.images.crop_px,
     )
-
-
-def _prepare(
-    augmentation: Augmentation,
-    data: Labelled,
-    experiment: Experiment,
-    run: Run,
-    device: torch.device,
-) -> None:
-    """Edits and fractals, and a picture of what they make of a few images."""
-    from uda.augment.genmix import GenMixAugmentation
-    from uda.figures import draw_stages
-    from uda.processes import is_main, main_first
-
-    started = time.perf_counter()
-    with main_first():
-        place = (Path(experiment.store), experiment.seed, device)
-        found = augmentation.prepare(data.images, data.names, *place)
-    if is_main():
-        _log_prepared(run, round(time.perf_counter() - started, 3), found, experiment.store)
-    if is_main() and isinstance(augmentation, GenMixAugmentation):
-        count = len(data.images)
-        ids = [count * place // 6 for place in range(6)]
-        # None where screening rejected all edits of these few.
-        if rows := augmentation.stages(data.images, ids, experiment.seed):
-            draw_stages(rows, run.folder / "genmix_stages.png")
-
-
-def _log_prepared(run: Run, seconds: float, found: Mapping[str, Any], store: str) -> None:
-    """Note what was prepared; say where it is not what the run began with."""
-    before = next(iter(run.metrics("prepare")), {})
-    if "edits" in before and before["edits"] != found.get("edits"):
-        say(
-            f"{run.folder}: the edits in {store} are not those that this run began with (other "
-            "pictures, verdicts or file formats): it goes on with these; delete the folder to "
-            "train on one kind alone"
-        )
-    # A run that goes on finds its edits made: the time that making them took stands.
-    longest = max(seconds, before.get("seconds", 0))
-    line = {"seconds": longest, **found}
-    if longest > 0 and any(before.get(key) != value for key, value in line.items()):
-        run.log(kind="prepare", **line)
 
 
 def _source_checkpoint(experiment: Experiment, spec: DatasetSpec) -> Path:

@@ -17,12 +17,14 @@ from typing import Any
 
 from uda import locks
 from uda.config import AdaptConfig, AugmentConfig, Experiment
+from uda.console import say
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
+from uda.experiment_data import source_items, target_items
 from uda.identity import adapt_run, augmentation_of, source_run
 from uda.results import AUGMENT_TITLES, METHOD_TITLES, Setting
 from uda.run_costs import bytes_of, in_words, ran_here, seconds_of, size_in_words
 from uda.splits import class_split
-from uda.stages import check_dimensions, say, source_items, target_items
+from uda.stages import check_dimensions
 from uda.sweep_plan import Expected, write_plan
 from uda.workers import Job, cores, run_jobs
 

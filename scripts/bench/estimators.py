@@ -25,6 +25,7 @@ import torch
 from uda import adapt, datasets, stages
 from uda.clusters import CLUSTERS, estimate_num_clusters
 from uda.dataset_spec import load_dataset_spec
+from uda.experiment_data import target_items
 from uda.identity import experiment_of
 from uda.methods.base import Bank
 from uda.methods.lead import pseudo_labels
@@ -43,7 +44,7 @@ def source_bank(run: Run, target: str, root: str) -> tuple[Bank, np.ndarray, Cla
     model = stages._model(experiment, split, pretrained=False)
     load_weights(model, run.folder / "checkpoint.pt")
     sizes = experiment.images
-    items = stages.target_items(experiment, spec, split)
+    items = target_items(experiment, spec, split)
     view, items = datasets.unlabelled(items, sizes.decode_px)
     images = datasets.resize(view.images, sizes.resize_px)
     bank = adapt.forward_all(model, images, sizes.crop_px, CPU)

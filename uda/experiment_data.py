@@ -1,0 +1,55 @@
+"""An experiment's pictures: those to train on, to hold out and to adapt to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uda.config import Experiment
+from uda.dataset_spec import DatasetSpec
+from uda.in_domain import in_domain_parts
+from uda.splits import ClassSplit
+
+if TYPE_CHECKING:
+    from uda.datasets import Item, Parts
+
+
+def source_items(
+    experiment: Experiment, spec: DatasetSpec, split: ClassSplit
+) -> tuple[list[Item], list[Item]]:
+    """Pictures to train on, and those held out (none where a scenario is given)."""
+    parts = source_parts(experiment, spec, split)
+    return parts.train, parts.test
+
+
+def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> Parts:
+    """Pictures to train on and, where no scenario is given, to choose by and to test on."""
+    from uda.datasets import Parts, disjoint_half, domain_items, of_classes
+
+    data = experiment.data
+    if not data.source:
+        raise ValueError("data.source: name the domain to train on")
+    if not data.scenario:
+        return in_domain_parts(experiment, spec)
+    items = domain_items(spec, data.source)
+    if data.concepts == "disjoint":
+        items = disjoint_half(items, source=True)
+    items = of_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
+    present = {item.class_name for item in items}
+    if missing := [name for name in split.source_classes if name not in present]:
+        raise ValueError(
+            f"{spec.title}'s {data.source} has no picture of {missing[0]!r}, a class "
+            f"that {data.scenario} trains on"
+        )
+    return Parts(split.source_classes, items, [], [])
+
+
+def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
+    """Pictures of the target, of the classes that the scenario leaves in it."""
+    from uda.datasets import UNLABELLED, disjoint_half, domain_items, of_classes
+
+    data = experiment.data
+    items = domain_items(spec, data.target)
+    if data.concepts == "disjoint":
+        items = disjoint_half(items, source=False)
+    classes = (*split.target_classes, UNLABELLED)
+    return of_classes(items, classes, f"{spec.title}'s {data.target}")
