@@ -227,6 +227,16 @@ def test_one_pair_counts_its_seeds(runs, dataset):
     assert found.better == "2 of 3 seeds"
 
 
+def test_rows_are_by_method_and_in_the_order_of_the_runs(runs, dataset):
+    names = ("mixup", "genmix", "none", "cutmix")
+    made = [finished(runs, dataset, m, a, 0, [1.0]) for m in ("lead", "source_only") for a in names]
+    (board,) = boards(made).values()
+    assert list(board) == [
+        *("Source-only", "Source + Mixup", "Source + GenMix", "Source + CutMix"),
+        *("LEAD", "LEAD + Mixup", "LEAD + GenMix", "LEAD + CutMix"),
+    ]
+
+
 def test_baselines_are_found_by_what_they_are(runs, dataset):
     for method in ("source_only", "lead"):
         for augment in ("none", "genmix"):

@@ -162,7 +162,8 @@ def row_title(method: str, augment: str) -> str:
 
 
 def boards(runs: Sequence[Run]) -> dict[Setting, Board]:
-    """Setting -> row's title -> row, of the finished adaptations among ``runs``; baselines first.
+    """Setting -> row's title -> row, of the finished adaptations among ``runs``; baselines first,
+    augmentations in the order of the runs.
 
     Runs of one row differ in pair and seed alone: where more than that differs under one method and
     augmentation, each configuration is a row of its own, named by what is different.
@@ -213,7 +214,7 @@ def _rows(setting: Setting, found: Mapping[tuple[str, str], list[Result]]) -> di
     def rank(key: tuple[str, str]) -> tuple[Any, ...]:
         method, augment = key
         known = order.index(method) if method in order else len(order)
-        return known, method, augment != "none", augment
+        return known, method, augment != "none"
 
     def of_source(key: str) -> bool:
         return key.startswith("source.") and not key.startswith("source.augment.")
