@@ -5,9 +5,11 @@ from PIL import Image
 from tiny import CLASSES, arguments, make_dataset
 
 from uda.cli import main
+from uda.config import CONFIGS
 from uda.dataset_spec import load_dataset_spec
 from uda.datasets import UNLABELLED, domain_items
-from uda.own_folders import match_classes, own_dataset
+from uda.in_domain_tables import comparisons
+from uda.own_folders import match_classes, one_folder, own_dataset
 from uda.runs import find_runs
 from uda.splits import class_split
 
@@ -241,3 +243,62 @@ def test_one_picture_of_two_modes_is_read(folders, tmp_path):
     source, target = folders
     Image.open(source / "bar" / "00.png").convert("P").save(source / "bar" / "00.gif")
     assert own_dataset(source, target, "auto", tmp_path / "datasets").num_source == 13
+
+
+def in_domain_flags(pictures, runs, *more):
+    sizes = [flag for flag in arguments("x", runs) if not flag.startswith("--data.")]
+    return [f"--data.dataset={pictures}", "--model.head=linear", *sizes, *more]
+
+
+def test_one_folder_of_classes_trains_in_one_domain(folders, tmp_path, capsys):
+    source, runs = folders[0], tmp_path / "runs"
+    (source / "bar" / "broken.png").write_bytes(b"no picture")
+    given = in_domain_flags(source, runs, "--data.holdout=0.25")
+    assert main(["train", *given]) == 0
+    assert "Passed over, cannot be read" in capsys.readouterr().out
+    (run,) = find_runs(runs)
+    assert run.metrics("final")[0]["num_images"] == 3  # one of each class's four
+    assert run.classes() == ("bar", "cross", "disc")
+    assert run.config["data"]["source"] == "my_drawings"
+    assert main(["train", *given]) == 0  # the same pictures are the same run
+    assert "Already trained" in capsys.readouterr().out
+    assert main(["evaluate", str(run.folder)]) == 0
+    shutil.rmtree(source)
+    (compared,) = comparisons(find_runs(runs))  # tables need no pictures
+    assert compared.domain == "my_drawings"
+
+
+def test_one_folder_in_a_recipes_sweep(folders, tmp_path, capsys):
+    recipe = CONFIGS / "experiments" / "in_domain" / "fine_tuning.yaml"
+    given = in_domain_flags(folders[0], tmp_path / "runs")
+    assert main(["sweep", str(recipe), *given, "--dry-run"]) == 0
+    assert "my_drawings" in capsys.readouterr().out
+
+
+def test_one_folder_with_parts_of_its_own(folders, tmp_path):
+    whole = tmp_path / "split"
+    for part in ("train", "val"):
+        shutil.copytree(folders[0], whole / part)
+    found = one_folder(whole, tmp_path / "datasets")
+    spec = load_dataset_spec(str(found.file))
+    assert (spec.reader, spec.classes, found.domain) == ("image_folder", (), "split")
+    runs = tmp_path / "runs"
+    assert main(["train", *in_domain_flags(whole, runs)]) == 0
+    (run,) = find_runs(runs)
+    assert run.metrics("final")[0]["num_images"] == 12
+
+
+def test_a_class_may_be_called_train(folders, tmp_path):
+    (folders[0] / "bar").rename(folders[0] / "train")
+    found = one_folder(folders[0], tmp_path / "datasets")
+    assert load_dataset_spec(str(found.file)).classes == ("cross", "disc", "train")
+
+
+def test_wrong_single_folders_are_named(folders, tmp_path, capsys):
+    given = in_domain_flags(folders[0] / "bar", tmp_path / "runs")
+    assert main(["train", *given]) == 1
+    assert "bar has 0 class folders with pictures" in capsys.readouterr().err
+    given = in_domain_flags(folders[0], tmp_path / "runs", "--data.scenario=opda")
+    assert main(["train", *given]) == 1
+    assert "is one domain; leave the scenario out" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "datasets").exists()

@@ -44,7 +44,8 @@ class DataConfig:
     """The pictures: which dataset, which domains, which label sets.
 
     Args:
-        dataset: A name from configs/datasets, or the path of such a YAML file.
+        dataset: A name from configs/datasets, the path of such a YAML file or, for training in one
+            domain, of a folder of class folders.
         root: Folder that holds the domains; empty for the one that the dataset's file names.
         source: Domain with labels, to train on.
         target: Domain without labels, to adapt to; empty for in-domain training.

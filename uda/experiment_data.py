@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uda.config import Experiment
+from uda.config import CONFIGS, Experiment
+from uda.console import say
 from uda.dataset_spec import DatasetSpec
 from uda.in_domain import in_domain_parts
 from uda.splits import ClassSplit
 
 if TYPE_CHECKING:
     from uda.datasets import Item, Parts
+
+
+def of_folder(experiment: Experiment) -> Experiment:
+    """``experiment`` on the dataset that is made of ``data.dataset``, where that is a folder and no
+    dataset's name: it is written down beside the runs. ValueError where a scenario is asked for, or
+    naming a folder without classes."""
+    data = experiment.data
+    folder = Path(data.dataset).expanduser()
+    if (CONFIGS / "datasets" / f"{data.dataset}.yaml").is_file() or not folder.is_dir():
+        return experiment
+    if data.scenario:
+        raise ValueError(
+            f"data.scenario: {folder} is one domain; leave the scenario out to train in it, or "
+            "adapt between two folders with uda run"
+        )
+    from uda.own_folders import one_folder
+
+    found = one_folder(folder, Path(experiment.runs) / "datasets")
+    for line in found.notes:
+        say(line)
+    return replace(
+        experiment,
+        data=replace(data, dataset=str(found.file), source=found.domain),
+        sweep=replace(experiment.sweep, pairs=["all"]),
+    )
 
 
 def source_items(

@@ -1,4 +1,4 @@
-"""Anyone's two folders of pictures as a dataset: its classes, its scenario, and its YAML file."""
+"""Anyone's folders of pictures as a dataset: its classes, its scenario, and its YAML file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from uda.names import loose, named
 from uda.picture_hash import look_at
 from uda.runs import atomic_path, config_hash
 
+Pictures = dict[str, list[Path]]  # class name -> its pictures
 TARGET_LABELS = ("auto", "folders", "none")
 
 
@@ -56,6 +57,47 @@ class OwnDataset:
     notes: tuple[str, ...]
 
 
+class OneFolder(NamedTuple):
+    """One folder as a dataset that `load_dataset_spec` reads from ``file``; ``notes`` are lines for
+    people: what was passed over."""
+
+    file: Path
+    domain: str
+    notes: tuple[str, ...]
+
+
+def one_folder(pictures: Path, folder: Path) -> OneFolder:
+    """Write a dataset's YAML file for training in one domain into ``folder``.
+
+    ``pictures`` holds a folder for each class, of pictures at any depth: the file is named after
+    their content. Or it holds ``train`` with ``val`` or ``test``, each with a folder for each class
+    (`uda.readers.image_folder`): the file is named after the place. Raises ValueError naming the
+    folder that has too few classes, and writes nothing then.
+    """
+    domain, place, notes = _slug(pictures), pictures.resolve(), list[str]()
+    spec: dict[str, object] = {"title": domain, "abbreviations": {domain: domain[:16]}}
+    parts = {name for name in ("train", "val", "test") if (place / name).is_dir()}
+    if "train" in parts and len(parts) > 1:
+        name = f"{domain}-{config_hash({'folder': str(place)})}"
+        spec |= {"root": str(place.parent), "domains": {domain: place.name}}
+        spec |= {"reader": "image_folder", "classes": []}
+    else:
+        found = _readable(_class_folders(pictures), notes)
+        if len(found) < 2:
+            raise ValueError(
+                f"data.dataset: {pictures} has {len(found)} class folders with pictures; name the "
+                "folder that holds a folder for each class"
+            )
+        content = _content_hash(pictures, [path for paths in found.values() for path in paths])
+        name = f"{domain}-{content}"
+        spec |= {"root": str(folder), "domains": {domain: f"{name}/{domain}.txt"}}
+        spec |= {"classes": list(found)}
+        _write_list(folder / name / f"{domain}.txt", found, list(found))
+    file = folder / f"{name}.yaml"
+    _write_yaml(file, {**spec, "scenarios": {}})
+    return OneFolder(file, domain, tuple(notes))
+
+
 def own_dataset(
     source: Path, target: Path, target_labels: str, folder: Path, scenario: str = ""
 ) -> OwnDataset:
@@ -84,7 +126,6 @@ def own_dataset(
     theirs, sets = _target(source, target, target_labels, ours, notes)
     classes, scenarios = _label_sets(tuple(ours), sets)
     chosen = _chosen_scenario(sets, scenario)
-    number = {name: place for place, name in enumerate(classes)}
     content = _content_hash(source, [path for paths in ours.values() for path in paths])
     identity = {"source": content, "classes": classes, "scenarios": scenarios}
     from_name, to_name = _slug(source), _slug(target)
@@ -93,13 +134,7 @@ def own_dataset(
     to_domain = f"{to_name}-{target_hash}"
     lists = {from_name: ours, to_domain: theirs}
     for domain, pictures in lists.items():
-        lines = [
-            f"{_listable(path)} {number.get(label, -1)}\n"
-            for label, paths in pictures.items()
-            for path in paths
-        ]
-        with atomic_path(folder / name / f"{domain}.txt") as temporary:
-            temporary.write_bytes(os.fsencode("".join(lines)))
+        _write_list(folder / name / f"{domain}.txt", pictures, classes)
     file = folder / f"{name}.yaml"
     there = read_yaml(file) if file.is_file() else {"domains": {}, "abbreviations": {}}
     spec = {
@@ -114,10 +149,26 @@ def own_dataset(
         "scenarios": scenarios,
         "classes": list(classes),
     }
-    with atomic_path(file) as temporary:
-        temporary.write_text(yaml.safe_dump(spec, sort_keys=False))
+    _write_yaml(file, spec)
     num_ours, num_theirs = (sum(map(len, pictures.values())) for pictures in lists.values())
     return OwnDataset(file, from_name, to_domain, chosen, sets, num_ours, num_theirs, tuple(notes))
+
+
+def _write_list(path: Path, pictures: Pictures, classes: Sequence[str]) -> None:
+    """``picture class-number`` a line; -1 for those that are of none of ``classes``."""
+    number = {name: place for place, name in enumerate(classes)}
+    lines = [
+        f"{_listable(picture)} {number.get(label, -1)}\n"
+        for label, own in pictures.items()
+        for picture in own
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(os.fsencode("".join(lines)))
+
+
+def _write_yaml(file: Path, spec: Mapping[str, object]) -> None:
+    with atomic_path(file) as temporary:
+        temporary.write_text(yaml.safe_dump(dict(spec), sort_keys=False))
 
 
 def _short_name(name: str, domain: str, content: str, given: Mapping[str, str]) -> str:
@@ -152,9 +203,6 @@ def _by_loose_name(names: Sequence[str]) -> dict[str, str]:
                 f"class folders {other!r} and {name!r} would be one class: rename or merge them"
             )
     return found
-
-
-Pictures = dict[str, list[Path]]  # class name -> its pictures
 
 
 def _class_folders(folder: Path) -> Pictures:

@@ -17,7 +17,7 @@ import yaml
 from uda.config import Experiment, read_yaml
 from uda.console import say
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
-from uda.experiment_data import source_parts, target_items
+from uda.experiment_data import of_folder, source_parts, target_items
 from uda.identity import adapt_run, augmentation_of, experiment_of, method_of, source_run
 from uda.in_domain import (
     chosen_checkpoint,
@@ -46,6 +46,7 @@ def train(experiment: Experiment) -> None:
     from uda.processes import join
 
     join(experiment.device)
+    experiment = of_folder(experiment)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
     run = source_run(experiment, spec)

@@ -19,7 +19,7 @@ from uda import locks
 from uda.config import AdaptConfig, AugmentConfig, Experiment
 from uda.console import say
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
-from uda.experiment_data import source_items, target_items
+from uda.experiment_data import of_folder, source_items, target_items
 from uda.identity import adapt_run, augmentation_of, source_run
 from uda.results import AUGMENT_TITLES, METHOD_TITLES, Setting
 from uda.run_costs import bytes_of, in_words, ran_here, seconds_of, size_in_words
@@ -47,6 +47,7 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
     """
     if workers < 1:
         raise ValueError(f"workers: {workers} must be at least 1")
+    experiment = of_folder(experiment)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     runs = Path(experiment.runs)
     jobs, expected = plan(experiment, spec)
