@@ -6,6 +6,7 @@
 # SEEDS      ("0 1 2")
 # RUNS       folder of the runs and tables (runs/office_home)
 # WORKERS    runs at a time (1; more than one GPU: one for each)
+# STORE      folder of GenMix's edits (data/edits)
 # GENMIX_EDITOR  filters, on the CPU (the default), or instruct-pix2pix, the paper's: its edits are
 #            made first, by one process for each GPU
 # Stopped anywhere, the same command goes on where it was; several machines can share RUNS.
@@ -14,7 +15,7 @@
 # EDITS_PER_SECOND (0.3 with instruct-pix2pix at 100 steps of 512 px; 100 with filters, one core)
 set -euo pipefail
 if [ $# -lt 1 ]; then
-    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 data=$1
@@ -22,6 +23,7 @@ shift
 root=$(cd "$(dirname "$0")/.." && pwd)
 seeds=${SEEDS:-0 1 2}
 runs=${RUNS:-runs/office_home}
+store=${STORE:-data/edits}
 editor=${GENMIX_EDITOR:-filters}
 dry=no
 flags=()
@@ -41,7 +43,7 @@ if [ "$editor" != filters ]; then
 fi
 
 sweep() {  # one scenario; further flags
-    uda sweep "$root/configs/experiments/office_home_$1.yaml" --data.root "$data" --runs "$runs" \
+    uda sweep "$root/configs/experiments/office_home_$1.yaml" --data.root "$data" --runs "$runs" --store "$store" \
         --workers "${WORKERS:-1}" --sweep.seeds "[${seeds// /, }]" "${@:2}" ${flags[@]+"${flags[@]}"}
 }
 
@@ -98,7 +100,7 @@ if [ "$editor" != filters ]; then
         edit=(torchrun --nproc-per-node "$gpus" -m genmix_aug.cli edit)
     fi
     for domain in Art Clipart Product "$real"; do
-        "${edit[@]}" "$data/$domain" --store data/edits --square-px 256 --per-image 1 \
+        "${edit[@]}" "$data/$domain" --store "$store" --square-px 256 --per-image 1 \
             --editor "$editor" --features uda.model:imagenet_features
     done
 fi
@@ -106,5 +108,5 @@ failed=no
 for scenario in opda osda pda; do  # what failed in one does not keep the others
     sweep "$scenario" || failed=yes
 done
-uda report "$runs"
+uda report "$runs" --root "$data"
 [ "$failed" = no ]

@@ -235,6 +235,7 @@ def test_divergence_is_said(capsys, flags, tmp_path):
     ("error", "one_line"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), True),
+        (MemoryError("CUDA out of memory"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
     ],
 )

@@ -12,6 +12,7 @@ from uda.in_domain_tables import comparisons
 from uda.own_folders import match_classes, one_folder, own_dataset
 from uda.runs import find_runs
 from uda.splits import class_split
+from uda.sweep_plan import read_plan
 
 RENAMED = {"bar": "BAR", "cross": "Cross ", "disc": "D-isc", "ring": "ri_ng", "square": "square"}
 
@@ -255,7 +256,9 @@ def test_one_folder_of_classes_trains_in_one_domain(folders, tmp_path, capsys):
     (source / "bar" / "broken.png").write_bytes(b"no picture")
     given = in_domain_flags(source, runs, "--data.holdout=0.25")
     assert main(["train", *given]) == 0
-    assert "Passed over, cannot be read" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Passed over, cannot be read" in told
+    assert "12 pictures of 3 classes (bar, cross, disc)" in told
     (run,) = find_runs(runs)
     assert run.metrics("final")[0]["num_images"] == 3  # one of each class's four
     assert run.classes() == ("bar", "cross", "disc")
@@ -273,11 +276,16 @@ def test_one_folder_in_a_recipes_sweep(folders, tmp_path, capsys):
     given = in_domain_flags(folders[0], tmp_path / "runs")
     assert main(["sweep", str(recipe), *given, "--dry-run"]) == 0
     assert "my_drawings" in capsys.readouterr().out
+    many = ["--data.images_per_class=1", "--train.batch_size=8"]
+    assert main(["sweep", str(recipe), *given, *many]) == 1
+    assert "8 is more than the 3 images to train on" in capsys.readouterr().err
+    assert main(["sweep", str(recipe), *given, "--sweep.augmentations=[none]"]) == 0
+    assert read_plan(tmp_path / "runs").experiments.keys() == {"flowers_tuned_my_drawings"}
 
 
 def test_one_folder_with_parts_of_its_own(folders, tmp_path):
     whole = tmp_path / "split"
-    for part in ("train", "val"):
+    for part in ("train", "valid"):
         shutil.copytree(folders[0], whole / part)
     found = one_folder(whole, tmp_path / "datasets")
     spec = load_dataset_spec(str(found.file))
@@ -297,7 +305,15 @@ def test_a_class_may_be_called_train(folders, tmp_path):
 def test_wrong_single_folders_are_named(folders, tmp_path, capsys):
     given = in_domain_flags(folders[0] / "bar", tmp_path / "runs")
     assert main(["train", *given]) == 1
-    assert "bar has 0 class folders with pictures" in capsys.readouterr().err
+    assert "bar holds no class folders; name a folder with" in capsys.readouterr().err
+    for name in ("bar", "cross", "disc"):  # parts without one to train on
+        (folders[0] / name).rename(folders[0] / {"bar": "val", "cross": "test"}.get(name, name))
+    shutil.rmtree(folders[0] / "disc")
+    assert main(["train", *in_domain_flags(folders[0], tmp_path / "runs")]) == 1
+    assert "holds test, val; name a folder with" in capsys.readouterr().err
+    assert main(["train", *in_domain_flags(tmp_path / "none", tmp_path / "runs")]) == 1
+    assert "no file or folder" in capsys.readouterr().err
+    (folders[0] / "val").rename(folders[0] / "bar")
     given = in_domain_flags(folders[0], tmp_path / "runs", "--data.scenario=opda")
     assert main(["train", *given]) == 1
     assert "is one domain; leave the scenario out" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser, get_loader
 
 from uda.commands import OWN_FOLDERS, Command, commands
 from uda.config import Experiment, read_yaml
+from uda.console import lack_of_memory
 from uda.data_commands import data_commands
 
 # In which a launcher of several processes ends those whose first one has failed.
@@ -141,19 +142,6 @@ def _in_several_processes() -> bool:
     return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
-def _lacks_memory(error: RuntimeError) -> str:
-    """What to do where ``error`` is of too little memory; empty where it is another."""
-    from genmix_aug.editors.memory import lacks_memory
-
-    if not lacks_memory(error):
-        return ""
-    first = str(error).partition("\n")[0].partition(". ")[0]
-    return (
-        f"{first}: too little memory is free. --train.accumulate 2, a smaller --adapt.batch_size "
-        "and, on a GPU, --compute.precision bfloat16 take less"
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Mistakes of the user's are one line, not a traceback."""
     parser, known = _parser()
@@ -171,8 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except (ValueError, OSError, yaml.YAMLError) as error:
         return _fail(" ".join(str(error).split()), 1)
-    except RuntimeError as error:
-        if lacking := _lacks_memory(error):
+    except (RuntimeError, MemoryError) as error:
+        if lacking := lack_of_memory(error):
             return _fail(lacking, 1)
         if _in_several_processes():  # another one failed, has said so, and this one lost it?
             time.sleep(GRACE_SECONDS)

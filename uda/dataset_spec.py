@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,8 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         path = CONFIGS / "datasets" / f"{dataset}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (CONFIGS / "datasets").glob("*.yaml")))
+        if os.sep in dataset and path.parent != CONFIGS / "datasets":
+            raise ValueError(f"data.dataset: no file or folder {dataset}")
         raise ValueError(f"data.dataset: no file {path}; known datasets: {known}")
     raw = read_yaml(path)
     shapes = {

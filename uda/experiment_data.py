@@ -34,10 +34,12 @@ def of_folder(experiment: Experiment) -> Experiment:
     found = one_folder(folder, Path(experiment.runs) / "datasets")
     for line in found.notes:
         say(line)
+    sweep = experiment.sweep  # a recipe's name is that of its own dataset's sweep
+    name = f"{sweep.name}_{found.domain}" if sweep.name else ""
     return replace(
         experiment,
-        data=replace(data, dataset=str(found.file), source=found.domain),
-        sweep=replace(experiment.sweep, pairs=["all"]),
+        data=replace(data, dataset=str(found.file), source=found.domain, root=""),
+        sweep=replace(sweep, pairs=["all"], name=name),
     )
 
 

@@ -17,6 +17,7 @@ from genmix_aug.images import find_images
 from uda.config import SCENARIOS, read_yaml
 from uda.names import loose, named
 from uda.picture_hash import look_at
+from uda.readers import image_folder_parts
 from uda.runs import atomic_path, config_hash
 
 Pictures = dict[str, list[Path]]  # class name -> its pictures
@@ -59,7 +60,7 @@ class OwnDataset:
 
 class OneFolder(NamedTuple):
     """One folder as a dataset that `load_dataset_spec` reads from ``file``; ``notes`` are lines for
-    people: what was passed over."""
+    people: what is there, and what was passed over."""
 
     file: Path
     domain: str
@@ -72,17 +73,22 @@ def one_folder(pictures: Path, folder: Path) -> OneFolder:
     ``pictures`` holds a folder for each class, of pictures at any depth: the file is named after
     their content. Or it holds ``train`` with ``val`` or ``test``, each with a folder for each class
     (`uda.readers.image_folder`): the file is named after the place. Raises ValueError naming the
-    folder that has too few classes, and writes nothing then.
+    folder that has too few classes, or parts and no ``train``, and writes nothing then.
     """
     domain, place, notes = _slug(pictures), pictures.resolve(), list[str]()
     spec: dict[str, object] = {"title": domain, "abbreviations": {domain: domain[:16]}}
-    parts = {name for name in ("train", "val", "test") if (place / name).is_dir()}
+    parts = image_folder_parts(place)
     if "train" in parts and len(parts) > 1:
         name = f"{domain}-{config_hash({'folder': str(place)})}"
         spec |= {"root": str(place.parent), "domains": {domain: place.name}}
         spec |= {"reader": "image_folder", "classes": []}
     else:
         found = _readable(_class_folders(pictures), notes)
+        if {place / name for name in found} <= {*parts.values()}:
+            raise ValueError(
+                f"data.dataset: {pictures} holds {named([*found]) or 'no class folders'}; name a "
+                "folder with a folder for each class, or with train and val or test of such folders"
+            )
         if len(found) < 2:
             raise ValueError(
                 f"data.dataset: {pictures} has {len(found)} class folders with pictures; name the "
@@ -93,6 +99,8 @@ def one_folder(pictures: Path, folder: Path) -> OneFolder:
         spec |= {"root": str(folder), "domains": {domain: f"{name}/{domain}.txt"}}
         spec |= {"classes": list(found)}
         _write_list(folder / name / f"{domain}.txt", found, list(found))
+        count = sum(map(len, found.values()))
+        notes.append(f"{pictures}: {count:,} pictures of {len(found)} classes ({named([*found])})")
     file = folder / f"{name}.yaml"
     _write_yaml(file, {**spec, "scenarios": {}})
     return OneFolder(file, domain, tuple(notes))

@@ -132,12 +132,24 @@ def tiny_imagenet(folder: Path) -> Parts:
     return Parts(names, train, [], test)
 
 
+def image_folder_parts(folder: Path) -> dict[str, Path]:
+    """Which of train, val and test are in ``folder``, and where."""
+    names = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+    return {
+        part: folder / name
+        for part, known in names.items()
+        for name in known[::-1]
+        if (folder / name).is_dir()
+    }
+
+
 def image_folder(folder: Path) -> Parts:
     """Folders ``train`` and ``test`` (or ``val``) of a folder a class: ImageNet-1K's, or anyone's.
 
-    Where ``test`` and ``val`` are both there, ``val`` is the validation part.
+    Where ``test`` and ``val`` are both there, ``val`` is the validation part. ``val`` may be called
+    ``valid`` or ``validation``.
     """
-    places = {name: folder / name for name in ("train", "val", "test") if (folder / name).is_dir()}
+    places = image_folder_parts(folder)
     if "train" not in places or len(places) < 2:
         raise ValueError(
             f"{folder}: expected the folders train and val or test in it, each with a folder a "

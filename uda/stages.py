@@ -72,8 +72,10 @@ def _alone(run: Run) -> AbstractContextManager[None]:
 
 def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) -> None:
     from uda.processes import is_main, wait
+    from uda.train import total_steps
     from uda.train import train as train_loop
 
+    total_steps(len(parts.train), 0, experiment.train)  # before edits are made for nothing
     device = _device(experiment)
     model = _model(experiment, split)
     check_dimensions(experiment, split, model.classifier.in_features)

@@ -249,15 +249,21 @@ def _adaptation(experiment: Experiment, spec: DatasetSpec, row: Row, source: Job
 
 
 def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec) -> None:
-    """That every domain is there: one error now rather than one for each run."""
+    """That every domain is there, and fills a batch: one error now rather than one for each run."""
+    from uda.train import total_steps
+
     seen: set[tuple[str, str]] = set()
     for job in jobs:
         place = (job.experiment.data.source, job.experiment.data.target)
         if place in seen:
             continue
         seen.add(place)
-        items = target_items if job.stage == "adapt" else source_items
-        items(job.experiment, spec, class_split(spec, job.experiment.data.scenario))
+        split = class_split(spec, job.experiment.data.scenario)
+        if job.stage == "adapt":
+            target_items(job.experiment, spec, split)
+        else:
+            items, _ = source_items(job.experiment, spec, split)
+            total_steps(len(items), 0, job.experiment.train)
 
 
 def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], workers: int) -> str:

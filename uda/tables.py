@@ -101,7 +101,7 @@ def score_table(
         ]
         notes += _left_out_note(setting, board, left_out)
     notes += missing
-    cells = [cells_of(column) for column in columns]
+    cells = [cells_of(column, mark=score not in TRADED) for column in columns]
     lines = [
         Line(title, tuple(column[place] for column in cells)) for place, title in enumerate(board)
     ]

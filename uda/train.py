@@ -50,7 +50,8 @@ def total_steps(num_originals: int, copies: int, settings: TrainConfig) -> int:
     unless the budget is "epochs". ValueError where the images do not fill one batch."""
     if num_originals < settings.batch_size:
         raise ValueError(
-            f"train.batch_size: {settings.batch_size} is more than the {num_originals} images"
+            f"train.batch_size: {settings.batch_size} is more than the {num_originals} images to "
+            "train on; lower it, or raise data.images_per_class where that is set"
         )
     if settings.steps:
         return settings.steps

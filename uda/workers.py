@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from uda import stages
 from uda.config import Experiment
+from uda.console import lack_of_memory
 from uda.locks import RunBusyError, holder
 from uda.runs import Run, atomic_path
 
@@ -291,6 +292,8 @@ def outcome_of(job: Job, number: int, threads: int) -> Outcome:
     except (ValueError, OSError) as error:
         return Outcome(error=" ".join(str(error).split()) or type(error).__name__)
     except Exception as error:  # a run's fault must not be the sweep's
+        if lacking := lack_of_memory(error):
+            return Outcome(error=lacking)
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return Outcome(error=f"{line}\n{traceback.format_exc()}")
     return Outcome(seconds=time.monotonic() - began)

@@ -19,7 +19,7 @@ WORDS = re.compile(
 
 def lacks_memory(error: BaseException) -> bool:
     """Whether an error says that there is too little memory, of a GPU or of the machine."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and bool(WORDS.search(str(error)))
 
