@@ -41,7 +41,7 @@ def tables_of(runs: Path, sweep: str, left_out: tuple[str, ...]) -> dict[str, li
     found, plan = runs_and_plan(runs, sweep)
     expected = plan.expected if plan else []
     made = {"in_domain": [in_domain_table(one) for one in comparisons(found, expected)]}
-    for setting, board in boards(found).items():
+    for setting, board in boards(found, expected).items():
         for name, table in setting_tables(setting, board, expected, left_out).items():
             made.setdefault(name, []).append(table)
     return made

@@ -17,6 +17,7 @@ def test_every_number_is_there_once(tmp_path):
         run.log(kind="evaluate", epoch=epoch, h_score=score, empty_classes=["x"], auroc=None)
     run.log(kind="adapt", epoch=1, loss_ce=3.0)
     run.log(kind="prepare", seconds=1.5)  # of no epoch
+    run.log(kind="final", epoch=2, fgsm_error={"1/255": 60.0}, num_images=3)
     write_event_files(run)
     folder = write_event_files(run)  # again: in place of the first
     assert [path.name for path in run.folder.iterdir() if path.is_dir()] == ["tensorboard"]
@@ -26,6 +27,8 @@ def test_every_number_is_there_once(tmp_path):
         "evaluate/h_score",
         "adapt/loss_ce",
         "prepare/seconds",
+        "final/fgsm_error/1_255",
+        "final/num_images",
     }
     assert [(one.step, one.value) for one in events.Scalars("prepare/seconds")] == [(0, 1.5)]
     found = events.Scalars("evaluate/h_score")
@@ -45,6 +48,18 @@ def test_a_sweeps_runs_alone(tmp_path):
     given = ["report", str(runs), "--formats", "md", "--tensorboard", "--sweep", "ours"]
     assert main(given) == 0
     assert [path.parent for path in runs.glob("*/tensorboard")] == [ours.folder]
+
+
+def test_unfinished_runs_can_be_looked_at(tmp_path, capsys):
+    pytest.importorskip("tensorboard")
+    run = open_run(tmp_path / "runs", "lead", {"stage": "adapt"})
+    run.start()
+    run.log(kind="evaluate", epoch=0, h_score=10.0)
+    assert main(["report", str(tmp_path / "runs"), "--tensorboard"]) == 1
+    told = capsys.readouterr()
+    assert "tensorboard --logdir" in told.out
+    assert "no adaptation in it has finished" in told.err
+    assert list(run.folder.glob("tensorboard/*"))
 
 
 def test_without_tensorboard_it_says_what_to_do(tmp_path, monkeypatch):

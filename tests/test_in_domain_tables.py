@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -76,11 +77,51 @@ def test_equal_as_shown_is_equally_good_and_other_seeds_are_not_compared(tmp_pat
 
 
 def test_the_papers_results_stand_beside_and_its_fgsm_does_not(tmp_path):
-    (table,) = in_domain_tables([finished(tmp_path)])
-    above = {line.title: [cell.text for cell in line.cells] for line in table.published}
-    assert above["Table 4: GenMix"][:2] == ["98.3", "–"]
-    assert {cell for cells in above.values() for cell in cells[2:]} == {"–"}
-    assert "2412.02366" in table.published_source
+    run = finished(tmp_path)
+    (table,) = in_domain_tables([run])
+    assert not table.published  # no recipe of the paper's
+
+    def beside(number):
+        name = "Flowers-102"
+        made = Expected(name, "", name, "", "", "", "", 0, run.folder, "flowers_102", "shared")
+        (table,) = in_domain_tables([run], [replace(made, sweep="s", published=number)])
+        assert f"Table {number} of" in table.published_source
+        assert "2412.02366" in table.published_source
+        return {line.title: text(line)[1:] for line in table.published}
+
+    assert beside(4)["GenMix"] == ["98.3", *["–"] * 8]
+    assert beside(10)["hybrid+fractal"][:3] == ["80.3", "95.5", "–"]
+    assert beside(11)["Mixup+GenMix"][0] == "80.2"  # of no dataset that the paper names
+    assert "vertical" in beside(12)
+    run.log(kind="validate", epoch=1, top1=1.0)
+    run.log(kind="validate", epoch=2, top1=55.5)  # the epoch of the result
+    assert beside(5)["GenMix"][:4] == ["74.3", "–", "77.2", "–"]
+    (table,) = in_domain_tables([run])
+    assert table.columns[2] == "validation"
+    assert text(table.lines[0])[3] == "55.5"
+
+
+def test_what_a_sweep_has_not_yet_is_said(tmp_path):
+    run = finished(tmp_path)
+    other = finished(tmp_path, images_per_class=10)
+
+    def wanted(folder, title, seed, sweep):
+        name = "Flowers-102"
+        return Expected(
+            name, "", name, "", "", title, title, seed, folder, "flowers_102", "shared", sweep
+        )
+
+    expected = [
+        wanted(run.folder, "", 0, "few"),
+        wanted(tmp_path / "a", "", 1, "few"),
+        wanted(tmp_path / "b", "PixMix", 0, "few"),
+        wanted(tmp_path / "c", "PixMix", 1, "few"),
+        wanted(other.folder, "", 0, "all"),
+        wanted(tmp_path / "d", "Mixup", 0, "elsewhere"),
+    ]
+    first, second = in_domain_tables([run, other], expected)
+    assert first.notes[1:] == ("Not there: None seed 1; PixMix seeds 0 1.",)
+    assert second.notes[1:] == ()
 
 
 def test_a_line_a_run(tmp_path):
@@ -89,8 +130,9 @@ def test_a_line_a_run(tmp_path):
     assert first == {
         "dataset": "flowers_102", "domain": "Flowers-102", "setting": "images_per_class=5",
         "row": "None", "augment": "none", "seed": "0", "top1": "50.123456", "top5": "90.0",
-        "ece": "5.0", "fgsm_error_1": "60.0", "fgsm_error_8": "80.0", "corruption_acc": "20.0",
-        "training_seconds": "10.0", "edit_seconds": "0.0", "run": runs[0].folder.name,
+        "validation": "", "ece": "5.0", "fgsm_error_1": "60.0", "fgsm_error_8": "80.0",
+        "corruption_acc": "20.0", "training_seconds": "10.0", "edit_seconds": "0.0",
+        "run": runs[0].folder.name,
     }  # fmt: skip
     assert (second["row"], second["setting"]) == ("GenMix", "")
 
@@ -164,6 +206,7 @@ def test_the_report_of_a_folder_of_in_domain_runs(tmp_path, capsys):
     page = (tmp_path / "runs" / "report.html").read_text()
     assert "3 finished runs" in page
     assert "<caption>Tiny, Plain, in one domain</caption>" in page
+    assert "top-1 on held-out pictures by training step" in page
     assert page.count("<pre>uda train train-") == 3
     assert "uda adapt" not in page
     table = list(csv.DictReader((tmp_path / "runs" / "tables" / "in_domain.csv").open()))

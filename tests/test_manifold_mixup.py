@@ -7,7 +7,7 @@ from torch import nn
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation, stages_of
 from uda.model import Classifier, build_model
 
-BACKBONES = ["timm:test_efficientnet", "timm:test_vit", "resnet18"]
+BACKBONES = ["timm:test_efficientnet", "timm:test_vit", "resnet18", "preact_resnet18"]
 TARGETS = torch.eye(5)
 PAIRS = [1, 0, 3, 2, 4]  # the odd last one has itself
 
@@ -172,3 +172,9 @@ def test_what_cannot_be_mixed_is_said():
 def test_options_out_of_range_are_named(options, word):
     with pytest.raises(ValueError, match=word):
         ManifoldMixupAugmentation(**options)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "preact_resnet18"])
+def test_a_residual_network_has_four_stages(name):
+    model = build_model(name, "none", "linear", 8, 5, 0, 28)
+    assert len(stages_of(model.backbone)) == 4

@@ -7,8 +7,10 @@ from in_domain_trees import TREES, without_checksums
 
 from uda.cli import main
 from uda.config import CONFIGS, read_yaml
+from uda.dataset_spec import load_dataset_spec
 from uda.datasets import Item, holdout_split
 from uda.model import PREACT, TORCHVISION
+from uda.published import FOLDER
 from uda.runs import find_runs
 
 RECIPES = sorted((CONFIGS / "experiments" / "in_domain").glob("*.yaml"))
@@ -40,6 +42,9 @@ def test_a_recipes_sweep_is_planned(recipe, tmp_path, capsys):
     assert f"{len(rows) * len(raw['sweep']['seeds'])} " in capsys.readouterr().out
     assert raw["model"]["backbone"] in (*TORCHVISION, *PREACT)
     assert raw["sweep"]["pairs"] == [raw["data"]["source"]]
+    table = read_yaml(FOLDER / "in_domain.yaml")[str(raw["sweep"]["published"])]
+    title = load_dataset_spec(raw["data"]["dataset"]).title
+    assert {title.replace(" ", "-"), "any"} & table.keys()
 
 
 def test_the_emoji_recipe_holds_out_a_fifth_of_every_class():

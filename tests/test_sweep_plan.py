@@ -10,7 +10,7 @@ from uda.sweep_plan import Expected, read_plan, record_path, runs_and_plan, writ
 
 def expected(runs: Path, pair: str = "Pl2Da", seed: int = 0, row: str = "LEAD") -> Expected:
     folder = runs / f"lead-{pair}-{row}-s{seed}"
-    return Expected("Plain", "Dark", pair, "opda", row, "", row, seed, folder, "", "shared")
+    return Expected("Plain", "Dark", pair, "opda", row, "", row, seed, folder, "", "shared", "opda")
 
 
 def test_what_is_written_is_read_and_the_disk_says_what_is_done(tmp_path):
@@ -49,10 +49,34 @@ def test_a_run_of_two_sweeps_stands_there_once_and_a_sweep_is_written_over(tmp_p
         ("LEAD", 1),
     ]
     assert set(plan.experiments) == {"opda", "baselines"}
-    write_plan(tmp_path, "opda", {}, [])
+    write_plan(tmp_path, "opda", {"seed": 3}, [])
     plan = read_plan(tmp_path)
     assert plan is not None
     assert len(plan.expected) == 2
+
+
+def test_a_sweep_done_part_by_part_is_one(tmp_path):
+    rows = [expected(tmp_path, seed=seed) for seed in (0, 1, 2)]
+    more = expected(tmp_path, "Da2Pl", 3)
+
+    def write(pairs, seeds, found, **other):
+        sweep = {"pairs": pairs, "seeds": seeds, "methods": ["lead"]}
+        write_plan(tmp_path, "opda", {"train": {"steps": 9}, "sweep": sweep, **other}, found)
+        plan = read_plan(tmp_path)
+        assert plan is not None
+        return plan
+
+    write(["Pl2Da"], [0, 1, 2], rows)
+    assert write(["Pl2Da"], [1], rows[1:2], runs="elsewhere", threads=2).expected == rows
+    plan = write(["Da2Pl"], [3], [more])
+    assert plan.expected == [*rows, more]
+    sweep = plan.experiments["opda"]["sweep"]
+    assert sweep == {"pairs": ["Pl2Da", "Da2Pl"], "seeds": [0, 1, 2, 3], "methods": ["lead"]}
+    assert write(["all"], [0], rows[:1]).experiments["opda"]["sweep"]["pairs"] == ["all"]
+    # Other runs are another sweep.
+    assert write(["Pl2Da"], [1], rows[1:2], train={"steps": 8}).expected == rows[1:2]
+    record_path(tmp_path, "opda").write_text("expected: 3")
+    assert write(["Pl2Da"], [0], rows[:1]).expected == rows[:1]
 
 
 @pytest.mark.parametrize("text", ["expected: 3", "expected: [{source: a}]", "[1]", "a: [", "x: 1"])
@@ -67,7 +91,7 @@ def test_the_runs_of_one_sweep(tmp_path):
     lead = [finished(tmp_path, "tiny", "lead", "none", seed, [1.0]) for seed in (0, 1)]
     source = open_run(tmp_path, "train", {"stage": "train", "data": {"scenario": "opda"}})
     source.start()
-    one = replace(expected(tmp_path), run_folder=lead[0].folder)
+    one = replace(expected(tmp_path), run_folder=lead[0].folder, sweep="first")
     write_plan(tmp_path, "first", {"seed": 0}, [one])
     write_plan(tmp_path, "second", {}, [expected(tmp_path, seed=1)])
     runs, plan = runs_and_plan(tmp_path)

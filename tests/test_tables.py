@@ -237,6 +237,28 @@ def test_rows_are_by_method_and_in_the_order_of_the_runs(runs, dataset):
     ]
 
 
+def test_rows_are_called_what_their_sweep_calls_them(runs, dataset):
+    def planned(run, pair, title):
+        source, target = PAIRS[pair]
+        name = ("Pl2Da", "Da2Pl")[pair]
+        return Expected(
+            source, target, name, "opda", "LEAD", "", title, 0, run.folder, "tiny", "shared"
+        )
+
+    slow = finished(runs, dataset, "lead", "none", 0, [1.0, 8.0], rate=0.1)
+    fast = finished(runs, dataset, "lead", "none", 0, [1.0, 9.0], rate=0.2)
+    later = replace(planned(fast, 1, "LEAD (fast)"), run_folder=runs / "later")
+    plan = [planned(slow, 0, "LEAD"), planned(fast, 0, "LEAD (fast)"), later]
+    ((setting, board),) = boards([slow, fast], plan).items()
+    assert list(board) == ["LEAD", "LEAD (fast)"]
+    table = score_table(setting, board, "h_score", plan)
+    assert table.notes[-1] == "Not there: LEAD: Da2Pl; LEAD (fast): Da2Pl."
+    # Where two sweeps call different things the same, they are told apart as without a sweep.
+    same = [replace(one, row_title="LEAD") for one in plan]
+    ((_, board),) = boards([slow, fast], same).items()
+    assert list(board) == ["LEAD (adapt.rate=0.1)", "LEAD (adapt.rate=0.2)"]
+
+
 def test_baselines_are_found_by_what_they_are(runs, dataset):
     for method in ("source_only", "lead"):
         for augment in ("none", "genmix"):

@@ -347,6 +347,8 @@ class SweepConfig:
         methods: Names, or mappings of title, method, epochs, rate and options laid over `adapt`.
         augmentations: Names, or mappings of title, name, copies and options laid over `augment`.
         seeds: Seeds.
+        published: Without a scenario: the table of the GenMix paper (a number) whose results stand
+            beside ours; 0 for none.
     """
 
     name: str = ""
@@ -354,6 +356,7 @@ class SweepConfig:
     methods: list[str | dict[str, Any]] = field(default_factory=lambda: ["source_only", "lead"])
     augmentations: list[str | dict[str, Any]] = field(default_factory=lambda: ["none", "genmix"])
     seeds: list[int] = field(default_factory=lambda: [0])
+    published: int = 0
 
     def __post_init__(self) -> None:
         for key in ("pairs", "methods", "augmentations", "seeds"):

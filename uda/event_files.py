@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from uda.runs import Run
 
@@ -12,8 +14,8 @@ NO_SCORES = {"run", "version", "time", "kind", "epoch"}
 
 
 def write_event_files(run: Run) -> Path:
-    """Write every number of the run's metrics as ``kind/name`` by epoch, and when it was logged;
-    what is of no epoch (the time that edits took) at 0.
+    """Write every number of the run's metrics as ``kind/name`` (``final/fgsm_error/1_255``) by
+    epoch, and when it was logged; what is of no epoch (the time that edits took) at 0.
 
     They go to ``tensorboard/`` in the run's folder, in place of those that were there; its path.
     Finished or not, `tensorboard --logdir RUNS` shows all runs. ValueError where TensorBoard is not
@@ -31,13 +33,19 @@ def write_event_files(run: Run) -> Path:
     try:
         with SummaryWriter(str(fresh)) as writer:
             for line in run.metrics():
-                for name, value in line.items():
-                    if name in NO_SCORES or type(value) not in (int, float):
-                        continue
-                    place, epoch = f"{line['kind']}/{name}", line.get("epoch", 0)
-                    writer.add_scalar(place, value, epoch, walltime=line["time"])
+                epoch, when = line.get("epoch", 0), line["time"]
+                for name, value in _numbers(line):
+                    writer.add_scalar(f"{line['kind']}/{name}", value, epoch, walltime=when)
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def _numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in line.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}/{key.replace('/', '_')}", own) for key, own in _numbers(value))
+        elif name not in NO_SCORES and type(value) in (int, float):
+            yield name, value

@@ -39,7 +39,7 @@ def of_folder(experiment: Experiment) -> Experiment:
     return replace(
         experiment,
         data=replace(data, dataset=str(found.file), source=found.domain, root=""),
-        sweep=replace(sweep, pairs=["all"], name=name),
+        sweep=replace(sweep, pairs=["all"], name=name, published=0),
     )
 
 

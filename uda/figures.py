@@ -24,6 +24,7 @@ from uda.runs import Run, atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
     from torch import Tensor
 
 # Okabe and Ito's colours, told apart by most eyes.
@@ -139,12 +140,39 @@ def draw_epochs(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair, score: 
         if len(epochs) == 1:
             axes.axhline(mean[0], color=colour, linestyle="--", linewidth=1.5, label=row.title)
             continue
-        axes.plot(epochs, mean, color=colour, marker="o", markersize=3.5, label=row.title)
-        if len(own) > 1:
-            low, high = values.min(axis=0), values.max(axis=0)
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+        _draw_mean(axes, epochs, values, colour, row.title)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def draw_held_out(axes: Axes, rows: Mapping[str, Sequence[Run]], shown: Mapping[str, str]) -> None:
+    """Top-1 on held-out pictures by training step of each row, in its ``shown`` colour: mean over
+    seeds, and their range. A row's passes may be longer than another's; its steps are not."""
+    from matplotlib.ticker import MaxNLocator
+
+    for title, own in rows.items():
+        series = []
+        for run in own:
+            steps = {line["epoch"]: line["step"] for line in run.metrics("train") if "step" in line}
+            lines = [line for line in run.metrics("evaluate") if line["epoch"] in steps]
+            series.append({steps[line["epoch"]]: line["top1"] for line in lines})
+        common = sorted(set.intersection(*(set(one) for one in series)))
+        if common:
+            values = np.array([[one[step] for step in common] for one in series])
+            _draw_mean(axes, common, values, shown[title], title)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _draw_mean(
+    axes: Axes, places: Sequence[float], values: NDArray[np.float64], colour: str, title: str
+) -> None:
+    """A line of the means of ``values`` [seeds, places], and a band of their range."""
+    size = 3.5 if len(places) <= 20 else 0
+    axes.plot(places, values.mean(axis=0), color=colour, marker="o", markersize=size, label=title)
+    if len(values) > 1:
+        low, high = values.min(axis=0), values.max(axis=0)
+        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def draw_h_curves(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair) -> None:

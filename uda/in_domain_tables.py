@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,11 @@ from uda.identity import dataset_of
 from uda.in_domain import result_of
 from uda.published import FOLDER
 from uda.results import AUGMENT_TITLES, told_apart
+from uda.run_costs import ran_here
 from uda.runs import Run, config_hash
 from uda.sweep_plan import Expected
-from uda.tables import Cell, Line, Table, cells_of, mean_and_deviation
+from uda.tables import Cell, Line, Table, cells_of, mean_and_deviation, seeds_text
 
-HEADS = (
-    "top-1",
-    "top-5",
-    "calibration error",
-    "FGSM error 1/255",
-    "FGSM error 8/255",
-    "corrupted",
-    "overhead, %",
-    "edits, s",
-    "seeds",
-)
 NOTE = (
     "In percent, mean ± standard deviation over seeds; on held-out pictures, at the last epoch or"
     " the one that the validation part chose. Calibration error: expected, over 15 bins."
@@ -43,28 +33,31 @@ NOTE = (
 PUBLISHED = "GenMix (arXiv 2412.02366), whose schedules are not printed"
 
 
-CSV_SCORES = {
-    "top1": ("top1", ""),
-    "top5": ("top5", ""),
-    "ece": ("ece", ""),
-    "fgsm_error_1": ("fgsm_error", "1/255"),
-    "fgsm_error_8": ("fgsm_error", "8/255"),
-    "corruption_acc": ("corruption_acc", ""),
+SCORES = {  # a column's name, and its head
+    "top1": "top-1",
+    "top5": "top-5",
+    "validation": "validation",
+    "ece": "calibration error",
+    "fgsm_error_1": "FGSM error 1/255",
+    "fgsm_error_8": "FGSM error 8/255",
+    "corruption_acc": "corrupted",
 }
-
-
 LOWER = ("ece", "fgsm_error_1", "fgsm_error_8")  # is better
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Finished runs that differ in augmentation and seed alone: ``rows`` by title, each in order of
-    its seeds, the plain one first. ``words`` tell this comparison from others of its domain."""
+    its seeds, the plain one first. ``words`` tell this comparison from others of its domain.
+    ``missing`` are the seeds that a sweep wants of a row and has not yet, ``published`` the table
+    of the paper that stands beside (0: none)."""
 
     spec: DatasetSpec
     domain: str
     words: str
     rows: Mapping[str, Sequence[Run]]
+    missing: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    published: int = 0
 
     @property
     def title(self) -> str:
@@ -105,8 +98,23 @@ def comparisons(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> list[
         spec = load_dataset_spec(dataset)
         apart = told_apart([_setting_of(own[0]) for own in groups])
         for own, words in zip(groups, apart, strict=True):
-            found.append(Comparison(spec, domain, words, _rows(own, titles)))
+            rows = _rows(own, titles)
+            found.append(Comparison(spec, domain, words, rows, *_planned(domain, own, expected)))
     return found
+
+
+def _planned(
+    domain: str, runs: Sequence[Run], expected: Sequence[Expected]
+) -> tuple[dict[str, list[int]], int]:
+    """What the sweeps that have made ``runs`` want besides, and the paper's table for them."""
+    folders = {run.folder for run in runs}
+    sweeps = {one.sweep: one.published for one in expected if one.run_folder in folders}
+    missing: dict[str, list[int]] = {}
+    for one in expected:
+        if one.sweep in sweeps and one.source == domain and not (one.target or one.done):
+            missing.setdefault(one.augment_title or "None", []).append(one.seed)
+    tables = set(sweeps.values()) - {0}
+    return missing, tables.pop() if len(tables) == 1 else 0
 
 
 def is_in_domain(run: Run) -> bool:
@@ -120,7 +128,10 @@ def overheads(runs: Sequence[Run], plain: Mapping[int, Run]) -> list[float]:
     found = []
     for run in runs:
         other = plain.get(run.config["seed"])
-        if other and (own := training_seconds(run)) and (theirs := training_seconds(other)):
+        # What was unpacked has been timed on another machine.
+        if not other or ran_here(run) != ran_here(other):
+            continue
+        if (own := training_seconds(run)) and (theirs := training_seconds(other)):
             found.append(100 * (own - theirs) / theirs)
     return found
 
@@ -134,13 +145,20 @@ def training_seconds(run: Run) -> float | None:
 def in_domain_table(compared: Comparison) -> Table:
     """A line an augmentation: scores, overhead and the edits' time."""
     plain = compared.plain
-    scores = {title: [result_of(run) or {} for run in own] for title, own in compared.rows.items()}
+    scores = {title: [_scores(run) for run in own] for title, own in compared.rows.items()}
     # Means over other seeds are of other draws of pictures: none of them is the best.
     same = len({tuple(run.config["seed"] for run in own) for own in compared.rows.values()}) == 1
+    shown = [
+        name
+        for name in SCORES
+        if name != "validation"
+        or any(line[name] is not None for own in scores.values() for line in own)
+    ]
     columns = []
-    for name, where in CSV_SCORES.items():
-        values = [[_number(line, *where) for line in lines] for lines in scores.values()]
-        known = [[value for value in own if value is not None] for own in values]
+    for name in shown:
+        known = [
+            [v for line in lines if (v := line[name]) is not None] for lines in scores.values()
+        ]
         columns.append(cells_of(known, mark=same, lower=name in LOWER))
     lines = []
     for place, (title, own) in enumerate(compared.rows.items()):
@@ -158,29 +176,26 @@ def in_domain_table(compared: Comparison) -> Table:
                 ),
             )
         )
-    images = {line["num_images"] for own in scores.values() for line in own}
-    counted = f" {' or '.join(map(str, sorted(images)))} held-out pictures."
-    above = _published(compared.spec, len(HEADS))
-    return Table(
-        compared.title,
-        HEADS,
-        tuple(lines),
-        (NOTE + counted,),
-        above,
-        PUBLISHED if above else "",
-    )
+    images = {(result_of(run) or {})["num_images"] for run in compared.runs}
+    notes = [NOTE + f" {' or '.join(map(str, sorted(images)))} held-out pictures."]
+    if compared.missing:
+        parts = [f"{title} {seeds_text(seeds)}" for title, seeds in compared.missing.items()]
+        notes.append(f"Not there: {'; '.join(parts)}.")
+    heads = (*(SCORES[name] for name in shown), "overhead, %", "edits, s", "seeds")
+    above = _published(compared, shown)
+    source = f"Table {compared.published} of {PUBLISHED}" if above else ""
+    return Table(compared.title, heads, tuple(lines), tuple(notes), above, source)
 
 
 def in_domain_csv(found: Sequence[Comparison]) -> str:
     """A line a finished run: scores in percent, unrounded, and seconds; empty where unknown."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ("dataset", "domain", "setting", "row", "augment", "seed", *CSV_SCORES)
+    head = ("dataset", "domain", "setting", "row", "augment", "seed", *SCORES)
     writer.writerow([*head, "training_seconds", "edit_seconds", "run"])
     for compared in found:
         for title, own in compared.rows.items():
             for run in own:
-                line = result_of(run) or {}
                 writer.writerow(
                     [
                         compared.spec.name,
@@ -189,7 +204,7 @@ def in_domain_csv(found: Sequence[Comparison]) -> str:
                         title,
                         run.config["augment"]["name"],
                         run.config["seed"],
-                        *(_number(line, *place) for place in CSV_SCORES.values()),
+                        *_scores(run).values(),
                         training_seconds(run),
                         edit_seconds(run),
                         run.folder.name,
@@ -247,27 +262,28 @@ def _setting_of(run: Run) -> dict[str, Any]:
     return setting
 
 
-def _number(line: Mapping[str, Any], key: str, more: str) -> float | None:
-    value = line.get(key)
-    value = value.get(more) if more and value else value
-    return None if value is None else float(value)
+def _scores(run: Run) -> dict[str, float | None]:
+    """`SCORES` of the run's result, in percent; None where there is none."""
+    result = result_of(run) or {}
+    attacks = result.get("fgsm_error") or {}
+    epoch = result.get("epoch")
+    chosen = [line for line in run.metrics("validate") if line["epoch"] == epoch]
+    flat = {
+        **result,
+        "validation": chosen[-1]["top1"] if chosen else None,
+        "fgsm_error_1": attacks.get("1/255"),
+        "fgsm_error_8": attacks.get("8/255"),
+    }
+    return {name: flat.get(name) for name in SCORES}
 
 
-def _published(spec: DatasetSpec, width: int) -> tuple[Line, ...]:
-    """What the paper prints of the dataset: top-1, and top-5 where it has it. Its FGSM column is
-    left out: for most rows it is 100 - top-1."""
-    tables = read_yaml(FOLDER / "in_domain.yaml")
-    lines = []
-    for table, rows in tables.items():
-        for name, values in rows.items():
-            if name != spec.title.replace(" ", "-"):
-                continue
-            top1 = values.get("top1", values)
-            top5 = values.get("top5", {}) if "top1" in values else {}
-            where = " ".join(table.split("_")[:2]).capitalize()
-            for row, value in top1.items():
-                if isinstance(value, int | float):
-                    given = [f"{value:.1f}", f"{top5[row]:.1f}" if row in top5 else "–"]
-                    cells = [Cell(text) for text in [*given, *["–"] * (width - 2)]]
-                    lines.append(Line(f"{where}: {row}", tuple(cells)))
-    return tuple(lines)
+def _published(compared: Comparison, shown: Sequence[str]) -> tuple[Line, ...]:
+    """The rows of the paper's table on the dataset. Its FGSM column is left out: for most rows it
+    is 100 - top-1."""
+    table = read_yaml(FOLDER / "in_domain.yaml").get(str(compared.published), {})
+    rows = table.get(compared.spec.title.replace(" ", "-"), table.get("any", {}))
+    rest = [Cell("–")] * 3  # overhead, edits, seeds
+    return tuple(
+        Line(row, (*(Cell(f"{v[name]:.1f}" if name in v else "–") for name in shown), *rest))
+        for row, v in rows.items()
+    )

@@ -23,6 +23,7 @@ from uda.figures import (
     draw_difference,
     draw_epochs,
     draw_h_curves,
+    draw_held_out,
     draw_unknown_scores,
     make_axes,
 )
@@ -94,7 +95,7 @@ def write_page(
             _section(setting, board, tables[setting], root, left_out)
             for setting, board in settings.items()
         ],
-        in_domain=[in_domain_table(one) for one in compared],
+        in_domain=[_in_domain(one) for one in compared],
         stages=[
             {"source": source, "picture": _picture_uri(_reduced(picture, STAGES_PX))}
             for (_, source), picture in first_stages(found).items()
@@ -235,6 +236,20 @@ def _epoch_figures(
         label = f"{setting.title}, {pair.name}: {SCORES[setting.main_score]} by epoch"
         figures.append({"title": _arrow(pair), "svg": as_svg(figure, label)})
     return figures
+
+
+def _in_domain(compared: Comparison) -> dict[str, Any]:
+    """What the template shows of one comparison: its table, and how top-1 grew."""
+    shown = colours(list(compared.rows))
+    figure, (axes,) = make_axes(1, 1, 5.0, 3.0)
+    draw_held_out(axes, compared.rows, shown)
+    axes.set_xlabel("training step")
+    axes.set_ylabel("top-1, %")
+    label = f"{compared.title}: top-1 on held-out pictures by training step"
+    title = f"{len(compared.rows)} augmentations"
+    curves = [{"title": title, "svg": as_svg(figure, label)}] if axes.lines else []
+    legend = {row: PAGE_COLOURS.get(colour, colour) for row, colour in shown.items()}
+    return {"table": in_domain_table(compared), "legend": legend, "curves": curves}
 
 
 def _threshold_figures(

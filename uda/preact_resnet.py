@@ -49,6 +49,7 @@ class PreActResNet18(nn.Module):
             PreActBlock(256, 512, 2),
             PreActBlock(512, 512, 1),
         )
+        self.feature_info = [{"module": f"blocks.{last}"} for last in (1, 3, 5, 7)]  # as timm's
         self.norm = nn.BatchNorm2d(512)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):  # arXiv 1502.01852, as in torchvision's ResNets

@@ -57,8 +57,8 @@ def write_report(
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"--formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     found, plan = runs_and_plan(runs, sweep)
-    settings = boards(found)
     expected = plan.expected if plan else []
+    settings = boards(found, expected)
     compared = comparisons(found, expected)
     in_domain = [in_domain_table(one) for one in compared]
     if not (settings or compared):

@@ -13,6 +13,7 @@ from typing import Any
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.identity import LATER, dataset_of
 from uda.runs import Run, config_hash
+from uda.sweep_plan import Expected
 
 METHOD_TITLES = {
     "source_only": "Source-only",
@@ -161,13 +162,15 @@ def row_title(method: str, augment: str) -> str:
     return f"{'Source' if method == 'source_only' else title} + {plus}"
 
 
-def boards(runs: Sequence[Run]) -> dict[Setting, Board]:
+def boards(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> dict[Setting, Board]:
     """Setting -> row's title -> row, of the finished adaptations among ``runs``; baselines first,
     augmentations in the order of the runs.
 
     Runs of one row differ in pair and seed alone: where more than that differs under one method and
-    augmentation, each configuration is a row of its own, named by what is different.
+    augmentation, each configuration is a row of its own. It is called what the sweep calls it that
+    ``expected`` its runs, else by what is different.
     """
+    planned = {one.run_folder: one.row_title for one in expected}
     found: dict[Setting, dict[tuple[str, str], list[Result]]] = {}
     for run in runs:
         if not (run.is_done and run.config["stage"] == "adapt"):
@@ -179,7 +182,7 @@ def boards(runs: Sequence[Run]) -> dict[Setting, Board]:
         pair = _pair(setting.spec, data["source"], run.config["target"], run)
         result = Result(run, pair, source["seed"], run.metrics("evaluate"))
         found.setdefault(setting, {}).setdefault(key, []).append(result)
-    return {setting: _rows(setting, by_key) for setting, by_key in found.items()}
+    return {setting: _rows(setting, by_key, planned) for setting, by_key in found.items()}
 
 
 def first_stages(found: Sequence[Run]) -> dict[tuple[str, str], Path]:
@@ -208,7 +211,11 @@ def pairs_of(setting: Setting, rows: Sequence[Row]) -> list[Pair]:
     return sorted({r.pair for row in rows for r in row.results}, key=setting.place)
 
 
-def _rows(setting: Setting, found: Mapping[tuple[str, str], list[Result]]) -> dict[str, Row]:
+def _rows(
+    setting: Setting,
+    found: Mapping[tuple[str, str], list[Result]],
+    planned: Mapping[Path, str],
+) -> dict[str, Row]:
     order = list(METHOD_TITLES)
 
     def rank(key: tuple[str, str]) -> tuple[Any, ...]:
@@ -229,9 +236,19 @@ def _rows(setting: Setting, found: Mapping[tuple[str, str], list[Result]]) -> di
         more = told_apart([settings[place] for place in places], lambda key: not of_source(key))
         for place, told in zip(places, more, strict=True):
             words[place] = ", ".join(filter(None, (words[place], told)))
-    titles = [
+    own_titles = [
         row_title(*key) + (f" ({told})" if told else "")
         for (key, _), told in zip(variants, words, strict=True)
+    ]
+    titles = list(own_titles)
+    for place, (_, own) in enumerate(variants):
+        names = {planned[one.run.folder] for one in own if one.run.folder in planned}
+        if len(names) == 1:
+            (titles[place],) = names
+    # Two sweeps may call different things the same.
+    titles = [
+        own if titles.count(title) > 1 else title
+        for title, own in zip(titles, own_titles, strict=True)
     ]
     rows = {}
     for title, (key, own), one in zip(titles, variants, settings, strict=True):

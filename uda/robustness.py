@@ -48,9 +48,11 @@ def fgsm_error(
     right = 0
     for batch, own in zip(images.split(ATTACK_BATCH), labels.split(ATTACK_BATCH), strict=True):
         x, y = to_float(batch, device), own.to(device)
-        attacked = fgsm(lambda z: model(z)[1], x, y, epsilon)
-        with torch.no_grad():
-            right += int((model(attacked)[1].argmax(dim=1) == y).sum())
+        # Convolutions on GPUs round to TF32 unless told otherwise.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            attacked = fgsm(lambda z: model(z)[1], x, y, epsilon)
+            with torch.no_grad():
+                right += int((model(attacked)[1].argmax(dim=1) == y).sum())
     return 100 * (1 - right / len(images))
 
 

@@ -244,14 +244,14 @@ def report(
         [name.strip() for name in names.split(",") if name.strip()]
         for names in (formats, leave_out)
     )
-    say(write_report(Path(runs), title, chosen, root, left_out, sweep))
-    if tensorboard:
+    if tensorboard:  # first, as unfinished runs have no tables
         from uda.event_files import write_event_files
         from uda.sweep_plan import runs_and_plan
 
         for run in runs_and_plan(Path(runs), sweep)[0]:
             write_event_files(run)
         say(f"For TensorBoard:\n  tensorboard --logdir {shlex.quote(runs)}")
+    say(write_report(Path(runs), title, chosen, root, left_out, sweep))
 
 
 def check_dimensions(experiment: Experiment, split: ClassSplit, dim: int) -> None:

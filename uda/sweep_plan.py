@@ -8,6 +8,7 @@ Nothing here imports torch or looks into the runs: a run is there when its folde
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,14 @@ from uda.config import read_yaml
 from uda.runs import Run, atomic_path, find_runs
 
 FOLDER = "sweeps"
-OF_THE_EXPERIMENT = {"dataset", "concepts"}  # what a record says once for all its runs
+OF_THE_MACHINE = ("runs", "store", "device", "threads")
+PARTS = ("pairs", "seeds")  # by which a sweep may be done part by part
+OF_THE_EXPERIMENT = {
+    "dataset",
+    "concepts",
+    "sweep",
+    "published",
+}  # what a record says once for all its runs
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,8 @@ class Expected:
     ``pair`` is its column (``Tw2Fl``; the source's short name where there is no target) and
     ``row_title`` its row (``LEAD + GenMix``), made of ``method_title`` (empty in one domain) and
     ``augment_title`` (empty without augmentation). ``run_folder`` is where it is, or will be.
-    ``dataset`` is the name of the dataset's file, ``concepts`` as in `uda.config.DataConfig`.
+    ``dataset`` is the name of the dataset's file, ``concepts`` as in `uda.config.DataConfig`,
+    ``sweep`` the name of the sweep's record and ``published`` as in `uda.config.SweepConfig`.
     """
 
     source: str
@@ -42,6 +51,8 @@ class Expected:
     run_folder: Path
     dataset: str
     concepts: str
+    sweep: str = ""
+    published: int = 0
 
     @property
     def done(self) -> bool:
@@ -75,15 +86,46 @@ def record_path(runs: Path, name: str) -> Path:
 def write_plan(
     runs: Path, name: str, experiment: Mapping[str, Any], expected: Iterable[Expected]
 ) -> None:
-    """Write one sweep down, over what was there under its name. Folders are kept by name alone."""
+    """Write one sweep down, over what was there under its name. Folders are kept by name alone.
+
+    Where that was of other pairs and seeds alone, it is one sweep done part by part: the runs of
+    both are expected.
+    """
     rows = [
         {key: value for key, value in asdict(one).items() if key not in OF_THE_EXPERIMENT}
         | {"run_folder": one.run_folder.name}
         for one in expected
     ]
-    record = {"experiment": dict(experiment), "expected": rows}
-    with atomic_path(record_path(runs, name)) as path:
-        path.write_text(yaml.safe_dump(record, sort_keys=False, width=1000))
+    path = record_path(runs, name)
+    record: Mapping[str, Any] = {"experiment": dict(experiment), "expected": rows}
+    if path.is_file():
+        with suppress(ValueError):  # a broken one is written anew
+            record = _joined(_read_record(path), record)
+    with atomic_path(path) as temporary:
+        temporary.write_text(yaml.safe_dump(dict(record), sort_keys=False, width=1000))
+
+
+def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of both where they differ in pairs and seeds alone, in the order of the larger;
+    otherwise ``now``."""
+    parts = [_parted(record.get("experiment", {})) for record in (before, now)]
+    if parts[0][0] != parts[1][0]:
+        return now
+    both = {key: list(dict.fromkeys(parts[0][1][key] + parts[1][1][key])) for key in PARTS}
+    if "all" in both["pairs"]:
+        both["pairs"] = ["all"]
+    ordered = sorted((now, before), key=lambda record: -len(record["expected"]))
+    rows = {row["run_folder"]: row for record in ordered for row in record["expected"]}
+    sweep = {**now["experiment"].get("sweep", {}), **both}
+    return {"experiment": {**now["experiment"], "sweep": sweep}, "expected": list(rows.values())}
+
+
+def _parted(experiment: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """What an experiment is about, and which of its pairs and seeds it names."""
+    sweep = dict(experiment.get("sweep", {}))
+    own = {key: sweep.pop(key, []) for key in PARTS}
+    about = {key: value for key, value in experiment.items() if key not in OF_THE_MACHINE}
+    return {**about, "sweep": sweep}, own
 
 
 def runs_and_plan(runs: Path, sweep: str = "") -> tuple[list[Run], Plan | None]:
@@ -113,6 +155,15 @@ def _in_order(found: Sequence[Run], plan: Plan | None) -> list[Run]:
     return sorted(found, key=lambda run: place.get(run.folder, len(place)))
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_yaml(path)
+    rows = record.get("expected")
+    keys = {field.name for field in fields(Expected)} - OF_THE_EXPERIMENT
+    if not isinstance(rows, list) or any(set(row) != keys for row in rows):
+        raise ValueError(f"{path}: not a sweep's record; `uda sweep` writes it anew")
+    return record
+
+
 def read_plan(runs: Path, sweep: str = "*") -> Plan | None:
     """What all sweeps written down under ``runs``, or one, expect; None where there is none.
 
@@ -120,17 +171,17 @@ def read_plan(runs: Path, sweep: str = "*") -> Plan | None:
     """
     expected: dict[Path, Expected] = {}
     experiments: dict[str, Mapping[str, Any]] = {}
-    keys = {field.name for field in fields(Expected)} - OF_THE_EXPERIMENT
     for path in sorted((runs / FOLDER).glob(f"{sweep}.yaml")):
-        record = read_yaml(path)
-        rows = record.get("expected")
-        if not isinstance(rows, list) or any(set(row) != keys for row in rows):
-            raise ValueError(f"{path}: not a sweep's record; `uda sweep` writes it anew")
+        record = _read_record(path)
         experiments[path.stem] = experiment = record.get("experiment", {})
         data = experiment.get("data", {})
-        dataset, concepts = Path(data.get("dataset", "")).stem, data.get("concepts", "shared")
-        for row in rows:
-            place = runs / row["run_folder"]
-            own = Expected(**{**row, "run_folder": place}, dataset=dataset, concepts=concepts)
+        of_all = {
+            "dataset": Path(data.get("dataset", "")).stem,
+            "concepts": data.get("concepts", "shared"),
+            "sweep": path.stem,
+            "published": experiment.get("sweep", {}).get("published", 0),
+        }
+        for row in record["expected"]:
+            own = Expected(**{**row, "run_folder": runs / row["run_folder"]}, **of_all)
             expected.setdefault(own.run_folder, own)
     return Plan(list(expected.values()), experiments) if experiments else None

@@ -85,17 +85,17 @@ def score_table(
     """
     pairs, missing = _missing(setting, board, expected)
     columns = [[_values(row, pair, score) for row in board.values()] for pair in pairs]
+    seeds = seeds_text(seed for row in board.values() for seed in row.seeds)
     notes = [
-        f"Last epoch, in percent; mean ± standard deviation over seeds"
-        f" ({_seeds(seed for row in board.values() for seed in row.seeds)}). The average is over"
-        " pairs in each seed, then over seeds."
+        f"Last epoch, in percent; mean ± standard deviation over seeds ({seeds}). The average is"
+        " over pairs in each seed, then over seeds."
     ]
     if len(pairs) > 1:
         counted = [pair for pair in pairs if pair.name not in left_out]
         complete = [averages(row, counted, score) for row in board.values()]
         columns.append([list(own.values()) for own in complete])
         notes += [
-            f"{row.title}: average over {_seeds(own)} alone: the others lack pairs."
+            f"{row.title}: average over {seeds_text(own)} alone: the others lack pairs."
             for row, own in zip(board.values(), complete, strict=True)
             if own and list(own) != row.seeds
         ]
@@ -135,10 +135,11 @@ def summary_table(
     lines = [
         Line(title, tuple(column[place] for column in cells)) for place, title in enumerate(board)
     ]
+    seeds = seeds_text(seed for row in board.values() for seed in row.seeds)
     note = (
-        f"Averages over {len(pairs)} pairs in each seed, then mean ± standard deviation over"
-        f" seeds ({_seeds(seed for row in board.values() for seed in row.seeds)}); last epoch, in"
-        " percent." + (" Rows without a figure lack pairs." if [] in found[0] else "")
+        f"Averages over {len(pairs)} pairs in each seed, then mean ± standard deviation over seeds"
+        f" ({seeds}); last epoch, in percent."
+        + (" Rows without a figure lack pairs." if [] in found[0] else "")
     )
     return Table(
         f"{setting.title}: averages over pairs",
@@ -254,7 +255,7 @@ def difference_table(
         )
     notes += [
         f"{one.title}: not all pairs have the same seeds; the mean is over all that there are, by"
-        f" seed over {_seeds(one.seed_means) if one.seed_means else 'none'}."
+        f" seed over {seeds_text(one.seed_means) if one.seed_means else 'none'}."
         for one in found
         if any(set(own) != set(one.seed_means) for own in one.by_pair.values())
     ]
@@ -314,7 +315,8 @@ def _published_lines(print_of: Published, heads: Sequence[str]) -> tuple[Line, .
     return tuple(lines)
 
 
-def _seeds(seeds: Iterable[int]) -> str:
+def seeds_text(seeds: Iterable[int]) -> str:
+    """``seed 0``, ``seeds 0 2``."""
     numbers = sorted(set(seeds))
     return f"seed{'s' if len(numbers) > 1 else ''} {' '.join(map(str, numbers))}"
 
@@ -352,7 +354,8 @@ def _missing(
     for title, row in board.items():
         by_name.setdefault(row_title(row.method, row.augment), []).append(title)
     for one in planned:
-        titles = by_name.get(one.row_title, [one.row_title])
+        known = [one.row_title] if one.row_title in board else by_name.get(one.row_title)
+        titles = known or [one.row_title]
         if not one.done:  # of several rows of that name it is not known which
             title = titles[0] if len(titles) == 1 else one.row_title
             wanted.setdefault(title, set()).add((one.pair, one.seed))
@@ -378,7 +381,7 @@ def _places(absent: set[tuple[str, int]], wanted: set[tuple[str, int]], names: l
             words.append(name)
         else:
             in_part.append(name)
-            words.append(f"{name} {_seeds(gone)}")
+            words.append(f"{name} {seeds_text(gone)}")
     if len(words) <= NAMED:
         return ", ".join(words)
     parts = []
