@@ -333,7 +333,7 @@ def check_outputs(outputs, model, path):
 def test_export_to_torch(lead, pictures, tmp_path, capsys):
     out, path = tmp_path / "model.pt2", pictures / "Dark" / "ring" / "03.png"
     assert main(["export", str(lead), "--format=torch", f"--out={out}"]) == 0
-    said = "in float32: its probabilities differ from those of the model in float32 by at most"
+    said = "in float32: its answers differ from those of the model in float32 by at most"
     assert said in capsys.readouterr().out
     files = {METADATA: ""}
     program = torch.export.load(out, extra_files=files).module()
@@ -382,5 +382,5 @@ def test_export_refuses_what_it_cannot_write(lead, tmp_path, capsys, monkeypatch
     assert "onnxruntime is not installed; in the project" in capsys.readouterr().err
     monkeypatch.setattr("uda.export.TOLERANCE", -1.0)
     assert main(["export", str(lead), "--format=torch", f"--out={tmp_path / 'm.pt2'}"]) == 1
-    assert "m.pt2: not written: its probabilities differ" in capsys.readouterr().err
+    assert "m.pt2: not written: its answers differ" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

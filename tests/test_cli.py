@@ -15,6 +15,7 @@ from tiny import arguments, make_dataset
 from genmix_aug.screening import Verdict
 from uda.cli import _parser, _with_merged_options, main
 from uda.runs import find_runs, open_run, read_run
+from uda.selection_report import CUTS, EPOCHS, epoch_choices, threshold_choices
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -469,19 +470,25 @@ def test_configuration_file_and_overrides(flags, tmp_path):
     assert run.config["model"]["bottleneck_dim"] == 16
 
 
-def test_labels_of_the_target_do_not_reach_the_weights(flags, dataset, tmp_path):
-    """The same pictures in other class folders give the same adapted weights, and other scores."""
+@pytest.mark.parametrize("method", ["lead", "shot_o", "glc"])
+def test_labels_of_the_target_reach_no_weight_and_no_choice(flags, dataset, tmp_path, method):
+    """The same pictures in other class folders give the same adapted weights, the same epoch and
+    threshold by every criterion but the oracle, and other scores."""
 
     def adapted():
-        assert main(["adapt", *flags, "--data.target=Dark"]) == 0
-        (folder,) = (tmp_path / "runs").glob("lead-*")
+        more = ["--data.target=Dark", f"--adapt.method={method}", "--adapt.epochs=3"]
+        assert main(["adapt", *flags, *more]) == 0
+        (folder,) = (tmp_path / "runs").glob(f"{method}-*")
         run = read_run(folder)
-        result = run.load_checkpoint()["model"], run.metrics("evaluate")[-1]["auroc"]
+        chosen = {**epoch_choices(run), **threshold_choices(run)}
+        choices = {name: at for name, (at, _) in chosen.items() if name != "oracle"}
+        result = run.load_checkpoint()["model"], choices, run.metrics("evaluate")[-1]["auroc"]
         shutil.rmtree(folder)
         return result
 
     assert main(["train", *flags]) == 0
-    weights, score = adapted()
+    weights, choices, score = adapted()
+    assert choices.keys() == {*EPOCHS, *CUTS} - {"oracle"}
     dark = dataset.parent / "pictures" / "Dark"
     names = ["bar", "cross", "ring", "square"]  # the classes that the target holds
     pictures = [(dark / name / f"{i:02d}.png").read_bytes() for name in names for i in range(9)]
@@ -490,8 +497,9 @@ def test_labels_of_the_target_do_not_reach_the_weights(flags, dataset, tmp_path)
     )
     for place, content in zip(places, pictures, strict=True):
         (dark / place).write_bytes(content)
-    again, other_score = adapted()
+    again, other_choices, other_score = adapted()
     assert other_score != score
+    assert other_choices == choices
     for name, value in weights.items():
         assert torch.equal(value, again[name]), name
 

@@ -17,6 +17,7 @@ from genmix_aug.fractals import fractals
 from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, load_rgb
 from uda.dataset_spec import load_dataset_spec
+from uda.datasets import domain_items
 from uda.list_files import LIST_NAME, export_lists
 
 
@@ -84,6 +85,22 @@ def test_a_tree_of_office_homes_layout(tmp_path, scenario, counts):
     # Classes are sorted as ASCII and the roles take them in order, so the numbers go through.
     assert rows == [(f"{n}/00001.jpg", k) for k, n in enumerate(sorted(office.classes))]
     assert len(rows) == sum(counts)
+
+
+def test_office_31_leaves_numbers_out_where_the_released_code_does(tmp_path):
+    office = load_dataset_spec("office_31", str(tmp_path))
+    for name in office.classes:
+        (tmp_path / "amazon" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "amazon" / name / "1.jpg")
+    office = load_dataset_spec("office_31", str(tmp_path))  # which now finds the folder
+    for scenario, numbers in (("opda", range(31)), ("osda", [*range(10), *range(20, 31)])):
+        export_lists(office, scenario)
+        assert [label for _, label in read_list(tmp_path / "amazon")] == list(numbers)
+    # Read again as such lists lie beside other code: paths from the domain's folder.
+    again = replace(office, domains={**office.domains, "Amazon": f"amazon/{LIST_NAME}"})
+    items = domain_items(again, "Amazon")
+    assert len(items) == 21
+    assert all(item.path.is_file() and item.class_name in str(item.path) for item in items)
 
 
 def test_lists_are_written_anew(spec):

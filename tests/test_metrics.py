@@ -148,6 +148,7 @@ def test_private_nmi():
     assert metrics.private_nmi(far, labels) == pytest.approx(100)
     assert metrics.private_nmi(far, np.tile([7, 8, 9], 4)) < 50
     assert math.isnan(metrics.private_nmi(far[:0], labels[:0]))
+    assert math.isnan(metrics.private_nmi(far[:2], labels[:1].repeat(2)))  # of one class
 
 
 def test_threshold_curve():

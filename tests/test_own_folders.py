@@ -1,5 +1,6 @@
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny import CLASSES, arguments, make_dataset
@@ -125,6 +126,33 @@ def test_pictures_that_are_passed_over_are_named(folders, tmp_path):
     assert f"Passed over, in no class's folder: {source / 'loose.png'}" in found.notes
 
 
+def test_what_could_not_be_read_later_is_found_first(folders, tmp_path):
+    source, target = folders
+    Image.fromarray(np.full((8, 8), 7.5, np.float32)).save(source / "bar" / "float.tif")
+    (source / "bar" / "IMG_1.HEIC").write_bytes(b"heic")
+    (target / "D-isc" / "a.avif").write_bytes(b"avif")
+    found = own_dataset(source, target, "auto", tmp_path / "datasets")
+    assert found.num_source == 12
+    notes = "\n".join(found.notes)
+    assert "float.tif (floating-point values from 0 to 7.5" in notes
+    assert f"Passed over in {source}: 1 pictures (.heic 1)" in notes
+    assert f"Passed over in {target}: 1 pictures (.avif 1)" in notes
+
+
+def test_one_folder_in_the_other_is_refused(folders, tmp_path):
+    source, _ = folders
+    for ours, theirs in ((source, source / "bar"), (source / "bar", source)):
+        with pytest.raises(ValueError, match="one lies in the other|class folders"):
+            own_dataset(ours, theirs, "none", tmp_path / "datasets")
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_a_class_called_unknown_is_refused(folders, tmp_path):
+    (folders[0] / "bar").rename(folders[0] / "Unknown")
+    with pytest.raises(ValueError, match="'Unknown' could not be told"):
+        own_dataset(*folders, "auto", tmp_path / "datasets")
+
+
 @pytest.mark.parametrize(
     ("labels", "scenario", "message"),
     [
@@ -182,6 +210,7 @@ def test_run_trains_adapts_and_answers(folders, tmp_path, capsys):
     answers = (run.folder / "answers.md").read_text()
     assert "Matched: the target's 'D-isc' is the source's 'disc'" in answers
     assert f"uda evaluate {run.folder} --per-class" in answers
+    assert "\nScores: H-score " in answers
     assert main(given) == 0
     assert "Already adapted" in capsys.readouterr().out
     assert main(["evaluate", str(run.folder), "--per-class"]) == 0
@@ -235,7 +264,7 @@ def test_few_pictures_are_answered_for_but_not_adapted_to(folders, tmp_path, cap
         picture.unlink()
     assert main(flags(folders, tmp_path / "runs")) == 1
     assert "has 1 pictures, too few to adapt to" in capsys.readouterr().err
-    assert not list((tmp_path / "runs").glob("train-*"))
+    assert not (tmp_path / "runs").exists()
     assert main(flags(folders, tmp_path / "runs", "--adapt.method=source_only")) == 0
     assert "1 pictures: " in capsys.readouterr().out
 

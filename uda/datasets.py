@@ -105,8 +105,9 @@ def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
     """Every picture of ``domain``, by class in the dataset's order, then by name.
 
     A domain is a folder of class folders, or a list file (``path class-number`` a line, paths
-    relative to the dataset's root, with spaces or without; -1 is a class that nobody knows, named
-    `UNLABELLED`). Raises ValueError naming the domain, folder or line at fault.
+    relative to the dataset's root or the list's own folder, with spaces or without; -1 is a class
+    that nobody knows, named `UNLABELLED`). Raises ValueError naming the domain, folder or line at
+    fault.
     """
     if domain not in spec.domains:
         raise ValueError(f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}")
@@ -143,20 +144,23 @@ def is_picture(path: Path) -> bool:
 def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:
     if not file.is_file():
         raise ValueError(f"{file}: no such list file")
-    items = []
+    items: list[Item] = []
+    root = spec.root
     for number, line in enumerate(file.read_text(errors="surrogateescape").split("\n"), start=1):
         if not line.strip():
             continue
         path, label = ("", *line.strip().rsplit(None, 1))[-2:]
+        if path and not items and not (root / path).exists() and (file.parent / path).exists():
+            root = file.parent  # as lists that come with other code have it
         if path and label == "-1":
-            items.append(Item(spec.root / path, UNLABELLED))
+            items.append(Item(root / path, UNLABELLED))
             continue
         if not path or not label.isdecimal() or int(label) >= len(spec.classes):
             raise ValueError(
                 f"{file}:{number}: expected 'path class-number' with a number below "
                 f"{len(spec.classes)}"
             )
-        items.append(Item(spec.root / path, spec.classes[int(label)]))
+        items.append(Item(root / path, spec.classes[int(label)]))
     return items
 
 

@@ -12,7 +12,7 @@ import copy
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from uda.methods.base import normalised_entropy
 from uda.model import Classifier
 from uda.runs import atomic_path, code_version
 
+Ask = Callable[[Tensor], Sequence[np.ndarray]]  # images [N, 3, S, S] -> `OUTPUTS`
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
 OUTPUTS = ("label", "probability", "entropy", "probabilities")
 METADATA = "uda.json"  # its name in a .pt2, and its key in ONNX's metadata_props
@@ -70,27 +71,27 @@ def metadata(model: AnsweringModel) -> dict[str, Any]:
 def export(model: AnsweringModel, kind: str, out: Path) -> float:
     """Write ``model`` to ``out`` as ``onnx`` or ``torch`` (`torch.export`, a .pt2 file).
 
-    In float32, whatever the run's precision. Returns the largest difference of a probability
-    between the file, read again, and the model in float32, on random pictures in batches of several
-    sizes. ValueError for another format or suffix, a missing
-    package, or a difference above `TOLERANCE`; then nothing is written.
+    In float32, whatever the run's precision. Returns the largest difference of a probability or
+    entropy between the file, read again, and the model in float32, on random pictures in batches of
+    several sizes. ValueError for another format or suffix, a missing package, a difference above
+    `TOLERANCE` or another label; then nothing is written.
     """
     if kind not in FORMATS:
         raise ValueError(f"--format: {kind!r} is not one of {', '.join(FORMATS)}")
     if out.suffix != (suffix := FORMATS[kind]):
         other = "; --format torch writes a .pt2" if kind == "onnx" else ""
         raise ValueError(f"--out: the name of a file of {kind} must end in {suffix}: {out}{other}")
-    network = _network(model)
+    network, plain = _network(model), _as_it_is(model)
     px = model.experiment.images.resize_px
     about = json.dumps(metadata(model), ensure_ascii=False)
     write = _write_onnx if kind == "onnx" else _write_torch
     with atomic_path(out) as temporary:
         ask = write(network, px, about, temporary)
-        difference = _difference(network, ask, px)
+        difference = _difference(plain, ask, px)
         if not difference <= TOLERANCE:
             raise ValueError(
-                f"{out}: not written: its probabilities differ from those of the model in float32 "
-                f"by {difference:.2g}"
+                f"{out}: not written: its answers differ from those of the model in float32 by "
+                f"{difference:.2g}"
             )
     return difference
 
@@ -115,15 +116,28 @@ def _network(model: AnsweringModel) -> Exported:
     )
 
 
-def _difference(network: Exported, ask: Callable[[Tensor], np.ndarray], px: int) -> float:
-    """Largest difference of a probability between ``network`` and ``ask``."""
+def _as_it_is(model: AnsweringModel) -> Exported:
+    """The model itself on the CPU, to compare with: nothing in it is changed for the export."""
+    plain = copy.deepcopy(model.model).to("cpu")
+    return Exported(plain, model.experiment.images.crop_px, model.threshold).eval()
+
+
+def _difference(plain: Exported, ask: Ask, px: int) -> float:
+    """Largest difference of a probability or entropy between ``plain`` and ``ask``; infinite where
+    they call a picture something else whose entropy is not at the threshold."""
     generator = torch.Generator().manual_seed(0)
     differences = []
     for count in (1, 3):
         images = torch.rand(count, 3, px, px, generator=generator)
         with torch.no_grad():
-            expected = network(images)[-1].numpy()
-        differences.append(float(np.abs(ask(images) - expected).max()))
+            expected = [own.numpy() for own in plain(images)]
+        found = dict(zip(OUTPUTS, ask(images), strict=True))
+        wanted = dict(zip(OUTPUTS, expected, strict=True))
+        names = ("probability", "entropy", "probabilities")
+        differences += [float(np.abs(found[name] - wanted[name]).max()) for name in names]
+        near = np.abs(wanted["entropy"] - plain.threshold) <= TOLERANCE
+        if (found["label"] != wanted["label"])[~near].any():
+            return math.inf
     return max(differences)
 
 
@@ -136,18 +150,14 @@ def _program(network: Exported, px: int) -> torch.export.ExportedProgram:
         )
 
 
-def _write_torch(
-    network: Exported, px: int, about: str, out: Path
-) -> Callable[[Tensor], np.ndarray]:
+def _write_torch(network: Exported, px: int, about: str, out: Path) -> Ask:
     torch.export.save(_program(network, px), out, extra_files={METADATA: about})
     # torch looks at the file's name, and the temporary one ends in .pt2 too.
     program = torch.export.load(out).module()
-    return lambda images: program(images)[-1].detach().numpy()
+    return lambda images: [own.detach().numpy() for own in program(images)]
 
 
-def _write_onnx(
-    network: Exported, px: int, about: str, out: Path
-) -> Callable[[Tensor], np.ndarray]:
+def _write_onnx(network: Exported, px: int, about: str, out: Path) -> Ask:
     try:
         import onnx
         import onnxruntime
@@ -171,4 +181,4 @@ def _write_onnx(
     onnx.helper.set_model_props(proto, {METADATA: about})
     onnx.save(proto, str(out))
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["probabilities"], {"images": images.numpy()})[0]
+    return lambda images: session.run(list(OUTPUTS), {"images": images.numpy()})

@@ -27,10 +27,12 @@ class WrittenList(NamedTuple):
 def export_lists(spec: DatasetSpec, scenario: str) -> tuple[list[WrittenList], dict[str, str]]:
     """Write ``image_unida_list.txt`` into the folder of each domain that is there.
 
-    A line is ``relative/path label``: the path from the domain's folder, and the class's number as
-    `uda.splits` gives it (shared, then source-private, then target-private). Classes outside the
-    scenario are left out. Where white space in the names of folders and classes has become ``_``
-    (``genmix export --replace-spaces``), they are found under those names.
+    A line is ``relative/path label``: the path from the domain's folder, and the class's number in
+    the dataset's order, in which shared classes come first, then source-private, then
+    target-private ones, as the released code expects; of a scenario that is in another order, as
+    `uda.splits` numbers them. (Office-31 under OSDA leaves out 10 to 19, as that code does.)
+    Classes outside the scenario are left out. Where white space in the names of folders and classes
+    has become ``_`` (``genmix export --replace-spaces``), they are found under those names.
 
     Returns the lists, and why each domain that has none was passed over. Raises ValueError, before
     anything is written, where no domain is there, a folder has no picture of the scenario, or a
@@ -46,7 +48,7 @@ def export_lists(spec: DatasetSpec, scenario: str) -> tuple[list[WrittenList], d
         elif not place.is_dir():
             passed_over[domain] = f"{place} is not there"
         else:
-            number = class_split(found, scenario).number
+            number = _numbers(found, scenario)
             items = of_classes(domain_items(found, domain), tuple(number), str(place))
             lists[place] = [
                 (item.path.relative_to(place).as_posix(), number[item.class_name]) for item in items
@@ -63,6 +65,13 @@ def export_lists(spec: DatasetSpec, scenario: str) -> tuple[list[WrittenList], d
         for place, rows in lists.items()
     ]
     return written, passed_over
+
+
+def _numbers(spec: DatasetSpec, scenario: str) -> dict[str, int]:
+    """The number that a list has for each class of the scenario."""
+    number = class_split(spec, scenario).number
+    places = {name: spec.classes.index(name) for name in number}
+    return places if list(places.values()) == sorted(places.values()) else number
 
 
 def _as_on_disk(spec: DatasetSpec, domain: str) -> DatasetSpec:

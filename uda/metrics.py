@@ -144,11 +144,12 @@ def h3_score(known_acc: float, unknown_acc: float, private_nmi: float) -> float:
 
 def private_nmi(features: NDArray[np.floating], labels: Labels) -> float:
     """Normalised mutual information, in percent, of the classes ``labels`` [M] of private samples
-    and k-means of their unit-norm ``features`` [M, D] into as many clusters; NaN for no sample."""
+    and k-means of their unit-norm ``features`` [M, D] into as many clusters; NaN for fewer
+    than two classes, of which nothing can be told apart."""
     from sklearn.cluster import KMeans
     from sklearn.metrics import normalized_mutual_info_score
 
-    if not len(labels):
+    if len(np.unique(labels)) < 2:
         return math.nan
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     found = KMeans(len(np.unique(labels)), random_state=0).fit_predict(unit)

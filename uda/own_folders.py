@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
-from genmix_aug.images import find_images
+from genmix_aug.images import find_images, other_pictures
 from uda.config import SCENARIOS, read_yaml
 from uda.names import loose, named
 from uda.picture_hash import look_at
@@ -83,7 +83,7 @@ def one_folder(pictures: Path, folder: Path) -> OneFolder:
         spec |= {"root": str(place.parent), "domains": {domain: place.name}}
         spec |= {"reader": "image_folder", "classes": []}
     else:
-        found = _readable(_class_folders(pictures), notes)
+        found = _readable(_class_folders(pictures, notes), notes)
         if {place / name for name in found} <= {*parts.values()}:
             raise ValueError(
                 f"data.dataset: {pictures} holds {named([*found]) or 'no class folders'}; name a "
@@ -107,7 +107,12 @@ def one_folder(pictures: Path, folder: Path) -> OneFolder:
 
 
 def own_dataset(
-    source: Path, target: Path, target_labels: str, folder: Path, scenario: str = ""
+    source: Path,
+    target: Path,
+    target_labels: str,
+    folder: Path,
+    scenario: str = "",
+    fewest: int = 0,
 ) -> OwnDataset:
     """Read both folders and write a dataset's YAML file and list files into ``folder``.
 
@@ -118,20 +123,30 @@ def own_dataset(
 
     The file is named after the source's content and the classes; other targets of the same classes
     join it, so that one source model serves them all. Raises ValueError naming the folder, class or
-    file at fault, and writes nothing then.
+    file at fault, or a target of fewer pictures than ``fewest``, and writes nothing then.
     """
     if target_labels not in TARGET_LABELS:
         raise ValueError(
             f"--target-labels: {target_labels!r} is not one of {', '.join(TARGET_LABELS)}"
         )
     notes: list[str] = []
-    ours = _readable(_class_folders(source), notes)
+    ours = _readable(_class_folders(source, notes), notes)
     if len(ours) < 2:
         raise ValueError(
             f"--source: {source} has {len(ours)} class folders with pictures; name the folder that "
             "holds a folder for each class"
         )
+    if taken := [name for name in ours if name.casefold() == "unknown"]:
+        raise ValueError(
+            f"--source: a class called {taken[0]!r} could not be told from what answers call "
+            "unknown; rename its folder"
+        )
     theirs, sets = _target(source, target, target_labels, ours, notes)
+    if (count := sum(map(len, theirs.values()))) < fewest:
+        raise ValueError(
+            f"--target: {target} has {count} pictures, too few to adapt to (at least {fewest}); "
+            "--adapt.method source_only answers without adapting"
+        )
     classes, scenarios = _label_sets(tuple(ours), sets)
     chosen = _chosen_scenario(sets, scenario)
     content = _content_hash(source, [path for paths in ours.values() for path in paths])
@@ -213,9 +228,11 @@ def _by_loose_name(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _class_folders(folder: Path) -> Pictures:
+def _class_folders(folder: Path, notes: list[str]) -> Pictures:
     """Pictures below each folder of ``folder``; under the name "" those that lie in itself."""
     found: Pictures = {}
+    if others := other_pictures(folder):
+        notes.append(f"Passed over in {folder}: {others}, whose format is not read: convert them")
     for path in find_images(folder):
         parts = path.relative_to(folder).parts
         found.setdefault(parts[0] if len(parts) > 1 else "", []).append(path)
@@ -251,7 +268,13 @@ def _target(
     """The target's pictures by class (all under "" without labels), and the class sets."""
     if os.path.realpath(source) == os.path.realpath(target):
         raise ValueError(f"--target: {target} is the source too; name another folder")
-    found = _class_folders(target)
+    ours_at, theirs_at = Path(os.path.realpath(source)), Path(os.path.realpath(target))
+    if ours_at in theirs_at.parents or theirs_at in ours_at.parents:
+        raise ValueError(
+            f"--target: of {source} and {target} one lies in the other, whose pictures would be in "
+            "both; move one of them"
+        )
+    found = _class_folders(target, notes)
     folders = [name for name in found if name]
     if labels != "none" and {*map(loose, ours)} & {*map(loose, folders)}:
         theirs = _readable(found, notes)

@@ -35,12 +35,8 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         target_labels,
         Path(experiment.runs) / "datasets",
         data.scenario,
+        fewest=0 if experiment.adapt.method == "source_only" else FEWEST,
     )
-    if found.num_target < FEWEST and experiment.adapt.method != "source_only":
-        raise ValueError(
-            f"--target: {target} has {found.num_target} pictures, too few to adapt to "
-            f"(at least {FEWEST}); --adapt.method source_only answers without adapting"
-        )
     for line in (*found.notes, *describe(found)):
         say(line)
     experiment = _for_folders(experiment, found)
@@ -53,7 +49,9 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         return
     lines = _answers(finished, answered, found)
     with atomic_path(finished.folder / "answers.md") as path:
-        text = "\n".join(["# Answers", "", *found.notes, *describe(found), *lines, ""])
+        scores = stages.target_score_line(finished.metrics("evaluate"))
+        told = [*found.notes, *describe(found), "", f"Scores: {scores}", *lines]
+        text = "\n".join(["# Answers", "", *told, ""])
         path.write_text(text, encoding="utf-8", errors="surrogateescape")
     for line in lines:
         say(line)

@@ -27,6 +27,10 @@ def look_at(path: Path) -> Look:
     try:
         with Image.open(path) as image:
             image.load()
+            if image.mode.startswith("I") or image.mode == "F":  # rare, and not always told
+                from genmix_aug.images import to_rgb
+
+                to_rgb(image)
             return Look(perceptual_hash(image), "")
     except UnidentifiedImageError:
         return Look(b"", "no image")

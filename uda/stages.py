@@ -134,7 +134,7 @@ def adapt(experiment: Experiment) -> None:
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
-        f"{_score_line(run.metrics('evaluate'))}\n{run.folder}"
+        f"{target_score_line(run.metrics('evaluate'))}\n{run.folder}"
     )
 
 
@@ -226,7 +226,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     scores = target_scores(items, split, experiment.data.scenario, prediction, bank)
     say(
         f"{experiment.data.source} → {experiment.data.target}, {experiment.data.scenario}: "
-        f"{_score_line([{'epoch': 0, **scores}])}"
+        f"{target_score_line([{'epoch': 0, **scores}])}"
     )
     if per_class and scores["num_images"]:
         for name, count, value in class_table(items, split, prediction):
@@ -371,7 +371,7 @@ def _print_held_out(run: Run) -> None:
         say(f"On {score_line(scores)}")
 
 
-def _score_line(lines: Sequence[dict[str, Any]]) -> str:
+def target_score_line(lines: Sequence[dict[str, Any]]) -> str:
     """The last epoch's scores in words, the oracle epoch's, and what could not be scored."""
     from uda.results import SCORES
 

@@ -286,7 +286,8 @@ def _titled(setting: Setting, score: str) -> str:
 
 
 def _values(row: Row, pair: Pair, score: str) -> list[float]:
-    return [result.score(score) for result in row.at(pair)]
+    """Of the runs that have kept the score; NaN where it is undefined."""
+    return [result.score(score) for result in row.at(pair) if score in result.lines[-1]]
 
 
 def cells_of(
