@@ -19,6 +19,7 @@ from uda.cli import main
 from uda.export import METADATA
 from uda.predict import find_pictures, predict, write_csv, write_sheet
 from uda.runs import config_hash, find_runs, read_checkpoint, read_run
+from uda.selection import mixture_threshold, two_means_threshold
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +240,29 @@ def test_pictures_come_from_folders_lists_globs_and_files(pictures, tmp_path):
     for nothing in (str(tmp_path / "*.jpg"), str(tmp_path / "no")):
         with pytest.raises(ValueError, match="no picture there"):
             find_pictures([nothing])
+
+
+def test_another_threshold(lead, pictures, tmp_path, capsys):
+    model = load(lead)
+    answers = [model(path) for path in sorted((pictures / "Dark").glob("*/*.png"))]
+    scores = np.array([answer.unknown_score for answer in answers])
+    kept = np.load(lead / "predictions.npz")["unknown_score"]
+    for given, cut in (
+        ("0.3", 0.3),
+        ("mixture", mixture_threshold(kept)),
+        ("two-means", two_means_threshold(kept)),
+    ):
+        assert load(lead, threshold=given).threshold == pytest.approx(cut, abs=2e-3)  # float16
+    out = tmp_path / "answers.csv"
+    asked = ["predict", str(lead), str(pictures / "Dark"), "--out", str(out)]
+    assert main([*asked, "--threshold=0.3"]) == 0
+    with open(out, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["class"] == UNKNOWN for row in rows) == (scores > 0.3).sum()
+    capsys.readouterr()
+    for wrong in ("1.5", "otsu", "nan"):
+        assert main([*asked, f"--threshold={wrong}"]) == 1
+        assert f"'{wrong}' is neither a number" in capsys.readouterr().err
 
 
 def test_predict_writes_a_table_and_a_sheet(lead, pictures, tmp_path, capsys):

@@ -60,6 +60,7 @@ LAYERS = [
         "report",
         "identity",
         "selection_report",
+        "choices",
         "in_domain",
         "experiment_data",
         "prepared_edits",

@@ -211,6 +211,7 @@ def test_run_trains_adapts_and_answers(folders, tmp_path, capsys):
     assert "Matched: the target's 'D-isc' is the source's 'disc'" in answers
     assert f"uda evaluate {run.folder} --per-class" in answers
     assert "\nScores: H-score " in answers
+    assert "Thresholds chosen without labels: " in answers
     assert main(given) == 0
     assert "Already adapted" in capsys.readouterr().out
     assert main(["evaluate", str(run.folder), "--per-class"]) == 0

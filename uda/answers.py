@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from genmix_aug.images import from_picture, load_rgb, to_rgb
 from uda.adapt import forward_all
+from uda.choices import chosen_thresholds
 from uda.compute import place, to_answer
 from uda.config import Experiment
 from uda.dataset_spec import load_dataset_spec
@@ -23,6 +25,7 @@ from uda.in_domain import chosen_checkpoint
 from uda.methods.base import normalised_entropy, predict_by_entropy
 from uda.model import Classifier, build_model, load_weights
 from uda.runs import Run, config_hash, read_run
+from uda.selection import THRESHOLDS
 from uda.splits import class_split
 
 if TYPE_CHECKING:
@@ -131,13 +134,15 @@ def picture_of(values: Tensor | NDArray[Any]) -> Image.Image:
         raise ValueError(wrong) from None
 
 
-def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
+def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> AnsweringModel:
     """The model of the run at ``checkpoint``: its folder, which stands for the run's result (the
     best epoch's where one was chosen), or a .pt in it, which is then the one loaded.
 
     The folder may have been copied elsewhere and renamed. ``device`` is auto, cpu, cuda or cuda:N;
-    a run in float16 answers in float32 without a GPU (`uda.compute.to_answer`).
-    ValueError naming what is missing: the run, its end, its class names, the device.
+    a run in float16 answers in float32 without a GPU (`uda.compute.to_answer`). ``threshold`` is a
+    number in [0, 1], or mixture or two-means, by which it is chosen over the run's target; empty
+    for the method's own. ValueError naming what is missing: the run, its end, its class names, the
+    device, what a threshold is chosen by.
     """
     run = read_run(checkpoint.parent if checkpoint.is_file() else checkpoint, renamed=True)
     if not run.is_done:
@@ -164,7 +169,22 @@ def load(checkpoint: Path, device: str = "auto") -> AnsweringModel:
     experiment = replace(experiment, compute=to_answer(where, experiment.compute))
     place(model, where, experiment.compute)
     model.eval()
-    return AnsweringModel(run, experiment, model, classes, threshold_of(run, experiment), where)
+    above = _given_threshold(run, threshold) if threshold else threshold_of(run, experiment)
+    return AnsweringModel(run, experiment, model, classes, above, where)
+
+
+def _given_threshold(run: Run, threshold: str) -> float:
+    if threshold in THRESHOLDS:
+        if run.config["stage"] != "adapt":
+            raise ValueError(f"threshold: {threshold} needs a target; {run.folder} has none")
+        return chosen_thresholds(run)[threshold]
+    with suppress(ValueError):
+        if 0 <= float(threshold) <= 1:
+            return float(threshold)
+    raise ValueError(
+        f"threshold: {threshold!r} is neither a number between 0 and 1 nor one of "
+        f"{', '.join(THRESHOLDS)}"
+    )
 
 
 def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from uda.console import say
 
 OWN_FOLDERS = CONFIGS / "experiments" / "own_folders.yaml"
 ROOT = "Folder of the dataset's domains"
+THRESHOLD = "Unknown is what has a higher entropy / log K: a number, mixture or two-means"
 DEVICE = "auto, cpu, cuda or cuda:N"
 
 
@@ -182,6 +183,7 @@ def _predict() -> Command:
     )
     parser.add_argument("--out", type=str, default="predictions.csv", help="Table to write")
     parser.add_argument("--sheet", type=str, default="", help="Draw what is unknown into this .png")
+    parser.add_argument("--threshold", type=str, default="", help=THRESHOLD)
     parser.add_argument("--device", type=str, default="auto", help=DEVICE)
 
     def act(options: Namespace) -> None:
@@ -193,7 +195,8 @@ def _predict() -> Command:
         if sheet and not sheet.lower().endswith(".png"):
             raise ValueError(f"--sheet: the picture's name must end in .png: {sheet}")
         paths = find_pictures(options.images)
-        answered = predict(load(Path(options.checkpoint), options.device), paths)
+        model = load(Path(options.checkpoint), options.device, options.threshold)
+        answered = predict(model, paths)
         for problem in answered.unreadable.values():
             print(f"passed over: {problem}", file=sys.stderr)
         if not answered.answers:
@@ -243,16 +246,17 @@ def _export() -> Command:
     parser.add_argument("checkpoint", type=str, nargs="+", help="One run's folder, or a .pt in it")
     parser.add_argument("--format", type=str, default="onnx", help="onnx, or torch (torch.export)")
     parser.add_argument("--out", type=str, required=True, help="File to write: .onnx or .pt2")
+    parser.add_argument("--threshold", type=str, default="", help=THRESHOLD)
 
     def act(options: Namespace) -> None:
         checkpoint = _one_run(options.checkpoint)
         from uda.answers import load
         from uda.export import export
 
-        model = load(Path(checkpoint), "cpu")
+        model = load(Path(checkpoint), "cpu", options.threshold)
         apart = export(model, options.format, Path(options.out))
         print(
-            f"wrote {options.out}, in float32: its probabilities differ from those of the model in "
+            f"wrote {options.out}, in float32: its answers differ from those of the model in "
             f"float32 by at most {apart:.1g}"
         )
 

@@ -119,11 +119,31 @@ def _answers(finished: Run, answered: Answered, found: OwnDataset) -> list[str]:
     write_csv(answered, finished.folder / "predictions.csv")
     sheet = finished.folder / "unknown.png"
     drawn = write_sheet(answered, sheet)
-    lines = ["", *summary(answered), "", *_measured(found, finished)]
+    lines = ["", *summary(answered), "", *_measured(found, finished), *_chosen(finished)]
     lines.append(f"Every picture's answer: {finished.folder / 'predictions.csv'}")
     if drawn:
         lines.append(f"What was found unknown: {sheet}")
     lines.append(f"For other pictures: uda predict {finished.folder} FOLDER --out answers.csv")
+    return lines
+
+
+def _chosen(finished: Run) -> list[str]:
+    """Which epoch and which threshold would be chosen without labels, where banks were kept."""
+    from uda.choices import chosen_epochs, chosen_thresholds
+
+    try:
+        epochs, cuts = chosen_epochs(finished), chosen_thresholds(finished)
+    except ValueError:
+        return []
+    last, fixed = epochs.pop("last"), cuts.pop("fixed")
+    by = ", ".join(f"{epoch} by {name}" for name, epoch in epochs.items())
+    lines = [f"Epochs chosen without labels: {by}; the answers are of the last, {last}"]
+    if finished.config["source"]["data"]["scenario"] != "pda":
+        by = ", ".join(f"{cut:.2f} by {name}" for name, cut in cuts.items())
+        lines.append(
+            f"Thresholds chosen without labels: {by} (uda predict --threshold …); the answers' is "
+            f"{fixed:.2f}"
+        )
     return lines
 
 

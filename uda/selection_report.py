@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from uda.adapt import read_probabilities
+from uda.choices import chosen_epochs, chosen_thresholds
 from uda.dataset_spec import load_dataset_spec
 from uda.identity import dataset_of
 from uda.methods.base import normalised_entropy
@@ -43,26 +44,8 @@ def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     if None in scores:
         why = "a score is undefined" if lines[-1]["num_images"] else "its target has no labels"
         raise ValueError(f"{why}, so there is no oracle to compare with")
-    values = criteria_of(run, [line["epoch"] for line in lines])
-    chosen = {name: best_epoch(own) for name, own in values.items()}
-    chosen = {"last": len(lines), **chosen, "oracle": best_epoch(scores)}
+    chosen = {**chosen_epochs(run), "oracle": best_epoch(scores)}
     return {name: (epoch, scores[epoch - 1]) for name, epoch in chosen.items()}
-
-
-def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
-    """By criterion: its value in each of ``epochs``. Of a finished run they are kept in its folder,
-    criteria.json. ValueError naming the run that has not kept its banks."""
-    path = run.folder / "criteria.json"
-    if path.is_file():
-        kept: dict[str, list[float]] = json.loads(path.read_text())
-        if kept.keys() == CRITERIA.keys() and all(len(own) == len(epochs) for own in kept.values()):
-            return kept
-    each = [read_probabilities(run, epoch) for epoch in epochs]
-    values = {name: [of(own) for own in each] for name, of in CRITERIA.items()}
-    if run.is_done:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(values))
-    return values
 
 
 def epoch_table(setting: Setting, board: Board) -> Table | None:
@@ -134,7 +117,6 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
         fresh = not predictions.is_file() or predictions.stat().st_mtime <= path.stat().st_mtime
         if fresh and set(kept) == set(CUTS):
             return kept
-    threshold = run.config["adapt"].get("options", {}).get("entropy_threshold", 0.55)
     last = run.metrics("evaluate")[-1]["epoch"]
     probabilities = read_probabilities(run, last)
     labels = np.load(predictions)["true_label"]
@@ -152,7 +134,7 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
         curve = threshold_curve(*own, np.asarray(at), *sizes)
         return [point.h_score for point in curve]
 
-    cuts = {"fixed": threshold, **{name: of(score) for name, of in THRESHOLDS.items()}}
+    cuts = chosen_thresholds(run)
     grid = [*GRID, *cuts.values()]
     cuts["oracle"] = float(grid[int(np.argmax(h_scores(grid)))])
     values = {name: (cut, h_scores([cut])[0]) for name, cut in cuts.items()}
