@@ -169,3 +169,18 @@ def test_tsne_takes_a_third_of_a_large_set():
     points = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     assert tsne(points).shape == (60, 2)
     assert tsne(points, max_samples=50).shape == (20, 2)
+
+
+def test_many_dimensions_are_clustered_and_scored_as_few_are(monkeypatch):
+    """The quicker ways of many dimensions give what scikit-learn gives by itself."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(12, 96))[rng.integers(12, size=400)] + rng.normal(size=(400, 96)) / 2
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    counts = [2, 5, 12, 30]
+    quick = clusters.kmeans_labels(points, counts)
+    scores = clusters.silhouettes(points, quick)
+    monkeypatch.setattr(clusters, "FEW_DIMENSIONS", 96)
+    for one, other in zip(quick, clusters.kmeans_labels(points, counts), strict=True):
+        assert np.array_equal(one, other)
+    assert scores == pytest.approx(clusters.silhouettes(points, quick), abs=1e-6)
+    assert scores == pytest.approx([silhouette_score(points, own) for own in quick], abs=1e-6)

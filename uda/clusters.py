@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, dia_array
 from scipy.sparse.linalg import eigsh
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.manifold import TSNE
 from sklearn.metrics import euclidean_distances
 from torch import Tensor
@@ -20,6 +20,7 @@ from uda.neighbours import nearest
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 CLUSTERS = ("tsne", "features", "spectral", "classes")
 MAX_SAMPLES = 8_000  # of the features and the spectral space; more only cost time
+FEW_DIMENSIONS = 64
 CHUNK = 512  # rows of the distance matrix held at once
 
 
@@ -122,12 +123,24 @@ def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int
     """
     distinct = len(np.unique(points, axis=0))
     counts = [count for count in counts if count <= distinct]  # k-means cannot make more
-    labels = [KMeans(count, random_state=0).fit_predict(points) for count in counts]
+    labels = kmeans_labels(points, counts)
     best, best_score = None, 0.0
     for count, score in zip(counts, silhouettes(points, labels), strict=True):
         if score > best_score:
             best, best_score = count, score
     return best
+
+
+def kmeans_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.int32]]:
+    """The clusters [N] of ``points`` [N, d] by k-means into each of ``counts``, seeded."""
+    if points.shape[1] <= FEW_DIMENSIONS:
+        return [KMeans(count, random_state=0).fit_predict(points) for count in counts]
+    # The same first centres as KMeans draws by itself: it converts the points for each of them.
+    double = points.astype(np.float64)
+    first = [kmeans_plusplus(double, count, random_state=0)[0] for count in counts]
+    return [
+        KMeans(len(own), init=own.astype(np.float32), n_init=1).fit_predict(points) for own in first
+    ]
 
 
 def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer]]) -> list[float]:
@@ -145,9 +158,10 @@ def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer
     ends = np.cumsum([len(size) for size in sizes])[:-1]
     side_by_side = np.concatenate(members, axis=1)
     totals = np.zeros(len(labels))
+    distances_of = _far_distances if points.shape[1] > FEW_DIMENSIONS else euclidean_distances
     for start in range(0, len(points), CHUNK):
         rows = slice(start, start + CHUNK)
-        distances = euclidean_distances(points[rows], points)
+        distances = distances_of(points[rows], points)
         np.fill_diagonal(distances[:, rows], 0)  # a point to itself, without rounding
         sums = np.split(distances @ side_by_side, ends, axis=1)
         totals += [
@@ -155,6 +169,14 @@ def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer
             for own_sums, own, size in zip(sums, labels, sizes, strict=True)
         ]
     return (totals / len(points)).tolist()
+
+
+def _far_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Euclidean distances [n, N] of ``rows`` [n, d] to ``points`` [N, d] in float32: good enough
+    where points are not near to one another, as in many dimensions they are not."""
+    first, second = torch.from_numpy(rows), torch.from_numpy(points)
+    squares = first.square().sum(1)[:, None] + second.square().sum(1)
+    return torch.addmm(squares, first, second.T, alpha=-2).clamp_min_(0).sqrt_().numpy()
 
 
 def _silhouette_sum(
