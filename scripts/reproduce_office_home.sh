@@ -43,8 +43,8 @@ if [ "$editor" != filters ]; then
 fi
 
 sweep() {  # one scenario; further flags
-    uda sweep "$root/configs/experiments/office_home_$1.yaml" --data.root "$data" --runs "$runs" --store "$store" \
-        --workers "${WORKERS:-1}" --sweep.seeds "[${seeds// /, }]" "${@:2}" ${flags[@]+"${flags[@]}"}
+    uda sweep "$root/configs/experiments/office_home_$1.yaml" --data.root "$data" --runs "$runs" \
+        --store "$store" --workers "${WORKERS:-1}" --sweep.seeds "[${seeds// /, }]" "${@:2}" ${flags[@]+"${flags[@]}"}
 }
 
 needs() {

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genmix_aug.images import from_picture, load_rgb, to_rgb
 from uda.adapt import forward_all
-from uda.choices import chosen_thresholds
+from uda.choices import chosen_thresholds, last_probabilities
 from uda.compute import place, to_answer
 from uda.config import Experiment
 from uda.dataset_spec import load_dataset_spec
@@ -177,7 +177,7 @@ def _given_threshold(run: Run, threshold: str) -> float:
     if threshold in THRESHOLDS:
         if run.config["stage"] != "adapt":
             raise ValueError(f"threshold: {threshold} needs a target; {run.folder} has none")
-        return chosen_thresholds(run)[threshold]
+        return chosen_thresholds(run, last_probabilities(run))[threshold]
     with suppress(ValueError):
         if 0 <= float(threshold) <= 1:
             return float(threshold)

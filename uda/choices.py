@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from uda.adapt import read_probabilities
 from uda.methods.base import normalised_entropy
 from uda.runs import Run, atomic_path
@@ -21,13 +23,16 @@ def chosen_epochs(run: Run) -> dict[str, int]:
     return {"last": len(epochs), **{name: best_epoch(own) for name, own in values.items()}}
 
 
-def chosen_thresholds(run: Run) -> dict[str, float]:
-    """Thresholds on the last epoch's entropy / log K: ``fixed``, the method's own (0.55 where it
-    has none), and what each of `uda.selection.THRESHOLDS` chooses. ValueError naming a run that has
-    not kept its banks."""
+def last_probabilities(run: Run) -> Tensor:
+    """The last epoch's probabilities [N, K]. ValueError naming a run that has kept no banks."""
+    return read_probabilities(run, run.metrics("evaluate")[-1]["epoch"])
+
+
+def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
+    """Thresholds on the entropy / log K of the run's `last_probabilities`: ``fixed``, the method's
+    own (0.55 where it has none), and what each of `uda.selection.THRESHOLDS` chooses."""
     fixed = run.config["adapt"].get("options", {}).get("entropy_threshold", 0.55)
-    last = run.metrics("evaluate")[-1]["epoch"]
-    score = normalised_entropy(read_probabilities(run, last)).numpy()
+    score = normalised_entropy(probabilities).numpy()
     return {"fixed": fixed, **{name: of(score) for name, of in THRESHOLDS.items()}}
 
 

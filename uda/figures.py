@@ -125,8 +125,6 @@ def draw_epochs(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair, score: 
 
     A row that trains nothing is a dashed line across.
     """
-    from matplotlib.ticker import MaxNLocator
-
     for row, colour in rows:
         own = row.at(pair)
         if not own:
@@ -141,15 +139,12 @@ def draw_epochs(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair, score: 
             axes.axhline(mean[0], color=colour, linestyle="--", linewidth=1.5, label=row.title)
             continue
         _draw_mean(axes, epochs, values, colour, row.title)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _whole_ticks(axes)
 
 
 def draw_held_out(axes: Axes, rows: Mapping[str, Sequence[Run]], shown: Mapping[str, str]) -> None:
     """Top-1 on held-out pictures by training step of each row, in its ``shown`` colour: mean over
     seeds, and their range. A row's passes may be longer than another's; its steps are not."""
-    from matplotlib.ticker import MaxNLocator
-
     for title, own in rows.items():
         series = []
         for run in own:
@@ -160,6 +155,12 @@ def draw_held_out(axes: Axes, rows: Mapping[str, Sequence[Run]], shown: Mapping[
         if common:
             values = np.array([[one[step] for step in common] for one in series])
             _draw_mean(axes, common, values, shown[title], title)
+    _whole_ticks(axes)
+
+
+def _whole_ticks(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 

@@ -149,10 +149,10 @@ def private_nmi(features: NDArray[np.floating], labels: Labels) -> float:
     from sklearn.cluster import KMeans
     from sklearn.metrics import normalized_mutual_info_score
 
-    if len(np.unique(labels)) < 2:
+    if (count := len(np.unique(labels))) < 2:
         return math.nan
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    found = KMeans(len(np.unique(labels)), random_state=0).fit_predict(unit)
+    found = KMeans(count, random_state=0).fit_predict(unit)
     return float(100 * normalized_mutual_info_score(labels, found))
 
 

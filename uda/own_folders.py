@@ -266,9 +266,9 @@ def _target(
     source: Path, target: Path, labels: str, ours: Pictures, notes: list[str]
 ) -> tuple[Pictures, ClassSets | None]:
     """The target's pictures by class (all under "" without labels), and the class sets."""
-    if os.path.realpath(source) == os.path.realpath(target):
+    ours_at, theirs_at = source.resolve(), target.resolve()
+    if ours_at == theirs_at:
         raise ValueError(f"--target: {target} is the source too; name another folder")
-    ours_at, theirs_at = Path(os.path.realpath(source)), Path(os.path.realpath(target))
     if ours_at in theirs_at.parents or theirs_at in ours_at.parents:
         raise ValueError(
             f"--target: of {source} and {target} one lies in the other, whose pictures would be in "

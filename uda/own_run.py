@@ -129,10 +129,11 @@ def _answers(finished: Run, answered: Answered, found: OwnDataset) -> list[str]:
 
 def _chosen(finished: Run) -> list[str]:
     """Which epoch and which threshold would be chosen without labels, where banks were kept."""
-    from uda.choices import chosen_epochs, chosen_thresholds
+    from uda.choices import chosen_epochs, chosen_thresholds, last_probabilities
 
     try:
-        epochs, cuts = chosen_epochs(finished), chosen_thresholds(finished)
+        epochs = chosen_epochs(finished)
+        cuts = chosen_thresholds(finished, last_probabilities(finished))
     except ValueError:
         return []
     last, fixed = epochs.pop("last"), cuts.pop("fixed")

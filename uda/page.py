@@ -27,7 +27,7 @@ from uda.figures import (
     draw_unknown_scores,
     make_axes,
 )
-from uda.in_domain_tables import Comparison, in_domain_table
+from uda.in_domain_tables import Comparison
 from uda.predictions import Predictions, read_predictions
 from uda.results import SCORES, Board, Pair, Row, Setting, first_stages, pairs_of
 from uda.runs import Run, atomic_path, code_version
@@ -63,13 +63,13 @@ def write_page(
     found: Sequence[Run],
     settings: Mapping[Setting, Board],
     tables: Mapping[Setting, Mapping[str, Table]],
-    compared: Sequence[Comparison] = (),
+    compared: Sequence[tuple[Comparison, Table]] = (),
     plan: Plan | None = None,
     root: str = "",
     left_out: Sequence[str] = (),
 ) -> None:
     """Write the page of ``settings``, whose ``tables`` are those of `uda.report.setting_tables`,
-    and of what is ``compared`` in one domain.
+    and of what is ``compared`` in one domain, each with its table.
 
     Sample pictures are read under ``root`` (empty for the folder that a dataset's file names); what
     cannot be shown is said in its place. Pairs ``left_out`` are no part of differences. Nothing in
@@ -89,13 +89,13 @@ def write_page(
         written=time.strftime("%Y-%m-%d %H:%M"),
         version=code_version(),
         finished=sum(len(row.results) for board in settings.values() for row in board.values())
-        + sum(len(one.runs) for one in compared),
+        + sum(len(one.runs) for one, _ in compared),
         unfinished=[run.folder.name for run in found if not run.is_done],
         settings=[
             _section(setting, board, tables[setting], root, left_out)
             for setting, board in settings.items()
         ],
-        in_domain=[_in_domain(one) for one in compared],
+        in_domain=[_in_domain(one, table) for one, table in compared],
         stages=[
             {"source": source, "picture": _picture_uri(_reduced(picture, STAGES_PX))}
             for (_, source), picture in first_stages(found).items()
@@ -111,7 +111,7 @@ def write_page(
         ]
         + [
             _again(f"{one.title}: {title}", own)
-            for one in compared
+            for one, _ in compared
             for title, own in one.rows.items()
         ],
     )
@@ -238,7 +238,7 @@ def _epoch_figures(
     return figures
 
 
-def _in_domain(compared: Comparison) -> dict[str, Any]:
+def _in_domain(compared: Comparison, table: Table) -> dict[str, Any]:
     """What the template shows of one comparison: its table, and how top-1 grew."""
     shown = colours(list(compared.rows))
     figure, (axes,) = make_axes(1, 1, 5.0, 3.0)
@@ -249,7 +249,7 @@ def _in_domain(compared: Comparison) -> dict[str, Any]:
     title = f"{len(compared.rows)} augmentations"
     curves = [{"title": title, "svg": as_svg(figure, label)}] if axes.lines else []
     legend = {row: PAGE_COLOURS.get(colour, colour) for row, colour in shown.items()}
-    return {"table": in_domain_table(compared), "legend": legend, "curves": curves}
+    return {"table": table, "legend": legend, "curves": curves}
 
 
 def _threshold_figures(

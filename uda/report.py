@@ -81,8 +81,9 @@ def write_report(
     written += _write_tables(runs, formats, settings, tables)
     written += _write_in_domain(runs, formats, compared, in_domain)
     if "html" in formats:
+        with_tables = list(zip(compared, in_domain, strict=True))
         write_page(
-            runs / "report.html", title, found, settings, tables, compared, plan, root, left_out
+            runs / "report.html", title, found, settings, tables, with_tables, plan, root, left_out
         )
         written.append(runs / "report.html")
     width = width or min(shutil.get_terminal_size((100, 24)).columns, 140)

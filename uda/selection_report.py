@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from uda.adapt import read_probabilities
-from uda.choices import chosen_epochs, chosen_thresholds
+from uda.choices import chosen_epochs, chosen_thresholds, last_probabilities
 from uda.dataset_spec import load_dataset_spec
 from uda.identity import dataset_of
 from uda.methods.base import normalised_entropy
@@ -117,8 +116,7 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
         fresh = not predictions.is_file() or predictions.stat().st_mtime <= path.stat().st_mtime
         if fresh and set(kept) == set(CUTS):
             return kept
-    last = run.metrics("evaluate")[-1]["epoch"]
-    probabilities = read_probabilities(run, last)
+    probabilities = last_probabilities(run)
     labels = np.load(predictions)["true_label"]
     known = labels >= 0
     if not known.any():
@@ -134,7 +132,7 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
         curve = threshold_curve(*own, np.asarray(at), *sizes)
         return [point.h_score for point in curve]
 
-    cuts = chosen_thresholds(run)
+    cuts = chosen_thresholds(run, probabilities)
     grid = [*GRID, *cuts.values()]
     cuts["oracle"] = float(grid[int(np.argmax(h_scores(grid)))])
     values = {name: (cut, h_scores([cut])[0]) for name, cut in cuts.items()}

@@ -21,12 +21,8 @@ from uda.runs import Run, atomic_path, find_runs
 FOLDER = "sweeps"
 OF_THE_MACHINE = ("runs", "store", "device", "threads")
 PARTS = ("pairs", "seeds")  # by which a sweep may be done part by part
-OF_THE_EXPERIMENT = {
-    "dataset",
-    "concepts",
-    "sweep",
-    "published",
-}  # what a record says once for all its runs
+# What a record says once for all its runs.
+OF_THE_EXPERIMENT = {"dataset", "concepts", "sweep", "published"}
 
 
 @dataclass(frozen=True)
