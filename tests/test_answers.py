@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from tiny import CLASSES, arguments, make_dataset
 import uda
 from uda.answers import UNKNOWN, load, picture_of
 from uda.cli import main
-from uda.export import METADATA
+from uda.datasets import resize
+from uda.export import METADATA, metadata
 from uda.predict import find_pictures, predict, write_csv, write_sheet
 from uda.runs import config_hash, find_runs, read_checkpoint, read_run
 from uda.selection import mixture_threshold, two_means_threshold
@@ -338,9 +340,11 @@ def test_importing_uda_needs_no_torch():
     )
 
 
-def prepared(path, px):
+def prepared(path, about):
     """As the metadata describes it, by other means than the project's."""
-    picture = Image.open(path).convert("RGB").resize((px, px), Image.Resampling.BILINEAR)
+    picture = Image.open(path).convert("RGB")
+    for px in (about["decode_px"], about["px"]):
+        picture = picture.resize((px, px), Image.Resampling.BILINEAR)
     return np.array(picture, dtype=np.float32).transpose(2, 0, 1)[None] / 255
 
 
@@ -365,7 +369,7 @@ def test_export_to_torch(lead, pictures, tmp_path, capsys):
     assert about["classes"] == list(CLASSES[:3])
     assert about["threshold"] == 0.55
     model = load(lead)
-    check_outputs(program(torch.from_numpy(prepared(path, about["px"]))), model, path)
+    check_outputs(program(torch.from_numpy(prepared(path, about))), model, path)
     assert model(path) == load(lead)(path)  # exporting has left the model as it was
     assert len(program(torch.rand(5, 3, 32, 32))[0]) == 5
 
@@ -376,8 +380,23 @@ def test_a_run_in_less_precision_is_exported_in_float32(lead, pictures, tmp_path
     lower = in_precision(lead, precision, tmp_path)
     out, path = tmp_path / "model.pt2", pictures / "Dark" / "ring" / "03.png"
     assert main(["export", str(lower), "--format=torch", f"--out={out}"]) == 0
-    outputs = torch.export.load(out).module()(torch.from_numpy(prepared(path, 32)))
-    check_outputs(outputs, load(lead), path)
+    model = load(lead)
+    outputs = torch.export.load(out).module()(torch.from_numpy(prepared(path, metadata(model))))
+    check_outputs(outputs, model, path)
+
+
+def test_metadata_say_how_pictures_are_prepared(lead, tmp_path):
+    path = tmp_path / "large.png"
+    values = np.random.default_rng(0).integers(0, 256, (200, 120, 3), np.uint8)
+    Image.fromarray(values).resize((300, 400), Image.Resampling.BICUBIC).save(path)
+    model = load(lead)
+    images = replace(model.experiment.images, decode_px=80, resize_px=40)
+    model = replace(model, experiment=replace(model.experiment, images=images))
+    about = metadata(model)
+    assert "80 x 80, then to 40 x 40" in about["input"]
+    expected = resize(model.prepared(path)[None], 40).numpy() / 255
+    # Rounded twice on both ways, by Pillow here and by torch there.
+    np.testing.assert_allclose(prepared(path, about), expected, atol=1.01 / 255)
 
 
 @pytest.mark.slow
@@ -389,7 +408,7 @@ def test_export_to_onnx(lead, pictures, tmp_path):
     session = onnxruntime.InferenceSession(str(out))
     about = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
     assert [one.name for one in session.get_outputs()] == about["outputs"]
-    outputs = session.run(None, {"images": prepared(path, about["px"])})
+    outputs = session.run(None, {"images": prepared(path, about)})
     check_outputs(outputs, load(lead), path)
 
 

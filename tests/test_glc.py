@@ -113,6 +113,37 @@ def test_centroids_equal_lloyds_rounds_by_loops(count, num_clusters):
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
 
 
+def test_centroids_of_a_random_part():
+    points = torch.randn(50, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(3))
+    part = points[order[:12]].numpy()
+    # Lloyd's rounds on those twelve, from the first three of them.
+    centroids = part[:3]
+    for _ in range(100):
+        own = ((part[:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
+        centroids = np.stack([part[own == c].mean(axis=0) for c in range(3)])
+    expected = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
+    found = glc.unit_centroids(points, 3, seed=3, max_points=12)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+    assert torch.equal(
+        glc.unit_centroids(points, 3, 3, max_points=50), glc.unit_centroids(points, 3, 3)
+    )
+
+
+def test_samples_per_centroid_bounds_every_kmeans(monkeypatch):
+    bank, asked, unit_centroids = random_bank(count=90), [], glc.unit_centroids
+
+    def seen(points, count, seed, **options):
+        asked.append(options["max_points"])
+        return unit_centroids(points, count, seed, **options)
+
+    monkeypatch.setattr(glc, "unit_centroids", seen)
+    METHODS["glc"](open_set=True, clusters="classes", samples_per_centroid=5).refresh(bank, 0)
+    assert set(asked) == {20}
+    with pytest.raises(ValueError, match=r"samples_per_centroid: -1 must be 0 \(all\) or more"):
+        METHODS["glc"](open_set=True, samples_per_centroid=-1)
+
+
 def test_a_cluster_without_points_keeps_its_centroid():
     points = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     centroids = glc.unit_centroids(points, 4, seed=0)  # three start on the same point

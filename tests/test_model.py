@@ -223,6 +223,30 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, backbone):
         build_model(backbone, "imagenet", "linear", 16, 4)
 
 
+@pytest.mark.parametrize(
+    ("weights", "wanted"),
+    [("imagenet", "IMAGENET1K_V1"), ("IMAGENET1K_V2", "IMAGENET1K_V2"), ("none", None)],
+)
+def test_torchvision_weights_go_by_their_names(monkeypatch, weights, wanted):
+    asked, get_model = [], torchvision.models.get_model
+
+    def without_network(name, weights):
+        asked.append(weights)
+        return get_model(name)
+
+    monkeypatch.setattr(torchvision.models, "get_model", without_network)
+    with torch.device("meta"):
+        build_model("resnet50", weights, "linear", 16, 4)
+    assert asked == [wanted]
+
+
+def test_weights_without_that_name_are_named():
+    with pytest.raises(ValueError, match="'IMAGENET1K_V2' are no weights of resnet18; use IMAGE"):
+        build_model("resnet18", "IMAGENET1K_V2", "linear", 16, 4)
+    with pytest.raises(ValueError, match="'IMAGENET1K_V2' is a name of torchvision's"):
+        build_model(TINY, "IMAGENET1K_V2", "linear", 16, 4)
+
+
 def test_wrong_backbones_and_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="'resnet19' is not known; .*_64 or timm:NAME"):
         build_model("resnet19", "none", "linear", 256, 3)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from tiny import arguments
 from trees import LAYOUTS, grow
@@ -43,7 +45,8 @@ def test_office_31_is_not_in_the_order_of_names():
 def test_the_real_layout_is_read(dataset, tmp_path):
     grow(tmp_path, dataset)
     spec = load_dataset_spec(dataset, str(tmp_path))
-    for domain in list(LAYOUTS[dataset])[:2]:
+    assert set(LAYOUTS[dataset]) == set(spec.domains)
+    for domain in LAYOUTS[dataset]:
         items = domain_items(spec, domain)
         assert len(items) == 2 * len(spec.classes)
         assert [item.class_name for item in items[::2]] == list(spec.classes)
@@ -70,7 +73,7 @@ def run_both(dataset, scenario, root, runs):
     if dataset == "domainnet":
         more.append("--model.bottleneck_dim=256")  # more than its 200 classes
     elif dataset == "office_home":
-        more.append("--model.bottleneck_dim=32")
+        more.append("--model.bottleneck_dim=72")
     else:
         more.append("--model.bottleneck_dim=40")
     more.append("--adapt.options.lead={clusters: classes}")
@@ -90,13 +93,23 @@ LARGE = ("office_home", "domainnet")  # many classes, so many pictures to draw
 def test_a_miniature_is_checked_and_runs_end_to_end(dataset, tmp_path, capsys):
     grow(tmp_path / "data", dataset)
     check = ["data", "check", dataset, "--root", str(tmp_path / "data"), "--workers", "1"]
-    assert main([*check, "--domains", *list(LAYOUTS[dataset])[:2]]) == 1
+    assert main(check) == 1
     wrong = [line for line in capsys.readouterr().out.splitlines() if "!" in line]
-    assert len(wrong) == 2  # two pictures a class are fewer than there should be, that is all
+    # Two pictures a class are fewer than there should be, that is all.
+    assert len(wrong) == len(LAYOUTS[dataset])
     assert all("are expected" in line for line in wrong)
     last = run_both(dataset, "opda", tmp_path / "data", tmp_path / "runs")
     assert last["epoch"] == 1
     assert last["empty_classes"] == []
+
+
+@pytest.mark.parametrize(("dataset", "scenario"), [both for both in SIZES if both[1] != "opda"])
+def test_a_miniature_runs_the_other_scenarios(dataset, scenario, tmp_path):
+    root = grow(tmp_path / "data", dataset, domains=2)
+    last = run_both(dataset, scenario, root, tmp_path / "runs")
+    shared, _, target_private = SIZES[dataset, scenario]
+    assert last["num_images"] == 2 * (shared + target_private)
+    assert math.isfinite(last["accuracy" if scenario == "pda" else "h_score"])
 
 
 def test_splits_are_printed_by_name(capsys):

@@ -1,13 +1,16 @@
 import csv
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from tiny import make_dataset
 
+from uda import sweep_plan
 from uda.adapt import save_bank
+from uda.choices import chosen_epochs, chosen_thresholds, last_probabilities
 from uda.config import AdaptConfig, DataConfig, Experiment
 from uda.dataset_spec import load_dataset_spec
 from uda.identity import adapt_run
@@ -22,6 +25,7 @@ from uda.selection_report import (
     threshold_table,
     write_selection,
 )
+from uda.sweep_plan import Expected
 
 LABELS = np.array([0, 0, 1, 1, 3, 3, 4, 4])  # of OPDA's 0 1 shared, 2 source-private, 3 4 private
 
@@ -34,7 +38,9 @@ def experiment(tmp_path):
 
 
 def finish(experiment, labels=LABELS):
-    """A run of three epochs: its probabilities sharpen, its H-scores rise and fall."""
+    """A run of three epochs: its probabilities sharpen, its H-scores rise and fall. Without a label
+    (all -1) there are no scores."""
+    num_images = int((labels >= 0).sum())
     run = adapt_run(experiment, load_dataset_spec(experiment.data.dataset))
     run.start()
     generator = torch.Generator().manual_seed(0)
@@ -42,7 +48,8 @@ def finish(experiment, labels=LABELS):
         logits = torch.randn(8, 3, generator=generator) * sharpness
         logits[torch.arange(4), torch.from_numpy(LABELS[:4])] += 3 * sharpness
         save_bank(run, Bank(torch.randn(8, 6), logits.softmax(dim=1), torch.randn(3, 6)), epoch)
-        run.log(kind="evaluate", epoch=epoch, h_score=score, num_images=8)
+        score = score if num_images else None
+        run.log(kind="evaluate", epoch=epoch, h_score=score, num_images=num_images)
     np.savez(run.folder / "predictions.npz", true_label=labels)
     run.mark_done()
     return run
@@ -165,6 +172,42 @@ def test_rows_are_those_of_the_report(experiment, tmp_path):
         rows = list(csv.DictReader(file))
     assert len({row["run"] for row in rows}) == 3
     assert {row["concepts"] for row in rows} == {"shared", "disjoint"}
+
+
+def test_rows_are_called_what_their_sweep_calls_them(experiment, tmp_path, monkeypatch):
+    folder = finish(experiment).folder
+    own = Expected("Plain", "Dark", "Pl2Da", "opda", "", "", "mine", 0, folder, "tiny", "shared")
+    monkeypatch.setattr(sweep_plan, "read_plan", lambda *_: SimpleNamespace(expected=[own]))
+    write_selection(tmp_path / "runs")
+    assert "| mine | 1 |" in (tmp_path / "runs" / "selection.md").read_text()
+
+
+def test_without_labels_the_choices_stand_without_scores(experiment, tmp_path):
+    scored = finish(experiment)
+    turned = replace(experiment.data, source="Dark", target="Plain")
+    unscored = finish(replace(experiment, data=turned), np.full(8, -1))
+    write_selection(tmp_path / "runs")
+    text = (tmp_path / "runs" / "selection.md").read_text()
+    probabilities = last_probabilities(unscored)
+    entropy = normalised_entropy(probabilities)
+    epochs, cuts = chosen_epochs(unscored), chosen_thresholds(unscored, probabilities)
+    shown = " | ".join(str(epochs[name]) for name in ("last", "entropy", "information", "snd"))
+    assert f"| LEAD, Da2Pl, seed 0 | {shown} |" in text
+    above = [round(100 * float((entropy > cut).double().mean())) for cut in cuts.values()]
+    both = zip(cuts.values(), above, strict=True)
+    shown = " | ".join(f"{cut:.2f} ({share} %)" for cut, share in both)
+    assert f"| LEAD, Da2Pl, seed 0 | {shown} |" in text
+    with open(tmp_path / "runs" / "selection.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["run"] == unscored.folder.name]
+    assert len(rows) == 7
+    assert {row["score"] for row in rows} == {""}
+
+    ((setting, board),) = boards([unscored]).items()
+    tables = setting_tables(setting, board)
+    assert tables["epochs"].title.endswith("epochs chosen without labels")
+    assert tables["thresholds"].columns == ("fixed", "mixture", "two-means")
+    ((setting, board),) = boards([scored, unscored]).items()
+    assert {"epochs", "epochs without labels"} <= setting_tables(setting, board).keys()
 
 
 def test_pictures_that_nobody_knows_are_not_scored(experiment):

@@ -1,6 +1,7 @@
 """SHOT-O against renderings of its formulas by loops, and as whole runs."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,6 +166,14 @@ def test_a_batch_without_a_known_sample_has_no_gradient():
     logits = torch.randn(4, 3, requires_grad=True)
     sum(shot_o.losses(logits, torch.full((4,), 3))).backward()
     assert torch.equal(logits.grad, torch.zeros(4, 3))
+
+
+def test_a_batch_without_a_known_sample_is_passed_over():
+    state = shot_o.ShotOState(torch.tensor([3, 3, 3, 0]), torch.zeros(4))
+    method = METHODS["shot_o"](open_set=True)
+    without = Batch(torch.zeros(2, 8), torch.randn(2, 3), torch.tensor([0, 2]))
+    assert method.loss(without, state) == {}
+    assert method.loss(replace(without, index=torch.tensor([0, 3])), state)
 
 
 def test_unknown_logits_get_their_gradient_from_diversity_alone():

@@ -11,7 +11,12 @@ from uda.dataset_spec import load_dataset_spec
 
 # What each dataset's folders and files are called as people unpack them.
 LAYOUTS = {
-    "office_home": {"RealWorld": "Real World", "Art": "Art", "Clipart": "Clipart"},
+    "office_home": {
+        "RealWorld": "Real World",
+        "Art": "Art",
+        "Clipart": "Clipart",
+        "Product": "Product",
+    },
     "office_31": {"Amazon": "amazon/images", "Dslr": "dslr/images", "Webcam": "webcam/images"},
     "visda_c": {"Synthetic": "train", "Real": "validation"},
     "domainnet": {"Painting": "painting", "Real": "real", "Sketch": "sketch"},
@@ -19,16 +24,18 @@ LAYOUTS = {
 SUFFIXES = {"office_31": ".JPG"}
 
 
-def grow(root: Path, dataset: str, per_class: int = 2, px: int = 32) -> Path:
-    """Draw two domains of ``dataset`` under ``root``; its path. The source comes first."""
+def grow(
+    root: Path, dataset: str, per_class: int = 2, px: int = 32, domains: int | None = None
+) -> Path:
+    """Draw the first ``domains`` of ``dataset`` (None: all) under ``root``; its path."""
     spec = load_dataset_spec(dataset)
-    for number, folder in enumerate(list(LAYOUTS[dataset].values())[:2]):
+    for number, folder in enumerate(list(LAYOUTS[dataset].values())[:domains]):
         rng = np.random.default_rng(number)
         for place, name in enumerate(spec.classes):
             home = root / folder / name
             home.mkdir(parents=True)
             for i in range(per_class):
-                picture = draw(CLASSES[place % len(CLASSES)], rng, number == 1, px)
+                picture = draw(CLASSES[place % len(CLASSES)], rng, number % 2 == 1, px)
                 suffix = SUFFIXES.get(dataset, ".jpg")
                 with open(home / f"{i:05d}{suffix}", "wb") as file:
                     picture.save(file, "JPEG")

@@ -135,7 +135,8 @@ class ModelConfig:
     Args:
         backbone: efficientnet_lite0, a torchvision ResNet (resnet50, …), vgg19,
             preact_resnet18 (32 px), preact_resnet18_64, or timm:NAME.
-        weights: "imagenet", "none", or a file of backbone weights (.pth or .safetensors).
+        weights: "imagenet", "none", a name of torchvision's such as IMAGENET1K_V2, or a file of
+            backbone weights (.pth or .safetensors).
         head: "bottleneck_wn" (Linear, BatchNorm, weight-normalised classifier: LEAD's) or "linear".
         bottleneck_dim: Feature size D behind the bottleneck; LEAD needs more than classes.
     """

@@ -1,7 +1,8 @@
 """A model in one file for other programs: preprocessing, class names and threshold inside.
 
 The exported graph takes ``images`` float32 [N, 3, S, S] in [0, 1], RGB, whole pictures resized to a
-square (bilinear, antialiased), and crops and normalises them itself. It gives ``label`` int64 [N]
+square (bilinear, antialiased; first to D x D, the size that they were decoded to in training, which
+moves entropies by up to 0.01), and crops and normalises them itself. It gives ``label`` int64 [N]
 in 0..K, where K is unknown, ``probability`` [N] of the most probable class, ``entropy`` [N] over
 log K, and ``probabilities`` [N, K]. What that means in words lies beside the graph as JSON.
 """
@@ -54,14 +55,16 @@ class Exported(nn.Module):
 
 def metadata(model: AnsweringModel) -> dict[str, Any]:
     """What the exported graph's numbers mean; values that JSON can hold."""
-    px = model.experiment.images.resize_px
+    decode_px, px = model.experiment.images.decode_px, model.experiment.images.resize_px
     return {
         "classes": list(model.classes),
         UNKNOWN: len(model.classes),
         "threshold": model.threshold,
         "input": f"images: float32 [N, 3, {px}, {px}], RGB in [0, 1]: the whole picture resized to "
-        f"{px} x {px} (bilinear, antialiased, aspect ratio not kept), values divided by 255",
+        f"{decode_px} x {decode_px}, then to {px} x {px} (bilinear, antialiased, aspect ratio not "
+        "kept), values divided by 255",
         "outputs": list(OUTPUTS),
+        "decode_px": decode_px,
         "px": px,
         "run": model.run.hash,
         "version": code_version(),

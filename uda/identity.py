@@ -28,7 +28,10 @@ ADDED_TRAIN = {
     "accumulate": 1,
     "clip_norm": 0.0,
 }
-ADDED_OPTIONS = {"lead": {"split": "norm", "reg_weight": 1.0, "con_weight": 1.0}}
+ADDED_OPTIONS: dict[str, dict[str, Any]] = {
+    "lead": {"split": "norm", "reg_weight": 1.0, "con_weight": 1.0},
+    "glc": {"samples_per_centroid": 0},
+}
 
 # The same by the keys that configurations are compared by, and what only augmented runs have.
 LATER = {
@@ -76,6 +79,7 @@ def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]:
     """Everything that decides the source model, and nothing that does not."""
     from uda.augment import AUGMENTATIONS
+    from uda.model import weights_file
 
     data, augment = experiment.data, experiment.augment
     augmentation = augmentation_of(experiment)
@@ -85,8 +89,8 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     copies = augment.copies if augmentation.copies else 0
     model, train = asdict(experiment.model), asdict(experiment.train)
     del train["robustness"]  # decides no result, only what is tested
-    if model["weights"] not in ("imagenet", "none"):
-        model["weights"] = f"file {file_hash(Path(model['weights']))}"
+    if path := weights_file(model["weights"]):
+        model["weights"] = f"file {file_hash(path)}"
     if train["steps"]:
         del train["epochs"]
     if not copies:

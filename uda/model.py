@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -67,9 +68,10 @@ def build_model(
     ``backbone``: ``efficientnet_lite0``, a torchvision ResNet, ``vgg19`` (up to its 4,096-wide
     layer), ``preact_resnet18`` (for 32 px images; ``preact_resnet18_64`` for 64 px), or
     ``timm:NAME``. ``weights``: ``imagenet`` (torchvision's IMAGENET1K_V1, or what timm
-    loads by default), ``none``, or a file of backbone weights. ``head``: ``bottleneck_wn`` (Linear,
-    BatchNorm, weight-normalised classifier) or ``linear``. New layers are drawn from ``seed``.
-    Without ``crop_px``, images are taken to be of the backbone's own size.
+    loads by default), ``none``, another of torchvision's names such as IMAGENET1K_V2 (timm's names
+    hold theirs: ``timm:resnet50.a1_in1k``), or a file of backbone weights. ``head``:
+    ``bottleneck_wn`` (Linear, BatchNorm, weight-normalised classifier) or ``linear``. New layers
+    are drawn from ``seed``. Without ``crop_px``, images are taken to be of the backbone's own size.
 
     Raises ValueError naming the backbone or file at fault, or a size that the backbone does not
     take.
@@ -96,11 +98,19 @@ def build_model(
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def weights_file(weights: str) -> Path | None:
+    """The file that ``weights`` of `build_model` means; None where it is a name."""
+    is_name = weights in ("imagenet", "none") or re.fullmatch(r"IMAGENET1K_\w+", weights)
+    return None if is_name else Path(weights)
+
+
 # The network, the side of images that it was made for (px), and its inputs' mean and deviation.
 Backbone = tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]
 
 
 def _build_backbone(name: str, weights: str) -> Backbone:
+    if weights.startswith("IMAGENET1K_") and weights_file(weights) is None:
+        _check_torchvision_weights(name, weights)
     if name == "efficientnet_lite0":
         return _efficientnet_lite0(weights)
     if name.startswith("timm:"):
@@ -193,12 +203,29 @@ def _create_timm(name: str, pretrained: bool) -> Any:
         return timm.create_model(name, pretrained, num_classes=0)
 
 
+def _check_torchvision_weights(name: str, weights: str) -> None:
+    from torchvision.models import get_model_weights
+
+    if name not in TORCHVISION:
+        raise ValueError(
+            f"model.weights: {weights!r} is a name of torchvision's, and {name} is none of its "
+            "networks; use imagenet, none or a file"
+        )
+    names = list(get_model_weights(name).__members__)
+    if weights not in names:
+        raise ValueError(
+            f"model.weights: {weights!r} are no weights of {name}; use {', '.join(names)}, none or "
+            "a file"
+        )
+
+
 def _torchvision(name: str, weights: str) -> Backbone:
     import torchvision
 
+    named = None if weights == "none" or weights_file(weights) else weights
     try:
         model = torchvision.models.get_model(
-            name, weights="IMAGENET1K_V1" if weights == "imagenet" else None
+            name, weights="IMAGENET1K_V1" if named == "imagenet" else named
         )
     except (RuntimeError, OSError) as error:  # no network, or a file cut short
         raise _no_weights(name, weights, error) from None
@@ -225,11 +252,11 @@ def _preact(name: str, weights: str) -> Backbone:
 
 def _no_weights(name: str, weights: str, error: Exception) -> ValueError:
     reason = _first_line(error)
-    if weights != "imagenet":
+    if weights == "none" or weights_file(weights):
         return ValueError(f"model.backbone: {name} cannot be made: {reason}")
     return ValueError(
-        f"model.weights: no imagenet weights of {name}: {reason}; name a local file of its weights "
-        "instead, or none"
+        f"model.weights: no {weights} weights of {name}: {reason}; name a local file of its "
+        "weights instead, or none"
     )
 
 
@@ -239,11 +266,12 @@ def _first_line(error: Exception) -> str:
 
 def _load_file(model: nn.Module, weights: str) -> None:
     """Load backbone weights from a file; classifier weights in it are passed over."""
-    if weights in ("imagenet", "none"):
+    path = weights_file(weights)
+    if path is None:
         return
-    state, wanted = _read_weights(Path(weights)), model.state_dict()
+    state, wanted = _read_weights(path), model.state_dict()
     own = {key: value for key, value in state.items() if key in wanted}
-    check_shapes(own, wanted, f"model.weights: {weights}: not weights of this backbone")
+    check_shapes(own, wanted, f"model.weights: {path}: not weights of this backbone")
     model.load_state_dict(own)
 
 

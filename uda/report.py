@@ -19,7 +19,7 @@ from uda.in_domain_tables import Comparison, comparisons, in_domain_csv, in_doma
 from uda.page import write_page
 from uda.results import SCORES, Board, Pair, Setting, boards, first_stages, pairs_of
 from uda.runs import Run, atomic_path
-from uda.selection_report import epoch_table, threshold_table
+from uda.selection_report import epoch_table, threshold_table, unscored_tables
 from uda.sweep_plan import Expected, runs_and_plan
 from uda.table_text import csv_text, latex, markdown, per_class_csv, terminal
 from uda.tables import (
@@ -139,6 +139,8 @@ def setting_tables(
     ):
         if table is not None:
             tables[name] = table
+    for name, table in unscored_tables(setting, board).items():
+        tables[name if name not in tables else f"{name} without labels"] = table
     return tables
 
 

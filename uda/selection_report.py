@@ -31,6 +31,11 @@ NOTE = "Means over runs, in percent; ± is the standard deviation over runs."
 EPOCHS, CUTS = ("last", *CRITERIA, "oracle"), ("fixed", *THRESHOLDS, "oracle")
 
 
+def has_labels(run: Run) -> bool:
+    """Whether something in its target has a label, so that it could be scored."""
+    return any(line["num_images"] for line in run.metrics("evaluate"))
+
+
 def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     """By criterion: the epoch it chooses, of those of adaptation, and that epoch's score (H-score,
     under PDA accuracy). ``last`` and ``oracle`` stand beside the criteria. ValueError for a run
@@ -41,7 +46,7 @@ def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     main = "accuracy" if "accuracy" in lines[-1] else "h_score"
     scores = [line[main] for line in lines]
     if None in scores:
-        why = "a score is undefined" if lines[-1]["num_images"] else "its target has no labels"
+        why = "a score is undefined" if has_labels(run) else "its target has no labels"
         raise ValueError(f"{why}, so there is no oracle to compare with")
     chosen = {**chosen_epochs(run), "oracle": best_epoch(scores)}
     return {name: (epoch, scores[epoch - 1]) for name, epoch in chosen.items()}
@@ -101,6 +106,41 @@ def _choice_table(
     return Table(title, tuple(names), tuple(lines), (note,)) if lines else None
 
 
+def unscored_tables(setting: Setting, board: Board) -> dict[str, Table]:
+    """By the name of a table of scores what stands in its place for runs whose targets have no
+    labels: the chosen ``epochs`` and ``thresholds`` themselves, a line a run. None of runs that
+    have not kept their banks."""
+    epochs, cuts = [], []
+    for row in board.values():
+        for result in row.results:
+            if has_labels(result.run) or len(result.lines) < 2:
+                continue
+            title = f"{row.title}, {result.pair.name}, seed {result.seed}"
+            with suppress(ValueError, OSError, KeyError):  # has kept no banks
+                chosen = chosen_epochs(result.run)
+                epochs.append(Line(title, tuple(Cell(str(chosen[name])) for name in EPOCHS[:-1])))
+                if setting.scenario != "pda":
+                    cuts.append(Line(title, tuple(_cut_cells(result.run))))
+    note = "Their targets have no labels, so nothing says which is best (docs/selection.md)."
+    tables = {}
+    if epochs:
+        heading = f"{setting.title}: epochs chosen without labels"
+        tables["epochs"] = Table(heading, EPOCHS[:-1], tuple(epochs), (note,))
+    if cuts:
+        heading = f"{setting.title}: thresholds chosen without labels"
+        of = "Of the entropy / log K, in the last epoch; in brackets what lies above."
+        tables["thresholds"] = Table(heading, CUTS[:-1], tuple(cuts), (of, note))
+    return tables
+
+
+def _cut_cells(run: Run) -> Iterator[Cell]:
+    probabilities = last_probabilities(run)
+    entropy, cuts = normalised_entropy(probabilities), chosen_thresholds(run, probabilities)
+    for name in CUTS[:-1]:
+        share = 100 * (entropy > cuts[name]).double().mean().item()
+        yield Cell(f"{cuts[name]:.2f} ({share:.0f} %)")
+
+
 def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     """By rule: the threshold on the last epoch's normalised entropy, and the H-score it gives.
 
@@ -146,12 +186,15 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
     """Write ``runs/selection.csv``, a line a (run, choice), and ``runs/selection.md``, of one
     ``sweep``'s runs where it is named; the text for a terminal of ``width`` columns (its own if 0).
 
-    Finished adaptations that kept their banks count, others are named. ValueError where there is
-    none.
+    Finished adaptations that kept their banks count, others are named. Where a target has no
+    labels, what is chosen stands without a score. ValueError where there is none.
     """
-    rows, tables, passed_over = [], [], []
-    for setting, board in boards(runs_and_plan(runs, sweep)[0]).items():
-        own = []
+    rows: list[dict[str, Any]] = []
+    tables: list[Table] = []
+    passed_over = []
+    found, plan = runs_and_plan(runs, sweep)
+    for setting, board in boards(found, plan.expected if plan else ()).items():
+        own: list[dict[str, Any]] = []
         for row in board.values():
             for result in row.results:
                 if row.method == "source_only":
@@ -161,7 +204,7 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
                 except (ValueError, OSError, KeyError) as error:  # no banks, or of old
                     passed_over.append(f"{result.run.folder.name} ({error})")
         rows += own
-        tables += list(_tables(setting, own))
+        tables += [*_tables(setting, own), *unscored_tables(setting, board).values()]
     if not rows:
         raise ValueError(
             f"{runs}: no finished adaptation in it has kept its banks"
@@ -192,6 +235,15 @@ def _rows(setting: Setting, row: Row, result: Result) -> Iterator[dict[str, Any]
         "seed": result.seed,
         "run": result.run.folder.name,
     }
+    if not has_labels(result.run):
+        for name, epoch in chosen_epochs(result.run).items():
+            yield {**about, "choice": "epoch", "criterion": name, "chosen": epoch, "score": None}
+        if setting.scenario != "pda":
+            cuts = chosen_thresholds(result.run, last_probabilities(result.run))
+            for name, cut in cuts.items():
+                choice = {"choice": "threshold", "criterion": name, "chosen": round(cut, 4)}
+                yield {**about, **choice, "score": None}
+        return
     for name, (epoch, score) in epoch_choices(result.run).items():
         yield {**about, "choice": "epoch", "criterion": name, "chosen": epoch, "score": score}
     if setting.scenario != "pda":
@@ -206,7 +258,7 @@ def _tables(setting: Setting, rows: Sequence[Mapping[str, Any]]) -> Iterator[Tab
         ("epoch", EPOCHS, "the epoch, at the method's own threshold"),
         ("threshold", CUTS, "the threshold of the entropy / log K, in the last epoch"),
     ):
-        own = [row for row in rows if row["choice"] == choice]
+        own = [row for row in rows if row["choice"] == choice and row["score"] is not None]
         if not own:
             continue
         titles = dict.fromkeys(row["row"] for row in own)

@@ -1,7 +1,8 @@
-"""GLC (Qu et al., CVPR 2023, arXiv 2303.07110): one-vs-all global clustering with suppression of
-source-private classes gives the pseudo-labels, local k-NN clustering makes neighbours agree.
+"""GLC (Qu et al., CVPR 2023, arXiv 2303.07110).
 
-The defaults follow the released code where the paper leaves a choice.
+`pseudo_labels` is the paper's one-vs-all global clustering, ρ its confidence-based source-private
+suppression, C_t its silhouette-based estimate (`uda.clusters`), the second of `losses` its local
+consensus clustering. The defaults follow the released code where the paper leaves a choice.
 """
 
 from __future__ import annotations
@@ -48,15 +49,19 @@ class PseudoLabels:
     rival: Tensor
 
 
-def unit_centroids(points: Tensor, count: int, seed: int, max_rounds: int = 100) -> Tensor:
+def unit_centroids(
+    points: Tensor, count: int, seed: int, max_rounds: int = 100, max_points: int = 0
+) -> Tensor:
     """Centroids [C, d] of k-means of ``points`` [M, d], made unit-norm; C = min(``count``, M).
 
     Lloyd's rounds from ``count`` random points, until no point moves. A cluster that loses all its
-    points keeps its centroid.
+    points keeps its centroid. ``max_points``: of so many random points at most, 0 for all.
     """
     generator = torch.Generator().manual_seed(seed)
-    start = torch.randperm(len(points), generator=generator)[:count]
-    centroids = points[start.to(points.device)]
+    order = torch.randperm(len(points), generator=generator).to(points.device)
+    centroids = points[order[:count]]
+    if 0 < max_points < len(points):
+        points = points[order[:max_points]]
     numbers = torch.arange(len(centroids), device=points.device)
     own: Tensor | None = None
     for _ in range(max_rounds):
@@ -73,14 +78,19 @@ def unit_centroids(points: Tensor, count: int, seed: int, max_rounds: int = 100)
 
 
 def pseudo_labels(
-    features: Tensor, probabilities: Tensor, num_clusters: int, rho: float = 0.75
+    features: Tensor,
+    probabilities: Tensor,
+    num_clusters: int,
+    rho: float = 0.75,
+    samples_per_centroid: int = 0,
 ) -> PseudoLabels:
     """Labels and training targets of the whole target.
 
     ``features`` [N, D], ``probabilities`` [N, K], ``num_clusters`` C_t. A sample's label is the
     class k of the nearest prototype t_k, the mean of the n = N // C_t most confident for k, unless
     one of the C_t unit centroids of all samples but those n is nearer to it than ρ_k z·t_k, where
-    ρ_k = ``rho`` + (1 - ``rho``) · mean p_k of those n. The same arguments give the same labels.
+    ρ_k = ``rho`` + (1 - ``rho``) · mean p_k of those n. ``samples_per_centroid``: of so many times
+    C_t random samples at most, 0 for all. The same arguments give the same labels.
     """
     num_classes = probabilities.shape[1]
     z = F.normalize(features, dim=1)
@@ -95,7 +105,8 @@ def pseudo_labels(
         others = torch.ones_like(asking)
         others[own] = False
         if asking.any() and others.any():
-            centroids = unit_centroids(z[others], num_clusters, seed=k)
+            most = samples_per_centroid * num_clusters
+            centroids = unit_centroids(z[others], num_clusters, seed=k, max_points=most)
             rival[asking] = (z[asking] @ centroids.T).amax(dim=1)
     unknown = similarity < rival
     target = F.one_hot(label, num_classes).to(z.dtype)
@@ -138,7 +149,8 @@ class Glc:
     ``ce_weight`` λ: 0.3 for Office-31 and VisDA, 1.5 for Office-Home and DomainNet. ``rho`` is how
     little a prototype of an unsure class counts. ``open_set`` False (PDA) rejects nothing at test
     time, though pseudo-labels may be unknown. ``clusters`` is how C_t is found, once and among 0.25
-    0.5 1 2 3 times K: as in `uda.clusters.estimate_num_clusters`.
+    0.5 1 2 3 times K: as in `uda.clusters.estimate_num_clusters`. ``samples_per_centroid`` bounds
+    what each k-means takes (256 as released, 0 for all).
     """
 
     trains = True
@@ -154,12 +166,18 @@ class Glc:
         entropy_threshold: float = 0.55,
         neighbours: int = 4,
         clusters: str = "tsne",
+        samples_per_centroid: int = 0,
     ) -> None:
         if clusters not in CLUSTERS:
             known = ", ".join(CLUSTERS)
             raise ValueError(f"adapt.options.glc.clusters: {clusters!r} is not one of {known}")
         if neighbours < 1:
             raise ValueError(f"adapt.options.glc.neighbours: {neighbours} must be at least 1")
+        if samples_per_centroid < 0:
+            raise ValueError(
+                f"adapt.options.glc.samples_per_centroid: {samples_per_centroid} must be 0 (all) or"
+                " more"
+            )
         check_share("glc.rho", rho)
         check_share("glc.entropy_threshold", entropy_threshold)
         check_weight("glc.ce_weight", ce_weight)
@@ -168,6 +186,7 @@ class Glc:
         self.rho = rho
         self.neighbours = neighbours
         self.clusters = clusters
+        self.samples_per_centroid = samples_per_centroid
         self.num_clusters: int | None = None
 
     def refresh(self, bank: Bank, epoch: int, once: Once = here) -> GlcState:
@@ -180,7 +199,13 @@ class Glc:
             self.num_clusters = estimate_num_clusters(
                 bank.features, num_classes, clusters=self.clusters, multiples=MULTIPLES
             )
-        return pseudo_labels(bank.features, bank.probabilities, self.num_clusters, self.rho)
+        return pseudo_labels(
+            bank.features,
+            bank.probabilities,
+            self.num_clusters,
+            self.rho,
+            self.samples_per_centroid,
+        )
 
     def loss(
         self, target: Batch, state: GlcState, source: Batch | None = None

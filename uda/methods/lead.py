@@ -1,7 +1,10 @@
-"""LEAD (Qu et al., CVPR 2024): decomposes features into source-known and source-unknown parts.
+"""LEAD (Qu et al., CVPR 2024, arXiv 2403.03421): decomposes features into source-known and
+source-unknown parts.
 
-The defaults follow the released code, which the published numbers come from; where the paper's text
-means something else, an option has its name.
+`uda.decomposition` is the paper's orthogonal feature decomposition, `common_score` and the
+thresholds of `pseudo_labels` are its instance-level decision boundaries. The defaults follow the
+released code, which the published numbers come from; where the paper's text means something else,
+an option has its name.
 """
 
 from __future__ import annotations

@@ -91,8 +91,7 @@ def losses(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     ``logits`` [B, K] and pseudo-labels ``label`` [B] in 0..K. The first two are means over the
     known of the batch; the third is minus the entropy of the mean probability of the whole batch,
-    unknown included, as in the released code. All are 0 where none is known: that code passes over
-    such a batch.
+    unknown included, as in the released code. All are 0 where none is known.
     """
     num_classes = logits.shape[1]
     known = (label < num_classes).to(logits.dtype)
@@ -133,8 +132,12 @@ class ShotO:
     def loss(
         self, target: Batch, state: ShotOState, source: Batch | None = None
     ) -> dict[str, Tensor]:
-        """The three losses, the first weighted."""
-        ce, entropy, diversity = losses(target.logits, state.label[target.index])
+        """The three losses, the first weighted. None where the batch has no known sample: it is
+        passed over, as in the released code."""
+        label = state.label[target.index]
+        if not (label < target.logits.shape[1]).any():
+            return {}
+        ce, entropy, diversity = losses(target.logits, label)
         return {"ce": self.ce_weight * ce, "entropy": entropy, "diversity": diversity}
 
     def predict(self, bank: Bank) -> Prediction:
