@@ -16,6 +16,7 @@ from tiny import CLASSES, arguments, make_dataset
 
 import uda
 from uda.answers import UNKNOWN, load, picture_of
+from uda.choices import chosen_thresholds, last_probabilities
 from uda.cli import main
 from uda.datasets import resize
 from uda.export import METADATA, metadata
@@ -84,6 +85,8 @@ def test_thresholds(made):
     unknown = kept["label"] == 3
     score = kept["unknown_score"]
     threshold = load(folders["shot_o-Pl2Da-opda-none"]).threshold
+    run = read_run(folders["shot_o-Pl2Da-opda-none"])
+    assert chosen_thresholds(run, last_probabilities(run))["fixed"] == threshold
     assert score[~unknown].max() < threshold < score[unknown].min()
 
 
@@ -255,6 +258,7 @@ def test_another_threshold(lead, pictures, tmp_path, capsys):
         ("two-means", two_means_threshold(kept)),
     ):
         assert load(lead, threshold=given).threshold == pytest.approx(cut, abs=2e-3)  # float16
+        assert uda.load(lead, "cpu", given).threshold == load(lead, threshold=given).threshold
     out = tmp_path / "answers.csv"
     asked = ["predict", str(lead), str(pictures / "Dark"), "--out", str(out)]
     assert main([*asked, "--threshold=0.3"]) == 0

@@ -117,6 +117,12 @@ def test_names_are_fixed_and_nothing_else(dataset, capsys):
     (pictures / "other").mkdir()
     assert check(dataset) == 1
     capsys.readouterr()
+    (pictures / "plain").rename(pictures / "Plain")
+    (pictures / "dim").rename(pictures / "Dark")
+    assert check(dataset) == 1  # a class alone
+    assert "--fix-names renames those whose names are nearly a class's" in capsys.readouterr().out
+    (pictures / "Plain").rename(pictures / "plain")
+    (pictures / "Dark").rename(pictures / "dim")
     assert check(dataset, "--fix-names") == 0
     text = capsys.readouterr().out
     assert f"renamed {pictures / 'plain'} to Plain" in text
@@ -144,10 +150,13 @@ def test_processes_find_what_one_finds(dataset):
 
 
 def test_long_lists_of_problems_are_cut(dataset, monkeypatch):
-    monkeypatch.setattr("uda.data_check.MOST_LINES", 3)
+    monkeypatch.setattr("uda.data_check.MOST_UNREADABLE", 3)
     for picture in (dataset.parent / "pictures" / "Plain").glob("*/*.png"):
         picture.write_text("")
+    dataset.write_text(dataset.read_text() + "images: {Plain: 8}\n")
     lines = describe(spec := load_dataset_spec(str(dataset)), check_dataset(spec))
-    assert len([line for line in lines if "cannot be read" in line]) == 3
-    assert "  ! and 7 more" in lines
-    assert lines[-1] == "NOT WHOLE: Tiny has 10 problems"
+    wrong = [line for line in lines if "!" in line]
+    assert wrong[0] == "  ! 10 images where 8 are expected"
+    assert len([line for line in wrong if "cannot be read: " in line]) == 3
+    assert wrong[-1] == "  ! and 7 more that cannot be read"
+    assert lines[-1] == "NOT WHOLE: Tiny has 11 problems"

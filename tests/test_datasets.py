@@ -46,6 +46,15 @@ def test_list_files(spec):
         datasets.domain_items(listed, "Plain")
 
 
+def test_a_list_beside_its_pictures_whose_first_is_not_there(spec):
+    lines = "\ufeffdisc/gone.png 0\n\ndisc/00.png 0\nring/00.png 1\n"
+    (spec.root / "Plain" / "list.txt").write_text(lines, encoding="utf-8")
+    spec.domains["Plain"] = "Plain/list.txt"
+    items = datasets.domain_items(spec, "Plain")
+    names = ["disc/gone.png", "disc/00.png", "ring/00.png"]
+    assert [item.path for item in items] == [spec.root / "Plain" / name for name in names]
+
+
 def test_list_files_with_spaces_tabs_and_unknown_classes(spec):
     lines = "Plain/disc/a picture.png 2\r\nPlain/ring/b.png\t3\nPlain/x 1.png -1\n"
     (spec.root / "list.txt").write_text(lines)

@@ -223,11 +223,14 @@ def test_run_without_labels_says_what_it_could_not_measure(folders, tmp_path, ca
     text = capsys.readouterr().out
     assert "Which classes the target holds is not known; run as opda" in text
     assert "not scored, as the target has no labels" in text
-    assert "Not measured, as the target has no labels" in text
+    assert "Not measured, for want of target labels" in text
     assert main(["report", str(tmp_path / "runs")]) == 0
-    capsys.readouterr()
-    assert main(["select", str(tmp_path / "runs")]) == 1
-    assert "its target has no labels" in capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert "answers without labels" in shown
+    assert "H-score by epoch" not in (tmp_path / "runs" / "report.md").read_text()
+    assert not list((tmp_path / "runs").glob("tables/*_per_class.csv"))
+    assert main(["select", str(tmp_path / "runs")]) == 0
+    assert "epochs chosen without labels" in capsys.readouterr().out
 
 
 def test_run_on_a_closed_set_of_few_pictures(folders, tmp_path, capsys):

@@ -183,4 +183,5 @@ def test_one_sweep_alone(runs, tmp_path, capsys):
     unpack(packed, tmp_path / "back")
     assert list(read_plan(tmp_path / "back").experiments) == ["ours"]
     assert main(["report", str(runs), "--sweep", "ours", "--formats", "md"]) == 0
-    assert "Source-only" not in (runs / "report.md").read_text()
+    assert "Source-only" not in (runs / "sweeps" / "ours" / "report.md").read_text()
+    assert not (runs / "report.md").exists()

@@ -26,6 +26,7 @@ from uda.selection_report import (
     write_selection,
 )
 from uda.sweep_plan import Expected
+from uda.table_text import per_class_csv
 
 LABELS = np.array([0, 0, 1, 1, 3, 3, 4, 4])  # of OPDA's 0 1 shared, 2 source-private, 3 4 private
 
@@ -50,7 +51,8 @@ def finish(experiment, labels=LABELS):
         save_bank(run, Bank(torch.randn(8, 6), logits.softmax(dim=1), torch.randn(3, 6)), epoch)
         score = score if num_images else None
         run.log(kind="evaluate", epoch=epoch, h_score=score, num_images=num_images)
-    np.savez(run.folder / "predictions.npz", true_label=labels)
+    np.savez(run.folder / "predictions.npz", true_label=labels, label=np.arange(8) % 4)
+    run.save_classes(("a", "b", "c"))
     run.mark_done()
     return run
 
@@ -205,9 +207,12 @@ def test_without_labels_the_choices_stand_without_scores(experiment, tmp_path):
     ((setting, board),) = boards([unscored]).items()
     tables = setting_tables(setting, board)
     assert tables["epochs"].title.endswith("epochs chosen without labels")
+    assert [cell.text for cell in tables["unscored"].lines[0].cells] == ["8", "2"]
+    assert setting.main_score not in tables
     assert tables["thresholds"].columns == ("fixed", "mixture", "two-means")
     ((setting, board),) = boards([scored, unscored]).items()
     assert {"epochs", "epochs without labels"} <= setting_tables(setting, board).keys()
+    assert per_class_csv(setting, {"": board["LEAD"]}) == ""
 
 
 def test_pictures_that_nobody_knows_are_not_scored(experiment):

@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from uda.answers import AnsweringModel
 
 
-def load(checkpoint: Path | str, device: str = "auto") -> AnsweringModel:
+def load(checkpoint: Path | str, device: str = "auto", threshold: str = "") -> AnsweringModel:
     """The model of a finished run, to be asked: ``uda.load("runs/lead-…")("photo.jpg").label``.
 
-    ``checkpoint`` is a run's folder or a .pt in it; see `uda.answers.load` and `AnsweringModel`.
+    ``checkpoint`` is a run's folder or a .pt in it, ``threshold`` another one than the method's:
+    mixture, two-means or a number. See `uda.answers.load` and `AnsweringModel`.
     """
     from uda.answers import load as load_model  # torch takes seconds to import
 
-    return load_model(Path(checkpoint), device)
+    return load_model(Path(checkpoint), device, threshold)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genmix_aug.images import from_picture, load_rgb, to_rgb
 from uda.adapt import forward_all
-from uda.choices import chosen_thresholds, last_probabilities
+from uda.choices import chosen_thresholds, decided_threshold, last_probabilities
 from uda.compute import place, to_answer
 from uda.config import Experiment
 from uda.dataset_spec import load_dataset_spec
@@ -212,22 +212,11 @@ def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:
 def threshold_of(run: Run, experiment: Experiment) -> float | None:
     """The unknown score above which a picture is unknown; None where nothing is.
 
-    A method that decides over the whole target, not by a fixed threshold (SHOT-O), is given the
-    middle between the highest score that it called known there and the lowest that it called
-    unknown. ValueError where the run has kept no predictions to find it from.
+    A method without a fixed threshold is given `uda.choices.decided_threshold`, with its errors.
     """
     if experiment.data.scenario in ("", "pda"):
         return None
     method = method_of(experiment)
     if hasattr(method, "threshold"):
         return method.threshold
-    path = run.folder / "predictions.npz"
-    if not path.is_file():
-        raise ValueError(f"{path}: not there, and {experiment.adapt.method} has no other threshold")
-    parts = np.load(path)
-    score = parts["unknown_score"]
-    unknown = parts["label"] == len(class_names(run, experiment))
-    if not unknown.any():
-        return None
-    highest_known = score[~unknown].max(initial=0.0)
-    return float((highest_known + score[unknown].min()) / 2)
+    return decided_threshold(run, len(class_names(run, experiment)))

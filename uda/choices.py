@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 
 from uda.adapt import read_probabilities
@@ -30,10 +31,32 @@ def last_probabilities(run: Run) -> Tensor:
 
 def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
     """Thresholds on the entropy / log K of the run's `last_probabilities`: ``fixed``, the method's
-    own (0.55 where it has none), and what each of `uda.selection.THRESHOLDS` chooses."""
-    fixed = run.config["adapt"].get("options", {}).get("entropy_threshold", 0.55)
+    own, and what each of `uda.selection.THRESHOLDS` chooses. ValueError where the method has none
+    of its own and the run no predictions."""
+    fixed = run.config["adapt"].get("options", {}).get("entropy_threshold")
+    if fixed is None:
+        cut = decided_threshold(run, probabilities.shape[1])
+        fixed = 1.0 if cut is None else cut
     score = normalised_entropy(probabilities).numpy()
     return {"fixed": fixed, **{name: of(score) for name, of in THRESHOLDS.items()}}
+
+
+def decided_threshold(run: Run, num_classes: int) -> float | None:
+    """The middle between the highest unknown score that the run's method called known and the
+    lowest that it called unknown, for a method that decides over the whole target (SHOT-O).
+
+    None where it called nothing unknown. ValueError where the run has kept no predictions.
+    """
+    path = run.folder / "predictions.npz"
+    if not path.is_file():
+        method = run.config["adapt"]["method"]
+        raise ValueError(f"{path}: not there, and {method} has no other threshold")
+    parts = np.load(path)
+    score, unknown = parts["unknown_score"], parts["label"] == num_classes
+    if not unknown.any():
+        return None
+    highest_known = score[~unknown].max(initial=0.0)
+    return float((highest_known + score[unknown].min()) / 2)
 
 
 def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:

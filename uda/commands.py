@@ -217,9 +217,14 @@ def _explain() -> Command:
         "Show where finished runs' models look (Grad-CAM of their most probable class): a sheet "
         "with a row a picture and a column a run."
     )
-    parser.add_argument("runs", type=str, nargs="+", help="Folders of runs, side by side")
     parser.add_argument(
-        "--images", type=str, nargs="+", required=True, help="As for `uda predict`; 12 are shown"
+        "runs",
+        type=str,
+        nargs="+",
+        help="Folders of runs, side by side; without --images the last one is of the images",
+    )
+    parser.add_argument(
+        "--images", type=str, nargs="+", default=[], help="As for `uda predict`; 12 are shown"
     )
     parser.add_argument("--out", type=str, default="explain.png", help="Picture to write")
     parser.add_argument("--device", type=str, default="auto", help=DEVICE)
@@ -230,7 +235,13 @@ def _explain() -> Command:
         from uda.explain import explain
         from uda.predict import find_pictures
 
-        runs, paths = [Path(run) for run in options.runs], find_pictures(options.images)
+        given, images = options.runs, options.images
+        if not images:
+            *given, last = given
+            images = [last]
+            if not given:
+                raise ValueError(f"--images: none are named beside {last}")
+        runs, paths = [Path(run) for run in given], find_pictures(images)
         print("\n".join(explain(runs, paths, Path(options.out), options.device)))
         print(f"wrote {options.out}")
 

@@ -24,7 +24,7 @@ from uda.picture_hash import HASH_BYTES, Look, look_at, near_pairs
 # Bits of 256: rescaled and compressed again, nine in ten pictures stay within 6; of EmojiHome's
 # four domains, where every emoji is in each, no two pictures are within 16.
 NEAR_BITS = 16
-MOST_LINES = 10  # of what is wrong in a domain
+MOST_UNREADABLE = 1_000  # pictures named in a domain
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class DomainCheck:
         """Each a line that names what is wrong; none for a whole domain."""
         if self.absent:
             return [self.absent]
-        lines = [f"cannot be read: {path}: {reason}" for path, reason in self.unreadable]
-        if self.missing:
-            lines.append(f"no picture of {named(self.missing)}")
+        lines = []
         if self.expected and self.num_images not in self.expected:
             wanted = " or ".join(f"{count:,}" for count in self.expected)
             lines.append(f"{self.num_images:,} images where {wanted} are expected")
-        return lines
+        if self.missing:
+            lines.append(f"no picture of {named(self.missing)}")
+        return lines + [f"cannot be read: {path}: {reason}" for path, reason in self.unreadable]
 
 
 class NearPair(NamedTuple):
@@ -219,11 +219,15 @@ def describe(spec: DatasetSpec, check: DatasetCheck) -> list[str]:
                 f"{one.name}: {one.num_images:,} images of {one.num_classes} of "
                 f"{len(spec.classes)} classes in {one.place}"
             )
-        lines += [f"  ! {line}" for line in one.problems[:MOST_LINES]]
-        if len(one.problems) > MOST_LINES:
-            lines.append(f"  ! and {len(one.problems) - MOST_LINES} more")
+        more = max(len(one.unreadable) - MOST_UNREADABLE, 0)
+        lines += [f"  ! {line}" for line in one.problems[: len(one.problems) - more]]
+        if more:
+            lines.append(f"  ! and {more:,} more that cannot be read")
         if one.other:
             lines.append(f"  passed over, no class of {spec.title}: {named(one.other)}")
+        missing = {loose(name) for name in one.missing}
+        if any(loose(name) in missing for name in one.other):
+            lines.append("  --fix-names renames those whose names are nearly a class's")
     for (a, b), pairs in check.near.items():
         example = f", such as {pairs[0].first} and {pairs[0].second}" if pairs else ""
         lines.append(f"{a} and {b}: {len(pairs)} pairs of near-duplicates{example}")

@@ -145,13 +145,16 @@ def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:
     if not file.is_file():
         raise ValueError(f"{file}: no such list file")
     items: list[Item] = []
-    root = spec.root
-    for number, line in enumerate(file.read_text(errors="surrogateescape").split("\n"), start=1):
-        if not line.strip():
+    text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    parts = [("", "", *line.strip().rsplit(None, 1))[-2:] for line in text.split("\n")]
+    # Relative to the list's own folder, as lists that come with other code have it, where the first
+    # picture that is there at all is there.
+    places = (spec.root, file.parent)
+    there = (place for path, _ in parts if path for place in places if (place / path).exists())
+    root = next(there, spec.root)
+    for number, (path, label) in enumerate(parts, start=1):
+        if not (path or label):
             continue
-        path, label = ("", *line.strip().rsplit(None, 1))[-2:]
-        if path and not items and not (root / path).exists() and (file.parent / path).exists():
-            root = file.parent  # as lists that come with other code have it
         if path and label == "-1":
             items.append(Item(root / path, UNLABELLED))
             continue

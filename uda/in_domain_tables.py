@@ -81,10 +81,13 @@ class Comparison:
 def comparisons(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> list[Comparison]:
     """The finished in-domain ``runs`` by what is to be compared.
 
-    Rows are called as a sweep (``expected``) calls them, else by augmentation and what tells one
-    from another.
+    Rows are called as the sweeps (``expected``) call them, if they agree, else by augmentation and
+    what tells one from another.
     """
-    titles = {one.run_folder: one.augment_title or "None" for one in expected}
+    planned: dict[Path, set[str]] = {}
+    for one in expected:
+        planned.setdefault(one.run_folder, set()).add(one.augment_title or "None")
+    titles = {folder: min(names) for folder, names in planned.items() if len(names) == 1}
     settings: dict[str, list[Run]] = {}
     for run in runs:
         if is_in_domain(run) and run.is_done and result_of(run):

@@ -150,12 +150,11 @@ def _chosen(finished: Run) -> list[str]:
 
 def _measured(found: OwnDataset, finished: Run) -> list[str]:
     """What the scores above leave out."""
+    from uda.selection_report import NOT_MEASURED
+
     sets = found.sets
     if sets is None:
-        return [
-            "Not measured, as the target has no labels: how many answers are right (accuracy, "
-            "H-score), and whether what is called unknown is of no class of the source."
-        ]
+        return [NOT_MEASURED]
     if not sets.target_private:
         return [
             "Not measured: H-score and unknown accuracy, as the target has no class of its own."

@@ -125,6 +125,8 @@ def _rounded(value: Any) -> Any:
 
 def _read(path: Path) -> Iterable[dict[str, Any]]:
     """The lines of ``path``, each checked."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; `uda pack` makes such files")
     try:
         lines = path.read_text().splitlines()
     except UnicodeDecodeError:

@@ -29,7 +29,7 @@ from uda.figures import (
 )
 from uda.in_domain_tables import Comparison
 from uda.predictions import Predictions, read_predictions
-from uda.results import SCORES, Board, Pair, Row, Setting, first_stages, pairs_of
+from uda.results import SCORES, Board, Pair, Row, Setting, first_stages, has_labels, pairs_of
 from uda.runs import Run, atomic_path, code_version
 from uda.tables import Table, interval_text, signed
 
@@ -227,7 +227,8 @@ def _epoch_figures(
     figures = []
     for pair in pairs:
         own = [(row, shown[row.title]) for row in rows if row.at(pair)]
-        if not any(len(result.lines) > 1 for row, _ in own for result in row.at(pair)):
+        lines = [result.lines for row, _ in own for result in row.at(pair)]
+        if not any(len(one) > 1 and has_labels(one) for one in lines):
             continue
         figure, (axes,) = make_axes(1, 1, 3.6, 2.5)
         draw_epochs(axes, own, pair, setting.main_score)

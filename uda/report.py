@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,10 +18,19 @@ from uda.figures import (
 )
 from uda.in_domain_tables import Comparison, comparisons, in_domain_csv, in_domain_table
 from uda.page import write_page
-from uda.results import SCORES, Board, Pair, Setting, boards, first_stages, pairs_of
+from uda.results import (
+    SCORES,
+    Board,
+    Pair,
+    Setting,
+    boards,
+    first_stages,
+    has_labels,
+    pairs_of,
+)
 from uda.runs import Run, atomic_path
 from uda.selection_report import epoch_table, threshold_table, unscored_tables
-from uda.sweep_plan import Expected, runs_and_plan
+from uda.sweep_plan import FOLDER, Expected, runs_and_plan
 from uda.table_text import csv_text, latex, markdown, per_class_csv, terminal
 from uda.tables import (
     Table,
@@ -50,9 +60,9 @@ def write_report(
     md: ``runs/report.md``, ``figures/*.png`` and ``tables/*.md``; tex and csv: ``tables/*.tex`` and
     ``*.csv``; html: ``report.html``, whose sample pictures are read under ``root`` (empty for the
     folder that the dataset's file names). Pairs ``left_out`` by name take no part in averages and
-    differences. Only the runs of one ``sweep`` count, where one is named. Unfinished runs are
-    named, not counted. ValueError where nothing is finished, or naming an unknown format, pair or
-    sweep.
+    differences. Where one ``sweep`` is named only its runs count, and all is written into
+    ``runs/sweeps/SWEEP`` instead. Unfinished runs are named, not counted. ValueError where nothing
+    is finished, or naming an unknown format, pair or sweep.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"--formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
@@ -73,19 +83,20 @@ def write_report(
         setting: setting_tables(setting, board, expected, left_out)
         for setting, board in settings.items()
     }
+    out = runs / FOLDER / sweep if sweep else runs
     written = []
     if "md" in formats:
-        with atomic_path(runs / "report.md") as path:
-            path.write_text(_text(runs, title, found, settings, tables, in_domain, left_out))
-        written.append(runs / "report.md")
-    written += _write_tables(runs, formats, settings, tables)
-    written += _write_in_domain(runs, formats, compared, in_domain)
+        with atomic_path(out / "report.md") as path:
+            path.write_text(_text(out, title, found, settings, tables, in_domain, left_out))
+        written.append(out / "report.md")
+    written += _write_tables(out, formats, settings, tables)
+    written += _write_in_domain(out, formats, compared, in_domain)
     if "html" in formats:
         with_tables = list(zip(compared, in_domain, strict=True))
         write_page(
-            runs / "report.html", title, found, settings, tables, with_tables, plan, root, left_out
+            out / "report.html", title, found, settings, tables, with_tables, plan, root, left_out
         )
-        written.append(runs / "report.html")
+        written.append(out / "report.html")
     width = width or min(shutil.get_terminal_size((100, 24)).columns, 140)
     shown = [terminal(table, width) for table in in_domain]
     shown += [
@@ -106,10 +117,13 @@ def setting_tables(
 
     Of several pairs: each score, the differences, all scores' averages, the oracle's, and each pair
     by itself where they are few. Of one pair: all its scores, and the differences. Then what is
-    chosen without labels.
+    chosen without labels. Where no target has labels, `unscored_tables`.
     """
     pairs = pairs_of(setting, list(board.values()))
     main = setting.main_score
+    unscored = unscored_tables(setting, board)
+    if not any(has_labels(result.lines) for row in board.values() for result in row.results):
+        return unscored
     tables = {}
     wide = len(pairs) > 1 or bool(planned_for(setting, expected))
     if wide:
@@ -139,14 +153,12 @@ def setting_tables(
     ):
         if table is not None:
             tables[name] = table
-    for name, table in unscored_tables(setting, board).items():
-        tables[name if name not in tables else f"{name} without labels"] = table
-    return tables
+    return tables | {f"{name} without labels": table for name, table in unscored.items()}
 
 
 def _main_tables(setting: Setting, board: Board, tables: Mapping[str, Table]) -> list[Table]:
     """What a terminal shows: the main score, the pairs where they are few, the difference."""
-    shown = [tables[setting.main_score]] if setting.main_score in tables else []
+    shown = [tables[name] for name in (setting.main_score, "unscored") if name in tables]
     for pair in pairs_of(setting, list(board.values())):
         if pair.name in tables:
             shown.append(pair_table(setting, board, pair, brief=True))
@@ -154,7 +166,7 @@ def _main_tables(setting: Setting, board: Board, tables: Mapping[str, Table]) ->
 
 
 def _write_tables(
-    runs: Path,
+    out: Path,
     formats: Sequence[str],
     settings: Mapping[Setting, Board],
     tables: Mapping[Setting, Mapping[str, Table]],
@@ -169,15 +181,15 @@ def _write_tables(
             + "\n".join(latex(table) for table in own),
             "csv": csv_text({setting: board}),
         }
-        written += _write(runs / "tables" / setting.name, formats, texts)
+        written += _write(out / "tables" / setting.name, formats, texts)
         if text := per_class_csv(setting, board):
             name = f"{setting.name}_per_class"
-            written += _write(runs / "tables" / name, formats, {"csv": text})
+            written += _write(out / "tables" / name, formats, {"csv": text})
     return written
 
 
 def _write_in_domain(
-    runs: Path, formats: Sequence[str], compared: Sequence[Comparison], tables: Sequence[Table]
+    out: Path, formats: Sequence[str], compared: Sequence[Comparison], tables: Sequence[Table]
 ) -> list[Path]:
     """Write ``tables/in_domain.md`` and so on; which were written."""
     if not compared:
@@ -187,7 +199,7 @@ def _write_in_domain(
         "tex": "\n".join(map(latex, tables)),
         "csv": in_domain_csv(compared),
     }
-    return _write(runs / "tables" / "in_domain", formats, texts)
+    return _write(out / "tables" / "in_domain", formats, texts)
 
 
 def _write(stem: Path, formats: Sequence[str], texts: Mapping[str, str]) -> list[Path]:
@@ -203,7 +215,7 @@ def _write(stem: Path, formats: Sequence[str], texts: Mapping[str, str]) -> list
 
 
 def _text(
-    runs: Path,
+    out: Path,
     title: str,
     found: Sequence[Run],
     settings: Mapping[Setting, Board],
@@ -213,14 +225,16 @@ def _text(
 ) -> str:
     parts = [f"# {title}\n", *map(markdown, in_domain)]
     for setting, board in settings.items():
-        pairs = {pair.name: pair for pair in pairs_of(setting, list(board.values()))}
+        pairs = pairs_of(setting, list(board.values()))
+        drawn: dict[str, Pair | None] = {pair.name: pair for pair in pairs}
+        drawn[setting.main_score] = None
+        if len(pairs) == 1:
+            drawn["unscored"] = pairs[0]
         for name, table in tables[setting].items():
             parts.append(markdown(table))
-            if name in (setting.main_score, *pairs):
-                parts += _figures(
-                    runs, setting, board, list(pairs.values()), pairs.get(name), left_out
-                )
-    parts += _stages(runs, found)
+            if name in drawn:
+                parts += _figures(out, setting, board, pairs, drawn[name], left_out)
+    parts += _stages(out, found)
     unfinished = [run.folder.name for run in found if not run.is_done]
     if unfinished:
         parts.append("Unfinished, not counted: " + ", ".join(unfinished) + "\n")
@@ -228,7 +242,7 @@ def _text(
 
 
 def _figures(
-    runs: Path,
+    out: Path,
     setting: Setting,
     board: Board,
     pairs: Sequence[Pair],
@@ -239,35 +253,36 @@ def _figures(
     rows = list(board.values())
     shown = []
     score = SCORES[setting.main_score]
-    trained = any(len(result.lines) > 1 for row in rows for result in row.results)
+    results = [result for row in rows for result in row.results]
+    trained = any(len(result.lines) > 1 and has_labels(result.lines) for result in results)
     if one is None:
         if trained:
-            path = runs / "figures" / f"{setting.name}_epochs.png"
+            path = out / "figures" / f"{setting.name}_epochs.png"
             save_png(epochs_figure(setting, rows, pairs), path)
             shown.append(f"![{score} by epoch](figures/{path.name})\n")
         found = differences(board, setting.main_score, left_out)
         if found := [one for one in found if len(one.by_pair) > 1]:
-            path = runs / "figures" / f"{setting.name}_differences.png"
+            path = out / "figures" / f"{setting.name}_differences.png"
             save_png(differences_figure(setting, found), path)
             shown.append(f"![Difference in {score} by pair](figures/{path.name})\n")
         return shown
     name = f"{setting.name}_{one.source}_{one.target}"
     if trained and len(pairs) == 1:
-        path = runs / "figures" / f"{name}_epochs.png"
+        path = out / "figures" / f"{name}_epochs.png"
         save_png(epochs_figure(setting, rows, [one]), path)
         shown.append(f"![{score} by epoch](figures/{path.name})\n")
     drawn = [(row.title, own[0]) for row in rows if (own := row.at(one)) and has_norms(own[0].run)]
     if drawn:
-        path = runs / "figures" / f"{name}_unknown_norm.png"
+        path = out / "figures" / f"{name}_unknown_norm.png"
         title = f"{setting.spec.title}, {one.source} → {one.target}, {setting.scenario.upper()}"
         save_png(norm_figure(title, drawn), path)
         shown.append(f"![Histogram of the unknown-space norm](figures/{path.name})\n")
     return shown
 
 
-def _stages(runs: Path, found: Sequence[Run]) -> list[str]:
+def _stages(out: Path, found: Sequence[Run]) -> list[str]:
     pictures = [
-        f"![GenMix, stage by stage]({path.relative_to(runs)})\n"
+        f"![GenMix, stage by stage]({Path(os.path.relpath(path, out)).as_posix()})\n"
         for path in first_stages(found).values()
     ]
     return ["## What GenMix makes\n", *pictures] if pictures else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,6 +100,11 @@ class Pair:
     name: str
 
 
+def has_labels(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a picture of the target that these evaluations are of has a label, to score by."""
+    return any(line.get("num_images", 1) for line in lines)
+
+
 @dataclass(frozen=True)
 class Result:
     """One finished adaptation. ``lines`` are its evaluations by epoch, the source model's first."""
@@ -167,10 +172,12 @@ def boards(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> dict[Setti
     augmentations in the order of the runs.
 
     Runs of one row differ in pair and seed alone: where more than that differs under one method and
-    augmentation, each configuration is a row of its own. It is called what the sweep calls it that
-    ``expected`` its runs, else by what is different.
+    augmentation, each configuration is a row of its own. It is called what the sweeps call it that
+    ``expected`` its runs, if they agree, else by what is different.
     """
-    planned = {one.run_folder: one.row_title for one in expected}
+    planned: dict[Path, set[str]] = {}
+    for one in expected:
+        planned.setdefault(one.run_folder, set()).add(one.row_title)
     found: dict[Setting, dict[tuple[str, str], list[Result]]] = {}
     for run in runs:
         if not (run.is_done and run.config["stage"] == "adapt"):
@@ -214,7 +221,7 @@ def pairs_of(setting: Setting, rows: Sequence[Row]) -> list[Pair]:
 def _rows(
     setting: Setting,
     found: Mapping[tuple[str, str], list[Result]],
-    planned: Mapping[Path, str],
+    planned: Mapping[Path, Collection[str]],
 ) -> dict[str, Row]:
     order = list(METHOD_TITLES)
 
@@ -242,7 +249,7 @@ def _rows(
     ]
     titles = list(own_titles)
     for place, (_, own) in enumerate(variants):
-        names = {planned[one.run.folder] for one in own if one.run.folder in planned}
+        names = {name for one in own for name in planned.get(one.run.folder, ())}
         if len(names) == 1:
             (titles[place],) = names
     # Two sweeps may call different things the same.

@@ -18,7 +18,7 @@ from uda.dataset_spec import load_dataset_spec
 from uda.identity import dataset_of
 from uda.methods.base import normalised_entropy
 from uda.metrics import threshold_curve
-from uda.results import SCORES, Board, Result, Row, Setting, boards
+from uda.results import SCORES, Board, Result, Row, Setting, boards, has_labels
 from uda.runs import Run, atomic_path
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
@@ -27,13 +27,13 @@ from uda.table_text import markdown, terminal
 from uda.tables import Cell, Line, Table, mean_and_deviation
 
 GRID = np.linspace(0, 1, 101)  # thresholds that the oracle tries
+NOT_MEASURED = (
+    "Not measured, for want of target labels: how many answers are right (accuracy, H-score), and "
+    "whether what is called unknown is of no class of the source."
+)
+ANSWERS = ("pictures", "unknown")
 NOTE = "Means over runs, in percent; ± is the standard deviation over runs."
 EPOCHS, CUTS = ("last", *CRITERIA, "oracle"), ("fixed", *THRESHOLDS, "oracle")
-
-
-def has_labels(run: Run) -> bool:
-    """Whether something in its target has a label, so that it could be scored."""
-    return any(line["num_images"] for line in run.metrics("evaluate"))
 
 
 def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
@@ -46,7 +46,7 @@ def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     main = "accuracy" if "accuracy" in lines[-1] else "h_score"
     scores = [line[main] for line in lines]
     if None in scores:
-        why = "a score is undefined" if has_labels(run) else "its target has no labels"
+        why = "a score is undefined" if has_labels(lines) else "its target has no labels"
         raise ValueError(f"{why}, so there is no oracle to compare with")
     chosen = {**chosen_epochs(run), "oracle": best_epoch(scores)}
     return {name: (epoch, scores[epoch - 1]) for name, epoch in chosen.items()}
@@ -107,30 +107,47 @@ def _choice_table(
 
 
 def unscored_tables(setting: Setting, board: Board) -> dict[str, Table]:
-    """By the name of a table of scores what stands in its place for runs whose targets have no
-    labels: the chosen ``epochs`` and ``thresholds`` themselves, a line a run. None of runs that
-    have not kept their banks."""
+    """Of runs whose targets have no labels, a line a run: ``unscored``, how much is called unknown
+    and what is not measured, and of those that have kept their banks the chosen ``epochs`` and
+    ``thresholds`` themselves. None where every target has labels."""
+    own = {
+        f"{row.title}, {result.pair.name}, seed {result.seed}": result
+        for row in board.values()
+        for result in row.results
+        if not has_labels(result.lines)
+    }
+    if not own:
+        return {}
+    answers = tuple(Line(title, _answer_cells(result.run)) for title, result in own.items())
     epochs, cuts = [], []
-    for row in board.values():
-        for result in row.results:
-            if has_labels(result.run) or len(result.lines) < 2:
-                continue
-            title = f"{row.title}, {result.pair.name}, seed {result.seed}"
-            with suppress(ValueError, OSError, KeyError):  # has kept no banks
-                chosen = chosen_epochs(result.run)
-                epochs.append(Line(title, tuple(Cell(str(chosen[name])) for name in EPOCHS[:-1])))
-                if setting.scenario != "pda":
-                    cuts.append(Line(title, tuple(_cut_cells(result.run))))
-    note = "Their targets have no labels, so nothing says which is best (docs/selection.md)."
-    tables = {}
-    if epochs:
-        heading = f"{setting.title}: epochs chosen without labels"
-        tables["epochs"] = Table(heading, EPOCHS[:-1], tuple(epochs), (note,))
-    if cuts:
-        heading = f"{setting.title}: thresholds chosen without labels"
-        of = "Of the entropy / log K, in the last epoch; in brackets what lies above."
-        tables["thresholds"] = Table(heading, CUTS[:-1], tuple(cuts), (of, note))
-    return tables
+    for title, result in own.items():
+        with suppress(ValueError, OSError, KeyError):  # no epoch, or has kept no banks
+            chosen = chosen_epochs(result.run)
+            epochs.append(Line(title, tuple(Cell(str(chosen[name])) for name in EPOCHS[:-1])))
+            if setting.scenario != "pda":
+                cuts.append(Line(title, tuple(_cut_cells(result.run))))
+    which = f"Which classes the targets hold is not known; run as {setting.scenario.upper()}."
+    best = ("No labels, so nothing says which is best (docs/selection.md).",)
+    of = "Of the entropy / log K, in the last epoch; in brackets what lies above."
+    parts = {
+        "unscored": ("answers without labels", ANSWERS, answers, (NOT_MEASURED, which)),
+        "epochs": ("epochs chosen without labels", EPOCHS[:-1], tuple(epochs), best),
+        "thresholds": ("thresholds chosen without labels", CUTS[:-1], tuple(cuts), (of, *best)),
+    }
+    return {
+        name: Table(f"{setting.title}: {title}", columns, lines, notes)
+        for name, (title, columns, lines, notes) in parts.items()
+        if lines
+    }
+
+
+def _answer_cells(run: Run) -> tuple[Cell, Cell]:
+    path = run.folder / "predictions.npz"
+    if not path.is_file():  # an unpacked run
+        return Cell("–"), Cell("–")
+    label, classes = np.load(path)["label"], run.classes()
+    unknown = f"{int((label == len(classes)).sum()):,}" if classes else "–"
+    return Cell(f"{len(label):,}"), Cell(unknown)
 
 
 def _cut_cells(run: Run) -> Iterator[Cell]:
@@ -144,7 +161,7 @@ def _cut_cells(run: Run) -> Iterator[Cell]:
 def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     """By rule: the threshold on the last epoch's normalised entropy, and the H-score it gives.
 
-    ``fixed`` is the method's own (0.55 where it has none), ``oracle`` the best of a grid. Rules and
+    ``fixed`` is the method's own, ``oracle`` the best of a grid. Rules and
     oracle decide over the same entropies, whatever the method decides by. Of a finished run they
     are kept in its folder, thresholds.json. ValueError where the run has not kept its banks, or
     nothing in its target has a label.
@@ -204,7 +221,9 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
                 except (ValueError, OSError, KeyError) as error:  # no banks, or of old
                     passed_over.append(f"{result.run.folder.name} ({error})")
         rows += own
-        tables += [*_tables(setting, own), *unscored_tables(setting, board).values()]
+        tables += _tables(setting, own)
+        if own:
+            tables += unscored_tables(setting, board).values()
     if not rows:
         raise ValueError(
             f"{runs}: no finished adaptation in it has kept its banks"
@@ -235,7 +254,7 @@ def _rows(setting: Setting, row: Row, result: Result) -> Iterator[dict[str, Any]
         "seed": result.seed,
         "run": result.run.folder.name,
     }
-    if not has_labels(result.run):
+    if not has_labels(result.lines):
         for name, epoch in chosen_epochs(result.run).items():
             yield {**about, "choice": "epoch", "criterion": name, "chosen": epoch, "score": None}
         if setting.scenario != "pda":

@@ -8,7 +8,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from uda.results import Board, Setting
+from uda.results import Board, Setting, has_labels
 from uda.tables import Line, Table
 
 LATEX = {
@@ -142,6 +142,7 @@ def per_class_csv(setting: Setting, board: Board) -> str:
         [result.pair.name, row.title, result.seed, name, "" if accuracy is None else accuracy]
         for row in board.values()
         for result in row.results
+        if has_labels(result.lines)
         for name, accuracy in result.lines[-1].get("per_class", {}).items()
     ]
     writer.writerows(lines)

@@ -78,13 +78,15 @@ def score_table(
 ) -> Table:
     """One score in percent at the last epoch: a line a row, a column a pair, then the average.
 
-    A cell is the mean ± sample deviation over seeds. The average is taken over pairs in each seed
-    first, then over seeds; only seeds that have all pairs count, and where none has it is "–".
-    ``expected`` runs of a sweep that are not done add their pairs, and are named below. Pairs whose
-    names are ``left_out`` stand in the table and take no part in its average.
+    A cell is the mean ± sample deviation over seeds; the best is marked where all have the same
+    seeds. The average is taken over pairs in each seed first, then over seeds; only seeds that have
+    all pairs count, and where none has it is "–". ``expected`` runs of a sweep that are not done
+    add their pairs, and are named below. Pairs whose names are ``left_out`` stand in the table and
+    take no part in its average.
     """
     pairs, missing = _missing(setting, board, expected)
     columns = [[_values(row, pair, score) for row in board.values()] for pair in pairs]
+    behind = [[[r.seed for r in row.at(pair)] for row in board.values()] for pair in pairs]
     seeds = seeds_text(seed for row in board.values() for seed in row.seeds)
     notes = [
         f"Last epoch, in percent; mean ± standard deviation over seeds ({seeds}). The average is"
@@ -94,6 +96,7 @@ def score_table(
         counted = [pair for pair in pairs if pair.name not in left_out]
         complete = [averages(row, counted, score) for row in board.values()]
         columns.append([list(own.values()) for own in complete])
+        behind.append([list(own) for own in complete])
         notes += [
             f"{row.title}: average over {seeds_text(own)} alone: the others lack pairs."
             for row, own in zip(board.values(), complete, strict=True)
@@ -101,7 +104,16 @@ def score_table(
         ]
         notes += _left_out_note(setting, board, left_out)
     notes += missing
-    cells = [cells_of(column, mark=score not in TRADED) for column in columns]
+    cells = [
+        cells_of(column, mark=score not in TRADED and _comparable(own))
+        for column, own in zip(columns, behind, strict=True)
+    ]
+    everyone = {seed for row in board.values() for seed in row.seeds}
+    notes += [
+        f"{row.title}: {seeds_text(row.seeds)} alone."
+        for row in board.values()
+        if set(row.seeds) != everyone
+    ]
     lines = [
         Line(title, tuple(column[place] for column in cells)) for place, title in enumerate(board)
     ]
@@ -110,14 +122,22 @@ def score_table(
     print_of = published(setting.dataset, setting.scenario)
     if print_of is None or print_of.metric != score:
         return Table(_titled(setting, score), tuple(heads), tuple(lines), tuple(notes))
+    if "average" in heads and len(_counted(print_of, heads, left_out)) < len(print_of.pairs):
+        notes.append("Published averages over the same pairs, from the published values.")
     return Table(
         _titled(setting, score),
         tuple(heads),
         tuple(lines),
         tuple(notes),
-        _published_lines(print_of, heads),
+        _published_lines(print_of, heads, left_out),
         print_of.source,
     )
+
+
+def _comparable(seeds: Sequence[Sequence[int]]) -> bool:
+    """Whether rows of these seeds, none for no run, are means over the same ones: over others they
+    are of other runs, and none of them is the best."""
+    return len({tuple(own) for own in seeds if own}) < 2
 
 
 def summary_table(
@@ -128,8 +148,9 @@ def summary_table(
     found = [
         [list(averages(row, pairs, score).values()) for row in board.values()] for score in scores
     ]
+    same = _comparable([list(averages(row, pairs, scores[0])) for row in board.values()])
     cells = [
-        cells_of(column, mark=score not in TRADED)
+        cells_of(column, mark=same and score not in TRADED)
         for score, column in zip(scores, found, strict=True)
     ]
     lines = [
@@ -160,8 +181,9 @@ def pair_table(setting: Setting, board: Board, pair: Pair, brief: bool = False) 
         if score == main
         or not all(math.isnan(v) for row in rows for v in _values(row, pair, score))
     ]
+    same = _comparable([[result.seed for result in row.at(pair)] for row in rows])
     columns = [
-        cells_of([_values(row, pair, score) for row in rows], score not in TRADED)
+        cells_of([_values(row, pair, score) for row in rows], same and score not in TRADED)
         for score in scores
     ]
     oracle = [[result.oracle(main) for result in row.at(pair)] for row in rows]
@@ -307,10 +329,21 @@ def cells_of(
     ]
 
 
-def _published_lines(print_of: Published, heads: Sequence[str]) -> tuple[Line, ...]:
+def _counted(print_of: Published, heads: Sequence[str], left_out: Collection[str]) -> list[str]:
+    return [head for head in heads if head in print_of.pairs and head not in left_out]
+
+
+def _published_lines(
+    print_of: Published, heads: Sequence[str], left_out: Collection[str]
+) -> tuple[Line, ...]:
+    """The paper's rows; their average is over the pairs that ours is over."""
     lines = []
+    counted = _counted(print_of, heads, left_out)
     for name, values in print_of.values.items():
-        row = {**values, "average": print_of.averages[name]}
+        average = print_of.averages[name]
+        if counted and len(counted) < len(print_of.pairs):
+            average = statistics.fmean(values[pair] for pair in counted)
+        row = {**values, "average": average}
         cells = tuple(Cell(f"{row[head]:.1f}" if head in row else "–") for head in heads)
         lines.append(Line(name, cells))
     return tuple(lines)
