@@ -143,6 +143,11 @@ def test_two_folders_for_one_name_are_left_alone(dataset):
         fix_names(load_dataset_spec(str(dataset), "/nowhere"))
 
 
+def test_datasets_of_one_domain_are_not_checked(capsys):
+    assert main(["data", "check", "cifar_100"]) == 1
+    assert "CIFAR-100 is for training in one domain" in capsys.readouterr().err
+
+
 def test_processes_find_what_one_finds(dataset):
     (dataset.parent / "pictures" / "Plain" / "bar" / "00.png").write_text("")
     spec = load_dataset_spec(str(dataset))

@@ -70,6 +70,9 @@ def test_a_sheet_of_two_runs(tmp_path, capsys):
     out = tmp_path / "sheet.png"
     capsys.readouterr()
     assert main(["explain", *folders, "--images", pictures, "--out", str(out)]) == 0
+    again = tmp_path / "again.png"
+    assert main(["explain", *folders, pictures, "--out", str(again)]) == 0
+    assert again.read_bytes() == out.read_bytes()
     printed = capsys.readouterr().out
     assert "Pl indomain none s0:" in printed
     assert "Pl indomain none s1:" in printed

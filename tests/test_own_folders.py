@@ -52,6 +52,15 @@ def test_classes_are_matched_whatever_their_spelling():
         match_classes(["a b", "A_b"], ["c"])
 
 
+def test_classes_of_nearly_one_name_are_refused_without_target_labels_too(folders, tmp_path):
+    source, target = folders
+    one = next(path for path in source.iterdir() if path.name != "bar")
+    shutil.copytree(one, source / one.name.upper().replace("-", "_"))
+    with pytest.raises(ValueError, match="would be one class: rename or merge them"):
+        own_dataset(source, target, "none", tmp_path / "datasets")
+    assert not (tmp_path / "datasets").exists()
+
+
 def test_the_dataset_holds_both_folders(folders, tmp_path):
     found = own_dataset(*folders, "auto", tmp_path / "datasets")
     spec = load_dataset_spec(str(found.file))

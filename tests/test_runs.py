@@ -77,8 +77,13 @@ def test_writers_of_one_process_number_do_not_meet(tmp_path):
     run.start()
     with atomic_path(run.folder / "checkpoint.pt") as left:
         left.write_text("half")
-        run.mark_done()  # clears what killed writers left, whatever its name
-        assert not left.exists()
+        (run.folder / "banks").mkdir()
+        with atomic_path(run.folder / "banks" / "epoch_01.npz") as lower:
+            lower.write_text("half")
+            run.mark_done()  # clears what killed writers left, whatever its name
+            assert not left.exists()
+            assert not lower.exists()
+            lower.touch()
         left.touch()
 
 

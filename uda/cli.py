@@ -125,6 +125,16 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
+def _plain(message: str) -> str:
+    """The parser's message on one line, its word for a list put into YAML's."""
+    text = " ".join(message.split())
+    return re.sub(
+        r"Parser key \"([\w.]+)\": Expected a <class 'list'>\. Got value: (\S+)",
+        r"--\1: expected a list: '[\2]'",
+        text,
+    )
+
+
 def _fail(message: str, code: int) -> int:
     """Print ``message`` as an error; ``code``.
 
@@ -153,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             finish()
     except ArgumentError as error:
-        return _fail(f"{' '.join(str(error).split())} (see uda COMMAND --help)", 2)
+        return _fail(f"{_plain(str(error))} (see uda COMMAND --help)", 2)
     except BrokenPipeError:  # the reader, such as head, has gone: nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -129,6 +129,11 @@ def _check() -> Command:
 
         file = _dataset_file(options.dataset)
         spec = load_dataset_spec(file, options.root)
+        if spec.reader:
+            raise ValueError(
+                f"{spec.title} is for training in one domain, and `uda train` reads it as it is "
+                "unpacked; this command checks datasets of several domains"
+            )
         if options.fix_names:
             for old, new in fix_names(spec, options.domains):
                 print(f"renamed {old} to {new.name}")

@@ -141,6 +141,7 @@ def own_dataset(
             f"--source: a class called {taken[0]!r} could not be told from what answers call "
             "unknown; rename its folder"
         )
+    _by_loose_name(tuple(ours))
     theirs, sets = _target(source, target, target_labels, ours, notes)
     if (count := sum(map(len, theirs.values()))) < fewest:
         raise ValueError(

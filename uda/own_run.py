@@ -122,7 +122,9 @@ def _answers(finished: Run, answered: Answered, found: OwnDataset) -> list[str]:
     lines = ["", *summary(answered), "", *_measured(found, finished), *_chosen(finished)]
     lines.append(f"Every picture's answer: {finished.folder / 'predictions.csv'}")
     if drawn:
-        lines.append(f"What was found unknown: {sheet}")
+        count = len(answered.unknown)
+        part = f", the surest {drawn} of {count:,}" if drawn < count else ""
+        lines.append(f"What was found unknown: {sheet}{part}")
     lines.append(f"For other pictures: uda predict {finished.folder} FOLDER --out answers.csv")
     return lines
 

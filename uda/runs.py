@@ -115,9 +115,9 @@ class Run:
     def mark_done(self) -> None:
         """Say that the run has finished: after everything else is on disk.
 
-        Temporary files that killed processes left in the folder are removed.
+        Temporary files that killed processes left in the folder, and below it, are removed.
         """
-        for left in self.folder.glob(".*.tmp*"):
+        for left in self.folder.rglob(".*.tmp*"):
             left.unlink(missing_ok=True)
         with atomic_path(self.folder / "done") as path:
             path.write_text(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
