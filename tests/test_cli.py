@@ -74,7 +74,9 @@ def test_help(capsys, command):
 def test_unknown_keys_and_wrong_types_are_named(capsys, tmp_path):
     refused(capsys, ["train", "--train.epoch", "3"], "--train.epoch")
     refused(capsys, ["train", "--train.epochs", "many"], "train.epochs")
-    refused(capsys, ["sweep", "--sweep.pairs", "Tw2Fl"], "--sweep.pairs: expected a list: '[Tw2Fl]'")
+    refused(
+        capsys, ["sweep", "--sweep.pairs", "Tw2Fl"], "--sweep.pairs: expected a list: '[Tw2Fl]'"
+    )
     path = tmp_path / "c.yaml"
     path.write_text("train: {epocs: 3}")
     refused(capsys, ["train", "--config", str(path)], "epocs")

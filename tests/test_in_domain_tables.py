@@ -124,6 +124,19 @@ def test_what_a_sweep_has_not_yet_is_said(tmp_path):
     assert second.notes[1:] == ()
 
 
+def test_rows_that_sweeps_disagree_about_are_called_what_they_are(tmp_path):
+    plain, mixed = finished(tmp_path), finished(tmp_path, augment=genmix())
+
+    def wanted(run, title, *others):
+        name = "Flowers-102"
+        place = name, "", name, "", "", title, title, 0, run.folder, "flowers_102", "shared"
+        return Expected(*place, other_titles=others)
+
+    expected = [wanted(mixed, "hybrid + fractal"), wanted(plain, "input", "None")]
+    (compared,) = comparisons([plain, mixed], expected)
+    assert list(compared.rows) == ["hybrid + fractal", "None"]
+
+
 def test_a_line_a_run(tmp_path):
     runs = [finished(tmp_path, 50.123456, images_per_class=5), finished(tmp_path, augment=genmix())]
     first, second = csv.DictReader(io.StringIO(in_domain_csv(comparisons(runs))))

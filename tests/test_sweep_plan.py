@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from made_runs import finished
 
+from uda.results import boards
 from uda.runs import open_run
 from uda.sweep_plan import Expected, read_plan, record_path, runs_and_plan, write_plan
 
@@ -53,6 +54,27 @@ def test_a_run_of_two_sweeps_stands_there_once_and_a_sweep_is_written_over(tmp_p
     plan = read_plan(tmp_path)
     assert plan is not None
     assert len(plan.expected) == 2
+
+
+def test_a_run_that_two_sweeps_call_differently_is_called_what_it_is(tmp_path):
+    run = finished(tmp_path, "office_home", "lead", "none", 0, [1.0, 2.0])
+    one = replace(expected(tmp_path), run_folder=run.folder)
+    write_plan(tmp_path, "a", {}, [replace(one, row_title="input")])
+    ((_, board),) = boards(*plan_of(tmp_path)).items()
+    assert list(board) == ["input"]
+    write_plan(tmp_path, "b", {}, [replace(one, row_title="no edit")])
+    found, (own,) = plan_of(tmp_path)
+    assert own.other_titles == ("no edit",)
+    ((_, board),) = boards(found, [own]).items()
+    assert list(board) == ["LEAD"]
+    record = record_path(tmp_path, "b").read_text()
+    write_plan(tmp_path, "b", {}, [own])
+    assert "other_titles" not in record + record_path(tmp_path, "b").read_text()
+
+
+def plan_of(runs):
+    found, plan = runs_and_plan(runs)
+    return found, plan.expected
 
 
 def test_a_sweep_done_part_by_part_is_one(tmp_path):

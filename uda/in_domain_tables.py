@@ -84,10 +84,9 @@ def comparisons(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> list[
     Rows are called as the sweeps (``expected``) call them, if they agree, else by augmentation and
     what tells one from another.
     """
-    planned: dict[Path, set[str]] = {}
-    for one in expected:
-        planned.setdefault(one.run_folder, set()).add(one.augment_title or "None")
-    titles = {folder: min(names) for folder, names in planned.items() if len(names) == 1}
+    titles = {
+        one.run_folder: "" if one.other_titles else one.augment_title or "None" for one in expected
+    }
     settings: dict[str, list[Run]] = {}
     for run in runs:
         if is_in_domain(run) and run.is_done and result_of(run):
@@ -223,7 +222,7 @@ def edit_seconds(run: Run) -> float:
 
 def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run]]:
     """Row's title -> its runs in order of their seeds: as a sweep has them, else the plain one
-    first."""
+    first. ``titles`` are in a sweep's order, empty where sweeps disagree."""
     variants: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.config["seed"]):
         variants.setdefault(config_hash(run.config["augment"]), []).append(run)
@@ -242,7 +241,7 @@ def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run
         plain = "None" if name == "none" else AUGMENT_TITLES.get(name, name)
         for own, told in zip(groups, words, strict=True):
             own_title = plain + (f" ({told})" if told else "")
-            found.append((titles.get(own[0].folder, own_title), own_title, own))
+            found.append((titles.get(own[0].folder) or own_title, own_title, own))
     in_sweep = {folder: place for place, folder in enumerate(titles)}
     found.sort(key=lambda one: in_sweep.get(one[2][0].folder, len(in_sweep)))
     given = [title for title, _, _ in found]

@@ -6,7 +6,7 @@ import base64
 import io
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,7 +149,7 @@ def _section(
         "epochs": _epoch_figures(setting, rows, pairs, shown),
         "thresholds": _threshold_figures(setting, rows, pairs, shown),
         "scores": [_score_figure(one) for one in open_set],
-        "confusions": [_confusion_figure(one) for one in made],
+        "confusions": [figure for one in made for figure in _confusion_figures(one)],
         "samples": [sample for sample in samples if not sample["why"]],
         "samples_missing": sorted({sample["why"] for sample in samples if sample["why"]}),
         "skipped": _skipped(pairs, made),
@@ -179,9 +179,11 @@ def _summary(found: Sequence[Difference]) -> list[str]:
 def _made(setting: Setting, rows: Sequence[Row], pair: Pair) -> Made | None:
     """Predictions on ``pair`` of at most `DETAILED` rows, of the first seed that most of them have.
 
-    Rows that have the most pairs come first, so that all pairs show the same.
+    Rows that have the most pairs come first, so that all pairs show the same; of those the first
+    two, the baselines, and then from the last on.
     """
-    ordered = sorted(rows, key=lambda row: -len({result.pair for result in row.results}))
+    preferred = [*rows[:2], *rows[:1:-1]]
+    ordered = sorted(preferred, key=lambda row: -len({result.pair for result in row.results}))
     by_seed: dict[int, dict[str, Predictions]] = {}
     for row in ordered:
         for result in row.at(pair):
@@ -284,17 +286,18 @@ def _score_figure(made: Made) -> dict[str, str]:
     return {"title": f"{_arrow(made.pair)}, seed {made.seed}", "svg": as_svg(figure, label)}
 
 
-def _confusion_figure(made: Made) -> dict[str, str]:
-    """The last two of the rows, which are an adapted one without and with augmentation."""
-    chosen = list(made.by_row.items())[-2:]
-    figure, panels = make_axes(1, len(chosen), 3.4, 3.6)
-    for axes, (title, one) in zip(panels, chosen, strict=True):
+def _confusion_figures(made: Made) -> Iterator[dict[str, str]]:
+    """Of the last two rows, which are an adapted one without and with augmentation."""
+    for title, one in list(made.by_row.items())[-2:]:
+        figure, (axes,) = make_axes(1, 1, 3.4, 3.6)
         draw_confusion(axes, one)
-        axes.set_title(title, fontsize=9)
         axes.set_xlabel("called", fontsize=8)
-    panels[0].set_ylabel("true class", fontsize=8)
-    label = f"{made.pair.name}, seed {made.seed}: true classes by what they were called"
-    return {"title": f"{_arrow(made.pair)}, seed {made.seed}", "svg": as_svg(figure, label)}
+        axes.set_ylabel("true class", fontsize=8)
+        label = (
+            f"{made.pair.name}, {title}, seed {made.seed}: true classes by what they were called"
+        )
+        heading = f"{_arrow(made.pair)}, {title}, seed {made.seed}"
+        yield {"title": heading, "svg": as_svg(figure, label)}
 
 
 def _samples(setting: Setting, made: Made, root: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -175,9 +175,7 @@ def boards(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> dict[Setti
     augmentation, each configuration is a row of its own. It is called what the sweeps call it that
     ``expected`` its runs, if they agree, else by what is different.
     """
-    planned: dict[Path, set[str]] = {}
-    for one in expected:
-        planned.setdefault(one.run_folder, set()).add(one.row_title)
+    planned = {one.run_folder: one.row_title for one in expected if not one.other_titles}
     found: dict[Setting, dict[tuple[str, str], list[Result]]] = {}
     for run in runs:
         if not (run.is_done and run.config["stage"] == "adapt"):
@@ -221,7 +219,7 @@ def pairs_of(setting: Setting, rows: Sequence[Row]) -> list[Pair]:
 def _rows(
     setting: Setting,
     found: Mapping[tuple[str, str], list[Result]],
-    planned: Mapping[Path, Collection[str]],
+    planned: Mapping[Path, str],
 ) -> dict[str, Row]:
     order = list(METHOD_TITLES)
 
@@ -249,7 +247,7 @@ def _rows(
     ]
     titles = list(own_titles)
     for place, (_, own) in enumerate(variants):
-        names = {name for one in own for name in planned.get(one.run.folder, ())}
+        names = {planned[one.run.folder] for one in own if one.run.folder in planned}
         if len(names) == 1:
             (titles[place],) = names
     # Two sweeps may call different things the same.

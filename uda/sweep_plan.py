@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ FOLDER = "sweeps"
 OF_THE_MACHINE = ("runs", "store", "device", "threads")
 PARTS = ("pairs", "seeds")  # by which a sweep may be done part by part
 # What a record says once for all its runs.
-OF_THE_EXPERIMENT = {"dataset", "concepts", "sweep", "published"}
+OF_THE_EXPERIMENT = {"dataset", "concepts", "sweep", "published", "other_titles"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Expected:
     ``augment_title`` (empty without augmentation). ``run_folder`` is where it is, or will be.
     ``dataset`` is the name of the dataset's file, ``concepts`` as in `uda.config.DataConfig`,
     ``sweep`` the name of the sweep's record and ``published`` as in `uda.config.SweepConfig`.
+    ``other_titles`` are what other sweeps call its row.
     """
 
     source: str
@@ -49,6 +50,7 @@ class Expected:
     concepts: str
     sweep: str = ""
     published: int = 0
+    other_titles: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -179,5 +181,8 @@ def read_plan(runs: Path, sweep: str = "*") -> Plan | None:
         }
         for row in record["expected"]:
             own = Expected(**{**row, "run_folder": runs / row["run_folder"]}, **of_all)
-            expected.setdefault(own.run_folder, own)
+            first = expected.setdefault(own.run_folder, own)
+            if own.row_title not in (first.row_title, *first.other_titles):
+                others = (*first.other_titles, own.row_title)
+                expected[own.run_folder] = replace(first, other_titles=others)
     return Plan(list(expected.values()), experiments) if experiments else None
