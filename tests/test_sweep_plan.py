@@ -57,7 +57,7 @@ def test_a_run_of_two_sweeps_stands_there_once_and_a_sweep_is_written_over(tmp_p
 
 
 def test_a_run_that_two_sweeps_call_differently_is_called_what_it_is(tmp_path):
-    run = finished(tmp_path, "office_home", "lead", "none", 0, [1.0, 2.0])
+    run = finished(tmp_path, "office_home", "lead", "none", 0, [1.0, 2.0], ("Art", "Clipart"))
     one = replace(expected(tmp_path), run_folder=run.folder)
     write_plan(tmp_path, "a", {}, [replace(one, row_title="input")])
     ((_, board),) = boards(*plan_of(tmp_path)).items()
