@@ -18,7 +18,7 @@ import numpy as np
 from uda.differences import Difference
 from uda.metrics import CURVE
 from uda.predictions import Predictions
-from uda.results import SCORES, Pair, Result, Row, Setting
+from uda.results import SCORES, Pair, Result, Row, Setting, has_labels
 from uda.runs import Run, atomic_path
 
 if TYPE_CHECKING:
@@ -180,10 +180,12 @@ def _draw_mean(
 
 def draw_h_curves(axes: Axes, rows: Sequence[tuple[Row, str]], pair: Pair) -> None:
     """H-score by threshold on ``pair`` of each (row, colour), mean over seeds, in the last epoch;
-    rows whose runs have not logged it are left out."""
+    rows whose runs have not logged it, or have no labels to score by, are left out."""
     for row, colour in rows:
         curves = [
-            line["h_curve"] for result in row.at(pair) if "h_curve" in (line := result.lines[-1])
+            line["h_curve"]
+            for result in row.at(pair)
+            if has_labels(result.lines) and "h_curve" in (line := result.lines[-1])
         ]
         if curves:
             mean = np.array(curves, dtype=float).mean(axis=0)

@@ -152,7 +152,7 @@ def _section(
         "confusions": [figure for one in made for figure in _confusion_figures(one)],
         "samples": [sample for sample in samples if not sample["why"]],
         "samples_missing": sorted({sample["why"] for sample in samples if sample["why"]}),
-        "skipped": _skipped(pairs, made),
+        "skipped": _skipped(rows, pairs, made),
     }
 
 
@@ -197,9 +197,11 @@ def _made(setting: Setting, rows: Sequence[Row], pair: Pair) -> Made | None:
     return Made(pair, seed, {row.title: chosen[row.title] for row in rows if row.title in chosen})
 
 
-def _skipped(pairs: Sequence[Pair], made: Sequence[Made]) -> str:
-    """Which pairs have no predictions to draw."""
-    without = [pair.name for pair in pairs if pair not in [one.pair for one in made]]
+def _skipped(rows: Sequence[Row], pairs: Sequence[Pair], made: Sequence[Made]) -> str:
+    """Which pairs with labels have no predictions to draw."""
+    labelled = [r.pair for row in rows for r in row.results if has_labels(r.lines)]
+    drawn = [one.pair for one in made]
+    without = [pair.name for pair in pairs if pair in labelled and pair not in drawn]
     if not without:
         return ""
     return (
