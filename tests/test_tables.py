@@ -9,7 +9,7 @@ from made_runs import PAIRS, finished
 from scipy import stats
 from tiny import make_dataset
 
-from uda.differences import differences, t_interval
+from uda.differences import differences, signed, t_interval
 from uda.report import setting_tables, write_report
 from uda.results import boards, row_title
 from uda.runs import find_runs
@@ -23,7 +23,6 @@ from uda.tables import (
     mean_and_deviation,
     oracle_table,
     score_table,
-    signed,
     summary_table,
 )
 

@@ -125,3 +125,15 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
     half *= statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
+
+
+def interval_text(values: Sequence[float]) -> str:
+    """``−0.9 to +18.1``; ``–`` where there is none."""
+    interval = t_interval(values)
+    return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–"
+
+
+def signed(value: float) -> str:
+    """``+1.2`` or ``−1.2``, and ``0.0`` without a sign."""
+    text = f"{abs(value):.1f}"
+    return text if text == "0.0" else ("+" if value > 0 else "−") + text

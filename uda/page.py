@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from uda.dataset_spec import load_dataset_spec
-from uda.differences import FEWEST, Difference, differences
+from uda.differences import FEWEST, Difference, differences, interval_text, signed
 from uda.figures import (
     PAGE_COLOURS,
     as_svg,
@@ -31,7 +31,7 @@ from uda.in_domain_tables import Comparison
 from uda.predictions import Predictions, read_predictions
 from uda.results import SCORES, Board, Pair, Row, Setting, first_stages, has_labels, pairs_of
 from uda.runs import Run, atomic_path, code_version
-from uda.tables import Table, interval_text, signed
+from uda.tables import Table
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from uda.differences import differences, t_interval
+from uda.differences import differences, interval_text, signed
 from uda.published import Published, published
 from uda.results import SCORES, Board, Pair, Row, Setting, pairs_of, row_title
 from uda.sweep_plan import Expected
@@ -285,21 +285,9 @@ def difference_table(
     return Table(title, tuple(heads[place] for place in kept), tuple(lines), tuple(notes))
 
 
-def interval_text(values: Sequence[float]) -> str:
-    """``−0.9 to +18.1``; ``–`` where there is none."""
-    interval = t_interval(values)
-    return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–"
-
-
 def _left_out_note(setting: Setting, board: Board, left_out: Collection[str]) -> list[str]:
     own = [pair.name for pair in pairs_of(setting, list(board.values())) if pair.name in left_out]
     return [f"Mean values without {', '.join(own)}."] if own else []
-
-
-def signed(value: float) -> str:
-    """``+1.2`` or ``−1.2``, and ``0.0`` without a sign."""
-    text = f"{abs(value):.1f}"
-    return text if text == "0.0" else ("+" if value > 0 else "−") + text
 
 
 def _titled(setting: Setting, score: str) -> str:
