@@ -241,7 +241,7 @@ def test_torchvision_weights_go_by_their_names(monkeypatch, weights, wanted):
 
 
 def test_weights_without_that_name_are_named():
-    with pytest.raises(ValueError, match="'IMAGENET1K_V2' are no weights of resnet18; use IMAGE"):
+    with pytest.raises(ValueError, match="no weights of resnet18; use IMAGENET1K_V1, none or"):
         build_model("resnet18", "IMAGENET1K_V2", "linear", 16, 4)
     with pytest.raises(ValueError, match="'IMAGENET1K_V2' is a name of torchvision's"):
         build_model(TINY, "IMAGENET1K_V2", "linear", 16, 4)

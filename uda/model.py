@@ -211,7 +211,7 @@ def _check_torchvision_weights(name: str, weights: str) -> None:
             f"model.weights: {weights!r} is a name of torchvision's, and {name} is none of its "
             "networks; use imagenet, none or a file"
         )
-    names = list(get_model_weights(name).__members__)
+    names = [one.name for one in get_model_weights(name)]  # without the alias DEFAULT
     if weights not in names:
         raise ValueError(
             f"model.weights: {weights!r} are no weights of {name}; use {', '.join(names)}, none or "
