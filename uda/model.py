@@ -104,12 +104,17 @@ def weights_file(weights: str) -> Path | None:
     return None if is_name else Path(weights)
 
 
+def _library_weights(weights: str) -> str:
+    """The name of weights that a library brings or downloads; empty for none and for a file."""
+    return "" if weights == "none" or weights_file(weights) else weights
+
+
 # The network, the side of images that it was made for (px), and its inputs' mean and deviation.
 Backbone = tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]
 
 
 def _build_backbone(name: str, weights: str) -> Backbone:
-    if weights.startswith("IMAGENET1K_") and weights_file(weights) is None:
+    if _library_weights(weights) not in ("", "imagenet"):
         _check_torchvision_weights(name, weights)
     if name == "efficientnet_lite0":
         return _efficientnet_lite0(weights)
@@ -222,11 +227,9 @@ def _check_torchvision_weights(name: str, weights: str) -> None:
 def _torchvision(name: str, weights: str) -> Backbone:
     import torchvision
 
-    named = None if weights == "none" or weights_file(weights) else weights
+    named = "IMAGENET1K_V1" if weights == "imagenet" else _library_weights(weights)
     try:
-        model = torchvision.models.get_model(
-            name, weights="IMAGENET1K_V1" if named == "imagenet" else named
-        )
+        model = torchvision.models.get_model(name, weights=named or None)
     except (RuntimeError, OSError) as error:  # no network, or a file cut short
         raise _no_weights(name, weights, error) from None
     if name == "vgg19":
@@ -252,7 +255,7 @@ def _preact(name: str, weights: str) -> Backbone:
 
 def _no_weights(name: str, weights: str, error: Exception) -> ValueError:
     reason = _first_line(error)
-    if weights == "none" or weights_file(weights):
+    if not _library_weights(weights):
         return ValueError(f"model.backbone: {name} cannot be made: {reason}")
     return ValueError(
         f"model.weights: no {weights} weights of {name}: {reason}; name a local file of its "

@@ -161,10 +161,10 @@ def _cut_cells(run: Run) -> Iterator[Cell]:
 def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     """By rule: the threshold on the last epoch's normalised entropy, and the H-score it gives.
 
-    ``fixed`` is the method's own, ``oracle`` the best of a grid. Rules and
-    oracle decide over the same entropies, whatever the method decides by. Of a finished run they
-    are kept in its folder, thresholds.json. ValueError where the run has not kept its banks, or
-    nothing in its target has a label.
+    ``fixed`` is the method's own, ``oracle`` the best of a grid. Rules and oracle decide over the
+    same entropies, whatever the method decides by. Of a finished run they are kept in its folder,
+    thresholds.json. ValueError where the run has not kept its banks, or nothing in its target has a
+    label.
     """
     path, predictions = run.folder / "thresholds.json", run.folder / "predictions.npz"
     if path.is_file():
@@ -254,21 +254,27 @@ def _rows(setting: Setting, row: Row, result: Result) -> Iterator[dict[str, Any]
         "seed": result.seed,
         "run": result.run.folder.name,
     }
-    if not has_labels(result.lines):
-        for name, epoch in chosen_epochs(result.run).items():
-            yield {**about, "choice": "epoch", "criterion": name, "chosen": epoch, "score": None}
-        if setting.scenario != "pda":
-            cuts = chosen_thresholds(result.run, last_probabilities(result.run))
-            for name, cut in cuts.items():
-                choice = {"choice": "threshold", "criterion": name, "chosen": round(cut, 4)}
-                yield {**about, **choice, "score": None}
-        return
-    for name, (epoch, score) in epoch_choices(result.run).items():
+    for name, (epoch, score) in _epochs(result).items():
         yield {**about, "choice": "epoch", "criterion": name, "chosen": epoch, "score": score}
     if setting.scenario != "pda":
-        for name, (cut, score) in threshold_choices(result.run).items():
+        for name, (cut, score) in _cuts(result).items():
             choice = {"choice": "threshold", "criterion": name, "chosen": round(cut, 4)}
             yield {**about, **choice, "score": score}
+
+
+def _epochs(result: Result) -> Mapping[str, tuple[int, float | None]]:
+    """`epoch_choices`; without labels no oracle's and no scores."""
+    if has_labels(result.lines):
+        return epoch_choices(result.run)
+    return {name: (epoch, None) for name, epoch in chosen_epochs(result.run).items()}
+
+
+def _cuts(result: Result) -> Mapping[str, tuple[float, float | None]]:
+    """`threshold_choices`; without labels no oracle's and no scores."""
+    if has_labels(result.lines):
+        return threshold_choices(result.run)
+    cuts = chosen_thresholds(result.run, last_probabilities(result.run))
+    return {name: (cut, None) for name, cut in cuts.items()}
 
 
 def _tables(setting: Setting, rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:

@@ -21,7 +21,7 @@ from uda.runs import Run, atomic_path, find_runs
 FOLDER = "sweeps"
 OF_THE_MACHINE = ("runs", "store", "device", "threads")
 PARTS = ("pairs", "seeds")  # by which a sweep may be done part by part
-# What a record says once for all its runs.
+# What a record does not say of each run: it says it once, or it is seen beside other records.
 OF_THE_EXPERIMENT = {"dataset", "concepts", "sweep", "published", "other_titles"}
 
 

@@ -122,14 +122,15 @@ def score_table(
     print_of = published(setting.dataset, setting.scenario)
     if print_of is None or print_of.metric != score:
         return Table(_titled(setting, score), tuple(heads), tuple(lines), tuple(notes))
-    if "average" in heads and len(_counted(print_of, heads, left_out)) < len(print_of.pairs):
+    own = [name for name in names if name in print_of.pairs and name not in left_out]
+    if partly := len(pairs) > 1 and 0 < len(own) < len(print_of.pairs):
         notes.append("Published averages over the same pairs, from the published values.")
     return Table(
         _titled(setting, score),
         tuple(heads),
         tuple(lines),
         tuple(notes),
-        _published_lines(print_of, heads, left_out),
+        _published_lines(print_of, heads, own if partly else ()),
         print_of.source,
     )
 
@@ -145,10 +146,9 @@ def summary_table(
 ) -> Table:
     """`averages` over all pairs but those ``left_out``: a line a row, a column a score."""
     pairs = [pair for pair in pairs_of(setting, list(board.values())) if pair.name not in left_out]
-    found = [
-        [list(averages(row, pairs, score).values()) for row in board.values()] for score in scores
-    ]
-    same = _comparable([list(averages(row, pairs, scores[0])) for row in board.values()])
+    by_seed = [[averages(row, pairs, score) for row in board.values()] for score in scores]
+    found = [[list(own.values()) for own in column] for column in by_seed]
+    same = _comparable([list(own) for own in by_seed[0]])
     cells = [
         cells_of(column, mark=same and score not in TRADED)
         for score, column in zip(scores, found, strict=True)
@@ -317,20 +317,15 @@ def cells_of(
     ]
 
 
-def _counted(print_of: Published, heads: Sequence[str], left_out: Collection[str]) -> list[str]:
-    return [head for head in heads if head in print_of.pairs and head not in left_out]
-
-
 def _published_lines(
-    print_of: Published, heads: Sequence[str], left_out: Collection[str]
+    print_of: Published, heads: Sequence[str], averaged: Sequence[str] = ()
 ) -> tuple[Line, ...]:
-    """The paper's rows; their average is over the pairs that ours is over."""
+    """The paper's rows; their average as printed, or over the pairs ``averaged`` where some are."""
     lines = []
-    counted = _counted(print_of, heads, left_out)
     for name, values in print_of.values.items():
         average = print_of.averages[name]
-        if counted and len(counted) < len(print_of.pairs):
-            average = statistics.fmean(values[pair] for pair in counted)
+        if averaged:
+            average = statistics.fmean(values[pair] for pair in averaged)
         row = {**values, "average": average}
         cells = tuple(Cell(f"{row[head]:.1f}" if head in row else "–") for head in heads)
         lines.append(Line(name, cells))

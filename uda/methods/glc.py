@@ -99,13 +99,13 @@ def pseudo_labels(
     similarity, label = (z @ prototypes(z, rows).T).max(dim=1)
     similarity = (rho + (1 - rho) * confidence)[label] * similarity
     rival = torch.full_like(similarity, -torch.inf)
+    most = samples_per_centroid * num_clusters
     for k, own in enumerate(rows):
         # Only samples nearest to t_k ask for this class's centroids, so not all N are compared.
         asking = label == k
         others = torch.ones_like(asking)
         others[own] = False
         if asking.any() and others.any():
-            most = samples_per_centroid * num_clusters
             centroids = unit_centroids(z[others], num_clusters, seed=k, max_points=most)
             rival[asking] = (z[asking] @ centroids.T).amax(dim=1)
     unknown = similarity < rival
