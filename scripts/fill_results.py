@@ -25,8 +25,8 @@ from uda.packing import unpack  # noqa: E402
 from uda.report import setting_tables  # noqa: E402
 from uda.results import boards  # noqa: E402
 from uda.sweep_plan import runs_and_plan  # noqa: E402
+from uda.table_cells import Table  # noqa: E402
 from uda.table_text import markdown  # noqa: E402
-from uda.tables import Table  # noqa: E402
 
 PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
 RESULTS = ROOT / "docs" / "results"

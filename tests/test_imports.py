@@ -51,6 +51,7 @@ LAYERS = [
         "published",
         "results",
         "differences",
+        "table_cells",
         "tables",
         "table_text",
         "predictions",

@@ -14,13 +14,10 @@ from uda.report import setting_tables, write_report
 from uda.results import boards, row_title
 from uda.runs import find_runs
 from uda.sweep_plan import Expected
+from uda.table_cells import Cell, Line, Table, mean_and_deviation
 from uda.table_text import csv_text, latex, latex_text, markdown, per_class_csv, terminal
 from uda.tables import (
-    Cell,
-    Line,
-    Table,
     difference_table,
-    mean_and_deviation,
     oracle_table,
     score_table,
     summary_table,

@@ -18,7 +18,7 @@ from uda.results import AUGMENT_TITLES, told_apart
 from uda.run_costs import ran_here
 from uda.runs import Run, config_hash
 from uda.sweep_plan import Expected
-from uda.tables import Cell, Line, Table, cells_of, mean_and_deviation, seeds_text
+from uda.table_cells import Cell, Line, Table, cells_of, mean_and_deviation, seeds_text
 
 NOTE = (
     "In percent, mean ± standard deviation over seeds; on held-out pictures, at the last epoch or"

@@ -31,7 +31,7 @@ from uda.in_domain_tables import Comparison
 from uda.predictions import Predictions, read_predictions
 from uda.results import SCORES, Board, Pair, Row, Setting, first_stages, has_labels, pairs_of
 from uda.runs import Run, atomic_path, code_version
-from uda.tables import Table
+from uda.table_cells import Table
 
 if TYPE_CHECKING:
     from PIL.Image import Image

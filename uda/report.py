@@ -31,9 +31,9 @@ from uda.results import (
 from uda.runs import Run, atomic_path
 from uda.selection_report import epoch_table, threshold_table, unscored_tables
 from uda.sweep_plan import FOLDER, Expected, runs_and_plan
+from uda.table_cells import Table
 from uda.table_text import csv_text, latex, markdown, per_class_csv, terminal
 from uda.tables import (
-    Table,
     difference_table,
     oracle_table,
     pair_table,

@@ -23,8 +23,8 @@ from uda.runs import Run, atomic_path
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
 from uda.sweep_plan import runs_and_plan
+from uda.table_cells import Cell, Line, Table, mean_and_deviation
 from uda.table_text import markdown, terminal
-from uda.tables import Cell, Line, Table, mean_and_deviation
 
 GRID = np.linspace(0, 1, 101)  # thresholds that the oracle tries
 NOT_MEASURED = (

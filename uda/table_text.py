@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from uda.results import Board, Setting, has_labels
-from uda.tables import Line, Table
+from uda.table_cells import Line, Table
 
 LATEX = {
     "\\": r"\textbackslash{}",

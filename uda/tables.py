@@ -4,58 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 from uda.differences import differences, interval_text, signed
 from uda.published import Published, published
 from uda.results import SCORES, Board, Pair, Row, Setting, pairs_of, row_title
 from uda.sweep_plan import Expected
+from uda.table_cells import Cell, Line, Table, cells_of, mean_and_deviation, seeds_text
 
 TRADED = ("known_acc", "unknown_acc")  # one is had at the price of the other: neither has a best
 NAMED = 4  # missing pairs of a row that are named one by one
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table's cell; ``best`` is the best measured one of its column."""
-
-    text: str
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Line:
-    """A table's row."""
-
-    title: str
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as every format shows it.
-
-    ``published`` lines stand apart under ``published_source``. ``notes`` are the text below it.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-    notes: tuple[str, ...] = ()
-    published: tuple[Line, ...] = ()
-    published_source: str = ""
-
-
-def mean_and_deviation(values: Sequence[float]) -> str:
-    """``40.9 ± 4.3`` (sample deviation), ``40.9`` for one value, ``–`` for none, ``undefined`` if
-    any is NaN."""
-    if any(math.isnan(value) for value in values):
-        return "undefined"
-    if not values:
-        return "–"
-    mean = round(statistics.fmean(values), 1) + 0.0  # without the sign of a rounded zero
-    return f"{mean:.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{mean:.1f}"
 
 
 def averages(row: Row, pairs: Sequence[Pair], score: str) -> dict[int, float]:
@@ -300,23 +258,6 @@ def _values(row: Row, pair: Pair, score: str) -> list[float]:
     return [result.score(score) for result in row.at(pair) if score in result.lines[-1]]
 
 
-def cells_of(
-    column: Sequence[Sequence[float]], mark: bool = True, lower: bool = False
-) -> list[Cell]:
-    """Cells of one column; the best as it is shown (so that ties are ties) is marked, if ``mark``
-    and if there is another one that it is better than, or as good as. ``lower`` is better."""
-    means = [
-        round(statistics.fmean(own), 1) if own and not any(map(math.isnan, own)) else None
-        for own in column
-    ]
-    shown = [mean for mean in means if mean is not None]
-    best = (min if lower else max)(shown) if mark and len(shown) > 1 else None
-    return [
-        Cell(mean_and_deviation(own), mean is not None and mean == best)
-        for own, mean in zip(column, means, strict=True)
-    ]
-
-
 def _published_lines(
     print_of: Published, heads: Sequence[str], averaged: Sequence[str] = ()
 ) -> tuple[Line, ...]:
@@ -330,12 +271,6 @@ def _published_lines(
         cells = tuple(Cell(f"{row[head]:.1f}" if head in row else "–") for head in heads)
         lines.append(Line(name, cells))
     return tuple(lines)
-
-
-def seeds_text(seeds: Iterable[int]) -> str:
-    """``seed 0``, ``seeds 0 2``."""
-    numbers = sorted(set(seeds))
-    return f"seed{'s' if len(numbers) > 1 else ''} {' '.join(map(str, numbers))}"
 
 
 def planned_for(setting: Setting, expected: Sequence[Expected]) -> list[Expected]:
