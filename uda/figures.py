@@ -31,11 +31,20 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#666666"
 SKY, VERMILION = "#56B4E9", "#D55E00"
 # Then some of Tol's "muted", darker or paler than those; more rows than 14 share colours.
-MUTED = ("#882255", "#999933", "#332288", "#AA4499", "#DDCC77", "#661100", "#88CCEE")
+WINE, INDIGO, BROWN = "#882255", "#332288", "#661100"
+MUTED = (WINE, "#999933", INDIGO, "#AA4499", "#DDCC77", BROWN, "#88CCEE")
 ROW_COLOURS = (GREY, ORANGE, BLUE, GREEN, PURPLE, SKY, VERMILION, *MUTED)
 INK, GRID = "#1c1d20", "#e5e5e5"
 # What an SVG in a page takes from the page's own style.
-PAGE_COLOURS = {INK: "currentColor", GRID: "var(--grid)", BLUE: "var(--blue)", GREY: "var(--grey)"}
+PAGE_COLOURS = {
+    INK: "currentColor",
+    GRID: "var(--grid)",
+    BLUE: "var(--blue)",
+    GREY: "var(--grey)",
+    WINE: "var(--wine)",
+    INDIGO: "var(--indigo)",
+    BROWN: "var(--brown)",
+}
 BINS = 30
 
 
