@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import arguments, make_dataset
 
 from genmix_aug.edit_store import EditStore
+from uda.augment.none import NoAugmentation
 from uda.cli import main
-from uda.prepared_edits import log_prepared
+from uda.prepared_edits import log_prepared, prepare_edits
 from uda.runs import Run, find_runs
 
 
@@ -78,3 +80,10 @@ def test_a_run_that_goes_on_with_other_edits_says_so(tmp_path, capsys):
     assert "are not those that this run began with" in shown
     assert f"{len(pixels)} of {len(pixels)} edits in" in shown
     assert run.metrics("prepare")[0]["jpeg"] == len(pixels)
+
+
+def test_an_augmentation_that_prepares_nothing_notes_nothing(run, monkeypatch):
+    seconds = iter(range(10))
+    monkeypatch.setattr("time.perf_counter", lambda: next(seconds))
+    prepare_edits(NoAugmentation(), None, None, run, torch.device("cpu"))
+    assert run.metrics("prepare") == []

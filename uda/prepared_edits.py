@@ -27,9 +27,12 @@ def prepare_edits(
 ) -> None:
     """Edits and fractals, and a picture of what they make of a few images."""
     from uda.augment.genmix import GenMixAugmentation
+    from uda.augment.none import NoAugmentation
     from uda.figures import draw_stages
     from uda.processes import is_main, main_first
 
+    if type(augmentation).prepare is NoAugmentation.prepare:
+        return  # nothing to make, so nothing that a slow machine could be said to have spent on it
     started = time.perf_counter()
     with main_first():
         place = (Path(experiment.store), experiment.seed, device)
