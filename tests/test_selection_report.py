@@ -25,7 +25,7 @@ from uda.selection_report import (
     threshold_table,
     write_selection,
 )
-from uda.sweep_plan import Expected
+from uda.sweep_plan import Expected, write_plan
 from uda.table_text import per_class_csv
 
 LABELS = np.array([0, 0, 1, 1, 3, 3, 4, 4])  # of OPDA's 0 1 shared, 2 source-private, 3 4 private
@@ -182,6 +182,19 @@ def test_rows_are_called_what_their_sweep_calls_them(experiment, tmp_path, monke
     monkeypatch.setattr(sweep_plan, "read_plan", lambda *_: SimpleNamespace(expected=[own]))
     write_selection(tmp_path / "runs")
     assert "| mine | 1 |" in (tmp_path / "runs" / "selection.md").read_text()
+
+
+def test_one_sweep_alone_is_written_by_itself(experiment, tmp_path):
+    runs = tmp_path / "runs"
+    folder = finish(experiment).folder
+    finish(replace(experiment, adapt=AdaptConfig(epochs=3, rate=0.5)))
+    own = Expected("Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, folder, "tiny", "shared")
+    write_plan(runs, "mine", {}, [own])
+    shown = write_selection(runs, "mine")
+    assert f"Written to {runs / 'sweeps' / 'mine' / 'selection.md'}" in shown
+    with open(runs / "sweeps" / "mine" / "selection.csv") as file:
+        assert {row["run"] for row in csv.DictReader(file)} == {folder.name}
+    assert not (runs / "selection.csv").exists()
 
 
 def test_without_labels_the_choices_stand_without_scores(experiment, tmp_path):

@@ -277,7 +277,8 @@ def _export() -> Command:
 def _select() -> Command:
     parser = command_parser(
         "Choose epochs and unknown thresholds of finished adaptations without labels, and say how "
-        "far each criterion falls short of the oracle: RUNS/selection.md and .csv."
+        "far each criterion falls short of the oracle: RUNS/selection.md and .csv, of one sweep in "
+        "RUNS/sweeps/NAME."
     )
     parser.add_argument("runs", type=str, help="Folder of runs")
     _add_sweep_flag(parser)

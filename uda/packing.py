@@ -19,7 +19,7 @@ import yaml
 from uda.config import read_yaml
 from uda.in_domain_tables import is_in_domain
 from uda.runs import Run, atomic_path, config_hash
-from uda.sweep_plan import FOLDER, runs_and_plan
+from uda.sweep_plan import FOLDER, record_path, runs_and_plan
 
 DIGITS = 6  # significant ones of a score; percentages need four
 OF_THE_MACHINE = ("runs", "store", "device", "threads", "compute")
@@ -60,7 +60,7 @@ def unpack(path: Path, runs: Path) -> tuple[int, int]:
     made = there = 0
     for line in lines:
         if "sweep" in line:
-            record = runs / FOLDER / f"{line['sweep']}.yaml"
+            record = record_path(runs, line["sweep"])
             if not record.exists():
                 with atomic_path(record) as temporary:
                     temporary.write_text(yaml.safe_dump(line["record"], sort_keys=False))

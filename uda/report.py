@@ -30,7 +30,7 @@ from uda.results import (
 )
 from uda.runs import Run, atomic_path
 from uda.selection_report import epoch_table, threshold_table, unscored_tables
-from uda.sweep_plan import FOLDER, Expected, runs_and_plan
+from uda.sweep_plan import Expected, results_folder, runs_and_plan
 from uda.table_cells import Table
 from uda.table_text import csv_text, latex, markdown, per_class_csv, terminal
 from uda.tables import (
@@ -83,7 +83,7 @@ def write_report(
         setting: setting_tables(setting, board, expected, left_out)
         for setting, board in settings.items()
     }
-    out = runs / FOLDER / sweep if sweep else runs
+    out = results_folder(runs, sweep)
     written = []
     if "md" in formats:
         with atomic_path(out / "report.md") as path:

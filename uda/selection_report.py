@@ -22,7 +22,7 @@ from uda.results import SCORES, Board, Result, Row, Setting, boards, has_labels
 from uda.runs import Run, atomic_path
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
-from uda.sweep_plan import runs_and_plan
+from uda.sweep_plan import results_folder, runs_and_plan
 from uda.table_cells import Cell, Line, Table, mean_and_deviation
 from uda.table_text import markdown, terminal
 
@@ -200,11 +200,13 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
 
 
 def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
-    """Write ``runs/selection.csv``, a line a (run, choice), and ``runs/selection.md``, of one
-    ``sweep``'s runs where it is named; the text for a terminal of ``width`` columns (its own if 0).
+    """Write ``runs/selection.csv``, a line a (run, choice), and ``runs/selection.md``; the text for
+    a terminal of ``width`` columns (its own if 0).
 
-    Finished adaptations that kept their banks count, others are named. Where a target has no
-    labels, what is chosen stands without a score. ValueError where there is none.
+    Where one ``sweep`` is named only its runs count, and both are written into
+    ``runs/sweeps/SWEEP`` instead. Finished adaptations that kept their banks count, others are
+    named. Where a target has no labels, what is chosen stands without a score. ValueError where
+    there is none.
     """
     rows: list[dict[str, Any]] = []
     tables: list[Table] = []
@@ -229,18 +231,19 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
             f"{runs}: no finished adaptation in it has kept its banks"
             + (f": {passed_over[0]}" if passed_over else "; run `uda adapt` first")
         )
-    with atomic_path(runs / "selection.csv") as path, open(path, "w", newline="") as file:
+    out = results_folder(runs, sweep)
+    with atomic_path(out / "selection.csv") as path, open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     rest = ""
     if passed_over:
         rest = f"Passed over: {len(passed_over)} runs, the first {passed_over[0]}.\n"
-    with atomic_path(runs / "selection.md") as path:
+    with atomic_path(out / "selection.md") as path:
         path.write_text("\n".join([*map(markdown, tables), rest]))
     width = width or min(shutil.get_terminal_size((100, 24)).columns, 140)
     shown = [terminal(table, width) for table in tables]
-    written = f"Written to {runs / 'selection.md'}, every run's choices to selection.csv"
+    written = f"Written to {out / 'selection.md'}, every run's choices to selection.csv"
     return "\n".join([*shown, rest + written])
 
 

@@ -81,6 +81,11 @@ def record_path(runs: Path, name: str) -> Path:
     return runs / FOLDER / f"{name}.yaml"
 
 
+def results_folder(runs: Path, sweep: str = "") -> Path:
+    """Where what is made of all runs is written, or of those of one ``sweep``."""
+    return runs / FOLDER / sweep if sweep else runs
+
+
 def write_plan(
     runs: Path, name: str, experiment: Mapping[str, Any], expected: Iterable[Expected]
 ) -> None:
