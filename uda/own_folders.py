@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from tqdm import tqdm
 
 from genmix_aug.images import find_images, other_pictures
 from uda.config import SCENARIOS, read_yaml
 from uda.names import loose, named
 from uda.picture_hash import look_at
+from uda.processes import is_main
 from uda.readers import image_folder_parts
 from uda.runs import atomic_path, config_hash
 
-Pictures = dict[str, list[Path]]  # class name -> its pictures
+Found = dict[str, list[Path]]  # class name -> its pictures
+Pictures = dict[str, dict[Path, bytes]]  # those that can be read -> the hash of the file's bytes
 TARGET_LABELS = ("auto", "folders", "none")
 
 
@@ -83,7 +86,7 @@ def one_folder(pictures: Path, folder: Path) -> OneFolder:
         spec |= {"root": str(place.parent), "domains": {domain: place.name}}
         spec |= {"reader": "image_folder", "classes": []}
     else:
-        found = _readable(_class_folders(pictures, notes), notes)
+        found = _readable(pictures, _class_folders(pictures, notes), notes)
         if {place / name for name in found} <= {*parts.values()}:
             raise ValueError(
                 f"data.dataset: {pictures} holds {named([*found]) or 'no class folders'}; name a "
@@ -94,7 +97,7 @@ def one_folder(pictures: Path, folder: Path) -> OneFolder:
                 f"data.dataset: {pictures} has {len(found)} class folders with pictures; name the "
                 "folder that holds a folder for each class"
             )
-        content = _content_hash(pictures, [path for paths in found.values() for path in paths])
+        content = _content_hash(pictures, found)
         name = f"{domain}-{content}"
         spec |= {"root": str(folder), "domains": {domain: f"{name}/{domain}.txt"}}
         spec |= {"classes": list(found)}
@@ -130,7 +133,7 @@ def own_dataset(
             f"--target-labels: {target_labels!r} is not one of {', '.join(TARGET_LABELS)}"
         )
     notes: list[str] = []
-    ours = _readable(_class_folders(source, notes), notes)
+    ours = _readable(source, _class_folders(source, notes), notes)
     if len(ours) < 2:
         raise ValueError(
             f"--source: {source} has {len(ours)} class folders with pictures; name the folder that "
@@ -150,11 +153,11 @@ def own_dataset(
         )
     classes, scenarios = _label_sets(tuple(ours), sets)
     chosen = _chosen_scenario(sets, scenario)
-    content = _content_hash(source, [path for paths in ours.values() for path in paths])
+    content = _content_hash(source, ours)
     identity = {"source": content, "classes": classes, "scenarios": scenarios}
     from_name, to_name = _slug(source), _slug(target)
     name = f"{from_name}-{config_hash(identity)}"
-    target_hash = _content_hash(target, [path for paths in theirs.values() for path in paths])
+    target_hash = _content_hash(target, theirs)
     to_domain = f"{to_name}-{target_hash}"
     lists = {from_name: ours, to_domain: theirs}
     for domain, pictures in lists.items():
@@ -229,9 +232,9 @@ def _by_loose_name(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _class_folders(folder: Path, notes: list[str]) -> Pictures:
+def _class_folders(folder: Path, notes: list[str]) -> Found:
     """Pictures below each folder of ``folder``; under the name "" those that lie in itself."""
-    found: Pictures = {}
+    found: Found = {}
     if others := other_pictures(folder):
         notes.append(f"Passed over in {folder}: {others}, whose format is not read: convert them")
     for path in find_images(folder):
@@ -240,21 +243,30 @@ def _class_folders(folder: Path, notes: list[str]) -> Pictures:
     return found
 
 
-def _readable(pictures: Pictures, notes: list[str], flat: bool = False) -> Pictures:
-    """Those that can be read; of what is passed over, ``notes`` tell. ``flat`` keeps those that lie
-    in no class's folder."""
+def _readable(folder: Path, found: Found, notes: list[str], flat: bool = False) -> Pictures:
+    """Those of ``folder`` that can be read; of what is passed over, ``notes`` tell. ``flat`` keeps
+    those that lie in no class's folder."""
+    paths = [path for own in found.values() for path in own]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        paths = [path for own in pictures.values() for path in own]
-        problems = {
-            path: look.problem
-            for path, look in zip(paths, pool.map(look_at, paths), strict=True)
-            if look.problem
-        }
-    notes += [f"Passed over, cannot be read: {path} ({why})" for path, why in problems.items()]
+        looks = tqdm(
+            pool.map(look_at, paths),
+            f"looking through {folder.name}",
+            len(paths),
+            unit="img",
+            leave=False,
+            delay=2,
+            disable=None if is_main() else True,
+        )
+        seen = dict(zip(paths, looks, strict=True))
+    notes += [
+        f"Passed over, cannot be read: {path} ({look.problem})"
+        for path, look in seen.items()
+        if look.problem
+    ]
     kept = {
         name: good
-        for name, own in pictures.items()
-        if (good := [path for path in own if path not in problems])
+        for name, own in found.items()
+        if (good := {path: seen[path].content for path in own if not seen[path].problem})
     }
     if not flat and (loose_ones := kept.pop("", None)):
         notes.append(
@@ -278,7 +290,7 @@ def _target(
     found = _class_folders(target, notes)
     folders = [name for name in found if name]
     if labels != "none" and {*map(loose, ours)} & {*map(loose, folders)}:
-        theirs = _readable(found, notes)
+        theirs = _readable(target, found, notes)
         sets = match_classes(list(ours), list(theirs))
         notes += [
             f"Matched: the target's {name!r} is the source's {own!r}"
@@ -297,7 +309,7 @@ def _target(
             "its labels are taken to be unknown"
         )
     everything = {"": [path for paths in found.values() for path in paths]}
-    theirs = _readable(everything, notes, flat=True)
+    theirs = _readable(target, everything, notes, flat=True)
     if not theirs:
         raise ValueError(f"--target: no picture in {target} can be read")
     return theirs, None
@@ -329,13 +341,13 @@ def _chosen_scenario(sets: ClassSets | None, wanted: str) -> str:
     return sets.scenario
 
 
-def _content_hash(folder: Path, paths: Sequence[Path]) -> str:
+def _content_hash(folder: Path, pictures: Pictures) -> str:
     """Eight hexadecimal digits that stand for the pictures' names in ``folder`` and their bytes."""
     digest = hashlib.blake2b(digest_size=4)
-    for path in sorted(paths):
+    for path, content in sorted(item for own in pictures.values() for item in own.items()):
         name = os.fsencode(path.relative_to(folder).as_posix())
         digest.update(hashlib.blake2b(name).digest())
-        digest.update(hashlib.blake2b(path.read_bytes()).digest())
+        digest.update(content)
     return digest.hexdigest()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,26 +18,29 @@ BLOCK = 4096
 
 
 class Look(NamedTuple):
-    """What came of reading a picture: its hash (`HASH_BYTES` bytes), or why there is none."""
+    """What came of reading a picture: the hash of what it looks like (`HASH_BYTES` bytes) and that
+    of its file's bytes, or why there is none."""
 
     hash: bytes
+    content: bytes
     problem: str
 
 
 def look_at(path: Path) -> Look:
-    """Decode a picture wholly, and hash it."""
+    """Read a picture once, decode it wholly, and hash it."""
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        with Image.open(BytesIO(content)) as image:
             image.load()
             if image.mode.startswith("I") or image.mode == "F":  # rare, and not always told
                 from genmix_aug.images import to_rgb
 
                 to_rgb(image)
-            return Look(perceptual_hash(image), "")
+            return Look(perceptual_hash(image), hashlib.blake2b(content).digest(), "")
     except UnidentifiedImageError:
-        return Look(b"", "no image")
+        return Look(b"", b"", "no image")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return Look(b"", " ".join(str(error).split()) or type(error).__name__)
+        return Look(b"", b"", " ".join(str(error).split()) or type(error).__name__)
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
