@@ -24,6 +24,7 @@ from uda.identity import experiment_of, method_of
 from uda.in_domain import chosen_checkpoint
 from uda.methods.base import normalised_entropy, predict_by_entropy
 from uda.model import Classifier, build_model, load_weights
+from uda.processes import own_device
 from uda.runs import Run, config_hash, read_run
 from uda.selection import THRESHOLDS
 from uda.splits import class_split
@@ -159,13 +160,7 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Answeri
         crop_px=experiment.images.crop_px,
     )
     load_weights(model, checkpoint if checkpoint.is_file() else chosen_checkpoint(run))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        where = torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device: {device!r} cannot be used: {reason}") from None
+    where = own_device(device)
     experiment = replace(experiment, compute=to_answer(where, experiment.compute))
     place(model, where, experiment.compute)
     model.eval()
