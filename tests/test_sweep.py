@@ -112,7 +112,7 @@ def test_entries_are_laid_over_the_experiment():
     jobs, expected = plan(
         experiment(
             pairs=["Tw2Fl"],
-            methods=["lead", {"method": "shot_o", "epochs": 15, "rate": 1}],
+            methods=["lead", {"method": "shot_o", "epochs": 15, "rate": 1, "batch_norm": "source"}],
             augmentations=[
                 {"name": "genmix", "copies": 2},
                 {"title": "In-domain", "name": "genmix", "options": {"genmix": {"prompts": "all"}}},
@@ -130,6 +130,7 @@ def test_entries_are_laid_over_the_experiment():
     last = jobs[-1].run.config
     assert last["adapt"]["epochs"] == 15
     assert type(last["adapt"]["rate"]) is float
+    assert last["adapt"]["batch_norm"] == "source"
     options = last["source"]["augment"]["options"]
     assert (options["prompts"], options["edits_per_image"]) == ("all", 6)
     assert jobs[0].run.config["augment"]["copies"] == 2
@@ -169,6 +170,7 @@ def test_rows_that_need_the_same_edits_wait_for_one_another():
         ({"pairs": []}, "sweep.pairs: names none"),
         ({"methods": ["leed"]}, "'leed' is not one of"),
         ({"methods": [{"method": "lead", "epoch": 3}]}, "unknown key 'epoch'"),
+        ({"methods": [{"method": "lead", "checkpoint": "a.pt"}]}, "unknown key 'checkpoint'"),
         ({"methods": [{"epochs": 3}]}, "lacks the key 'method'"),
         ({"methods": [{"method": "lead", "epochs": "3"}]}, "epochs: '3' is not a int"),
         ({"methods": ["lead", {"method": "lead", "epochs": 3}]}, "two rows are called 'LEAD"),
@@ -208,6 +210,8 @@ def test_a_given_checkpoint_is_refused():
         ("emoji_home_baselines", 8 + 40),
         ("emoji_home_augmentations", 12 + 24),
         ("emoji_home_settings", 26 + 52),
+        ("emoji_home_lead_apart", 6 + 66),
+        ("emoji_home_clusters", 4 + 32),
         ("emoji_home_in_domain", 18),
         ("emoji_home_components", 18),
         ("office_home_opda", 24 + 144),
@@ -245,6 +249,8 @@ def test_smaller_experiments_share_the_runs_of_the_large_one(tmp_path):
     large = folders("emoji_home_opda")
     assert len(large & folders("emoji_home_baselines")) == 4 * 2 + 4 * 2 * 2
     assert len(large & folders("emoji_home_augmentations")) == 2 * 2 + 2 * 2 * 2
+    assert len(large & folders("emoji_home_lead_apart")) == 6 + 2 * 6
+    assert len(large & folders("emoji_home_clusters")) == 4 + 8
 
 
 # What is left, and what it costs.

@@ -331,10 +331,14 @@ class ComputeConfig:
 DEFAULT_COMPUTE = ComputeConfig()
 
 
-METHOD_KEYS: dict[str, type] = {
-    "title": str, "method": str, "epochs": int, "rate": float, "options": dict
-}  # fmt: skip
-AUGMENT_KEYS: dict[str, type] = {"title": str, "name": str, "copies": int, "options": dict}
+def _entry_keys(section: object, *without: str) -> dict[str, type]:
+    """What a sweep's entry may say: its title, and what is in the ``section`` it is laid over."""
+    named = {key: type(value) for key, value in vars(section).items() if key not in without}
+    return {"title": str, **named}
+
+
+METHOD_KEYS = _entry_keys(AdaptConfig(), "checkpoint", "keep_banks")
+AUGMENT_KEYS = _entry_keys(AugmentConfig())
 
 
 @dataclass(frozen=True)
@@ -345,8 +349,8 @@ class SweepConfig:
         name: Of its record under RUNS/sweeps; empty for the scenario's. Sweeps of different names
             can share a folder of runs, and the runs that they have in common.
         pairs: Pairs as tables print them (Tw2Fl), or all; without a scenario, domains.
-        methods: Names, or mappings of title, method, epochs, rate and options laid over `adapt`.
-        augmentations: Names, or mappings of title, name, copies and options laid over `augment`.
+        methods: Names, or mappings of method, title and other keys of `adapt` laid over it.
+        augmentations: Names, or mappings of name, title and other keys of `augment`.
         seeds: Seeds.
         published: Without a scenario: the table of the GenMix paper (a number) whose results stand
             beside ours; 0 for none.

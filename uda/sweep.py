@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from uda import locks
-from uda.config import AdaptConfig, AugmentConfig, Experiment
+from uda.config import METHOD_KEYS, AdaptConfig, AugmentConfig, Experiment
 from uda.console import say
 from uda.dataset_spec import DatasetSpec, load_dataset_spec
 from uda.experiment_data import of_folder, source_items, target_items
@@ -192,8 +192,8 @@ def _row_title(method_title: str, augment_title: str) -> str:
 
 def _method(entry: str | dict[str, Any], settings: AdaptConfig) -> tuple[str, AdaptConfig]:
     given: dict[str, Any] = {"method": entry} if isinstance(entry, str) else dict(entry)
-    if "rate" in given:
-        given["rate"] = float(given["rate"])  # 1 and 1.0 are one run
+    # 1 and 1.0 are one run.
+    given = {k: float(v) if METHOD_KEYS.get(k) is float else v for k, v in given.items()}
     title = given.pop("title", METHOD_TITLES.get(given["method"], given["method"]))
     options = _merged(settings.options, given.pop("options", {}))
     return title, replace(settings, **given, options=options)
