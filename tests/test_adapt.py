@@ -270,6 +270,28 @@ def test_the_rate_follows_the_schedule(target, tmp_path, monkeypatch):
         assert sorted(set(own)) == pytest.approx([0.1 * rate, rate])
 
 
+def test_order_and_views_are_drawn_anew_in_every_epoch(target, tmp_path, monkeypatch):
+    used, views = [], adapt.views
+
+    def spy(images, px, draws):
+        both = zip(images, draws, strict=True)
+        used.append({image.numpy().tobytes(): tuple(draw) for image, draw in both})
+        return views(images, px, draws)
+
+    monkeypatch.setattr(adapt, "views", spy)
+    run_adaptation(target, open_run(tmp_path, "a", {}), settings=AdaptConfig(2, batch_size=8))
+    half = len(used) // 2
+    epochs = [
+        {name: draw for batch in part for name, draw in batch.items()}
+        for part in (used[:half], used[half:])
+    ]
+    assert [set(batch) for batch in used[:half]] != [set(batch) for batch in used[half:]]
+    both = epochs[0].keys() & epochs[1].keys()
+    assert len(both) > 4
+    same = sum(epochs[0][name] == epochs[1][name] for name in both)
+    assert same < len(both) / 2  # of 50 crops and flips
+
+
 def test_half_precision_scales_backward_then_steps(target, tmp_path, monkeypatch):
     order = []
 

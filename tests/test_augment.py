@@ -59,12 +59,12 @@ def test_edits_that_do_not_fit_in_memory_are_read_from_the_store(images, tmp_pat
 
 
 def test_every_edit_is_drawn_in_time(images, tmp_path):
-    augmentation = prepared(images[:1], tmp_path, edits_per_image=3, fractal_weight=0.0)
+    augmentation = prepared(images[:1], tmp_path, edits_per_image=4, fractal_weight=0.0)
     results = {
         tuple(augmentation.images(images[:1], [0], [seed]).flatten().tolist())
-        for seed in range(200)
+        for seed in range(300)
     }
-    assert len(results) == 12  # three edits, four sides
+    assert len(results) == 16  # each of four edits on each of four sides
 
 
 def test_stages_show_different_prompts(images, tmp_path):

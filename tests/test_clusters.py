@@ -184,3 +184,12 @@ def test_many_dimensions_are_clustered_and_scored_as_few_are(monkeypatch):
         assert np.array_equal(one, other)
     assert scores == pytest.approx(clusters.silhouettes(points, quick), abs=1e-6)
     assert scores == pytest.approx([silhouette_score(points, own) for own in quick], abs=1e-6)
+
+
+@pytest.mark.parametrize("way", ["tsne", "features", "spectral"])
+@pytest.mark.parametrize("count", [4, 5, 50])
+def test_features_that_are_all_the_same_leave_the_fallback(way, count):
+    """scikit-learn's t-SNE ends the process on them."""
+    features = torch.randn(1, 12, generator=torch.Generator().manual_seed(0)).expand(count, 12)
+    assert estimate_num_clusters(features, 3, None, way) == 3
+    assert estimate_num_clusters(features, 3, 2, way) == 2

@@ -46,6 +46,9 @@ def test_open_set_scores():
     assert scores["oscr"] == pytest.approx(100 * (1 / 2 * 2 / 3 + 1 / 2 * 1))
     assert scores["h_curve"][:4] == [0, 0, 0, 40]  # at 0.15 one of a is right, all private unknown
     assert len(scores["h_curve"]) == 21
+    # From 0.6 on the other a is accepted, and right; from 0.9 on no private one is rejected.
+    assert scores["h_curve"][13:17] == pytest.approx([200 / 3] * 4, abs=0.1)
+    assert scores["h_curve"][19:] == [0, 0]
     assert scores["private_nmi"] == pytest.approx(100)  # two samples, two classes
     assert scores["h3_score"] == pytest.approx(3 / (1 / 75 + 1 / 50 + 1 / 100))
     assert scores["per_class"] == {"a": 50, "b": 100, "d": 100, "e": 0}

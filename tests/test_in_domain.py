@@ -44,6 +44,21 @@ def test_few_images_hang_on_the_seed_and_the_rest_does_not(spec):
     assert len(parts_of(spec, images_per_class=99).train) == 80
 
 
+def test_pictures_of_a_class_that_nobody_knows_take_no_part(tmp_path):
+    rows = [f"{k}.png {k % 2}\n" for k in range(16)] + [f"{k}.png -1\n" for k in range(16, 22)]
+    (tmp_path / "a.txt").write_text("".join(rows))
+    head = f"title: T\nroot: {tmp_path}\ndomains: {{Plain: a.txt}}\nabbreviations: {{Plain: Pl}}\n"
+    (tmp_path / "t.yaml").write_text(head + "classes: [x, y]\nscenarios: {}\n")
+    spec = load_dataset_spec(str(tmp_path / "t.yaml"))
+    parts = parts_of(spec, validation=0.25)
+    every = [*parts.train, *parts.validation, *parts.test]
+    assert len(every) == 16
+    assert {item.class_name for item in every} == {"x", "y"}
+    (tmp_path / "a.txt").write_text("".join(rows[16:]))
+    with pytest.raises(ValueError, match="T's Plain: holds no picture of the classes x, y"):
+        parts_of(spec)
+
+
 def test_robustness_is_a_choice_and_makes_no_other_run(tmp_path):
     dataset = make_dataset(tmp_path / "tiny", per_class=8)
     flags = ["--data.scenario=", "--train.steps=1", "--train.robustness=false"]
@@ -59,11 +74,12 @@ def test_robustness_is_a_choice_and_makes_no_other_run(tmp_path):
 @pytest.mark.slow
 def test_the_best_pass_by_validation_is_the_result(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny", per_class=20)
-    more = ["--data.scenario=", "--data.validation=0.25", "--train.steps=24", "--train.rate=0.05"]
+    more = ["--data.scenario=", "--data.validation=0.5", "--train.steps=24", "--train.rate=0.05"]
     assert main(["train", *arguments(dataset, tmp_path / "runs", *more)]) == 0
     (run,) = find_runs(tmp_path / "runs")
     lines = run.metrics("validate")
-    assert {line["num_images"] for line in lines} == {20}
+    assert {line["num_images"] for line in lines} == {40}  # the test part has 20
+    assert {line["num_images"] for line in run.metrics("evaluate")} == {20}
     best = max(lines, key=lambda line: line["top1"])
     assert read_checkpoint(chosen_checkpoint(run))["epoch"] == best["epoch"]
     capsys.readouterr()

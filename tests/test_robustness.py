@@ -76,6 +76,11 @@ def test_the_calibration_error_by_a_loop_over_bins():
     assert calibration_error(labels, probabilities) == pytest.approx(100 * expected)
 
 
+def test_bins_are_closed_on_the_right():
+    probabilities = np.array([[0.5, 0.5], [0.9, 0.1]])  # of two bins one each: right, wrong
+    assert calibration_error(np.array([0, 1]), probabilities, bins=2) == pytest.approx(70)
+
+
 def test_the_calibration_error_at_its_ends():
     sure = np.array([[1.0, 0.0]] * 4)
     assert calibration_error(np.zeros(4, int), sure) == 0
@@ -132,6 +137,16 @@ def _hsv_raised(image, added):
     hsv[..., 2] = np.minimum(hsv[..., 2] + round(255 * added), 255)
     back = Image.fromarray(hsv.astype(np.uint8), mode="HSV").convert("RGB")
     return torch.from_numpy(np.array(back)).permute(2, 0, 1).double()
+
+
+def test_the_blur_goes_by_the_size_of_the_image():
+    edge = torch.zeros(1, 3, 56, 56, dtype=torch.uint8)
+    edge[..., 28:] = 255
+    blurred = corrupt(edge, "gaussian_blur", 5, [0])[0, 0, 28].int()
+    sigma = 6 * 56 / 224
+    weights = torch.exp(-((torch.arange(-10, 11) / sigma) ** 2) / 2)
+    # Across the edge it rises by the middle weight of the kernel.
+    assert blurred[28] - blurred[27] == pytest.approx(255 / float(weights.sum()), abs=1.5)
 
 
 def test_noise_has_the_stated_strength():

@@ -1,6 +1,8 @@
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from tiny import make_dataset
@@ -139,6 +141,33 @@ def test_every_image_and_every_step(data, tmp_path):
     assert len({seed for _, seed in inside.asked}) == 96  # each drawn anew
     assert inside.entered == [(8, seed) for seed in inside.mixed]
     assert len(set(inside.mixed)) == 12
+
+
+def test_every_part_of_a_step_is_mixed_by_a_draw_of_its_own(data, tmp_path):
+    inside = Inside()
+    settings = replace(SETTINGS, accumulate=2)
+    run_training(data, open_run(tmp_path, "r", {}), settings, augmentation=inside)
+    assert len(set(inside.mixed)) == len(inside.mixed) == 24
+
+
+def test_every_row_of_the_list_has_its_own_view_in_every_pass(data, tmp_path, monkeypatch):
+    seeds, used, views = [], [], train.views
+
+    def drawn(count, spare_px, flip, seed):
+        seeds.append(tuple(seed))
+        return np.array(list(product(range(spare_px + 1), range(spare_px + 1), (0, 1))))[:count]
+
+    def spy(images, px, draws):
+        used.append(draws)
+        return views(images, px, draws)
+
+    monkeypatch.setattr(train, "draw_views", drawn)
+    monkeypatch.setattr(train, "views", spy)
+    sizes, settings = replace(SIZES, crop_px=24), replace(SETTINGS, steps=14)
+    run_training(data, open_run(tmp_path, "r", {}), settings, Marked(), sizes=sizes)
+    assert len(seeds) == len(set(seeds)) == 2
+    # 7 batches of 8 in a pass over 30 originals and their 30 copies.
+    assert len(np.unique(np.concatenate(used[:7]), axis=0)) == 56
 
 
 def test_it_learns(data, tmp_path):

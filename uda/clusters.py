@@ -47,6 +47,8 @@ def estimate_num_clusters(
     if not candidates(num_source_classes, len(features), multiples):
         return fallback
     points = F.normalize(features.detach().float(), dim=1).cpu().numpy()
+    if (points == points[0]).all():
+        return fallback  # a collapsed network; scikit-learn's t-SNE would crash
     if clusters == "tsne":
         points = tsne(points)
     else:

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from genmix_aug.images import from_picture, load_rgb
 from uda.dataset_spec import DatasetSpec
 from uda.image_cache import files_key, fits, reorder, room, stored
+from uda.names import named
 from uda.processes import is_main
 
 RESIZE_BATCH = 256
@@ -172,7 +173,7 @@ def of_classes(items: Sequence[Item], classes: Sequence[str], where: str) -> lis
     wanted = set(classes)
     kept = [item for item in items if item.class_name in wanted]
     if not kept:
-        raise ValueError(f"{where}: holds no picture of the scenario's classes")
+        raise ValueError(f"{where}: holds no picture of the classes {named(list(classes), 3)}")
     return kept
 
 

@@ -28,13 +28,15 @@ def in_domain_parts(experiment: Experiment, spec: DatasetSpec) -> Parts:
     The test part, and then the validation part, are cut off first, whatever the seed; of what
     remains ``images_per_class`` takes a few. ValueError where the dataset or a setting is at fault.
     """
-    from uda.datasets import Parts, domain_items, few_of_each, holdout_split
+    from uda.datasets import Parts, domain_items, few_of_each, holdout_split, of_classes
 
     data = experiment.data
     if spec.reader:
         parts = _read(spec, data.source)
     else:
-        whole, test = holdout_split(domain_items(spec, data.source), data.holdout)
+        items = domain_items(spec, data.source)
+        labelled = of_classes(items, spec.classes, f"{spec.title}'s {data.source}")
+        whole, test = holdout_split(labelled, data.holdout)
         parts = Parts(spec.classes, whole, [], test)
     train, validation = parts.train, parts.validation
     if not data.validation:
