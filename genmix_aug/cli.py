@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable
+from io import TextIOWrapper
 
 from jsonargparse import ArgumentParser
 
@@ -28,6 +30,7 @@ def build_parser() -> ArgumentParser:
         prog="genmix",
         description="GenMix: label-preserving training images from edits, seams and fractals.",
         allow_abbrev=False,
+        exit_on_error=False,
     )
     commands = parser.add_subcommands(required=True, dest="command")
 
@@ -147,8 +150,10 @@ def _add_mixing(parser: ArgumentParser) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Runs `genmix` with these arguments (the command line's by default); the exit code."""
-    options = build_parser().parse_args(args)
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files are of any encoding
     try:
+        options = build_parser().parse_args(args)
         from genmix_aug import commands
 
         run: dict[str, Callable[..., None]] = {
@@ -159,6 +164,10 @@ def main(args: list[str] | None = None) -> int:
             "export": commands.export,
         }
         run[options.command](**vars(options[options.command]))
+    except ArgumentError as error:
+        message = " ".join(str(error).split())
+        print(f"genmix: error: {message} (see genmix COMMAND --help)", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # the reader, such as head, has gone: nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

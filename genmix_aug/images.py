@@ -29,15 +29,21 @@ def find_images(folder: Path | str) -> list[Path]:
     Links to folders are followed, each folder is entered once.
 
     Raises:
-        ValueError: `folder` does not exist, is no folder, or has no image below it.
+        ValueError: `folder` does not exist, is no folder, or has no image below it; a folder in it
+            cannot be read.
     """
     folder = Path(folder)
+
+    def stop(error: OSError) -> None:
+        # Passed over, it would be a class that is missing.
+        raise ValueError(f"folder {error.filename} cannot be read: {error.strerror}")
+
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise ValueError(f"image folder {folder} {problem}")
     found: list[Path] = []
     seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=stop, followlinks=True):
         # A link that leads back up would have no end.
         folders[:] = [name for name in folders if not name.startswith(".")]
         if (real := os.path.realpath(place)) in seen:

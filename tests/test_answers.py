@@ -163,6 +163,15 @@ def test_a_named_checkpoint_is_the_one_that_answers(lead, tmp_path):
         bias("classes.json")
 
 
+def test_what_is_no_picture_is_named(lead):
+    model = load(lead, "cpu")
+    for wrong in (["a.png"], b"png", None):
+        with pytest.raises(
+            ValueError, match="not a picture: a .*; expected a path, a Pillow image"
+        ):
+            model(wrong)
+
+
 def in_precision(folder, precision, into):
     """A copy of a run, as if it had been made in another precision."""
     config = dict(read_run(folder).config)

@@ -146,6 +146,12 @@ def test_commands_for_one_process_refuse_several(capsys, monkeypatch, flags, tmp
         ("", ["expected a mapping"]),
         ("train: [", ["not valid YAML"]),
         (b"\xff\xfe\x00", ["not valid YAML"]),
+        ("train: 5", ["train: expected a mapping of options, not 5"]),
+        ("train: {rate: }", ["train.rate: has no value"]),
+        ("adapt:\nseed: 1", ["adapt: expected a mapping of options, not None"]),
+        ("adapt: {options: [lead]}", ["adapt.options: expected a mapping of options"]),
+        ("augment: {options: {genmix: 3}}", ["augment.options.genmix: expected a mapping"]),
+        ("runs: null", ["runs: has no value"]),
     ],
 )
 def test_a_broken_configuration_file_is_named(capsys, tmp_path, content, words):
@@ -154,6 +160,9 @@ def test_a_broken_configuration_file_is_named(capsys, tmp_path, content, words):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     fails_with(capsys, ["train", str(path)], str(path), *words)
     fails_with(capsys, ["train", f"--config={path}"], str(path), *words)
+    # Flags of a section do not take the place of what is wrong with it.
+    more = ["--train.rate=1", "--augment.options.genmix.prompts=all", "--adapt.epochs=3"]
+    fails_with(capsys, ["train", str(path), *more], str(path), *words)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Finding and reading image files."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +22,22 @@ def test_images_are_found_in_order_and_hidden_ones_left_out(tmp_path):
     Image.new("RGB", (2, 2)).save(folder / ".x.png")
     found = [path.relative_to(folder).as_posix() for path in find_images(folder)]
     assert found == ["a.png", "b/c.jpg", "b/d.webp"]
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (2, 2)).save(tmp_path / name / "x.png")
+    scandir = os.scandir
+
+    def refuse(place):
+        if Path(place).name == "b":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=f"folder {tmp_path / 'b'} cannot be read: Permission"):
+        find_images(tmp_path)
 
 
 def test_every_mode_becomes_rgb(tmp_path):

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +149,20 @@ def test_what_could_not_be_read_later_is_found_first(folders, tmp_path):
     assert f"Passed over in {target}: 1 pictures (.avif 1)" in notes
 
 
+def test_accents_are_matched_however_they_are_written(tmp_path):
+    composed, apart = "Café", "Cafe\u0301 "
+    assert match_classes([composed, "bar"], [apart]).shared == (composed,)
+
+
+def test_runs_among_the_pictures_are_refused(folders, tmp_path):
+    for inside in folders:
+        with pytest.raises(ValueError, match=f"--runs: {inside / 'runs'} lies in {inside}"):
+            own_dataset(*folders, "auto", inside / "runs" / "datasets")
+        assert not (inside / "runs").exists()
+    with pytest.raises(ValueError, match="--runs: .* lies in"):
+        one_folder(folders[0], folders[0] / "runs" / "datasets")
+
+
 def test_one_folder_in_the_other_is_refused(folders, tmp_path):
     source, _ = folders
     for ours, theirs in ((source, source / "bar"), (source / "bar", source)):
@@ -205,26 +220,37 @@ def test_spaces_are_kept_and_line_breaks_refused(folders, tmp_path):
 
 
 @pytest.mark.slow
-def test_run_trains_adapts_and_answers(folders, tmp_path, capsys):
-    runs = tmp_path / "runs"
-    given = flags(folders, runs)
+def test_run_trains_adapts_and_answers(folders, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "my runs"
+    given = flags(folders, Path("my runs"))
     assert main(given) == 0
     text = capsys.readouterr().out
     assert "Classes in both (1): disc" in text
     assert "That is opda" in text
     assert "12 pictures: " in text
     (run,) = [run for run in find_runs(runs) if run.config["stage"] == "adapt"]
+    assert f"uda predict 'my runs/{run.folder.name}' FOLDER" in text
     rows = (run.folder / "predictions.csv").read_text().splitlines()
     assert len(rows) == 13
     answers = (run.folder / "answers.md").read_text()
     assert "Matched: the target's 'D-isc' is the source's 'disc'" in answers
-    assert f"uda evaluate {run.folder} --per-class" in answers
+    assert f"uda evaluate 'my runs/{run.folder.name}' --per-class" in answers
     assert "\nScores: H-score " in answers
     assert "Thresholds chosen without labels: " in answers
     assert main(given) == 0
     assert "Already adapted" in capsys.readouterr().out
+    # From elsewhere, and where the runs have been moved to.
+    monkeypatch.chdir(tmp_path / "pictures")
     assert main(["evaluate", str(run.folder), "--per-class"]) == 0
     assert main(["report", str(runs)]) == 0
+    moved = runs.rename(tmp_path / "moved")
+    assert main(["evaluate", str(moved / run.folder.name)]) == 0
+    # As a small file, too.
+    assert main(["pack", str(moved), f"--out={tmp_path / 'p.jsonl'}"]) == 0
+    assert main(["unpack", str(tmp_path / "p.jsonl"), str(tmp_path / "back")]) == 0
+    assert main(["report", str(tmp_path / "back"), "--formats=md"]) == 0
+    assert (tmp_path / "back" / "tables").is_dir()
 
 
 def test_run_without_labels_says_what_it_could_not_measure(folders, tmp_path, capsys):
@@ -264,11 +290,13 @@ def test_run_refuses_what_it_cannot_use(folders, tmp_path, capsys):
     assert "leave --data.source out" in capsys.readouterr().err
     assert main(["run", "--source=x"]) == 2
     assert "target" in capsys.readouterr().err
-    assert main(flags((tmp_path / "no", tmp_path), tmp_path / "runs")) == 1
+    assert main(flags((tmp_path / "no", folders[1]), tmp_path / "runs")) == 1
     assert "no does not exist" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
     assert main(flags(folders, tmp_path / "runs", "--model.bottleneck_dim=3")) == 1
     assert "3 for 3; say --model.bottleneck_dim 4, or another" in capsys.readouterr().err
+    assert main(flags(folders, tmp_path / "runs", "--adapt.method=leed")) == 1
+    assert "adapt.method: 'leed' is not one of" in capsys.readouterr().err
     assert not list((tmp_path / "runs").glob("train-*"))
 
 

@@ -127,6 +127,7 @@ def test_interrupted_it_leaves_no_half_run(runs, tmp_path, monkeypatch):
         (lambda line: json.dumps({"run": line["run"]}), "line 2 is not a packed run"),
         (lambda line: json.dumps({**line, "run": f"../x{line['run']}"}), "not a packed run"),
         (lambda line: json.dumps({**line, "config": {}}), "line 2 is not what lead-Dark"),
+        (lambda line: json.dumps({"dataset": "../x.yaml", "file": {}}), "not a packed run"),
     ],
 )
 def test_broken_files_are_refused_whole(runs, tmp_path, change, message):
@@ -147,6 +148,9 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
 
 
 def test_nothing_to_pack(tmp_path, capsys):
+    (tmp_path / "empty.jsonl").write_text("")
+    assert main(["unpack", str(tmp_path / "empty.jsonl"), str(tmp_path / "back")]) == 1
+    assert "empty.jsonl: holds no runs" in capsys.readouterr().err
     open_run(tmp_path / "runs", "lead", {"stage": "adapt"}).start()
     assert main(["pack", str(tmp_path / "runs"), "--out", str(tmp_path / "p")]) == 1
     assert "no run with scores has finished" in capsys.readouterr().err

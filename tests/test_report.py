@@ -7,6 +7,7 @@ from tiny import make_dataset
 
 from uda.figures import draw_stages
 from uda.report import write_report
+from uda.runs import open_run
 
 
 @pytest.fixture
@@ -104,6 +105,22 @@ def test_unfinished_runs_are_named_not_counted(tmp_path, dataset):
     assert half.folder.name in text
     (runs / "lead-none-s0").mkdir()  # a folder that is no run
     write_report(runs, "T", ["csv"])
+
+
+def test_a_finished_run_that_lost_its_last_scores_is_named(tmp_path, dataset):
+    run = finished(tmp_path / "runs", dataset, "lead", "none", 0, [40.0, 50.0, 45.0])
+    config = {**run.config, "adapt": {**run.config["adapt"], "epochs": 3}}
+    short = open_run(tmp_path / "others", "lead", config)
+    for line in run.metrics():
+        short.log(**line)
+    short.mark_done()
+    with pytest.raises(ValueError, match=f"{short.folder}/metrics.jsonl: the last epoch's scores"):
+        write_report(tmp_path / "others", "Lost")
+    (run.folder / "metrics.jsonl").write_text("")
+    with pytest.raises(ValueError, match="delete the run's folder and make it again"):
+        write_report(tmp_path / "runs", "Empty")
+    with pytest.raises(ValueError, match="--formats: names none of md"):
+        write_report(tmp_path / "runs", "None", [])
 
 
 def test_nothing_finished_is_an_error(tmp_path, dataset):

@@ -3,6 +3,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,10 +11,12 @@ from uda import runs
 from uda.locks import RunBusyError
 from uda.runs import (
     atomic_path,
+    check_writable,
     config_hash,
     file_hash,
     find_runs,
     open_run,
+    read_arrays,
     read_checkpoint,
     read_run,
 )
@@ -122,6 +125,46 @@ def test_lines_after_one_cut_short_are_read(tmp_path):
     (run.folder / "metrics.jsonl").write_text('{"kind": "train", "epo')
     run.log(kind="train", epoch=1, loss=1.0)
     assert [line["loss"] for line in run.metrics("train")] == [1.0]
+
+
+def test_lines_that_are_no_records_are_passed_over(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run.log(kind="train", epoch=1, loss=1.0)
+    with open(run.folder / "metrics.jsonl", "ab") as file:
+        file.write(b"[1]\n3\n\xff\n")
+    assert len(run.metrics()) == len(run.metrics("train")) == 1
+
+
+def test_where_nothing_can_be_written_the_place_is_named(tmp_path):
+    with pytest.raises(OSError, match="Is a directory") as raised, atomic_path(tmp_path) as path:
+        path.write_text("x")
+    assert raised.value.filename == str(tmp_path)
+    with pytest.raises(ValueError, match=f"{tmp_path}: a folder; name a file"):
+        check_writable(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="nothing may be put into"):
+        check_writable(tmp_path / "file" / "a.csv")
+    check_writable(tmp_path / "new" / "a.csv")
+    assert not (tmp_path / "new").exists()
+
+
+def test_broken_arrays_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(99))
+    assert read_arrays(tmp_path / "a.npz")["x"].sum() == 99 * 49
+    content = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(
+        ValueError, match="a.npz: cannot be read .*; delete the run and adapt again"
+    ):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_a_broken_checkpoint_says_what_to_delete(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run.start()
+    (run.folder / "checkpoint.pt").write_bytes(b"x" * 99)
+    with pytest.raises(ValueError, match=f"delete {run.folder} to begin it anew"):
+        run.load_checkpoint()
 
 
 def test_checkpoints_come_back(tmp_path):

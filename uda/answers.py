@@ -81,6 +81,11 @@ class AnsweringModel:
             return load_rgb(picture, px)
         if isinstance(picture, (Tensor, np.ndarray)):
             picture = picture_of(picture)
+        if not isinstance(picture, Image.Image):
+            raise ValueError(
+                f"not a picture: a {type(picture).__name__}; expected a path, a Pillow image, a "
+                "tensor or an array (of many pictures, one at a time)"
+            )
         return from_picture(to_rgb(picture).resize((px, px), Image.Resampling.BILINEAR))
 
     def answers(self, prepared: Sequence[Tensor]) -> list[Answer]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import numpy as np
 from torch import Tensor
 
 from uda.adapt import read_probabilities
 from uda.methods.base import normalised_entropy
-from uda.runs import Run, atomic_path
+from uda.runs import Run, atomic_path, read_arrays
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 
 
@@ -51,7 +50,7 @@ def decided_threshold(run: Run, num_classes: int) -> float | None:
     if not path.is_file():
         method = run.config["adapt"]["method"]
         raise ValueError(f"{path}: not there, and {method} has no other threshold")
-    parts = np.load(path)
+    parts = read_arrays(path)
     score, unknown = parts["unknown_score"], parts["label"] == num_classes
     if not unknown.any():
         return None

@@ -10,6 +10,7 @@ import time
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import yaml
 from jsonargparse import ArgumentParser, get_loader
 
 from uda.commands import OWN_FOLDERS, Command, commands
-from uda.config import Experiment, read_yaml
+from uda.config import Experiment, check_sections, read_yaml
 from uda.console import lack_of_memory
 from uda.data_commands import data_commands
 
@@ -104,7 +105,8 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
             raise ArgumentError(None, f"{flag}: expected a value")
         if not match:
             kept += ["--config", text]
-            config = read_yaml(Path(text), load)  # the parser's own words would not name the file
+            config = read_yaml(Path(text), load)
+            check_sections(config, text)  # the parser's own words would not name the file
             for section in ("adapt", "augment"):
                 if found := (config.get(section) or {}).get("options"):
                     bases[section] = found
@@ -155,6 +157,8 @@ def _in_several_processes() -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Mistakes of the user's are one line, not a traceback."""
     parser, known = _parser()
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files are of any encoding
     typed = _with_config_flag(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _act(parser, known, _with_merged_options(typed))

@@ -190,11 +190,14 @@ def _predict() -> Command:
         _refuse_runs(options.images, options.checkpoint)
         from uda.answers import load
         from uda.predict import find_pictures, predict, summary, write_csv, write_sheet
+        from uda.runs import check_writable
 
         out, sheet = options.out, options.sheet
         if sheet and not sheet.lower().endswith(".png"):
             raise ValueError(f"--sheet: the picture's name must end in .png: {sheet}")
         paths = find_pictures(options.images)
+        for place in filter(None, (out, sheet)):
+            check_writable(Path(place))
         model = load(Path(options.checkpoint), options.device, options.threshold)
         answered = predict(model, paths)
         for problem in answered.unreadable.values():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+MAX_SEED = 2**63 - 1
 
 
 def read_yaml(path: Path, load: Callable[[str], Any] = yaml.safe_load) -> dict[str, Any]:
@@ -367,8 +370,11 @@ class SweepConfig:
         for key in ("pairs", "methods", "augmentations", "seeds"):
             _require(bool(getattr(self, key)), f"sweep.{key}: names none")
         _require(
-            min(self.seeds) >= 0 and len(set(self.seeds)) == len(self.seeds),
-            f"sweep.seeds: {self.seeds} must be different and not negative",
+            min(self.seeds) >= 0 and max(self.seeds) <= MAX_SEED,
+            f"sweep.seeds: {self.seeds} are not all in 0 to {MAX_SEED}",
+        )
+        _require(
+            len(set(self.seeds)) == len(self.seeds), f"sweep.seeds: {self.seeds} are not different"
         )
         _require(
             not self.name or Path(self.name).name == self.name,
@@ -428,8 +434,33 @@ class Experiment:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.seed >= 0, f"seed: {self.seed} must not be negative")
+        _require(0 <= self.seed <= MAX_SEED, f"seed: {self.seed} is not in 0 to {MAX_SEED}")
         _require(self.threads >= 0, f"threads: {self.threads} must not be negative")
+
+
+def check_sections(raw: Mapping[str, Any], where: str) -> None:
+    """ValueError, naming the file ``where`` and the key, where a section of an experiment's file is
+    no mapping, or a key has no value."""
+    sections = [one.name for one in fields(Experiment) if one.default is MISSING]
+    for name, value in raw.items():
+        if name not in sections:
+            _require_value(value, f"{where}: {name}")
+            continue
+        _require_mapping(value, f"{where}: {name}")
+        for key, own in value.items():
+            _require_value(own, f"{where}: {name}.{key}")
+            if key == "options":
+                _require_mapping(own, f"{where}: {name}.options")
+                for option, given in own.items():
+                    _require_mapping(given or {}, f"{where}: {name}.options.{option}")
+
+
+def _require_value(value: Any, place: str) -> None:
+    _require(value is not None, f"{place}: has no value; leave it out for the default")
+
+
+def _require_mapping(value: Any, place: str) -> None:
+    _require(isinstance(value, Mapping), f"{place}: expected a mapping of options, not {value!r}")
 
 
 def resolve_options(

@@ -48,8 +48,9 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
     """Read a dataset's YAML file.
 
     ``dataset`` is a name under ``configs/datasets`` or a path ending in .yaml; ``root`` overrides
-    the file's folder. Of a domain's several folder names the first that is there is taken, or the
-    first of all. Raises ValueError naming the file and the key at fault.
+    the folder that the file names, its own where that is empty. Of a domain's several folder names
+    the first that is there is taken, or the first of all. Raises ValueError naming the file and the
+    key at fault.
     """
     path = Path(dataset)
     if path.suffix not in (".yaml", ".yml"):
@@ -111,7 +112,8 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         name: {part: _class_range(path, name, part, ranges, len(classes)) for part in ranges}
         for name, ranges in raw["scenarios"].items()
     }
-    place = Path(root or raw["root"]).expanduser()
+    # Files that `uda run` writes name none, and so move with the runs.
+    place = Path(root or raw["root"] or path.parent).expanduser()
     return DatasetSpec(
         name=path.stem,
         title=raw["title"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uda.config import CONFIGS, Experiment
 from uda.console import say
 from uda.dataset_spec import DatasetSpec
+from uda.identity import OWN_DATASETS
 from uda.in_domain import in_domain_parts
 from uda.splits import ClassSplit
 
@@ -31,7 +32,7 @@ def of_folder(experiment: Experiment) -> Experiment:
         )
     from uda.own_folders import one_folder
 
-    found = one_folder(folder, Path(experiment.runs) / "datasets")
+    found = one_folder(folder, Path(experiment.runs) / OWN_DATASETS)
     for line in found.notes:
         say(line)
     sweep = experiment.sweep  # a recipe's name is that of its own dataset's sweep

@@ -19,7 +19,7 @@ from uda.differences import Difference
 from uda.metrics import CURVE
 from uda.predictions import Predictions
 from uda.results import SCORES, Pair, Result, Row, Setting, has_labels
-from uda.runs import Run, atomic_path
+from uda.runs import Run, atomic_path, read_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -317,15 +317,15 @@ def draw_confusion(axes: Axes, made: Predictions) -> None:
 def has_norms(run: Run) -> bool:
     """Whether the run left LEAD's norms u of the unknown part."""
     path = run.folder / "summary.npz"
-    return path.is_file() and "unknown_norm" in np.load(path)
+    return path.is_file() and "unknown_norm" in read_arrays(path)
 
 
 def norm_figure(title: str, drawn: Sequence[tuple[str, Result]]) -> Figure:
     """Histograms of u by what the samples truly are, with the mixture that LEAD fits to all."""
     figure, panels = make_axes(1, len(drawn), 5.2, 3.6)
     for axes, (name, result) in zip(panels, drawn, strict=True):
-        summary = dict(np.load(result.run.folder / "summary.npz"))
-        predictions = np.load(result.run.folder / "predictions.npz")
+        summary = read_arrays(result.run.folder / "summary.npz")
+        predictions = read_arrays(result.run.folder / "predictions.npz")
         private = predictions["is_private"]
         nobody_knows = "true_label" in predictions and (predictions["true_label"] < 0).any()
         u = summary["unknown_norm"]

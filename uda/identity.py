@@ -149,6 +149,9 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     return open_run(Path(experiment.runs), name, identity)
 
 
+OWN_DATASETS = "datasets"  # beside the runs: files of anyone's own folders, that `uda run` writes
+
+
 def dataset_of(run: Run) -> str:
     """The dataset's name or file. Of one's own folders the file lies beside the runs, wherever
     these have been moved since. ValueError naming the run whose dataset's file has gone."""
@@ -157,21 +160,21 @@ def dataset_of(run: Run) -> str:
     if not name.endswith((".yaml", ".yml")):
         return name
     beside = run.folder.parent
-    for path in (beside / name, Path(name), beside / "datasets" / Path(name).name):
+    for path in (beside / name, Path(name), beside / OWN_DATASETS / Path(name).name):
         if path.is_file():
             return str(path)
     raise ValueError(
         f"{run.folder}: its dataset's file {name} is not there; restore it as "
-        f"{beside / 'datasets' / Path(name).name}, or move the run elsewhere"
+        f"{beside / OWN_DATASETS / Path(name).name}, or move the run elsewhere"
     )
 
 
 def _dataset_key(experiment: Experiment) -> str:
     """What stands for the dataset: a file that lies beside the runs (`uda run` writes it there,
     named after its content) is the same one wherever both are."""
-    path, beside = Path(experiment.data.dataset), Path(experiment.runs) / "datasets"
+    path, beside = Path(experiment.data.dataset), Path(experiment.runs) / OWN_DATASETS
     if path.suffix and path.parent.resolve() == beside.resolve():
-        return f"datasets/{path.name}"
+        return f"{OWN_DATASETS}/{path.name}"
     return experiment.data.dataset
 
 

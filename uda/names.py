@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 
 def loose(name: str) -> str:
-    """``name`` without case, spaces, hyphens and underscores: what people vary."""
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    """``name`` without case, spaces, hyphens and underscores, which people vary, and with accents
+    composed, which file systems vary."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
 
 
 def named(names: Sequence[str], most: int = 5) -> str:

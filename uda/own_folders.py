@@ -70,6 +70,15 @@ class OneFolder(NamedTuple):
     notes: tuple[str, ...]
 
 
+def _check_apart(pictures: Path, folder: Path) -> None:
+    """ValueError where what is written into ``folder`` would be among the ``pictures``."""
+    if pictures.resolve() in folder.resolve().parents:
+        raise ValueError(
+            f"--runs: {folder.parent} lies in {pictures}, where the runs' own pictures would be "
+            "taken for more of those; name a folder elsewhere"
+        )
+
+
 def one_folder(pictures: Path, folder: Path) -> OneFolder:
     """Write a dataset's YAML file for training in one domain into ``folder``.
 
@@ -78,6 +87,7 @@ def one_folder(pictures: Path, folder: Path) -> OneFolder:
     (`uda.readers.image_folder`): the file is named after the place. Raises ValueError naming the
     folder that has too few classes, or parts and no ``train``, and writes nothing then.
     """
+    _check_apart(pictures, folder)
     domain, place, notes = _slug(pictures), pictures.resolve(), list[str]()
     spec: dict[str, object] = {"title": domain, "abbreviations": {domain: domain[:16]}}
     parts = image_folder_parts(place)
@@ -99,7 +109,7 @@ def one_folder(pictures: Path, folder: Path) -> OneFolder:
             )
         content = _content_hash(pictures, found)
         name = f"{domain}-{content}"
-        spec |= {"root": str(folder), "domains": {domain: f"{name}/{domain}.txt"}}
+        spec |= {"root": "", "domains": {domain: f"{name}/{domain}.txt"}}
         spec |= {"classes": list(found)}
         _write_list(folder / name / f"{domain}.txt", found, list(found))
         count = sum(map(len, found.values()))
@@ -132,6 +142,8 @@ def own_dataset(
         raise ValueError(
             f"--target-labels: {target_labels!r} is not one of {', '.join(TARGET_LABELS)}"
         )
+    _check_apart(source, folder)
+    _check_apart(target, folder)
     notes: list[str] = []
     ours = _readable(source, _class_folders(source, notes), notes)
     if len(ours) < 2:
@@ -166,7 +178,7 @@ def own_dataset(
     there = read_yaml(file) if file.is_file() else {"domains": {}, "abbreviations": {}}
     spec = {
         "title": from_name,
-        "root": str(folder),
+        "root": "",
         "domains": {**there["domains"], **{one: f"{name}/{one}.txt" for one in lists}},
         "abbreviations": {
             **there["abbreviations"],

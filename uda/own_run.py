@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from uda import stages
 from uda.config import Experiment
 from uda.console import say
 from uda.dataset_spec import load_dataset_spec
-from uda.identity import adapt_run
+from uda.identity import OWN_DATASETS, adapt_run, method_of
 from uda.names import named
 from uda.own_folders import OwnDataset, own_dataset
 from uda.processes import is_main, join
@@ -33,13 +34,14 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         Path(source),
         Path(target),
         target_labels,
-        Path(experiment.runs) / "datasets",
+        Path(experiment.runs) / OWN_DATASETS,
         data.scenario,
         fewest=0 if experiment.adapt.method == "source_only" else FEWEST,
     )
     for line in (*found.notes, *describe(found)):
         say(line)
     experiment = _for_folders(experiment, found)
+    method_of(experiment)  # a mistake in its options now, rather than after the training
     stages.train(experiment)
     stages.adapt(experiment)
     spec = load_dataset_spec(experiment.data.dataset)
@@ -125,7 +127,9 @@ def _answers(finished: Run, answered: Answered, found: OwnDataset) -> list[str]:
         count = len(answered.unknown)
         part = f", the surest {drawn} of {count:,}" if drawn < count else ""
         lines.append(f"What was found unknown: {sheet}{part}")
-    lines.append(f"For other pictures: uda predict {finished.folder} FOLDER --out answers.csv")
+    lines.append(
+        f"For other pictures: uda predict {quote(str(finished.folder))} FOLDER --out answers.csv"
+    )
     return lines
 
 
@@ -161,4 +165,4 @@ def _measured(found: OwnDataset, finished: Run) -> list[str]:
         return [
             "Not measured: H-score and unknown accuracy, as the target has no class of its own."
         ]
-    return [f"How each class fares: uda evaluate {finished.folder} --per-class"]
+    return [f"How each class fares: uda evaluate {quote(str(finished.folder))} --per-class"]

@@ -1,8 +1,9 @@
 """Finished runs as one small file of text, to be committed or sent, and back.
 
 A line is a JSON object: ``{"run": its folder's name, "done": …, "config": …, "metrics": [lines]}``,
-or ``{"sweep": its name, "record": what it is to hold}``. Models, pictures and predictions stay
-behind: what is unpacked is there for tables, and counts as finished.
+``{"sweep": its name, "record": what it is to hold}``, or of one's own folders ``{"dataset": its
+file's name, "file": what it holds}``. Models, pictures and predictions stay behind: what is
+unpacked is there for tables, and counts as finished.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 
 from uda.config import read_yaml
+from uda.identity import OWN_DATASETS, dataset_of
 from uda.in_domain_tables import is_in_domain
 from uda.runs import Run, atomic_path, config_hash
 from uda.sweep_plan import FOLDER, record_path, runs_and_plan
@@ -28,9 +30,9 @@ LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
 
 
 def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
-    """Write the finished adaptations and in-domain runs of ``folders``, and their sweeps' records,
-    to ``path``; how many runs. A run of several folders stands there once. Where a ``sweep`` is
-    named, only its own.
+    """Write the finished adaptations and in-domain runs of ``folders``, their sweeps' records and
+    the datasets' files that lie beside them to ``path``; how many runs. A run of several folders
+    stands there once. Where a ``sweep`` is named, only its own.
 
     ValueError naming a folder without runs, or where none has finished, or an unknown sweep.
     """
@@ -44,6 +46,7 @@ def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
     if not runs:
         raise ValueError(f"{', '.join(map(str, folders))}: no run with scores has finished")
     lines = [{"sweep": name, "record": record} for name, record in records.items()]
+    lines += _datasets(runs.values())
     lines += [_packed(runs[name]) for name in sorted(runs)]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -57,13 +60,15 @@ def unpack(path: Path, runs: Path) -> tuple[int, int]:
     ValueError naming the line that is not one of `pack`'s; nothing is written then.
     """
     lines = list(_read(path))
+    if not lines:
+        raise ValueError(f"{path}: holds no runs; `uda pack` makes such files")
     made = there = 0
     for line in lines:
         if "sweep" in line:
-            record = record_path(runs, line["sweep"])
-            if not record.exists():
-                with atomic_path(record) as temporary:
-                    temporary.write_text(yaml.safe_dump(line["record"], sort_keys=False))
+            _write_new(record_path(runs, line["sweep"]), line["record"])
+            continue
+        if "dataset" in line:
+            _write_new(runs / OWN_DATASETS / line["dataset"], line["file"])
             continue
         folder = runs / line["run"]
         if folder.exists():
@@ -82,6 +87,25 @@ def _add_record(records: dict[str, dict[str, Any]], name: str, record: Mapping[s
         experiment["data"] = {k: v for k, v in experiment["data"].items() if k != "root"}
     there = records.setdefault(name, {"experiment": experiment, "expected": []})
     there["expected"] += [one for one in record["expected"] if one not in there["expected"]]
+
+
+def _datasets(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Lines of the datasets' files that `uda run` and in-domain training wrote beside the runs."""
+    files = {}
+    for run in runs:
+        name = run.config.get("source", run.config)["data"]["dataset"]
+        if name.startswith(f"{OWN_DATASETS}/"):
+            files[Path(name).name] = Path(dataset_of(run))
+    return [
+        {"dataset": name, "file": {**read_yaml(file), "root": ""}}
+        for name, file in sorted(files.items())
+    ]
+
+
+def _write_new(path: Path, record: Mapping[str, Any]) -> None:
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(yaml.safe_dump(record, sort_keys=False))
 
 
 def _counts(run: Run) -> bool:
@@ -138,12 +162,12 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
         except ValueError:
             raise ValueError(wrong) from None
         keys = set(line) if isinstance(line, dict) else set()
-        if keys != {"sweep", "record"}:
+        if keys not in ({"sweep", "record"}, {"dataset", "file"}):
             if not {"run", "done", "config", "metrics"} <= keys:
                 raise ValueError(wrong)
             if not line["run"].endswith(f"-{config_hash(line['config'])}"):
                 raise ValueError(f"{path}: line {number} is not what {line['run']} was made with")
-        name = str(line.get("run", line.get("sweep")))
+        name = str(line.get("run") or line.get("sweep") or line["dataset"])
         if Path(name).name != name:  # it names a folder to be made
             raise ValueError(wrong)
         yield line

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uda.results import Result, Setting
+from uda.runs import read_arrays
 from uda.splits import ClassSplit, class_split
 
 
@@ -107,21 +107,16 @@ def read_predictions(setting: Setting, result: Result) -> Predictions | None:
     path = result.run.folder / "predictions.npz"
     if not path.is_file():
         return None
-    try:
-        with np.load(path) as held:
-            if not {"label", "unknown_score", "true_label", "name"} <= set(held.files):
-                return None
-            known = held["true_label"] >= 0
-            if not known.any():
-                return None
-            return Predictions(
-                class_split(setting.spec, setting.scenario),
-                held["label"][known],
-                held["true_label"][known],
-                held["unknown_score"][known],
-                held["name"][known],
-            )
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error}); delete the run and adapt again"
-        ) from None
+    held = read_arrays(path)
+    if not {"label", "unknown_score", "true_label", "name"} <= held.keys():
+        return None
+    known = held["true_label"] >= 0
+    if not known.any():
+        return None
+    return Predictions(
+        class_split(setting.spec, setting.scenario),
+        held["label"][known],
+        held["true_label"][known],
+        held["unknown_score"][known],
+        held["name"][known],
+    )

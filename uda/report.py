@@ -64,6 +64,8 @@ def write_report(
     ``runs/sweeps/SWEEP`` instead. Unfinished runs are named, not counted. ValueError where nothing
     is finished, or naming an unknown format, pair or sweep.
     """
+    if not formats:
+        raise ValueError(f"--formats: names none of {', '.join(FORMATS)}")
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"--formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     found, plan = runs_and_plan(runs, sweep)

@@ -185,9 +185,22 @@ def boards(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> dict[Setti
         setting = Setting(dataset_of(run), data["scenario"], data["concepts"])
         key = run.config["adapt"]["method"], source["augment"]["name"]
         pair = _pair(setting.spec, data["source"], run.config["target"], run)
-        result = Result(run, pair, source["seed"], run.metrics("evaluate"))
+        result = Result(run, pair, source["seed"], evaluations(run))
         found.setdefault(setting, {}).setdefault(key, []).append(result)
     return {setting: _rows(setting, by_key, planned) for setting, by_key in found.items()}
+
+
+def evaluations(run: Run) -> list[dict[str, Any]]:
+    """The scores of an adaptation that has finished, by epoch from 0. ValueError naming the run
+    that has lost those of its last epoch."""
+    lines = run.metrics("evaluate")
+    last = run.config["adapt"].get("epochs")  # what trains nothing has none
+    if not lines or last not in (None, lines[-1]["epoch"]):
+        raise ValueError(
+            f"{run.folder / 'metrics.jsonl'}: the last epoch's scores are not in it any more; "
+            "delete the run's folder and make it again"
+        )
+    return lines
 
 
 def first_stages(found: Sequence[Run]) -> dict[tuple[str, str], Path]:

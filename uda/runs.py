@@ -13,18 +13,22 @@ import pickle
 import secrets
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from uda import locks
 from uda.config import read_yaml
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place if the block ends well.
 
     The temporary keeps the suffix, by which writers choose a format. A block that raises leaves
-    ``path`` as it was and no temporary behind.
+    ``path`` as it was and no temporary behind. OSError naming ``path`` where it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Processes of two machines, or containers, may have the same number.
@@ -41,8 +45,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if str(temporary) in (error.filename, error.filename2):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """ValueError naming ``path`` where no file can be written there: before the work, not after."""
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; name a file")
+    there = next(place for place in path.absolute().parents if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise ValueError(f"{path}: cannot be written, as nothing may be put into {there}")
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -144,12 +161,12 @@ class Run:
         """
         path = self.folder / "metrics.jsonl"
         lines: dict[tuple[Any, Any], dict[str, Any]] = {}
-        for text in path.read_text().splitlines() if path.is_file() else ():
+        for text in path.read_text(errors="replace").splitlines() if path.is_file() else ():
             try:
                 line = json.loads(text)
             except json.JSONDecodeError:
                 continue
-            if kind is None or line.get("kind") == kind:
+            if isinstance(line, dict) and kind in (None, line.get("kind")):
                 lines[line.get("kind"), line.get("epoch")] = line
         return list(lines.values())
 
@@ -182,9 +199,12 @@ class Run:
             torch.save(dict(state), path)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last saved state, or None before the first."""
+        """The last saved state, or None before the first. ValueError naming a broken one."""
         path = self.folder / "checkpoint.pt"
-        return read_checkpoint(path) if path.is_file() else None
+        try:
+            return read_checkpoint(path) if path.is_file() else None
+        except ValueError as error:
+            raise ValueError(f"{error}; delete {self.folder} to begin it anew") from None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -210,6 +230,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a run's .npz file. ValueError naming it where it is broken."""
+    import numpy as np
+
+    try:
+        with np.load(path) as held:
+            return dict(held)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error}); delete the run and adapt again"
+        ) from None
+
+
 def open_run(runs: Path, name: str, config: Mapping[str, Any]) -> Run:
     """The run of ``config`` under ``runs``. Nothing is written before `Run.start`."""
     return Run(runs / f"{name}-{config_hash(config)}", config)
@@ -224,6 +257,8 @@ def read_run(folder: Path, renamed: bool = False) -> Run:
     if not path.is_file():
         raise ValueError(f"{folder}: not a run's folder (no config.yaml in it)")
     config = read_yaml(path)
+    if renamed and "stage" not in config:
+        raise ValueError(f"{path}: not a run's configuration")
     if not renamed and not folder.name.endswith(f"-{config_hash(config)}"):
         raise ValueError(f"{path}: not what this run was made with; delete or restore {folder}")
     return Run(folder, config)

@@ -19,7 +19,7 @@ from uda.identity import dataset_of
 from uda.methods.base import normalised_entropy
 from uda.metrics import threshold_curve
 from uda.results import SCORES, Board, Result, Row, Setting, boards, has_labels
-from uda.runs import Run, atomic_path
+from uda.runs import Run, atomic_path, read_arrays
 from uda.selection import CRITERIA, THRESHOLDS, best_epoch
 from uda.splits import class_split
 from uda.sweep_plan import results_folder, runs_and_plan
@@ -145,7 +145,7 @@ def _answer_cells(run: Run) -> tuple[Cell, Cell]:
     path = run.folder / "predictions.npz"
     if not path.is_file():  # an unpacked run
         return Cell("–"), Cell("–")
-    label, classes = np.load(path)["label"], run.classes()
+    label, classes = read_arrays(path)["label"], run.classes()
     unknown = f"{int((label == len(classes)).sum()):,}" if classes else "–"
     return Cell(f"{len(label):,}"), Cell(unknown)
 
@@ -174,7 +174,7 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
         if fresh and set(kept) == set(CUTS):
             return kept
     probabilities = last_probabilities(run)
-    labels = np.load(predictions)["true_label"]
+    labels = read_arrays(predictions)["true_label"]
     known = labels >= 0
     if not known.any():
         raise ValueError("its target has no labels, so there is no oracle to compare with")

@@ -30,6 +30,7 @@ from uda.in_domain import (
     score_line,
 )
 from uda.prepared_edits import prepare_edits
+from uda.results import SCORES, evaluations
 from uda.runs import Run, atomic_path, read_checkpoint, read_run
 from uda.splits import ClassSplit, class_split
 
@@ -134,7 +135,7 @@ def adapt(experiment: Experiment) -> None:
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
-        f"{target_score_line(run.metrics('evaluate'))}\n{run.folder}"
+        f"{target_score_line(evaluations(run))}\n{run.folder}"
     )
 
 
@@ -174,6 +175,7 @@ def _adapt(
     if is_main():
         run.save_classes(split.source_classes)
         _keep_experiment(run, experiment)
+        evaluations(run)  # a run that has lost its scores is not done
         run.mark_done()
     wait()
 
@@ -318,7 +320,7 @@ def _root_of(run: Run) -> str:
     """The folder of pictures that the run was given, if it is there: empty for the dataset's."""
     path = run.folder / "experiment.yaml"
     data = read_yaml(path).get("data") if path.is_file() else None
-    root = str((data or {}).get("root", ""))
+    root = str(data.get("root", "")) if isinstance(data, dict) else ""
     return root if Path(root).expanduser().is_dir() else ""
 
 
@@ -373,8 +375,6 @@ def _print_held_out(run: Run) -> None:
 
 def target_score_line(lines: Sequence[dict[str, Any]]) -> str:
     """The last epoch's scores in words, the oracle epoch's, and what could not be scored."""
-    from uda.results import SCORES
-
     last = lines[-1]
     if not last["num_images"]:
         return "not scored, as the target has no labels"
