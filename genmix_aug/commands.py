@@ -38,6 +38,7 @@ from genmix_aug.screening_report import draw_similarities, draw_worst, summary, 
 from genmix_aug.seeding import hash_seed
 from genmix_aug.transform import DEFAULT_FRACTALS
 
+MOST_PX = 8192  # a picture of this side is 200 MB
 PREVIEW_BATCH = 4  # prompts of an image at a time: a sheet is not worth a full GPU
 
 
@@ -148,6 +149,8 @@ def edit(
     check_least("batch-size", batch_size, 1)
     check_least("redraws", redraws, 0)
     check_least("square-px", square_px, 0)
+    if square_px > MOST_PX:
+        raise ValueError(f"--square-px must be at most {MOST_PX}, not {square_px}")
     if Path(store).exists() and not Path(store).is_dir():
         raise ValueError(f"the store {store} is not a folder")
     if Path(images).resolve() in (Path(store).resolve(), *Path(store).resolve().parents):

@@ -20,16 +20,18 @@ def write_whole(path: Path, data: bytes) -> None:
     """Writes `data` to a hidden temporary name beside `path`, then renames it.
 
     Raises:
-        OSError: the disk is full or the folder not writable; `path` is as it was, and no
-            temporary file is left.
+        OSError: naming `path`: the disk is full or the folder not writable; `path` is as it was,
+            and no temporary file is left.
     """
     temporary = path.with_name(f".{secrets.token_hex(4)}.{host()}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 

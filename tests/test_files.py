@@ -52,6 +52,16 @@ def test_a_dead_processes_file_is_swept_and_a_living_ones_is_not(tmp_path):
     assert sweep(tmp_path / "nowhere") == 0
 
 
+def test_where_nothing_can_be_written_the_file_is_named(tmp_path, monkeypatch):
+    def refuse(path, data):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(OSError, match="Permission denied") as raised:
+        write_whole(tmp_path / "a.png", b"x")
+    assert raised.value.filename == str(tmp_path / "a.png")
+
+
 def test_nothing_is_left_of_a_write_that_ends_well(tmp_path):
     write_whole(tmp_path / "new" / "a", b"whole")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
