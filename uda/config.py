@@ -18,8 +18,6 @@ SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-
-
 MAX_SEED = 2**63 - 1
 
 
