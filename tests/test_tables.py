@@ -270,6 +270,19 @@ def test_baselines_are_found_by_what_they_are(runs, dataset):
     }
 
 
+def test_genmix_is_compared_with_every_other_augmentation(runs, dataset):
+    values = {"none": 10.0, "mixup": 12.0, "cutmix": 13.0, "genmix": 15.0}
+    fill(runs, dataset, {("lead", name, 0, 0): value for name, value in values.items()})
+    found = {one.title: one.mean for one in differences(board_of(runs)[1], "h_score")}
+    assert found == {
+        "LEAD + Mixup − LEAD": 2,
+        "LEAD + CutMix − LEAD": 3,
+        "LEAD + GenMix − LEAD": 5,
+        "LEAD + GenMix − LEAD + Mixup": 3,
+        "LEAD + GenMix − LEAD + CutMix": 2,
+    }
+
+
 def test_other_training_is_no_baseline(runs, dataset):
     finished(runs, dataset, "lead", "none", 0, [1.0, 9.0], source={"train": {"rate": 2.0}})
     own = {"train": {"rate": 1.0, "budget": "steps"}}

@@ -62,13 +62,13 @@ def differences(board: Board, score: str, left_out: Collection[str] = ()) -> lis
     """Each row against its baselines, by ``score``, where they have a (pair, seed) in common that
     is not ``left_out`` by its pair's name.
 
-    With augmentation: the same method without. Adapted: the source model of the same augmentation,
-    as it is.
+    With augmentation: the same method without. With GenMix: the same method with each other
+    augmentation, too. Adapted: the source model of the same augmentation, as it is.
     """
     found = []
     for row in board.values():
         for other in board.values():
-            if not (_without_augmentation(row, other) or _not_adapted(row, other)):
+            if not (_augmented_otherwise(row, other) or _not_adapted(row, other)):
                 continue
             theirs = {(result.pair, result.seed): result for result in other.results}
             by_pair: dict[Pair, dict[int, float]] = {}
@@ -89,9 +89,11 @@ def _file(result: Result) -> str:
     return str(result.run.config["source"]["augment"].get("file", ""))
 
 
-def _without_augmentation(row: Row, other: Row) -> bool:
-    """Whether ``other`` is ``row`` without its augmentation."""
-    if row.augment in ("none", "checkpoint") or other.augment != "none":
+def _augmented_otherwise(row: Row, other: Row) -> bool:
+    """Whether ``other`` is ``row`` without its augmentation, or with another one than GenMix."""
+    if row.augment in ("none", "checkpoint") or other.augment in (row.augment, "checkpoint"):
+        return False
+    if other.augment != "none" and row.augment != "genmix":
         return False
     return _comparable(row) == _comparable(other) and row.method == other.method
 
