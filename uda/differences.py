@@ -30,6 +30,11 @@ class Difference:
         return f"{self.row.title} − {self.baseline.title}"
 
     @property
+    def is_between_augmentations(self) -> bool:
+        """GenMix against another augmentation: there are many, so tables alone have them."""
+        return self.row.method == self.baseline.method and self.baseline.augment != "none"
+
+    @property
     def pair_means(self) -> dict[Pair, float]:
         """Each pair's mean over its seeds."""
         return {pair: statistics.fmean(own.values()) for pair, own in self.by_pair.items()}

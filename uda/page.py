@@ -129,7 +129,8 @@ def _section(
     """What the template shows of one setting."""
     rows = list(board.values())
     pairs = pairs_of(setting, rows)
-    found = differences(board, setting.main_score, left_out)
+    every = differences(board, setting.main_score, left_out)
+    found = [one for one in every if not one.is_between_augmentations]
     shown = colours(list(board))
     made = [one for pair in pairs if (one := _made(setting, rows, pair))]
     first = next(name for name in tables if name != "difference")

@@ -263,7 +263,8 @@ def _figures(
             save_png(epochs_figure(setting, rows, pairs), path)
             shown.append(f"![{score} by epoch](figures/{path.name})\n")
         found = differences(board, setting.main_score, left_out)
-        if found := [one for one in found if len(one.by_pair) > 1]:
+        found = [one for one in found if not one.is_between_augmentations and len(one.by_pair) > 1]
+        if found:
             path = out / "figures" / f"{setting.name}_differences.png"
             save_png(differences_figure(setting, found), path)
             shown.append(f"![Difference in {score} by pair](figures/{path.name})\n")
