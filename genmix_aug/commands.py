@@ -127,6 +127,13 @@ def check_least(flag: str, value: int, least: int) -> None:
         raise ValueError(f"--{flag} must be at least {least}, not {value}")
 
 
+def check_square(square_px: int) -> None:
+    """Refuses squares that no memory holds, and negative ones."""
+    check_least("square-px", square_px, 0)
+    if square_px > MOST_PX:
+        raise ValueError(f"--square-px must be at most {MOST_PX}, not {square_px}")
+
+
 def edit(
     images: str,
     store: str,
@@ -148,9 +155,7 @@ def edit(
     check_least("per-image", per_image, 1)
     check_least("batch-size", batch_size, 1)
     check_least("redraws", redraws, 0)
-    check_least("square-px", square_px, 0)
-    if square_px > MOST_PX:
-        raise ValueError(f"--square-px must be at most {MOST_PX}, not {square_px}")
+    check_square(square_px)
     if Path(store).exists() and not Path(store).is_dir():
         raise ValueError(f"the store {store} is not a folder")
     if Path(images).resolve() in (Path(store).resolve(), *Path(store).resolve().parents):
@@ -286,6 +291,7 @@ def export(
 ) -> None:
     """`genmix export`: originals and GenMix images as a tree of files."""
     chosen = parse_prompts(prompts)
+    check_square(square_px)
     fingerprint = chosen_editor(editor, editor_options, chosen).fingerprint
     done = write_export(
         images,

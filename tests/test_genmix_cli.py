@@ -379,6 +379,10 @@ def test_preview_draws_a_sheet(folder, tmp_path, capsys, extra, columns):
         (["edit", "{images}", "--store", "s", "--features", "test_genmix_cli:number"], "not a fun"),
         (["edit", "{images}", "--store", "s", "--batch-size", "0"], "--batch-size"),
         (["edit", "{images}", "--store", "s", "--square-px", "100000"], "at most 8192"),
+        (
+            ["export", "{images}", "--store", "s", "--out", "o", "--square-px", "9999"],
+            "at most 8192",
+        ),
         (["edit", "{images}", "--store", "{file}"], "is not a folder"),
         (["edit", "{images}", "--store", "s", "--editor-options", "model=@x"], "cannot be read"),
         (["screen", "nowhere"], "nowhere: no edits there"),

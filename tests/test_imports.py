@@ -25,6 +25,7 @@ LAYERS = [
         "sweep_plan",
         "names",
         "console",
+        "options",
     },
     {
         "compute",

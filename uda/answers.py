@@ -195,14 +195,13 @@ def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:
     """
     if names := run.classes():
         return names
-    source = run.config.get("source", run.config)
     data = experiment.data
     advice = "run the command that made it again where the dataset's file is"
     try:
         split = class_split(load_dataset_spec(data.dataset), data.scenario)
     except ValueError as error:
         raise ValueError(f"{run.folder}: no classes.json in it, and {error}; {advice}") from None
-    if config_hash(asdict(split)) != source["classes"]:
+    if config_hash(asdict(split)) != run.source["classes"]:
         raise ValueError(
             f"{run.folder}: no classes.json in it, and {data.dataset} has other classes by now"
         )

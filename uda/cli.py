@@ -108,7 +108,7 @@ def _with_merged_options(arguments: Sequence[str]) -> list[str]:
             config = read_yaml(Path(text), load)
             check_sections(config, text)  # the parser's own words would not name the file
             for section in ("adapt", "augment"):
-                if found := (config.get(section) or {}).get("options"):
+                if found := config.get(section, {}).get("options"):
                     bases[section] = found
             continue
         section, name, key = match.groups()

@@ -173,7 +173,7 @@ def of_classes(items: Sequence[Item], classes: Sequence[str], where: str) -> lis
     wanted = set(classes)
     kept = [item for item in items if item.class_name in wanted]
     if not kept:
-        raise ValueError(f"{where}: holds no picture of the classes {named(list(classes), 3)}")
+        raise ValueError(f"{where}: holds no picture of the classes {named(classes, 3)}")
     return kept
 
 

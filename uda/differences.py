@@ -100,7 +100,7 @@ def _augmented_otherwise(row: Row, other: Row) -> bool:
         return False
     if other.augment != "none" and row.augment != "genmix":
         return False
-    return _comparable(row) == _comparable(other) and row.method == other.method
+    return row.method == other.method and _comparable(row) == _comparable(other)
 
 
 def _comparable(row: Row) -> object:

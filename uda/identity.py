@@ -7,14 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uda.config import Experiment, resolve_options
+from uda.config import Experiment
 from uda.dataset_spec import DatasetSpec
+from uda.options import resolve_options
 from uda.runs import Run, config_hash, file_hash, open_run
 from uda.splits import class_split
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
     from uda.methods.base import Method
+
+OWN_DATASETS = "datasets"  # beside the runs: files of anyone's own folders, that `uda run` writes
 
 # Settings that came after runs had been made: at these values, which those runs had without saying
 # so, they are left out, so that the runs are found again.
@@ -149,14 +152,10 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     return open_run(Path(experiment.runs), name, identity)
 
 
-OWN_DATASETS = "datasets"  # beside the runs: files of anyone's own folders, that `uda run` writes
-
-
 def dataset_of(run: Run) -> str:
     """The dataset's name or file. Of one's own folders the file lies beside the runs, wherever
     these have been moved since. ValueError naming the run whose dataset's file has gone."""
-    config = run.config.get("source", run.config)
-    name: str = config["data"]["dataset"]
+    name: str = run.source["data"]["dataset"]
     if not name.endswith((".yaml", ".yml")):
         return name
     beside = run.folder.parent

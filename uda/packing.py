@@ -93,7 +93,7 @@ def _datasets(runs: Iterable[Run]) -> list[dict[str, Any]]:
     """Lines of the datasets' files that `uda run` and in-domain training wrote beside the runs."""
     files = {}
     for run in runs:
-        name = run.config.get("source", run.config)["data"]["dataset"]
+        name = run.source["data"]["dataset"]
         if name.startswith(f"{OWN_DATASETS}/"):
             files[Path(name).name] = Path(dataset_of(run))
     return [

@@ -347,7 +347,7 @@ def _again(title: str, runs: Sequence[Run]) -> dict[str, str]:
     experiment = run.folder / "experiment.yaml"
     place = shlex.quote(f"{run.folder.name}.yaml")
     commands = []
-    if run.config.get("source", run.config)["augment"]["name"] != "checkpoint":
+    if run.source["augment"]["name"] != "checkpoint":
         commands.append(f"uda train {place}")
     if run.config["stage"] == "adapt":
         commands.append(f"uda adapt {place}")

@@ -59,5 +59,5 @@ def log_prepared(run: Run, seconds: float, found: Mapping[str, Any], store: str)
     # A run that goes on finds its edits made: the time that making them took stands.
     longest = max(seconds, before.get("seconds", 0))
     line = {"seconds": longest, **found}
-    if longest > 0 and any(before.get(key) != value for key, value in line.items()):
+    if any(before.get(key) != value for key, value in line.items()):
         run.log(kind="prepare", **line)

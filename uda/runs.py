@@ -46,7 +46,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if str(temporary) in (error.filename, error.filename2):
+        if error.filename == str(temporary):
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:
@@ -116,6 +116,12 @@ class Run:
     def hash(self) -> str:
         """The configuration's hash."""
         return config_hash(self.config)
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """The source stage's configuration: an adaptation's source model's, or its own."""
+        source: Mapping[str, Any] = self.config.get("source", self.config)
+        return source
 
     @property
     def is_done(self) -> bool:
