@@ -4,7 +4,7 @@
 
 The names below are imported from their modules when they are first asked for, so that importing
 the package takes no time. Functions named like a module have another name here: `draw_fractals` is
-`genmix_aug.fractals.fractals`, `mix_seam` is `genmix_aug.mix.mix`.
+`genmix_aug.mixing.fractals.draw_fractals`, `mix_seam` is `genmix_aug.mixing.mix.mix_seam`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from genmix_aug.edit_store import BrokenEditError, EditStore, MissingEditError
     from genmix_aug.editors import EDITORS, Editor
     from genmix_aug.editors.options import make_editor
+    from genmix_aug.edits.samples import fill_store
+    from genmix_aug.edits.store import BrokenEditError, EditStore, MissingEditError
     from genmix_aug.export import export as export_tree
-    from genmix_aug.fractals import fractals as draw_fractals
-    from genmix_aug.fractals import load_fractals, write_fractals
-    from genmix_aug.genmix import GenMix
     from genmix_aug.images import find_images, load_rgb
-    from genmix_aug.masks import blend_width_for, smooth_mask
-    from genmix_aug.mix import blend, concatenate, mix_box, mix_constant
-    from genmix_aug.mix import mix as mix_seam
+    from genmix_aug.mixing.fractal_folder import load_fractals, write_fractals
+    from genmix_aug.mixing.fractals import draw_fractals
+    from genmix_aug.mixing.genmix import GenMix
+    from genmix_aug.mixing.masks import blend_width_for, smooth_mask
+    from genmix_aug.mixing.mix import blend, concatenate, mix_box, mix_constant, mix_seam
     from genmix_aug.prompts import PROMPT_SETS
-    from genmix_aug.samples import fill_store
-    from genmix_aug.screening import screen
+    from genmix_aug.screening.checks import screen
     from genmix_aug.transform import GenMixTransform
 
 __all__ = [
@@ -59,28 +58,28 @@ __all__ = [
 _MODULES = {
     "EDITORS": "editors",
     "PROMPT_SETS": "prompts",
-    "BrokenEditError": "edit_store",
-    "EditStore": "edit_store",
+    "BrokenEditError": "edits.store",
+    "EditStore": "edits.store",
     "Editor": "editors",
-    "GenMix": "genmix",
+    "GenMix": "mixing.genmix",
     "GenMixTransform": "transform",
-    "MissingEditError": "edit_store",
-    "blend": "mix",
-    "blend_width_for": "masks",
-    "concatenate": "mix",
-    "draw_fractals": "fractals:fractals",
+    "MissingEditError": "edits.store",
+    "blend": "mixing.mix",
+    "blend_width_for": "mixing.masks",
+    "concatenate": "mixing.mix",
+    "draw_fractals": "mixing.fractals",
     "export_tree": "export:export",
-    "fill_store": "samples",
+    "fill_store": "edits.samples",
     "find_images": "images",
-    "load_fractals": "fractals",
+    "load_fractals": "mixing.fractal_folder",
     "load_rgb": "images",
     "make_editor": "editors.options",
-    "mix_box": "mix",
-    "mix_constant": "mix",
-    "mix_seam": "mix:mix",
-    "screen": "screening",
-    "smooth_mask": "masks",
-    "write_fractals": "fractals",
+    "mix_box": "mixing.mix",
+    "mix_constant": "mixing.mix",
+    "mix_seam": "mixing.mix",
+    "screen": "screening.checks",
+    "smooth_mask": "mixing.masks",
+    "write_fractals": "mixing.fractal_folder",
 }
 
 if not TYPE_CHECKING:  # type checkers go by the imports above

@@ -15,13 +15,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES, encode, is_whole
-from genmix_aug.edit_plan import image_digest
-from genmix_aug.edit_store import EditStore, MissingEditError
+from genmix_aug.edits.plan import image_digest
+from genmix_aug.edits.serving import edit_command, served_keys
+from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.files import read_mark, sweep, write_whole
-from genmix_aug.genmix import GenMix
 from genmix_aug.images import find_images, load_rgb, size_of
+from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.seeding import hash_seed
-from genmix_aug.serving import edit_command, served_keys
 
 MARK = "genmix_export.json"
 

@@ -8,31 +8,45 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 STALE_SECONDS = 3600  # a temporary file this old is abandoned, whoever wrote it
-# .TOKEN.HOST-PID.tmp; without a host as earlier versions wrote them
-TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?:([^.]*)-)?(\d+)\.tmp")
+# .TOKEN.HOST-PID.tmp.SUFFIX; without a host and a suffix as earlier versions wrote them
+TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?:([^.]*)-)?(\d+)\.tmp(?:\.\w+)?")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it if the block ends well.
+
+    The temporary keeps the suffix, by which writers choose a format. A block that raises leaves
+    ``path`` as it was and no temporary behind.
+
+    Raises:
+        OSError: naming `path`: the disk is full or the folder not writable.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Processes of two machines, or containers, may have the same number.
+    token = f"{secrets.token_hex(4)}.{host()}-{os.getpid()}"
+    temporary = path.with_name(f".{token}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes `data` to a hidden temporary name beside `path`, then renames it.
-
-    Raises:
-        OSError: naming `path`: the disk is full or the folder not writable; `path` is as it was,
-            and no temporary file is left.
-    """
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{host()}-{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `data` to `path` by `atomic_path`, with its errors."""
+    with atomic_path(path) as temporary:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename == str(temporary):
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
 
 
 def sweep(folder: Path, older_than_s: float = STALE_SECONDS) -> int:
@@ -41,7 +55,7 @@ def sweep(folder: Path, older_than_s: float = STALE_SECONDS) -> int:
     Those of this machine whose process is gone, and those that are too old for any to be at work.
     """
     removed = 0
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(".*.tmp*"):
         named = TEMPORARY.fullmatch(path.name)
         if not named:
             continue

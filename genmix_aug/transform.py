@@ -13,15 +13,15 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from genmix_aug.edit_plan import image_digest, plan_edits
-from genmix_aug.edit_store import EditStore, MissingEditError
 from genmix_aug.editors import EDITORS, Editor
-from genmix_aug.fractals import fractals
-from genmix_aug.genmix import GenMix
+from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.edits.serving import edit_command, served_keys
+from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.images import from_picture, to_picture
+from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.prompts import parse_prompts
 from genmix_aug.seeding import hash_seed, unit_draw
-from genmix_aug.serving import edit_command, served_keys
 
 DEFAULT_FRACTALS = (32, 256)  # number and px: made in four or five seconds, once a process
 

@@ -20,8 +20,7 @@ from torch import Tensor
 from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import find_images, load_rgb
 from genmix_aug.seeding import hash_seed
-from uda.augment import AUGMENTATIONS
-from uda.results import AUGMENT_TITLES
+from uda.augment import AUGMENTATIONS, title_of_augmentation
 
 UNSEEN = ("none", "manifold_mixup")
 # So that there is something to see in most rows.
@@ -67,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as store:
         columns = [column(name, images, names, Path(store), options.seed) for name in shown]
     rows = [list(row) for row in zip(images, *columns, strict=True)]
-    titles = ["original", *(AUGMENT_TITLES.get(name, name) for name in shown)]
+    titles = ["original", *(title_of_augmentation(name) for name in shown)]
     sheet = contact_sheet(rows, [path.parent.name for path in chosen], titles, 80)
     # 256 colours are enough for small pictures, at a third of the size.
     save_png(sheet.quantize(256, dither=Image.Dither.NONE), options.out)

@@ -20,13 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from uda.in_domain_tables import comparisons, in_domain_table  # noqa: E402
-from uda.packing import unpack  # noqa: E402
-from uda.report import setting_tables  # noqa: E402
-from uda.results import boards  # noqa: E402
-from uda.sweep_plan import runs_and_plan  # noqa: E402
-from uda.table_cells import Table  # noqa: E402
-from uda.table_text import markdown  # noqa: E402
+from uda.reports.cells import Table  # noqa: E402
+from uda.reports.in_domain import comparisons, in_domain_table  # noqa: E402
+from uda.reports.report import setting_tables  # noqa: E402
+from uda.reports.rows import boards  # noqa: E402
+from uda.reports.table_text import markdown  # noqa: E402
+from uda.sweeps.packing import unpack  # noqa: E402
+from uda.sweeps.record import runs_and_plan  # noqa: E402
 
 PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
 RESULTS = ROOT / "docs" / "results"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from uda import emoji_home
+from uda.data.emoji_home import build as emoji_home
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -29,6 +29,6 @@ def emoji_home_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real InstructPix2Pix pipeline of small random modules, as diffusers saves it."""
-    from tiny_pipeline import save_tiny_pipeline  # diffusers takes seconds to import
+    from helpers.tiny_pipeline import save_tiny_pipeline  # diffusers takes seconds to import
 
     return save_tiny_pipeline(tmp_path_factory.mktemp("pipeline"))

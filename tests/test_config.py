@@ -10,8 +10,8 @@ from uda.config import (
     ImageConfig,
     TrainConfig,
 )
-from uda.dataset_spec import load_dataset_spec
-from uda.identity import method_of
+from uda.data.spec import load_dataset_spec
+from uda.stages.options import method_of
 
 
 @pytest.mark.parametrize(

@@ -8,23 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.office_home import LITTLE, office_home
+from helpers.tiny import arguments, make_dataset
 from PIL import Image
-from tiny import arguments, make_dataset
 
-from genmix_aug.cli import main as genmix
-from uda.cli import main
+from genmix_aug.cli.main import main as genmix
+from uda.cli.main import main
 from uda.config import CONFIGS
-from uda.dataset_spec import load_dataset_spec
-from uda.runs import find_runs
+from uda.runs.folder import find_runs
 
 ROOT = Path(__file__).resolve().parents[1]
-LITTLE = [
-    "--images.decode_px=32", "--images.resize_px=32", "--images.crop_px=28",
-    "--model.backbone=timm:test_efficientnet", "--model.weights=none", "--train.steps=4",
-    "--train.batch_size=8", "--adapt.epochs=1", "--adapt.batch_size=8", "--threads=1",
-    "--device=cpu", "--augment.options.genmix={num_fractals: 2}",
-    "--adapt.options.lead={clusters: features}",
-]  # fmt: skip
 
 
 def run_four(flags, target):
@@ -103,20 +96,6 @@ def test_in_domain(tmp_path, capsys):
     shown = re.findall(r"(?m)^ *([\d.]+) %  of +2  (\w+)$", capsys.readouterr().out)
     assert [name for _, name in shown] == ["bar", "cross", "disc", "ring", "square"]
     assert sum(float(value) for value, _ in shown) / 5 == pytest.approx(last["top1"])
-
-
-def office_home(root):
-    """A miniature of Office-Home as it is unpacked: its folders, file names and mixed sizes."""
-    rng = np.random.default_rng(0)
-    for folder in ("Art", "Clipart", "Product", "Real World"):
-        for name in load_dataset_spec("office_home").classes:
-            place = root / folder / name
-            place.mkdir(parents=True)
-            for number in (1, 2):
-                size = rng.integers(24, 60, 2)
-                pixels = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(place / f"{number:05d}.jpg")
-        (root / "ImageInfo.csv").write_text("not a picture\n")
 
 
 @pytest.mark.slow

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny import arguments, make_dataset
+from helpers.tiny import arguments, make_dataset
 
 from genmix_aug.editors import EDITORS
 from uda.augment import AUGMENTATIONS
-from uda.cli import main
-from uda.dataset_spec import load_dataset_spec
+from uda.cli.main import main
+from uda.data.spec import load_dataset_spec
 from uda.methods import METHODS
-from uda.runs import find_runs
+from uda.runs.folder import find_runs
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
 PYTHON = re.findall(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL)

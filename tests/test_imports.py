@@ -1,176 +1,187 @@
-"""Who may import whom, as docs/design.md draws it."""
+"""Who may import whom, as the tables of docs/design.md say, and other guards of the structure."""
+
+from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted([*(ROOT / "uda").rglob("*.py"), *(ROOT / "genmix_aug").rglob("*.py")])
+ABOVE = ("config", "runs", "compute", "methods", "data", "models", "augment", "training")
+EVERYTHING = (*ABOVE, "evaluation", "stages", "sweeps", "inference", "reports", "cli")
 
-LAYERS = [
-    {
-        "config",
-        "dataset_spec",
-        "splits",
-        "metrics",
-        "decomposition",
-        "clusters",
-        "neighbours",
-        "optim",
-        "locks",
-        "runs",
-        "sweep_plan",
-        "names",
-        "console",
-        "options",
-    },
-    {
-        "compute",
-        "processes",
-        "image_cache",
-        "readers",
-        "datasets",
-        "list_files",
-        "picture_hash",
-        "data_check",
-        "own_folders",
-        "emoji_home",
-        "emoji_packages",
-        "model",
-        "preact_resnet",
-        "robustness",
-        "lead_checkpoints",
-        "augment",
-        "methods",
-        "selection",
-    },
-    {"train", "adapt", "evaluate"},
-    {
-        "published",
-        "results",
-        "differences",
-        "table_cells",
-        "tables",
-        "table_text",
-        "predictions",
-        "figures",
-        "page",
-        "event_files",
-        "report",
-        "identity",
-        "selection_report",
-        "choices",
-        "in_domain",
-        "experiment_data",
-        "prepared_edits",
-        "in_domain_tables",
-        "packing",
-        "stages",
-        "answers",
-        "predict",
-        "explain",
-        "export",
-        "own_run",
-        "run_costs",
-        "workers",
-        "sweep",
-        "commands",
-        "data_commands",
-        "cli",
-    },
-]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# A folder of uda, and the folders that it may import besides itself.
+UDA: dict[str, tuple[str, ...]] = {
+    "config": (),
+    "methods": (),
+    "runs": ("config",),
+    "compute": ("config",),
+    "data": ("config", "runs", "compute"),
+    "models": ("runs",),
+    "augment": ("models", "runs"),
+    "training": ("config", "runs", "compute", "methods", "data", "models", "augment"),
+    "evaluation": ("runs", "methods", "data", "models", "training"),
+    "stages": (*ABOVE, "evaluation"),
+    "sweeps": ("config", "runs", "methods", "augment", "data", "training", "stages"),
+    "inference": (*ABOVE, "evaluation", "stages"),
+    "reports": (
+        *("config", "runs", "methods", "augment", "data", "evaluation", "stages", "sweeps"),
+    ),
+    "cli": EVERYTHING,
+}
+# The folders of uda that may import genmix_aug, and what of it.
+PICTURES = ("images", "codec", "files", "seeding", "contact_sheet")
+GENMIX_AUG = {
+    "runs": ("files",),  # one way to write a file whole
+    "data": PICTURES,
+    "augment": None,  # all of it
+    "evaluation": PICTURES,
+    "stages": None,
+    "inference": None,
+    "reports": PICTURES,
+    "cli": None,
+}
+# The same for genmix_aug itself; its single files are folders of one file here.
+BASIC = (*PICTURES, "prompts", "batching")
+GENMIX: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(BASIC, BASIC),
+    "mixing": BASIC,
+    "editors": BASIC,
+    "screening": BASIC,
+    "edits": (*BASIC, "mixing", "editors", "screening"),
+    "transform": (*BASIC, "mixing", "editors", "screening", "edits"),
+    "export": (*BASIC, "mixing", "editors", "screening", "edits"),
+    "cli": (*BASIC, "mixing", "editors", "screening", "edits", "transform", "export"),
+}
 
 
-def imports(path):
-    """Dotted modules that ``path`` imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(text: str) -> Iterator[str]:
+    """Dotted modules that a file's ``text`` imports, anywhere in it."""
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield node.module
+            assert node.level == 0, "relative import"
+            assert node.module
+            # ``from uda import runs`` imports a module, too.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def part(path):
-    """``uda/methods/lead.py`` -> ``methods``; ``uda/train.py`` -> ``train``."""
-    return path.relative_to(ROOT / "uda").parts[0].removesuffix(".py")
+def folder_of(module: str) -> str:
+    """``uda.methods.lead`` -> ``methods``; empty for ``uda`` itself."""
+    return (module.split(".")[1:] or [""])[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_follow_the_layers(path):
-    modules = list(imports(path))
-    own = path.relative_to(ROOT).parts[0]
-    for module in modules:
-        top, *rest = module.split(".")
-        if top == "diffusers":
-            assert path.name == "pipeline_loading.py"
-        if own == "genmix_aug":
-            assert top != "uda", "genmix_aug knows nothing of uda"
-        elif top == "genmix_aug":
-            # Pictures are read one way, as edits are found by their pixels, and shown one way; and
-            # there is one way to tell a lack of memory.
-            shared = {"images", "contact_sheet", "editors.memory"}
-            allowed = part(path) == "augment" or module.removeprefix("genmix_aug.") in shared
-            assert allowed, "only augment imports genmix_aug"
-        elif top == "uda" and rest and part(path) != "__init__":
-            mine, theirs = part(path), rest[0]
-            assert theirs in RANK, f"{theirs} has no layer: give it one here"
-            allowed = RANK[theirs] < RANK[mine] or theirs == mine
-            same_layer = RANK[theirs] == RANK[mine] and RANK[mine] != 2 and mine != "methods"
-            assert allowed or same_layer, f"{mine} must not import {theirs}"
+def faults(module: str, text: str) -> list[str]:
+    """What a module with this ``text`` imports and must not."""
+    package, folder = module.split(".")[0], folder_of(module)
+    found = []
+    for imported in imports(text):
+        theirs, of = imported.split(".")[0], folder_of(imported)
+        if theirs == "diffusers" and not module.startswith("genmix_aug.editors.diffusion."):
+            found.append(f"{module}: diffusers outside of editors/diffusion")
+        if theirs not in ("uda", "genmix_aug") or not folder:
+            continue
+        if theirs == package:
+            table = UDA if package == "uda" else GENMIX
+            allowed = of in (folder, *table[folder])
+        else:
+            parts = GENMIX_AUG.get(folder, ())
+            allowed = package == "uda" and (parts is None or of in parts)
+        if not allowed:
+            found.append(f"{module} must not import {imported}")
+        if folder == of == "methods" and _is_method(module) and _is_method(imported):
+            found.append(f"{module}: a method must not see another one, {imported}")
+    return found
 
 
-def test_every_module_has_a_layer():
-    modules = {part(path) for path in FILES if path.is_relative_to(ROOT / "uda")}
-    assert modules - {"__init__"} == set(RANK)
+def _is_method(module: str) -> bool:
+    """Whether ``uda.methods.NAME…`` is a file with a method, not one that methods share."""
+    name = module.split(".")[2:3]
+    shared = {"base", "geometry", "clusters", "unknown"}
+    return (
+        bool(name) and name[0] not in shared and (ROOT / "uda/methods" / f"{name[0]}.py").exists()
+    )
 
 
-@pytest.mark.slow
-def test_only_evaluate_reads_target_labels():
-    """Class names of pictures are read where views are made, chosen or scored, nowhere else."""
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("uda", "genmix_aug")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 
-    def uses(path, name):
-        return any(
-            isinstance(node, ast.Attribute | ast.Name)
-            and name == (node.attr if isinstance(node, ast.Attribute) else node.id)
-            for node in ast.walk(ast.parse(path.read_text()))
-        )
 
-    readers = {path.name for path in FILES if uses(path, "class_name")}
-    # experiment_data: that no source class is empty; list_files: writes labels down where a user
-    # asks for them, for other code, and data_check: counts classes on disk; no stage of ours
-    # imports them.
-    assert readers == {"datasets.py", "experiment_data.py", "list_files.py", "data_check.py"}
-    for module in ("uda.list_files", "uda.data_check"):
-        assert {path.name for path in FILES if module in imports(path)} == {"data_commands.py"}
-    assert {path.name for path in FILES if uses(path, "labels_of")} == {
-        "datasets.py",
-        "evaluate.py",
-    }
+@pytest.mark.parametrize("module", FILES)
+def test_imports_follow_the_tables(module):
+    if module in ("uda", "genmix_aug"):
+        return  # the packages' fronts, which offer what lies in their folders
+    if module == "uda.methods":
+        return  # the dict of methods
+    assert faults(module, FILES[module].read_text()) == []
+
+
+def test_every_folder_stands_in_its_table():
+    for package, table in (("uda", UDA), ("genmix_aug", GENMIX)):
+        assert {folder_of(module) for module in FILES if module.startswith(package)} == {
+            "",
+            *table,
+        }
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("uda.methods.glc", "from uda.methods.lead import Lead"),
+        ("uda.methods.glc", "from uda.methods import lead"),
+        ("uda.methods.lead", "from uda.data.items import Item"),
+        ("uda.runs.folder", "import uda.compute.devices"),
+        ("uda.training.train", "from uda.reports.figures import save_png"),
+        ("uda.stages.target", "def f():\n    from uda.reports.results import SCORES"),
+        ("uda.sweeps.plan", "from uda.reports import results"),
+        ("uda.training.adapt", "from genmix_aug.images import load_rgb"),
+        ("uda.data.pixels", "from genmix_aug.edits.store import EditStore"),
+        ("genmix_aug.images", "from genmix_aug.mixing.masks import seam"),
+        ("genmix_aug.mixing.mix", "from genmix_aug.edits.store import EditStore"),
+        ("genmix_aug.transform", "from uda.models.imagenet import imagenet_features"),
+        ("genmix_aug.edits.fill", "import diffusers"),
+    ],
+)
+def test_a_wrong_import_is_found(module, line):
+    """Each table is seen to refuse what it is there to refuse."""
+    assert faults(module, line)
+
+
+def uses(text: str, name: str) -> bool:
+    """Whether a file's ``text`` has ``name`` as a variable or an attribute."""
+    return any(
+        isinstance(node, ast.Attribute | ast.Name)
+        and name == (node.attr if isinstance(node, ast.Attribute) else node.id)
+        for node in ast.walk(ast.parse(text))
+    )
 
 
 @pytest.mark.parametrize(
     ("module", "command"),
     [
-        ("uda.cli", []),
-        ("uda.cli", ["data", "export-lists"]),
-        ("uda.cli", ["data", "check"]),
-        ("uda.cli", ["import-lead"]),
-        ("uda.cli", ["predict"]),
-        ("uda.cli", ["export"]),
-        ("uda.cli", ["train"]),
-        ("uda.cli", ["sweep"]),
-        ("uda.cli", ["run"]),
-        ("uda.cli", ["evaluate"]),
-        ("uda.cli", ["report"]),
-        ("uda.cli", ["select"]),
-        ("uda.cli", ["explain"]),
-        ("uda.cli", ["pack"]),
-        ("genmix_aug.cli", []),
+        ("uda.cli.main", []),
+        ("uda.cli.main", ["data", "export-lists"]),
+        ("uda.cli.main", ["data", "check"]),
+        ("uda.cli.main", ["import-lead"]),
+        ("uda.cli.main", ["predict"]),
+        ("uda.cli.main", ["export"]),
+        ("uda.cli.main", ["train"]),
+        ("uda.cli.main", ["sweep"]),
+        ("uda.cli.main", ["run"]),
+        ("uda.cli.main", ["evaluate"]),
+        ("uda.cli.main", ["report"]),
+        ("uda.cli.main", ["select"]),
+        ("uda.cli.main", ["explain"]),
+        ("uda.cli.main", ["pack"]),
+        ("genmix_aug.cli.main", []),
     ],
 )
 def test_help_needs_no_torch(module, command):

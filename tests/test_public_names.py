@@ -22,14 +22,14 @@ def test_every_name_is_there(name):
 
 
 def test_names_are_those_of_the_modules():
-    from genmix_aug.fractals import fractals
-    from genmix_aug.genmix import GenMix
-    from genmix_aug.mix import mix
+    from genmix_aug.mixing.fractals import draw_fractals as fractals
+    from genmix_aug.mixing.genmix import GenMix
+    from genmix_aug.mixing.mix import mix_seam as mix
 
     assert genmix_aug.GenMix is GenMix
     assert genmix_aug.draw_fractals is fractals
     assert genmix_aug.mix_seam is mix
-    assert genmix_aug.fractals.fractals is fractals, "modules stay modules"
+    assert genmix_aug.mixing.fractals.draw_fractals is fractals, "modules stay modules"
 
 
 def test_an_unknown_name_is_named():

@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import pytest
-from in_domain_trees import TREES, without_checksums
+from helpers.in_domain_trees import TREES, without_checksums
 
-from uda.cli import main
+from uda.cli.main import main
 from uda.config import CONFIGS, read_yaml
-from uda.dataset_spec import load_dataset_spec
-from uda.datasets import Item, holdout_split
-from uda.model import PREACT, TORCHVISION
-from uda.published import FOLDER
-from uda.runs import find_runs
+from uda.data.items import Item
+from uda.data.partition import holdout_split
+from uda.data.spec import load_dataset_spec
+from uda.models.backbones import PREACT, TORCHVISION
+from uda.reports.published import FOLDER
+from uda.runs.folder import find_runs
 
 RECIPES = sorted((CONFIGS / "experiments" / "in_domain").glob("*.yaml"))
 TINY = [

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from genmix_aug.editors.base import Editor
-from genmix_aug.editors.filters import FilterEditor
-from genmix_aug.editors.instruct_pix2pix import InstructPix2PixEditor
+from genmix_aug.editors.diffusion.instruct_pix2pix import InstructPix2PixEditor
+from genmix_aug.editors.filters.editor import FilterEditor
 
 __all__ = ["EDITORS", "Editor", "FilterEditor", "InstructPix2PixEditor"]
 

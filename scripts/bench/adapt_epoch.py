@@ -37,25 +37,21 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from tqdm import tqdm
 
-from uda.adapt import forward_all, train_epoch
-from uda.compute import keep_freed_memory, place
+from uda.compute.cpu import keep_freed_memory
+from uda.compute.devices import place
+from uda.compute.optim import set_rate, sgd
 from uda.config import ComputeConfig, ImageConfig
-from uda.dataset_spec import load_dataset_spec
-from uda.datasets import (
-    Item,
-    decode_all,
-    domain_items,
-    draw_views,
-    of_classes,
-    resize_all,
-    to_float,
-    views,
-)
+from uda.data.items import Item, domain_items
+from uda.data.partition import of_classes
+from uda.data.pixels import decode_all, resize_all
+from uda.data.scenarios import class_split
+from uda.data.spec import load_dataset_spec
+from uda.data.views import draw_views, to_float, views
 from uda.methods.base import Bank, Batch
 from uda.methods.lead import Lead
-from uda.model import Classifier, build_model
-from uda.optim import set_rate, sgd
-from uda.splits import class_split
+from uda.models.classifier import Classifier, build_model
+from uda.training.adapt import train_epoch
+from uda.training.bank import forward_all
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -81,7 +77,7 @@ class Task:
 
     @property
     def items(self) -> list[Item]:
-        """The pictures as `uda.datasets` takes them."""
+        """The pictures as `uda.data.pixels` takes them."""
         return [Item(path, "") for path in self.paths]
 
     def model(self) -> Classifier:
@@ -171,7 +167,7 @@ class Plain:
 
 
 class Ours:
-    """An epoch as `uda.adapt.adapt` runs it."""
+    """An epoch as `uda.training.adapt.adapt` runs it."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.model, self.method = task, task.model(), task.method()

@@ -24,17 +24,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmix_aug.fractals import fractals
-from uda.augment import AUGMENTATIONS
+from genmix_aug.mixing.fractals import draw_fractals as fractals
+from uda.augment import AUGMENTATIONS, title_of_augmentation
 from uda.augment.base import Augmentation
 from uda.augment.none import NoAugmentation
-from uda.compute import forward, keep_freed_memory, place
+from uda.compute.cpu import keep_freed_memory
+from uda.compute.devices import forward, place
+from uda.compute.optim import sgd
 from uda.config import DEFAULT_COMPUTE
-from uda.datasets import draw_views, resize, to_float, views
-from uda.model import Classifier, build_model
-from uda.optim import sgd
-from uda.results import AUGMENT_TITLES
-from uda.train import smoothed_targets, soft_cross_entropy
+from uda.data.pixels import resize
+from uda.data.views import draw_views, to_float, views
+from uda.models.classifier import Classifier, build_model
+from uda.training.train import smoothed_targets, soft_cross_entropy
 
 DECODE_PX, RESIZE_PX, CROP_PX, CLASSES = 128, 73, 64, 57
 BATCHES = 8  # of a round: some mix only a part of them
@@ -44,7 +45,7 @@ CPU = torch.device("cpu")
 def make_batch(
     augmentation: Augmentation, images: Tensor, resized: Tensor, labels: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """A batch as `uda.train` makes it."""
+    """A batch as `uda.training.train` makes it."""
     batch, count = resized.clone(), len(images)
     share = 1.0 if augmentation.every_image else 0.5 if augmentation.copies else 0.0
     if some := round(share * count):
@@ -141,7 +142,7 @@ def main() -> None:
         if name in network:
             overhead += statistics.median(network[name]) - plain[1]
         print(
-            f"{AUGMENT_TITLES.get(name, name):<18}{options.batch / own:>16,.0f}"
+            f"{title_of_augmentation(name):<18}{options.batch / own:>16,.0f}"
             f"{1000 * more / options.batch:>15.2f}{100 * overhead / sum(plain):>8.1f}%"
             f"{1000 * before[name] / options.batch:>18.1f}"
         )

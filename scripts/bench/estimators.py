@@ -22,16 +22,18 @@ from statistics import mean
 import numpy as np
 import torch
 
-from uda import adapt, datasets, stages
-from uda.clusters import CLUSTERS, estimate_num_clusters
-from uda.dataset_spec import load_dataset_spec
-from uda.experiment_data import target_items
-from uda.identity import experiment_of
+from uda import stages
+from uda.data import pixels as datasets
+from uda.data.partition import target_items
+from uda.data.scenarios import ClassSplit, class_split
+from uda.data.spec import load_dataset_spec
 from uda.methods.base import Bank
+from uda.methods.clusters import CLUSTERS, estimate_num_clusters
 from uda.methods.lead import pseudo_labels
-from uda.model import load_weights
-from uda.runs import Run, read_run
-from uda.splits import ClassSplit, class_split
+from uda.models.classifier import load_weights
+from uda.runs.folder import Run, read_run
+from uda.stages.identity import experiment_of
+from uda.training import adapt
 
 CPU = torch.device("cpu")
 

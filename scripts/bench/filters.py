@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from genmix_aug.editors.filters import STYLES, FilterEditor
+from genmix_aug.editors.filters.editor import STYLES, FilterEditor
 from genmix_aug.images import find_images, load_rgb
 
 SIZES = (128, 256)

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from genmix_aug.editors.diffusion_settings import PRESETS, Settings
-from genmix_aug.editors.instruct_pix2pix import InstructPix2PixEditor
+from genmix_aug.editors.diffusion.instruct_pix2pix import InstructPix2PixEditor
+from genmix_aug.editors.diffusion.settings import PRESETS, Settings
 from genmix_aug.prompts import CROSS_DOMAIN, full_prompt
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))  # the tests' small modules

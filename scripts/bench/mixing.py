@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmix_aug.genmix import GenMix
-from genmix_aug.masks import SIDES, blend_width_for
-from genmix_aug.mix import PAPER_FRACTAL_WEIGHT, mix
+from genmix_aug.mixing.genmix import GenMix
+from genmix_aug.mixing.masks import SIDES, blend_width_for
+from genmix_aug.mixing.mix import PAPER_FRACTAL_WEIGHT
+from genmix_aug.mixing.mix import mix_seam as mix
 
 SINGLES, BYTES, FLOATS = 16, 64, 16  # images of a pass, one at a time and in a batch
 NAIVE = "Eq. 3 and 4, NumPy float64"

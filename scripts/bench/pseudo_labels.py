@@ -20,15 +20,16 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from uda.adapt import read_bank
-from uda.clusters import estimate_num_clusters
-from uda.dataset_spec import load_dataset_spec
-from uda.identity import experiment_of, method_of
+from uda.data.scenarios import class_split
+from uda.data.spec import load_dataset_spec
+from uda.evaluation.metrics import open_set_scores, per_class_accuracy, unknown_auroc
 from uda.methods.base import Bank
+from uda.methods.clusters import estimate_num_clusters
 from uda.methods.lead import Lead, unknown_part
-from uda.metrics import open_set_scores, per_class_accuracy, unknown_auroc
-from uda.runs import Run, read_run
-from uda.splits import class_split
+from uda.runs.folder import Run, read_run
+from uda.stages.identity import experiment_of
+from uda.stages.options import method_of
+from uda.training.bank import read_bank
 
 COLUMNS = ("H", "known", "unk", "closed", "ent", "norm", "cos", "PL H", "PL known", "PL unk")
 

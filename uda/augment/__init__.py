@@ -1,7 +1,5 @@
 """Augmentations of the training images. A new one is one file and one line here."""
 
-from collections.abc import Callable
-
 from uda.augment.augmix import AugMixAugmentation
 from uda.augment.autoaugment import AutoAugmentation
 from uda.augment.base import Augmentation
@@ -18,19 +16,27 @@ from uda.augment.resizemix import ResizeMixAugmentation
 from uda.augment.saliencymix import SaliencyMixAugmentation
 from uda.augment.trivialaugment import TrivialAugmentation
 
-AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
-    "none": NoAugmentation,
-    "genmix": GenMixAugmentation,
-    "mixup": MixupAugmentation,
-    "manifold_mixup": ManifoldMixupAugmentation,
-    "cutmix": CutMixAugmentation,
-    "resizemix": ResizeMixAugmentation,
-    "fmix": FMixAugmentation,
-    "saliencymix": SaliencyMixAugmentation,
-    "guidedmixup": GuidedMixupAugmentation,
-    "randaugment": RandAugmentation,
-    "autoaugment": AutoAugmentation,
-    "trivialaugment": TrivialAugmentation,
-    "augmix": AugMixAugmentation,
-    "pixmix": PixMixAugmentation,
+AUGMENTATIONS: dict[str, type[Augmentation]] = {
+    augmentation.name: augmentation
+    for augmentation in (
+        NoAugmentation,
+        GenMixAugmentation,
+        MixupAugmentation,
+        ManifoldMixupAugmentation,
+        CutMixAugmentation,
+        ResizeMixAugmentation,
+        FMixAugmentation,
+        SaliencyMixAugmentation,
+        GuidedMixupAugmentation,
+        RandAugmentation,
+        AutoAugmentation,
+        TrivialAugmentation,
+        AugMixAugmentation,
+        PixMixAugmentation,
+    )
 }
+
+
+def title_of_augmentation(name: str) -> str:
+    """Return what tables call the augmentation ``name``; of an unknown one, the name."""
+    return AUGMENTATIONS[name].title if name in AUGMENTATIONS else name

@@ -18,6 +18,9 @@ class AugMixAugmentation(EachImage):
     same for all augmentations here. Raises ValueError naming the option at fault.
     """
 
+    name = "augmix"
+    title = "AugMix"
+
     def __init__(
         self,
         *,

@@ -16,6 +16,9 @@ class AutoAugmentation(EachImage):
     ``policy``: imagenet, cifar10 or svhn. Raises ValueError naming another one.
     """
 
+    name = "autoaugment"
+    title = "AutoAugment"
+
     def __init__(self, *, policy: str = "imagenet") -> None:
         if policy not in POLICIES:
             raise ValueError(

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from uda.model import Classifier
+from uda.models.classifier import Classifier
 
 
-class Augmentation(Protocol):
-    """Makes other training images of the originals.
+class Augmentation:
+    """Makes other training images of the originals; changes nothing where it is not overridden.
 
-    ``copies`` says whether the list to train on gets augmented copies of each image, and
-    ``every_image`` whether each image drawn from it is augmented, rather than the copies alone. The
-    number of steps is the same in any case. `NoAugmentation` has what most leave as it is.
+    Attributes:
+        name: What configurations call it, as in `uda.augment.AUGMENTATIONS`.
+        title: What tables call it.
+        copies: Whether the list to train on gets augmented copies of each image.
+        every_image: Whether each image drawn from the list is augmented, rather than the copies
+            alone. The number of steps is the same in any case.
+        prepares: Whether `prepare` has work to do, whose time is then logged.
     """
 
-    copies: bool
-    every_image: bool
+    name: ClassVar[str]
+    title: ClassVar[str]
+    copies: ClassVar[bool] = False
+    every_image: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What stands in a run's identity in place of the options of these names."""
+        """What replaces the options of these names in a run's identity."""
+        return {}
 
     @property
     def wanted_edits(self) -> Mapping[str, Any]:
-        """What decides the edits that `prepare` stores, pictures aside; empty where it stores none.
+        """What decides the edits that `prepare` stores, images aside; empty where it stores none.
 
-        Runs of which all of it is alike need the same ones.
+        Runs whose values are all equal need the same edits.
         """
+        return {}
 
     def prepare(
         self,
@@ -43,32 +52,55 @@ class Augmentation(Protocol):
         seed: int,
         device: torch.device | None = None,
     ) -> Mapping[str, Any]:
-        """Before training: whatever it needs of ``images`` uint8 [N, 3, H, W] and their ``names``.
+        """Make what is needed before training.
 
-        What is dear to make goes into the folder ``store`` and is found there the next time; a
-        network that makes it works on ``device``, or where it chooses. Returns what the run's log
-        is to say of what was found; under ``edits`` a hash of the stored edits.
+        Args:
+            images: uint8 [N, 3, H, W].
+            names: One for each image.
+            store: Folder for what is expensive to make; it is read from it the next time.
+            seed: The run's.
+            device: Where a network that makes it computes; None leaves the choice to it.
+
+        Returns:
+            What the run's log is to say, such as a hash of the stored edits under ``edits``.
         """
+        return {}
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """uint8 [B, 3, H, W] -> the same, before resize and crop.
+        """Return augmented images uint8 [B, 3, H, W], before resize and crop.
 
-        ``ids``: which of the prepared images these are. Each result depends on its own image, id
-        and seed alone. On a GPU it runs in a thread, while `batch` has the images before these: the
+        ``ids`` [B] are rows of the prepared images. Each result depends on its own image, id and
+        seed alone. On a GPU this runs in a thread while `batch` has the images before these: the
         two must not draw from one generator.
         """
+        return images
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Cropped images in [0, 1] and soft targets [B, K] -> the same, mixed across the batch."""
+        """Return cropped images [B, 3, H, W] in [0, 1] and soft targets [B, K], mixed across the
+        batch."""
+        return images, targets
 
     def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
-        """While the network computes the logits of a batch of ``batch_size``, or of this process's
-        share of it: what mixes its features, by the seed that its `batch` got."""
+        """Return a context in which ``model`` computes the logits of a batch with mixed features.
+
+        The batch has ``batch_size`` rows, of which each rank computes its share; ``seed`` is the
+        one that its `batch` got.
+        """
+        return nullcontext()
+
+    def stages(
+        self, images: Tensor, ids: Sequence[int], seed: int
+    ) -> tuple[list[str], list[dict[str, Tensor]]]:
+        """Return captions and, for each of a few prepared images, its stages by name, to be drawn.
+
+        Both are empty where there is nothing to draw, or no image of ``ids`` has an edit.
+        """
+        return [], []
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within the block torch's own generator of the CPU draws by ``seed``; then as before.
+    """Let torch's generator of the CPU draw by ``seed`` within the block; then as before.
 
     For transforms of torchvision, which draw from it.
     """

@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torchvision.transforms import v2
 
-from uda.augment.base import seeded
-from uda.augment.none import NoAugmentation
+from uda.augment.base import Augmentation, seeded
 
 
-class CutMixAugmentation(NoAugmentation):
+class CutMixAugmentation(Augmentation):
     """CutMix (arXiv 1905.04899).
 
     A box of a share 1 − λ of the area, λ from Beta(alpha, alpha), around a point drawn evenly and
@@ -17,6 +16,9 @@ class CutMixAugmentation(NoAugmentation):
     mixed by the areas. One draw a batch. ``alpha``: of the Beta distribution, positive. Raises
     ValueError naming it if it is not.
     """
+
+    name = "cutmix"
+    title = "CutMix"
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         if not alpha > 0:

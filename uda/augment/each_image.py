@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from uda.augment.base import seeded
-from uda.augment.none import NoAugmentation
+from uda.augment.base import Augmentation, seeded
 
 GREY = 128  # what geometric operations leave empty, as in AutoAugment's and RandAugment's code
 
 
-class EachImage(NoAugmentation):
+class EachImage(Augmentation):
     """Every image drawn goes through ``transform``, uint8 [3, H, W] -> the same.
 
     As in the papers of such transforms there are no plain copies beside it. What the transform

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uda.augment.base import Augmentation
 from uda.augment.masks import mix_by_mask, previous
-from uda.augment.none import NoAugmentation
 
 
-class FMixAugmentation(NoAugmentation):
+class FMixAugmentation(Augmentation):
     """FMix (arXiv 2002.12047).
 
     A share λ of the pixels, from Beta(alpha, alpha), stays the image's own, the others are those
@@ -19,6 +19,9 @@ class FMixAugmentation(NoAugmentation):
     picture of low frequencies (`low_frequencies`, of ``decay``) is largest. One draw a batch.
     Raises ValueError naming the option at fault.
     """
+
+    name = "fmix"
+    title = "FMix"
 
     def __init__(self, *, alpha: float = 1.0, decay: float = 3.0) -> None:
         if not alpha > 0:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from genmix_aug.fractals import fractals as drawn_fractals
-from genmix_aug.fractals import load_fractals
 from genmix_aug.images import find_images
-from uda.runs import config_hash, file_hash
+from genmix_aug.mixing.fractal_folder import load_fractals
+from genmix_aug.mixing.fractals import draw_fractals as drawn_fractals
+from uda.runs.hashing import config_hash, file_hash
 
 
 def fractal_pictures(folder: str, count: int, size: int) -> Tensor:

@@ -13,41 +13,44 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES
-from genmix_aug.edit_plan import image_digest, plan_edits
-from genmix_aug.edit_store import EditStore
 from genmix_aug.editors.base import on_device, release
 from genmix_aug.editors.options import make_editor, parse_options
-from genmix_aug.filling import Screen, fill
-from genmix_aug.genmix import parse_settings
-from genmix_aug.mix import PAPER_FRACTAL_WEIGHT
+from genmix_aug.edits.fill import Screen, fill
+from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.edits.store import EditStore
+from genmix_aug.edits.verdicts import NO_SCREEN, PIXELS
+from genmix_aug.mixing.genmix import parse_settings
+from genmix_aug.mixing.mix import PAPER_FRACTAL_WEIGHT
 from genmix_aug.prompts import check_prompts, parse_prompts
-from genmix_aug.screening import REFERENCE_IMAGES, Reference, Verdict, reference_of, screen
+from genmix_aug.screening.checks import REFERENCE_IMAGES, Reference, Verdict, reference_of, screen
 from genmix_aug.seeding import hash_seed
-from genmix_aug.verdicts import NO_SCREEN, PIXELS
+from uda.augment.base import Augmentation
 from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
-from uda.augment.none import NoAugmentation
-from uda.model import imagenet_features
-from uda.runs import config_hash
+from uda.models.imagenet import imagenet_features
+from uda.runs.hashing import config_hash
 
 EDITS_IN_MEMORY = 4 * 2**30  # bytes
 SCREENS = ("pixels", "features", "none")
 
 
-class GenMixAugmentation(NoAugmentation):
+class GenMixAugmentation(Augmentation):
     """GenMix (arXiv 2412.02366).
 
-    ``prompts``: cross-domain, in-domain, all, or prompts separated by commas.
-    ``edits_per_image``: how many edits of each image are made and stored, each under another
-    prompt while there are some; every augmented draw takes one of them. ``editor`` and
-    ``editor_options`` ("preset=fast,steps=30") make them; ``screening`` rejects those whose
-    ``pixels`` are at fault (black, white, flat, unchanged), with ``features`` also those that
-    ImageNet features no longer recognise; ``none`` accepts all. Whoever filled the store, and by
-    what screen, a run takes the edits that its own screen accepts. ``join``, ``sides`` and
-    ``fractal_weight`` are those of `genmix_aug.genmix.GenMix`. ``blend_width`` in pixels of the
-    decoded size; 0 scales the paper's 20 in 512, -1 is a hard cut. ``num_fractals`` are drawn,
-    unless a folder of ``fractals`` is named. Raises ValueError naming the option at fault.
+    ``prompts``: cross-domain, in-domain, all, or prompts separated by commas. ``edits_per_image``:
+    how many edits of each image are made and stored, each under another prompt while there are
+    some; every augmented draw takes one of them. ``editor`` and ``editor_options``
+    ("preset=fast,steps=30") make them; ``screening`` rejects those whose ``pixels`` are at fault
+    (black, white, flat, unchanged), with ``features`` also those that ImageNet features no longer
+    recognise; ``none`` accepts all. Whoever filled the store, and by what screen, a run takes the
+    edits that its own screen accepts. ``join``, ``sides`` and ``fractal_weight`` are those of
+    `genmix_aug.mixing.genmix.GenMix`. ``blend_width`` in pixels of the decoded size; 0 scales the
+    paper's 20 in 512, -1 is a hard cut. ``num_fractals`` are drawn, unless a folder of ``fractals``
+    is named. Raises ValueError naming the option at fault.
     """
 
+    name = "genmix"
+    title = "GenMix"
+    prepares = True
     copies = True
 
     def __init__(
@@ -197,12 +200,16 @@ class GenMixAugmentation(NoAugmentation):
             return mixed
         return images.index_copy(0, torch.tensor(places), mixed)
 
-    def stages(self, images: Tensor, ids: Sequence[int], seed: int) -> list[dict[str, Tensor]]:
-        """Original, edit, mask, hybrid, fractal and result of a few prepared images.
+    def stages(
+        self, images: Tensor, ids: Sequence[int], seed: int
+    ) -> tuple[list[str], list[dict[str, Tensor]]]:
+        """Return the prompts of a few prepared images, and of each original, edited, mask, hybrid,
+        fractal and result.
 
         Their edits are under as many prompts as there are; images without one are left out.
         """
-        shown: list[dict[str, Tensor]] = []
+        prompts: list[str] = []
+        stages: list[dict[str, Tensor]] = []
         used: dict[str, int] = dict.fromkeys(self.prompts, 0)
         for image in ids:
             if not self.rows[image]:
@@ -210,8 +217,9 @@ class GenMixAugmentation(NoAugmentation):
             row = min(self.rows[image], key=lambda row: used[self.row_prompts[row]])
             used[self.row_prompts[row]] += 1
             own = hash_seed("stages", seed, image)
-            shown.append(self.genmix.stages(images[image], self._read(row), own))
-        return shown
+            prompts.append(self.row_prompts[row])
+            stages.append(self.genmix.stages(images[image], self._read(row), own))
+        return prompts, stages
 
     def _row(self, image: int, choice: int) -> int:
         """Where one of the image's accepted edits stands among the keys."""

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uda.augment.base import Augmentation
 from uda.augment.masks import mix_by_mask
-from uda.augment.none import NoAugmentation
 from uda.augment.saliency import spectral_residual
 
 
-class GuidedMixupAugmentation(NoAugmentation):
+class GuidedMixupAugmentation(Augmentation):
     """GuidedMixup (arXiv 2306.16612) guided by the spectral residual, the paper's Guided-SR.
 
     S are the images' saliency maps, each made to sum to 1. Partners are those of a cycle through
@@ -22,6 +22,9 @@ class GuidedMixupAugmentation(NoAugmentation):
     ``probability``, the authors' for Guided-SR; otherwise it stays as it is. Raises ValueError
     naming a probability that is none.
     """
+
+    name = "guidedmixup"
+    title = "GuidedMixup"
 
     def __init__(self, *, probability: float = 0.5) -> None:
         if not 0 <= probability <= 1:

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from uda.augment.none import NoAugmentation
-from uda.model import Classifier
+from uda.augment.base import Augmentation
+from uda.models.classifier import Classifier
 
 Mix = Callable[[Any], Tensor]
 KINDS = ("input", "stages", "features")
 
 
-class ManifoldMixupAugmentation(NoAugmentation):
+class ManifoldMixupAugmentation(Augmentation):
     """Manifold Mixup (arXiv 1806.05236).
 
     λ h + (1 − λ) h' of what one layer gives for an image and for its partner, and of their targets,
@@ -29,6 +29,9 @@ class ManifoldMixupAugmentation(NoAugmentation):
     neighbours in the batch, which is shuffled: so each process has those of its share. Raises
     ValueError naming the option at fault.
     """
+
+    name = "manifold_mixup"
+    title = "Manifold Mixup"
 
     def __init__(self, *, alpha: float = 2.0, layers: str = ",".join(KINDS)) -> None:
         where = "augment.options.manifold_mixup"

@@ -5,17 +5,19 @@ from __future__ import annotations
 from torch import Tensor
 from torchvision.transforms import v2
 
-from uda.augment.base import seeded
-from uda.augment.none import NoAugmentation
+from uda.augment.base import Augmentation, seeded
 
 
-class MixupAugmentation(NoAugmentation):
+class MixupAugmentation(Augmentation):
     """Mixup (arXiv 1710.09412).
 
     λ x + (1 − λ) x' of images and targets alike, λ from Beta(alpha, alpha), where x' is the image
     before x in the batch, which is shuffled. One draw a batch. ``alpha``: of the Beta distribution,
     positive. Raises ValueError naming it if it is not.
     """
+
+    name = "mixup"
+    title = "Mixup"
 
     def __init__(self, *, alpha: float = 0.2) -> None:
         if not alpha > 0:

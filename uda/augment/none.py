@@ -2,52 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from uda.model import Classifier
+from uda.augment.base import Augmentation
 
 
-class NoAugmentation:
-    """Leaves everything as it is: what others change, they override."""
+class NoAugmentation(Augmentation):
+    """The images as they are."""
 
-    copies = False
-    every_image = False
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """Nothing: the options say it all."""
-        return {}
-
-    @property
-    def wanted_edits(self) -> Mapping[str, Any]:
-        """Nothing: it stores none."""
-        return {}
-
-    def prepare(
-        self,
-        images: Tensor,
-        names: Sequence[str],
-        store: Path,
-        seed: int,
-        device: torch.device | None = None,
-    ) -> Mapping[str, Any]:
-        """Nothing to prepare."""
-        return {}
-
-    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """The images as they are."""
-        return images
-
-    def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """The batch as it is."""
-        return images, targets
-
-    def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
-        """Nothing: the network computes what it computes."""
-        return nullcontext()
+    name = "none"
+    title = "None"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from uda.augment.base import Augmentation
 from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
-from uda.augment.none import NoAugmentation
 
 BILINEAR = transforms.InterpolationMode.BILINEAR
 TOP_LEVEL = 10  # levels go up to it
@@ -21,7 +21,7 @@ TINY = 1e-37  # keeps powers of black finite, as in the released code
 Draw = np.random.Generator
 
 
-class PixMixAugmentation(NoAugmentation):
+class PixMixAugmentation(Augmentation):
     """PixMix (arXiv 2112.05135), of every image drawn.
 
     Begins with the image x or an operation on it, evenly, and mixes that 0 to ``rounds`` times
@@ -33,6 +33,9 @@ class PixMixAugmentation(NoAugmentation):
     option at fault.
     """
 
+    name = "pixmix"
+    title = "PixMix"
+    prepares = True
     every_image = True
 
     def __init__(

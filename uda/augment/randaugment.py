@@ -14,6 +14,9 @@ class RandAugmentation(EachImage):
     Raises ValueError naming the option at fault.
     """
 
+    name = "randaugment"
+    title = "RandAugment"
+
     def __init__(self, *, num_ops: int = 2, magnitude: int = 9) -> None:
         if num_ops < 1:
             raise ValueError(f"augment.options.randaugment.num_ops: {num_ops} must be at least 1")

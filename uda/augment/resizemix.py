@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.augment.none import NoAugmentation
+from uda.augment.base import Augmentation
 
 
-class ResizeMixAugmentation(NoAugmentation):
+class ResizeMixAugmentation(Augmentation):
     """ResizeMix (arXiv 2012.11101).
 
     The image before it in the batch, reduced as a whole to a share τ of its height and width, τ
@@ -18,6 +18,9 @@ class ResizeMixAugmentation(NoAugmentation):
     targets are mixed by the area, about τ². One draw a batch. Raises ValueError naming the options
     at fault.
     """
+
+    name = "resizemix"
+    title = "ResizeMix"
 
     def __init__(self, *, smallest: float = 0.1, largest: float = 0.8) -> None:
         if not 0 < smallest <= largest <= 1:

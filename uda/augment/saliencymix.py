@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uda.augment.base import Augmentation
 from uda.augment.masks import mix_by_mask, previous
-from uda.augment.none import NoAugmentation
 from uda.augment.saliency import spectral_residual
 
 
-class SaliencyMixAugmentation(NoAugmentation):
+class SaliencyMixAugmentation(Augmentation):
     """SaliencyMix (arXiv 2006.01791).
 
     As CutMix, but the box of a share 1 − λ of the area, λ from Beta(alpha, alpha), lies around the
@@ -23,6 +23,9 @@ class SaliencyMixAugmentation(NoAugmentation):
     is the spectral residual (`uda.augment.saliency`); the authors took OpenCV's fine-grained one,
     which OpenCV's main packages lack. Raises ValueError naming the option at fault.
     """
+
+    name = "saliencymix"
+    title = "SaliencyMix"
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         if not alpha > 0:

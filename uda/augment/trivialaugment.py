@@ -14,6 +14,9 @@ class TrivialAugmentation(EachImage):
     Raises ValueError naming the option at fault.
     """
 
+    name = "trivialaugment"
+    title = "TrivialAugment"
+
     def __init__(self, *, num_magnitude_bins: int = 31) -> None:
         if num_magnitude_bins < 2:
             raise ValueError(

@@ -1,6 +1,4 @@
-"""Adaptation methods. A new one is one file and one line here."""
-
-from collections.abc import Callable
+"""Adaptation methods. A new one is one file and one line here; tables have this order."""
 
 from uda.methods.adabn import AdaBN
 from uda.methods.base import Method
@@ -9,10 +7,11 @@ from uda.methods.lead import Lead
 from uda.methods.shot_o import ShotO
 from uda.methods.source_only import SourceOnly
 
-METHODS: dict[str, Callable[..., Method]] = {
-    "source_only": SourceOnly,
-    "adabn": AdaBN,
-    "shot_o": ShotO,
-    "glc": Glc,
-    "lead": Lead,
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (SourceOnly, AdaBN, ShotO, Glc, Lead)
 }
+
+
+def title_of_method(name: str) -> str:
+    """Return what tables call the method ``name``; of an unknown one, the name."""
+    return METHODS[name].title if name in METHODS else name

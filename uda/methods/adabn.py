@@ -1,18 +1,21 @@
 """AdaBN (Li et al., arXiv 1603.04779): BatchNorm's statistics become the target's, nothing else.
 
-What every method here that trains on batches of the target does as a side effect; alone it says how
-much of a method's gain is its own.
+Every method here that trains on batches of the target does this as a side effect. Alone it says how
+much of a method's gain comes from its losses.
 """
 
 from __future__ import annotations
 
-from uda.methods.base import BaseMethod
+from uda.methods.base import Method
 
 
-class AdaBN(BaseMethod):
-    """Batches of the target pass the network, whose running means and variances follow them: after
-    n batches 0.9ⁿ of the source's statistics are left (at BatchNorm's usual momentum of 0.1).
-    Nothing is trained."""
+class AdaBN(Method):
+    """Batches of the target pass the network, whose running means and variances follow them.
+
+    After n batches 0.9ⁿ of the source's statistics are left (at BatchNorm's usual momentum of 0.1).
+    No weight is trained.
+    """
 
     name = "adabn"
-    trains = True
+    title = "AdaBN"
+    trains = "statistics"

@@ -1,8 +1,8 @@
 """GLC (Qu et al., CVPR 2023, arXiv 2303.07110).
 
 `pseudo_labels` is the paper's one-vs-all global clustering, ρ its confidence-based source-private
-suppression, C_t its silhouette-based estimate (`uda.clusters`), the second of `losses` its local
-consensus clustering. The defaults follow the released code where the paper leaves a choice.
+suppression, C_t its silhouette-based estimate (`uda.methods.clusters`), the second of `losses` its
+local consensus clustering. The defaults follow the released code where the paper leaves a choice.
 """
 
 from __future__ import annotations
@@ -16,21 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.clusters import CLUSTERS, estimate_num_clusters
-from uda.methods.base import (
-    LOG_EPSILON,
-    Bank,
-    Batch,
-    Once,
-    Prediction,
-    check_share,
-    check_weight,
-    consistency,
-    here,
-    most_confident,
-    predict_by_entropy,
-    prototypes,
-)
+from uda.methods.base import Bank, Batch, Method, Once, check_share, check_weight, run_locally
+from uda.methods.clusters import CLUSTERS, estimate_num_clusters
+from uda.methods.geometry import consistency, most_confident, prototypes
+from uda.methods.unknown import LOG_EPSILON
 
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 3.0)
 
@@ -143,19 +132,19 @@ def losses(
     return ce, con
 
 
-class Glc:
-    """GLC as a `Method`: L = ``ce_weight`` · L_ce + L_con.
+class Glc(Method):
+    """GLC: L = ``ce_weight`` · L_ce + L_con.
 
     ``ce_weight`` λ: 0.3 for Office-31 and VisDA, 1.5 for Office-Home and DomainNet. ``rho`` is how
     little a prototype of an unsure class counts. ``open_set`` False (PDA) rejects nothing at test
     time, though pseudo-labels may be unknown. ``clusters`` is how C_t is found, once and among 0.25
-    0.5 1 2 3 times K: as in `uda.clusters.estimate_num_clusters`. ``samples_per_centroid`` bounds
-    what each k-means takes (256 as released, 0 for all).
+    0.5 1 2 3 times K: as in `uda.methods.clusters.estimate_num_clusters`. ``samples_per_centroid``
+    bounds what each k-means takes (256 as released, 0 for all).
     """
 
-    trains = True
-    needs_source = False
-    extra_heads: tuple[str, ...] = ()
+    name = "glc"
+    title = "GLC"
+    added_options = ("samples_per_centroid",)
 
     def __init__(
         self,
@@ -168,6 +157,7 @@ class Glc:
         clusters: str = "tsne",
         samples_per_centroid: int = 0,
     ) -> None:
+        super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
         if clusters not in CLUSTERS:
             known = ", ".join(CLUSTERS)
             raise ValueError(f"adapt.options.glc.clusters: {clusters!r} is not one of {known}")
@@ -179,9 +169,7 @@ class Glc:
                 " more"
             )
         check_share("glc.rho", rho)
-        check_share("glc.entropy_threshold", entropy_threshold)
         check_weight("glc.ce_weight", ce_weight)
-        self.threshold = entropy_threshold if open_set else None
         self.ce_weight = ce_weight
         self.rho = rho
         self.neighbours = neighbours
@@ -189,7 +177,7 @@ class Glc:
         self.samples_per_centroid = samples_per_centroid
         self.num_clusters: int | None = None
 
-    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> GlcState:
+    def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> GlcState:
         """Pseudo-labels of the whole target; C_t the first time only."""
         return start_state(bank, once(partial(self._pseudo_labels, bank)))
 
@@ -207,17 +195,11 @@ class Glc:
             self.samples_per_centroid,
         )
 
-    def loss(
-        self, target: Batch, state: GlcState, source: Batch | None = None
-    ) -> dict[str, Tensor]:
+    def loss(self, target: Batch, state: GlcState) -> dict[str, Tensor]:
         """The two losses, the first weighted."""
         probabilities = target.logits.softmax(dim=1)
         ce, con = losses(target.features, probabilities, target.index, state, self.neighbours)
         return {"ce": self.ce_weight * ce, "con": con}
-
-    def predict(self, bank: Bank) -> Prediction:
-        """Labels by the highest probability, unknown by entropy."""
-        return predict_by_entropy(bank.probabilities, self.threshold)
 
     def summary(self, state: GlcState) -> dict[str, Tensor]:
         """The labels, and the two similarities that decided them."""

@@ -1,7 +1,7 @@
 """LEAD (Qu et al., CVPR 2024, arXiv 2403.03421): decomposes features into source-known and
 source-unknown parts.
 
-`uda.decomposition` is the paper's orthogonal feature decomposition, `common_score` and the
+`uda.methods.geometry` is the paper's orthogonal feature decomposition, `common_score` and the
 thresholds of `pseudo_labels` are its instance-level decision boundaries. The defaults follow the
 released code, which the published numbers come from; where the paper's text means something else,
 an option has its name.
@@ -19,22 +19,10 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.clusters import CLUSTERS, estimate_num_clusters
-from uda.decomposition import known_basis, split_norms
-from uda.methods.base import (
-    LOG_EPSILON,
-    Bank,
-    Batch,
-    Once,
-    Prediction,
-    check_share,
-    check_weight,
-    consistency,
-    here,
-    most_confident,
-    predict_by_entropy,
-    prototypes,
-)
+from uda.methods.base import Bank, Batch, Method, Once, check_weight, run_locally
+from uda.methods.clusters import CLUSTERS, estimate_num_clusters
+from uda.methods.geometry import consistency, known_basis, most_confident, prototypes, split_norms
+from uda.methods.unknown import LOG_EPSILON
 
 WEIGHT_ALPHA = 1e-4
 SPLITS = ("norm", "cosine")
@@ -175,8 +163,8 @@ def losses(
     return ce, reg, con
 
 
-class Lead:
-    """LEAD as a `Method`: L = λ · L_ce + L_reg + L_con, λ being ``ce_weight``; ``reg_weight`` and
+class Lead(Method):
+    """LEAD: L = λ · L_ce + L_reg + L_con, λ being ``ce_weight``; ``reg_weight`` and
     ``con_weight``, 1 as published, weight the other two.
 
     ``open_set`` False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
@@ -185,10 +173,10 @@ class Lead:
     spectral, or classes for as many as the source has.
     """
 
-    trains = True
-    needs_unknown_space = True  # of features with more dimensions than classes: `known_basis`
-    needs_source = False
-    extra_heads: tuple[str, ...] = ()
+    name = "lead"
+    title = "LEAD"
+    needs_unknown_space = True  # for `known_basis`
+    added_options = ("split", "reg_weight", "con_weight")
 
     def __init__(
         self,
@@ -204,6 +192,7 @@ class Lead:
         reg_weight: float = 1.0,
         con_weight: float = 1.0,
     ) -> None:
+        super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
         for key, choice, known in (("clusters", clusters, CLUSTERS), ("split", split, SPLITS)):
             if choice not in known:
                 raise ValueError(
@@ -212,11 +201,9 @@ class Lead:
         for key, value in (("neighbours", neighbours), ("cluster_every", cluster_every)):
             if value < 1:
                 raise ValueError(f"adapt.options.lead.{key}: {value} must be at least 1")
-        check_share("lead.entropy_threshold", entropy_threshold)
         check_weight("lead.ce_weight", ce_weight)
         check_weight("lead.reg_weight", reg_weight)
         check_weight("lead.con_weight", con_weight)
-        self.threshold = entropy_threshold if open_set else None
         self.ce_weight = ce_weight
         self.neighbours = neighbours
         self.clusters = clusters
@@ -227,7 +214,7 @@ class Lead:
         self.con_weight = con_weight
         self.num_clusters: int | None = None
 
-    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> LeadState:
+    def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> LeadState:
         """Pseudo-labels of the whole target; C_t anew every ``cluster_every`` epochs."""
         return start_state(bank, once(partial(self._pseudo_labels, bank, epoch)))
 
@@ -246,9 +233,7 @@ class Lead:
             self.split,
         )
 
-    def loss(
-        self, target: Batch, state: LeadState, source: Batch | None = None
-    ) -> dict[str, Tensor]:
+    def loss(self, target: Batch, state: LeadState) -> dict[str, Tensor]:
         """The three losses, weighted."""
         probabilities = target.logits.softmax(dim=1)
         ce, reg, con = losses(target.features, probabilities, target.index, state, self.neighbours)
@@ -257,10 +242,6 @@ class Lead:
             "reg": self.reg_weight * reg,
             "con": self.con_weight * con,
         }
-
-    def predict(self, bank: Bank) -> Prediction:
-        """Labels by the highest probability, unknown by entropy."""
-        return predict_by_entropy(bank.probabilities, self.threshold)
 
     def summary(self, state: LeadState) -> dict[str, Tensor]:
         """The unknown-space norms and their mixture."""

@@ -6,25 +6,15 @@ of the entropy takes for known. Rate 0.01 and 15 epochs: ``configs/methods/shot_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.methods.base import (
-    LOG_EPSILON,
-    Bank,
-    Batch,
-    Once,
-    Prediction,
-    check_weight,
-    here,
-    normalised_entropy,
-)
+from uda.methods.base import Bank, Batch, Method, Once, check_weight, run_locally
+from uda.methods.unknown import LOG_EPSILON, Prediction, higher_cluster, normalised_entropy
 
 
 @dataclass(frozen=True)
@@ -33,24 +23,6 @@ class ShotOState:
 
     label: Tensor
     entropy: Tensor
-
-
-def higher_cluster(values: Tensor) -> Tensor:
-    """Bool [N]: which of ``values`` [N] are in the higher of their two k-means clusters.
-
-    In one dimension the clusters are two runs of the sorted values, so the best pair is found by
-    trying every cut: no start to draw, and equal values stay together. None is higher where all
-    are equal.
-    """
-    if len(values) < 2:
-        return torch.zeros_like(values, dtype=torch.bool)
-    ordered = values.double().sort().values
-    sums, total = ordered.cumsum(0)[:-1], ordered.sum()
-    below = torch.arange(1, len(ordered), dtype=torch.double, device=values.device)
-    above = len(ordered) - below
-    # Least variance within is most variance between, here times N.
-    between = below * above / len(ordered) * (sums / below - (total - sums) / above) ** 2
-    return values > ordered[between.argmax()]
 
 
 def pseudo_labels(features: Tensor, probabilities: Tensor) -> ShotOState:
@@ -109,29 +81,27 @@ def _entropy(probabilities: Tensor) -> Tensor:
     return -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=-1)
 
 
-class ShotO:
-    """SHOT-O as a `Method`: L = ``ce_weight`` · L_ce + L_entropy + L_diversity.
+class ShotO(Method):
+    """SHOT-O: L = ``ce_weight`` · L_ce + L_entropy + L_diversity.
 
     At test time too, unknown is the higher cluster of the entropies of all samples. ``open_set``
     False (PDA) rejects nothing then, though pseudo-labels may be unknown.
     """
 
-    trains = True
-    needs_source = False
-    extra_heads: tuple[str, ...] = ()
+    name = "shot_o"
+    title = "SHOT-O"
+    has_threshold = False
 
     def __init__(self, *, open_set: bool, ce_weight: float = 0.3) -> None:
         check_weight("shot_o.ce_weight", ce_weight)
-        self.open_set = open_set
+        super().__init__(open_set=open_set)
         self.ce_weight = ce_weight
 
-    def refresh(self, bank: Bank, epoch: int, once: Once = here) -> ShotOState:
+    def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> ShotOState:
         """Pseudo-labels of the whole target."""
         return once(partial(pseudo_labels, bank.features, bank.probabilities))
 
-    def loss(
-        self, target: Batch, state: ShotOState, source: Batch | None = None
-    ) -> dict[str, Tensor]:
+    def loss(self, target: Batch, state: ShotOState) -> dict[str, Tensor]:
         """The three losses, the first weighted. None where the batch has no known sample: it is
         passed over, as in the released code."""
         label = state.label[target.index]
@@ -151,10 +121,3 @@ class ShotO:
     def summary(self, state: ShotOState) -> dict[str, Tensor]:
         """The entropies and what was made of them."""
         return {"label": state.label, "entropy": state.entropy}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing to keep: pseudo-labels come from the bank alone."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to take up."""

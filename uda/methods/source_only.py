@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from uda.methods.base import BaseMethod
+from uda.methods.base import Method
 
 
-class SourceOnly(BaseMethod):
-    """No adaptation: no batch passes the network."""
+class SourceOnly(Method):
+    """Nothing is adapted: no batch passes the network."""
 
     name = "source_only"
-    trains = False
+    title = "Source-only"
+    trains = "nothing"

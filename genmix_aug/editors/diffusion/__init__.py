@@ -1,0 +1,1 @@
+"""The editor `instruct-pix2pix`: diffusion models through diffusers."""

@@ -1,0 +1,1 @@
+"""The editor `filters`: image processing on a CPU."""

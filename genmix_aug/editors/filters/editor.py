@@ -1,0 +1,87 @@
+"""The editor `filters`: each of the fifteen prompts painted on the CPU with OpenCV and NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmix_aug.editors.base import check_images, check_request
+from genmix_aug.editors.filters import cross_domain_styles as cross
+from genmix_aug.editors.filters import in_domain_styles as plain
+from genmix_aug.editors.filters.painting import Array, Rng, Scene, read_scene
+from genmix_aug.prompts import check_prompts
+from genmix_aug.seeding import hash_seed
+
+VERSION = 2  # raise it whenever a style changes: it is part of every edit's key
+
+STYLES: dict[str, Callable[[Scene, Rng], Array]] = {
+    "autumn": plain.autumn,
+    "snowy": plain.snowy,
+    "sunset": plain.sunset,
+    "watercolor art": plain.watercolor_art,
+    "rainbow": plain.rainbow,
+    "aurora": plain.aurora,
+    "mosaic": plain.mosaic,
+    "ukiyo-e": plain.ukiyo_e,
+    "a sketch with crayon": plain.crayon_sketch,
+    "graffiti": cross.graffiti,
+    "retro comic": cross.retro_comic,
+    "chalk drawing": cross.chalk_drawing,
+    "watercolor painting": cross.watercolor_painting,
+    "digital art": cross.digital_art,
+    "cartoon style": cross.cartoon_style,
+}
+
+
+@dataclass(frozen=True)
+class FilterEditor:
+    """Paints the fifteen styles of GenMix without a network; the label stays recognisable.
+
+    The seed varies tints, angles, amounts and positions. Any image size works; effects scale
+    with the shorter side.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Kind and version of the filters."""
+        return f"filters-v{VERSION}"
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The fifteen prompts of GenMix."""
+        return tuple(STYLES)
+
+    def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
+        """Edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
+
+        Raises:
+            ValueError: a prompt that is none of the fifteen, or lengths that differ.
+        """
+        check_request(images, prompts, seeds)
+        if len(images) == 0:
+            return images.clone()
+        return torch.stack(self.edit_each(list(images), prompts, seeds))
+
+    def group(self, height: int, width: int) -> int:
+        """Images of all sizes go together: each is painted by itself."""
+        return 0
+
+    def edit_each(
+        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
+    ) -> list[Tensor]:
+        """As `edit`, of images uint8 [3, H, W] of any sizes."""
+        check_images(images, prompts, seeds)
+        check_prompts(prompts, self.prompts)
+        return [_painted(*each) for each in zip(images, prompts, seeds, strict=True)]
+
+
+def _painted(image: Tensor, prompt: str, seed: int) -> Tensor:
+    pixels = image.cpu().permute(1, 2, 0).contiguous().numpy()
+    rng = np.random.default_rng(hash_seed("filters", prompt, seed))
+    painted = STYLES[prompt](read_scene(pixels), rng)
+    edit = np.clip(painted * 255 + 0.5, 0, 255).astype(np.uint8)
+    return torch.from_numpy(edit).permute(2, 0, 1).contiguous().to(image.device)

@@ -1,0 +1,1 @@
+"""Edits of images: planned, made once, stored and served."""

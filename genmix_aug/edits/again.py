@@ -1,0 +1,101 @@
+"""Screening a store that is filled already: its records against originals found again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from genmix_aug.batching import batches
+from genmix_aug.codec import decode
+from genmix_aug.edits.plan import image_digest
+from genmix_aug.edits.store import EditStore
+from genmix_aug.images import find_images, load_rgb
+from genmix_aug.screening.checks import REFERENCE_IMAGES, Features, Reference, reference_of, screen
+
+NO_PICTURE = torch.zeros(3, 64, 64, dtype=torch.uint8)
+
+
+def reference_from(features: Features, image: Callable[[int], Tensor], count: int) -> Reference:
+    """What an even sample of `count` originals, read by `image`, says about similarity."""
+    sample = range(0, count, -(-count // REFERENCE_IMAGES))
+    numbers = tqdm(sample, desc="features of originals", unit="image", disable=None)
+    return reference_of(torch.cat([features(image(number)[None]) for number in numbers]))
+
+
+Original = tuple[Path, int]  # a file and the side of the square it was read as, or 0
+
+
+def originals_of(records: Sequence[Mapping[str, Any]], images: str) -> dict[str, Original]:
+    """Where each original is, by `image_digest`: in this folder, or where the manifest says."""
+    sizes = sorted({record.get("square_px", 0) for record in records})
+    if images:
+        places = [(path, size) for size in sizes for path in find_images(images)]
+    else:
+        named = {
+            (Path(record["folder"]) / record["source"], record.get("square_px", 0))
+            for record in records
+            if record.get("folder")
+        }
+        places = sorted(place for place in named if place[0].is_file())
+    wanted = {record["image"] for record in records}
+    found = {
+        image_digest(load_rgb(*place)): place
+        for place in tqdm(places, desc="reading", unit="image", disable=None)
+    }
+    return {digest: place for digest, place in found.items() if digest in wanted}
+
+
+def judged(
+    store: EditStore,
+    records: Sequence[dict[str, Any]],
+    originals: Mapping[str, Original],
+    features: Features,
+    batch_size: int = 16,
+) -> tuple[list[dict[str, Any]], float]:
+    """The records with reasons and scores as screening by features gives them, and the limit.
+
+    What was rejected stays so. Edits that are broken, or whose originals are not found, keep
+    what they have.
+
+    Raises:
+        ValueError: fewer than two originals are found.
+    """
+    if len(originals) < 2:
+        raise ValueError("the originals are not where they were: name their folder with --images")
+    places = sorted(originals.values())
+    reference = reference_from(features, lambda number: load_rgb(*places[number]), len(places))
+    found = [dict(record) for record in records]
+    known = [
+        record
+        for record in found
+        if record["image"] in originals
+        and (store.has(record["key"]) or store.has_rejected(record["key"]))
+    ]
+    bar = tqdm(known, desc="screening", unit="edit", disable=None)
+    pairs = ((record, *pair_of(store, record, originals)) for record in bar)
+    items = (((record, edit), original) for record, original, edit in pairs)
+    for batch in batches(items, batch_size):
+        befores = torch.stack([original for _, original in batch])
+        afters = torch.stack([edit for (_, edit), _ in batch])
+        verdicts = screen(befores, afters, features, reference)
+        for ((record, _), _), verdict in zip(batch, verdicts, strict=True):
+            record["scores"] = verdict.scores
+            record["reason"] = record["reason"] or verdict.reason
+    return found, reference.min_similarity
+
+
+def pair_of(
+    store: EditStore, record: Mapping[str, Any], originals: Mapping[str, Original]
+) -> tuple[Tensor, Tensor]:
+    """Original and edit; a grey picture where the original is not found or the edit is broken."""
+    path = store.find(record["key"]) or store.find_rejected(record["key"])
+    edit = decode(path.read_bytes()) if path else None
+    place = originals.get(record["image"])
+    original = load_rgb(*place) if place else None
+    grey = torch.full_like(next((p for p in (original, edit) if p is not None), NO_PICTURE), 200)
+    return grey if original is None else original, grey if edit is None else edit

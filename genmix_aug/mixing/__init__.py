@@ -1,0 +1,1 @@
+"""Seams, fractals and GenMix itself."""

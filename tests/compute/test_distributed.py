@@ -1,0 +1,221 @@
+"""Two processes against one. They are started once, by torchrun, for all tests that need them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import two_processes
+from helpers.tiny import arguments, make_dataset
+
+from uda.compute import distributed as processes
+from uda.compute.batch_norm import synchronise
+from uda.runs.folder import open_run
+
+ROOT = Path(__file__).resolve().parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def launch(*command, **more):
+    return subprocess.run(
+        [*TORCHRUN, *map(str, command)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("tiny"), per_class=5)
+
+
+@pytest.fixture(scope="module")
+def one(dataset, tmp_path_factory):
+    """Weights and runs of one process, and one that was killed in its second epoch."""
+    folder = tmp_path_factory.mktemp("one")
+    with pytest.raises(two_processes.Killed):
+        two_processes.adapted(dataset, folder / "killed", kill_at=2)
+    return {
+        "folder": folder,
+        "adapted": two_processes.adapted(dataset, folder),
+        "trained": two_processes.trained(dataset, folder),
+    }
+
+
+@pytest.fixture(scope="module")
+def two(dataset, one):
+    """What either of two processes got; their runs are in the folder of `one`."""
+    done = launch("tests/helpers/two_processes.py", dataset, one["folder"])
+    assert done.returncode == 0, "\n".join(re.findall(r"\[rank.*", done.stderr))
+    assert done.stdout.count("2 processes, one run, on cpu") == 1
+    return [torch.load(one["folder"] / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def assert_near(first, second, tolerance=1e-4):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(
+            value, second[name], atol=tolerance, rtol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.slow
+def test_adapting_gives_the_weights_and_metrics_of_one_process(one, two):
+    for process in two:
+        assert process["count"] == 2
+        assert_near(process["adapted"], one["adapted"])
+    assert_equal(two[0]["adapted"], two[1]["adapted"])
+    alone = open_run(one["folder"], "adapt", {})
+    together = open_run(one["folder"] / "two", "adapt", {})
+    for kind in ("adapt", "evaluate"):
+        lines = [run.metrics(kind) for run in (alone, together)]
+        assert len(lines[0]) == len(lines[1]) >= 3
+        for ours, theirs in zip(*lines, strict=True):
+            assert ours.keys() == theirs.keys()
+            for key, value in ours.items():
+                if key not in ("run", "version", "time", "kind"):
+                    assert theirs[key] == pytest.approx(value, rel=1e-3), key
+    # Written once: no line of the second process's between them.
+    assert len((together.folder / "metrics.jsonl").read_text().splitlines()) == 7
+    files = [sorted(p.name for p in run.folder.rglob("*")) for run in (alone, together)]
+    assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_training_gives_the_weights_of_one_process(one, two):
+    """On augmented copies, with batches that are mixed as a whole."""
+    weights, seen = one["trained"]
+    for process in two:
+        assert_near(process["trained"][0], weights)
+        assert process["trained"][1] == seen
+    run = open_run(one["folder"] / "two", "train", {})
+    losses = [line["loss"] for line in run.metrics("train")]
+    expected = open_run(one["folder"], "train", {}).metrics("train")
+    assert losses == pytest.approx([line["loss"] for line in expected], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes(one, two, dataset, tmp_path):
+    assert_near(two[0]["resumed"], one["adapted"])
+    # And the other way: what two processes have finished, one takes up as it is.
+    assert_equal(two_processes.adapted(dataset, one["folder"] / "two"), two[0]["adapted"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [5, 300])  # one batch for two processes; three, the last cut off
+def test_the_bank_is_that_of_one_process_to_the_bit(two, count):
+    expected = two_processes.bank_of(two_processes.many_images(count))
+    for process in two:
+        for ours, theirs in zip(process["banks"][count], expected, strict=True):
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", two_processes.LAYERS)
+def test_batch_norm_over_two_shares_is_that_of_the_whole_batch(two, name):
+    expected = two_processes.normalised(name)
+    assert len(expected) >= 4
+    for process in two:
+        assert_near(process["layers"][name], expected, 1e-11)
+
+
+@pytest.mark.slow
+def test_what_is_computed_once_reaches_the_others(two):
+    for process in two:
+        assert process["drawn"]["rank"] == 0
+        assert process["drawn"]["x"].tolist() == [0, 0]
+
+
+@pytest.mark.slow
+def test_a_stage_returns_when_its_run_is_done(two):
+    for process in two:
+        assert process["stages"] == [True, True]
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_shared_is_an_error(two):
+    for process in two:
+        assert process["odd adapt"].startswith("adapt.batch_size: 9 images cannot be shared evenly")
+        assert process["odd train"].startswith("train.batch_size: 7 images cannot be shared evenly")
+        assert process["odd train"].endswith("take a multiple of 2")
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once(dataset, tmp_path):
+    flags = arguments(dataset, tmp_path / "runs", "--data.target", "Drak")
+    done = launch("-m", "uda.cli", "adapt", *flags)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("uda: error")]
+    assert lines == ["uda: error: Tiny has no domain 'Drak'; it has Plain, Dark"]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_folders_of_ones_own(dataset, tmp_path):
+    """From training through adapting to the answers, which both processes work on."""
+    pictures, runs = dataset.parent / "pictures", tmp_path / "runs"
+    flags = [flag for flag in arguments(dataset, runs) if not flag.startswith("--data.")]
+    folders = ("--source", pictures / "Plain", "--target", pictures / "Dark")
+    done = launch("-m", "uda.cli", "run", *folders, *flags, "--adapt.method=source_only")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("25 pictures: ") == 1
+    (table,) = runs.glob("*/predictions.csv")
+    assert len(table.read_text().splitlines()) == 26
+
+
+def test_one_process_passes_everything_through():
+    batch = torch.rand(5, 2, requires_grad=True)
+    assert processes.count() == 1
+    assert processes.is_main()
+    assert processes.share(batch) is processes.gather(batch) is batch
+    assert processes.run_of(7) == (0, 7)
+    processes.check_batch("adapt.batch_size", 7)
+    model = two_processes.model_of(3)
+    before = list(map(type, model.modules()))
+    synchronise(model, two_processes.CPU)
+    assert list(map(type, model.modules())) == before
+    processes.finish()
+
+
+def test_a_launcher_that_starts_fewer_processes_than_asked_is_told():
+    by_accelerate = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True"}
+    processes.check_environment({})
+    processes.check_environment(by_accelerate)
+    several = {**by_accelerate, "MASTER_ADDR": "127.0.0.1"}
+    processes.check_environment({**several, "WORLD_SIZE": "2", "RANK": "0"})
+    with pytest.raises(ValueError, match="asked for several processes and started one"):
+        processes.check_environment(several)
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "mps"])
+def test_several_processes_cannot_share_a_named_device(monkeypatch, device):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=f"device: '{device}' with 2 processes"):
+        processes.join(device)
+
+
+def test_more_processes_than_gpus_is_an_error(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="2 processes on a machine with 1 GPUs"):
+        processes.join("cuda")

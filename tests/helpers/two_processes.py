@@ -1,0 +1,200 @@
+"""What tests/compute/test_distributed.py computes in one process and, under torchrun, in two.
+
+``torchrun --nproc_per_node 2 tests/helpers/two_processes.py DATASET FOLDER`` writes what each rank
+computes to FOLDER/0.pt and FOLDER/1.pt.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from unittest import mock
+
+import torch
+from timm.layers import BatchNormAct2d
+from torch import nn
+
+from uda.augment.none import NoAugmentation
+from uda.compute import distributed as processes
+from uda.compute.batch_norm import synchronise
+from uda.config import (
+    AdaptConfig,
+    DataConfig,
+    Experiment,
+    ImageConfig,
+    ModelConfig,
+    TrainConfig,
+)
+from uda.data import pixels as datasets
+from uda.data.items import domain_items
+from uda.data.spec import load_dataset_spec
+from uda.methods.lead import Lead
+from uda.models.classifier import build_model
+from uda.runs.folder import Run, open_run
+from uda.stages.source import train as train_stage
+from uda.stages.target import adapt as adapt_stage
+from uda.training import adapt, train
+
+SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
+ADAPTING = AdaptConfig(epochs=3, batch_size=8)
+TRAINING = TrainConfig(steps=12, batch_size=8)
+CPU = torch.device("cpu")
+LAYERS = {
+    "plain": (nn.BatchNorm2d(3, momentum=None), (8, 3, 5, 4)),
+    "activated": (BatchNormAct2d(3), (8, 3, 5, 4)),
+    "flat": (nn.BatchNorm1d(5, eps=1e-3), (8, 5)),
+    "unscaled": (nn.BatchNorm1d(5, affine=False), (8, 5)),
+}
+
+
+class Killed(Exception):
+    pass
+
+
+class Tinted(NoAugmentation):
+    """Copies of each image, each brighter by its seed; batches mixed with themselves, turned."""
+
+    copies = True
+
+    def images(self, images, ids, seeds):
+        shift = torch.tensor([seed % 50 for seed in seeds], dtype=torch.uint8)
+        return images // 2 + shift[:, None, None, None]
+
+    def batch(self, images, targets, seed):
+        share = 0.5 + (seed % 100) / 200
+        return (
+            share * images + (1 - share) * images.flip(0),
+            share * targets + (1 - share) * targets.flip(0),
+        )
+
+
+def target(dataset):
+    spec = load_dataset_spec(str(dataset))
+    return datasets.unlabelled(domain_items(spec, "Dark"), 32)[0]
+
+
+def source(dataset):
+    spec = load_dataset_spec(str(dataset))
+    numbers = {name: k for k, name in enumerate(spec.classes)}
+    return datasets.labelled(domain_items(spec, "Plain"), numbers, 32)
+
+
+def model_of(num_classes):
+    return build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, num_classes, seed=0)
+
+
+def adapted(dataset, folder, kill_at=None, settings=ADAPTING):
+    """Weights after adapting by LEAD in the run ``folder``, gone on with where it is begun."""
+
+    def after_epoch(epoch, bank):
+        if epoch == kill_at:
+            raise Killed
+        run.log(kind="evaluate", epoch=epoch, confidence=float(bank.probabilities.amax(1).mean()))
+        return ""
+
+    model, run = model_of(3), open_run(folder, "adapt", {})
+    method = Lead(open_set=True, clusters="features")
+    adapt.adapt(model, target(dataset), method, SIZES, settings, 0, run, CPU, "test", after_epoch)
+    return model.state_dict()
+
+
+def trained(dataset, folder):
+    """Weights after training on `Tinted` copies, and what was seen."""
+    model, run = model_of(5), open_run(folder, "train", {})
+    data = source(dataset)
+    seen = train.train(model, data, Tinted(), 1, SIZES, TRAINING, 0, run, CPU, "test")
+    return model.state_dict(), vars(seen)
+
+
+def one_stage_after_another(dataset, folder):
+    """Whether each stage's run is done as the stage returns, where saying so takes its time."""
+    experiment = Experiment(
+        data=DataConfig(str(dataset), source="Plain", target="Dark", scenario="opda"),
+        images=SIZES,
+        model=ModelConfig("timm:test_efficientnet", "none", bottleneck_dim=16),
+        train=TrainConfig(steps=2, batch_size=8),
+        adapt=AdaptConfig("source_only"),
+        runs=str(folder),
+        device="cpu",
+    )
+    mark_done, found = Run.mark_done, []
+
+    def slowly(run):
+        time.sleep(0.5)
+        mark_done(run)
+
+    with mock.patch.object(Run, "mark_done", slowly):
+        for number, stage in enumerate((train_stage, adapt_stage), 1):
+            stage(experiment)
+            found.append(len(list(folder.glob("*/done"))) == number)
+            processes.wait()
+    return found
+
+
+def bank_of(images):
+    bank = adapt.forward_all(model_of(3), images, 28, CPU)
+    return bank.features, bank.probabilities
+
+
+def many_images(count):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+
+
+def normalised(name):
+    """Output, gradients and running statistics of a BatchNorm layer, in float64.
+
+    The gradients are of a loss of the whole batch, of which each process brings its share.
+    """
+    layer, shape = LAYERS[name]
+    torch.manual_seed(0)
+    for parameter in layer.double().parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(shape, dtype=torch.float64) * 3 + 2
+    if isinstance(layer, BatchNormAct2d):
+        synchronise(holder := nn.Sequential(layer), CPU)
+    else:
+        synchronise(holder := nn.ModuleList([layer]), CPU)
+    own = processes.share(x).clone().requires_grad_()
+    y = processes.gather(holder[0](own))
+    (y.sin() * torch.arange(y.numel(), dtype=torch.float64).view_as(y)).sum().backward()
+    processes.sum_gradients(layer.parameters())
+    return {
+        "output": y.detach(),
+        "input": processes.gather(own.grad),
+        **{key: p.grad for key, p in layer.named_parameters()},
+        **{f"state {key}": value for key, value in layer.state_dict().items()},
+    }
+
+
+def error_of(call, *arguments, **options):
+    try:
+        call(*arguments, **options)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def main(dataset, folder):
+    torch.set_num_threads(1)
+    processes.join("cpu")
+    rank = processes.rank()
+    results = {
+        "count": processes.count(),
+        "drawn": processes.from_main(lambda: {"rank": rank, "x": torch.full((2,), rank)}, CPU),
+        "layers": {name: normalised(name) for name in LAYERS},
+        "banks": {count: bank_of(many_images(count)) for count in (5, 300)},
+        "adapted": adapted(dataset, folder / "two"),
+        "resumed": adapted(dataset, folder / "killed"),
+        "trained": trained(dataset, folder / "two"),
+        "stages": one_stage_after_another(dataset, folder / "stages"),
+        "odd adapt": error_of(adapted, dataset, folder / "odd", settings=AdaptConfig(batch_size=9)),
+        "odd train": error_of(processes.check_batch, "train.batch_size", 7),
+    }
+    torch.save(results, folder / f"{rank}.pt")
+    processes.finish()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

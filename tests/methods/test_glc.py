@@ -1,0 +1,386 @@
+"""GLC against renderings of its formulas by loops, and as whole runs."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny import arguments, make_dataset
+from sklearn.cluster import KMeans
+from torch.nn import functional as F
+
+from uda.cli.main import main
+from uda.config import CONFIGS
+from uda.methods import METHODS, clusters, glc, lead
+from uda.methods.base import Bank, Batch
+from uda.methods.geometry import consistency, most_confident, prototypes
+from uda.models.classifier import build_model
+from uda.runs.folder import read_run
+
+
+def random_bank(count=60, dim=8, num_classes=4, seed=0, spread=0.5, num_private=3):
+    """Features around class means, some of classes that the classifier does not know."""
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.randn(num_classes + num_private, dim, generator=generator)
+    own = torch.randint(len(means), (count,), generator=generator)
+    features = means[own] + spread * torch.randn(count, dim, generator=generator)
+    weights = means[:num_classes]
+    return Bank(features, (features @ weights.T / 2).softmax(dim=1), weights)
+
+
+def naive_labels(features, probabilities, num_clusters, rho, centroids_of):
+    """One-vs-all clustering sample by sample in NumPy; ``centroids_of(points, k)`` clusters."""
+    count, num_classes = probabilities.shape
+    z = [row / np.linalg.norm(row) for row in features]
+    n = max(count // num_clusters, 1)
+    prototype, suppression, negatives = [], [], []
+    for k in range(num_classes):
+        ranked = sorted(range(count), key=lambda i: -probabilities[i, k])
+        mean = np.mean([z[i] for i in ranked[:n]], axis=0)
+        prototype.append(mean / np.linalg.norm(mean))
+        confident = np.mean([probabilities[i, k] for i in ranked[:n]])
+        suppression.append(rho + (1 - rho) * confident)
+        others = [z[i] for i in sorted(ranked[n:])]
+        negatives.append(centroids_of(np.array(others), k) if others else [])
+    labels = []
+    for i in range(count):
+        k = max(range(num_classes), key=lambda k: z[i] @ prototype[k])
+        own = suppression[k] * (z[i] @ prototype[k])
+        labels.append(k if all(own >= z[i] @ c for c in negatives[k]) else num_classes)
+    return labels
+
+
+def naive_centroids(points, count, seed):
+    """Lloyd's rounds by loops from the same random points, to the end."""
+    order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
+    centroids = [points[i] for i in order[:count]]
+    own = None
+    while True:
+        nearest = [
+            min(range(len(centroids)), key=lambda c: ((x - centroids[c]) ** 2).sum())
+            for x in points
+        ]
+        if nearest == own:
+            return [c / np.linalg.norm(c) for c in centroids]
+        own = nearest
+        for c in range(len(centroids)):
+            if members := [x for x, place in zip(points, own, strict=True) if place == c]:
+                centroids[c] = np.mean(members, axis=0)
+
+
+@pytest.mark.parametrize("num_clusters", [2, 7, 61])
+@pytest.mark.parametrize("spread", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_pseudo_labels_equal_a_loop(seed, spread, num_clusters):
+    bank = random_bank(seed=seed, spread=spread)
+    features, probabilities = bank.features.double(), bank.probabilities.double()
+    pseudo = glc.pseudo_labels(features, probabilities, num_clusters, 0.6)
+    expected = naive_labels(
+        features.numpy(),
+        probabilities.numpy(),
+        num_clusters,
+        0.6,
+        lambda points, k: naive_centroids(points, num_clusters, k),
+    )
+    assert pseudo.label.tolist() == expected
+    for label, row in zip(expected, pseudo.target, strict=True):
+        wanted = torch.full((4,), 0.25) if label == 4 else F.one_hot(torch.tensor(label), 4)
+        assert torch.equal(row, wanted.to(row))
+
+
+def test_labels_are_those_of_another_k_means_where_the_clusters_are_clear():
+    bank = random_bank(count=210, spread=0.05, num_private=3)
+    found = glc.pseudo_labels(bank.features, bank.probabilities, 7).label
+    expected = naive_labels(
+        bank.features.numpy(),
+        bank.probabilities.numpy(),
+        7,
+        0.75,
+        lambda points, k: F.normalize(
+            torch.from_numpy(KMeans(7, random_state=k).fit(points).cluster_centers_), dim=1
+        ).numpy(),
+    )
+    # Random starts may join two clusters that scikit-learn's tell apart.
+    assert np.mean(found.numpy() == expected) > 0.9
+    assert 0 < int((found == 4).sum()) < 210
+
+
+@pytest.mark.parametrize(("count", "num_clusters"), [(40, 3), (11, 11), (5, 9), (1, 1)])
+def test_centroids_equal_lloyds_rounds_by_loops(count, num_clusters):
+    points = torch.randn(
+        count, 6, generator=torch.Generator().manual_seed(count), dtype=torch.float64
+    )
+    found = glc.unit_centroids(points, num_clusters, seed=3)
+    expected = np.array(naive_centroids(points.numpy(), num_clusters, 3))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+
+
+def test_centroids_of_a_random_part():
+    points = torch.randn(50, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(3))
+    part = points[order[:12]].numpy()
+    # Lloyd's rounds on those twelve, from the first three of them.
+    centroids = part[:3]
+    for _ in range(100):
+        own = ((part[:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
+        centroids = np.stack([part[own == c].mean(axis=0) for c in range(3)])
+    expected = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
+    found = glc.unit_centroids(points, 3, seed=3, max_points=12)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+    assert torch.equal(
+        glc.unit_centroids(points, 3, 3, max_points=50), glc.unit_centroids(points, 3, 3)
+    )
+
+
+def test_samples_per_centroid_bounds_every_kmeans(monkeypatch):
+    bank, asked, unit_centroids = random_bank(count=90), [], glc.unit_centroids
+
+    def seen(points, count, seed, **options):
+        asked.append(options["max_points"])
+        return unit_centroids(points, count, seed, **options)
+
+    monkeypatch.setattr(glc, "unit_centroids", seen)
+    METHODS["glc"](open_set=True, clusters="classes", samples_per_centroid=5).refresh(bank, 0)
+    assert set(asked) == {20}
+    with pytest.raises(ValueError, match=r"samples_per_centroid: -1 must be 0 \(all\) or more"):
+        METHODS["glc"](open_set=True, samples_per_centroid=-1)
+
+
+def test_a_cluster_without_points_keeps_its_centroid():
+    points = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    centroids = glc.unit_centroids(points, 4, seed=0)  # three start on the same point
+    assert torch.isfinite(centroids).all()
+    assert sorted(map(tuple, centroids.tolist())) == sorted(map(tuple, points.tolist()))
+
+
+def test_suppression_by_unsure_classes_makes_more_unknown():
+    bank = random_bank(count=200, spread=1.0)
+    unknown = [
+        int((glc.pseudo_labels(bank.features, bank.probabilities, 4, rho).label == 4).sum())
+        for rho in (0.0, 0.75, 1.0)
+    ]
+    assert unknown[0] > unknown[1] > unknown[2]
+
+
+def test_a_tie_with_a_centroid_is_known():
+    features = torch.tensor([[1.0, 0.0]]).repeat(4, 1)
+    pseudo = glc.pseudo_labels(features, torch.eye(2).repeat(2, 1), num_clusters=2, rho=1.0)
+    assert torch.equal(pseudo.similarity, pseudo.rival)
+    assert (pseudo.label < 2).all()
+
+
+def test_one_cluster_leaves_nothing_to_be_unknown():
+    bank = random_bank()
+    pseudo = glc.pseudo_labels(bank.features, bank.probabilities, 1)
+    assert (pseudo.label < 4).all()
+    assert torch.isinf(pseudo.rival).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+@pytest.mark.parametrize("num_classes", [1, 4])
+def test_a_handful_of_samples_and_one_class_work(count, num_classes):
+    bank = random_bank(count=count, num_classes=num_classes)
+    method = METHODS["glc"](open_set=True, clusters="features")
+    pseudo = method.refresh(bank, 0).pseudo
+    assert 1 <= method.num_clusters <= count
+    assert pseudo.label.shape == (count,)
+    torch.testing.assert_close(pseudo.target.sum(dim=1), torch.ones(count))
+
+
+def test_num_clusters_is_sought_among_the_papers_multiples(monkeypatch):
+    tried = []
+    monkeypatch.setattr(clusters, "best_num_clusters", lambda points, counts: tried.append(counts))
+    bank = random_bank(count=200, dim=16, num_classes=15)
+    method = glc.Glc(open_set=True, clusters="features")
+    method.refresh(bank, 0)
+    assert [list(counts) for counts in tried] == [[3, 7, 15, 30, 45]]
+    assert method.num_clusters == 15  # none was positive
+
+
+def test_num_clusters_finds_clear_clusters():
+    bank = random_bank(count=300, dim=16, num_classes=6, spread=0.02, num_private=0)
+    method = glc.Glc(open_set=True, clusters="features")
+    method.refresh(bank, 0)
+    assert method.num_clusters == 6
+
+
+def test_num_clusters_is_estimated_once_and_survives_a_restart(monkeypatch):
+    calls = []
+    monkeypatch.setattr(glc, "estimate_num_clusters", lambda *_, **__: calls.append(1) or 6)
+    method, bank = glc.Glc(open_set=True), random_bank()
+    for epoch in range(12):
+        method.refresh(bank, epoch)
+    again = glc.Glc(open_set=True)
+    again.load_state_dict(method.state_dict())
+    state = again.refresh(bank, 12)
+    assert len(calls) == 1
+    assert torch.equal(state.pseudo.label, method.refresh(bank, 12).pseudo.label)
+
+
+def test_prototypes_equal_a_loop():
+    bank = random_bank()
+    z = F.normalize(bank.features, dim=1)
+    found = prototypes(z, most_confident(bank.probabilities, 7))
+    for k in range(4):
+        own = sorted(range(len(z)), key=lambda i: -float(bank.probabilities[i, k]))[:7]
+        mean = torch.stack([z[i] for i in own]).mean(dim=0)
+        torch.testing.assert_close(found[k], mean / mean.norm())
+
+
+def naive_losses(features, probabilities, target, bank):
+    z = [f / np.linalg.norm(f) for f in features]
+    bank_z = [f / np.linalg.norm(f) for f in bank.features.double().numpy()]
+    bank_p = bank.probabilities.double().numpy()
+    ce = con = 0.0
+    for i, p in enumerate(probabilities):
+        ranked = sorted(range(len(bank_z)), key=lambda j: -(z[i] @ bank_z[j]))
+        agreed = np.mean([bank_p[j] for j in ranked[1:5]], axis=0)
+        con -= sum(a * np.log(q + 1e-5) for a, q in zip(agreed, p, strict=True))
+        ce -= sum(t * np.log(q + 1e-5) for t, q in zip(target[i], p, strict=True))
+    return ce / len(features), con / len(features)
+
+
+def batch_of(bank, index):
+    generator = torch.Generator().manual_seed(7)
+    features = bank.features[index] + 0.3 * torch.randn(len(index), 8, generator=generator)
+    features.requires_grad_()
+    return Batch(features, features @ bank.class_weights.T, index)
+
+
+@pytest.mark.parametrize("index", [[3], [3, 0, 59, 17, 8]])
+def test_losses_equal_a_loop(index):
+    bank = random_bank()
+    batch = batch_of(bank, torch.tensor(index))
+    probabilities = batch.logits.softmax(dim=1)
+    pseudo = glc.pseudo_labels(bank.features, bank.probabilities, 4)
+    found = glc.losses(batch.features, probabilities, batch.index, glc.start_state(bank, pseudo))
+    expected = naive_losses(
+        batch.features.detach().double().numpy(),
+        probabilities.detach().double().numpy(),
+        pseudo.target[index].double().numpy(),
+        bank,
+    )
+    assert [part.item() for part in found] == pytest.approx(expected, abs=1e-5)
+
+
+def test_consistency_is_leads():
+    bank = random_bank()
+    batch = batch_of(bank, torch.tensor([4, 9, 30]))
+    probabilities = batch.logits.softmax(dim=1)
+    state = lead.start_state(
+        bank, lead.pseudo_labels(bank.features, bank.probabilities, bank.class_weights, 4)
+    )
+    features, rows = F.normalize(bank.features, dim=1), bank.probabilities.clone()
+    z = F.normalize(batch.features, dim=1)
+    own = consistency(z, probabilities, batch.index, features, rows, 4)
+    leads = lead.losses(batch.features, probabilities, batch.index, state)[2]
+    torch.testing.assert_close(own, leads)
+    torch.testing.assert_close(features, state.unit_features)
+    torch.testing.assert_close(rows, state.probabilities)
+
+
+def test_the_batch_replaces_its_rows_of_the_states_bank_only():
+    bank = random_bank()
+    method = METHODS["glc"](open_set=True, clusters="features")
+    state = method.refresh(bank, 0)
+    before = state.unit_features.clone(), state.probabilities.clone()
+    batch = batch_of(bank, torch.tensor([4, 0, 9]))
+    parts = method.loss(batch, state)
+    sum(parts.values()).backward()
+    assert batch.features.grad.isfinite().all()
+    rest = torch.ones(60, dtype=torch.bool)
+    rest[batch.index] = False
+    assert torch.equal(state.unit_features[rest], before[0][rest])
+    assert torch.equal(state.probabilities[rest], before[1][rest])
+    own = batch.logits.softmax(dim=1).detach()
+    torch.testing.assert_close(state.probabilities[batch.index], own)
+    unit = F.normalize(batch.features, dim=1).detach()
+    torch.testing.assert_close(state.unit_features[batch.index], unit)
+    assert not state.probabilities.requires_grad
+    assert torch.equal(bank.features, random_bank().features)  # the bank itself is untouched
+
+
+def test_the_method_weighs_the_first_loss():
+    bank = random_bank()
+    batch = batch_of(bank, torch.tensor([1, 2]))
+    light, heavy = (
+        glc.Glc(open_set=True, ce_weight=weight, clusters="features") for weight in (0.3, 1.5)
+    )
+    parts = [method.loss(batch, method.refresh(bank, 0)) for method in (light, heavy)]
+    assert parts[1]["ce"].item() == pytest.approx(5 * parts[0]["ce"].item())
+    assert parts[1]["con"].item() == pytest.approx(parts[0]["con"].item())
+
+
+def test_prediction_is_by_entropy_and_rejects_nothing_under_pda():
+    probabilities = torch.tensor([[0.97, 0.01, 0.01, 0.01], [0.3, 0.25, 0.25, 0.2]])
+    bank = Bank(torch.zeros(2, 5), probabilities, torch.zeros(4, 5))
+    assert METHODS["glc"](open_set=True).predict(bank).label.tolist() == [0, 4]
+    assert METHODS["glc"](open_set=False).predict(bank).label.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("clusters", "umap", "adapt.options.glc.clusters: 'umap' is not one of tsne, "),
+        ("neighbours", 0, "adapt.options.glc.neighbours: 0 must be at least 1"),
+        ("rho", 1.5, "adapt.options.glc.rho: 1.5 is not between 0 and 1"),
+    ],
+)
+def test_wrong_options_are_named(option, value, words):
+    with pytest.raises(ValueError, match=words):
+        METHODS["glc"](open_set=True, **{option: value})
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("tiny"), per_class=6)
+
+
+def adapt(dataset, runs, scenario):
+    """`uda adapt` from an untrained model; its exit code and the run."""
+    num_classes = 5 if scenario == "pda" else 3
+    model = build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, num_classes, seed=0)
+    runs.mkdir(exist_ok=True)
+    torch.save({"model": model.state_dict()}, runs.parent / "source.pt")
+    flags = arguments(
+        dataset,
+        runs,
+        "--data.target=Dark",
+        f"--data.scenario={scenario}",
+        f"--config={CONFIGS / 'methods' / 'glc.yaml'}",
+        "--adapt.options.glc.clusters=features",
+        "--adapt.epochs=2",
+        f"--adapt.checkpoint={runs.parent / 'source.pt'}",
+    )
+    code = main(["adapt", *flags])
+    return code, read_run(next(runs.glob("glc-*")))
+
+
+@pytest.mark.parametrize("scenario", ["osda", "pda"])
+def test_every_scenario_runs(dataset, tmp_path, scenario):
+    code, run = adapt(dataset, tmp_path / "runs", scenario)
+    assert code == 0
+    assert run.is_done
+    score = "accuracy" if scenario == "pda" else "h_score"
+    assert [line["epoch"] for line in run.metrics("evaluate") if score in line] == [0, 1, 2]
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path, monkeypatch):
+    code, whole = adapt(dataset, tmp_path / "whole", "opda")
+    assert code == 0
+    refresh = glc.Glc.refresh
+
+    def stopped(self, bank, epoch, *more):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return refresh(self, bank, epoch, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(glc.Glc, "refresh", stopped)
+        assert adapt(dataset, tmp_path / "killed", "opda")[0] == 130
+    code, killed = adapt(dataset, tmp_path / "killed", "opda")
+    assert code == 0
+    assert [line["epoch"] for line in killed.metrics("adapt")] == [1, 2]
+    assert {"loss_ce", "loss_con"} <= killed.metrics("adapt")[0].keys()
+    first, second = whole.load_checkpoint()["model"], killed.load_checkpoint()["model"]
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    before = torch.load(tmp_path / "source.pt", weights_only=True)["model"]
+    assert any(not torch.equal(value, first[name]) for name, value in before.items())

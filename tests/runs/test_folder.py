@@ -1,0 +1,227 @@
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from uda.runs import version
+from uda.runs.checkpoints import read_arrays, read_checkpoint
+from uda.runs.files import atomic_path, check_writable
+from uda.runs.folder import find_runs, open_run, read_run
+from uda.runs.hashing import config_hash, file_hash
+from uda.runs.lock import RunBusyError
+
+
+def test_hash_knows_values_not_key_order():
+    assert config_hash({"a": 1, "b": [2]}) == config_hash({"b": [2], "a": 1})
+    assert config_hash({"a": 1}) != config_hash({"a": 2})
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail_halfway():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_the_version_is_the_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
+    file = tmp_path / "uda" / "runs" / "version.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("as it was")
+    monkeypatch.setattr(version, "__file__", str(file))
+    code_version = version.code_version.__wrapped__
+    packaged = code_version()
+
+    def git(*words):
+        names = ["-c", "user.name=a", "-c", "user.email=a@b.org"]
+        command = ["git", "-C", str(tmp_path), *names, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    assert code_version() == packaged  # nothing committed yet
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    commit = git("rev-parse", "HEAD")[:10]
+    assert code_version() == commit
+    git("tag", "--annotate", "v1", "--message", "one")
+    assert code_version() == commit
+    file.write_text("changed")
+    assert code_version() == f"{commit}-dirty"
+
+
+def test_writers_of_one_process_number_do_not_meet(tmp_path):
+    """As of two containers that share a disk."""
+    path = tmp_path / "file.txt"
+    with atomic_path(path) as first:
+        first.write_text("first")
+        with atomic_path(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    run = open_run(tmp_path / "runs", "train", {})
+    run.start()
+    with atomic_path(run.folder / "checkpoint.pt") as left:
+        left.write_text("half")
+        (run.folder / "banks").mkdir()
+        with atomic_path(run.folder / "banks" / "epoch_01.npz") as lower:
+            lower.write_text("half")
+            run.mark_done()  # clears what killed writers left, whatever its name
+            assert not left.exists()
+            assert not lower.exists()
+            lower.touch()
+        left.touch()
+
+
+def test_a_run_is_found_again(tmp_path):
+    run = open_run(tmp_path, "train-x", {"seed": 1})
+    assert open_run(tmp_path, "train-x", {"seed": 1}).folder == run.folder
+    assert open_run(tmp_path, "train-x", {"seed": 2}).folder != run.folder
+    assert not run.folder.exists()  # nothing is written before there is something to write
+    run.start()
+    open_run(tmp_path, "train-x", {"seed": 2}).start()
+    assert read_run(run.folder).config == {"seed": 1}
+    assert not run.is_done
+    (run.folder / ".checkpoint.123.tmp.pt").write_bytes(b"killed while writing")
+    run.mark_done()
+    assert run.is_done
+    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done"}
+    assert len(find_runs(tmp_path)) == 2
+
+
+def test_lines_are_whole_and_the_last_of_an_epoch_counts(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run.log(kind="train", epoch=1, loss=2.0)
+    run.log(kind="evaluate", epoch=1, h_score=5.0)
+    run.log(kind="train", epoch=1, loss=1.0)
+    with open(run.folder / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "train", "epo')  # killed inside a write
+    lines = run.metrics("train")
+    assert [line["loss"] for line in lines] == [1.0]
+    assert lines[0]["run"] == run.hash
+    assert len(run.metrics()) == 2
+
+
+def test_lines_after_one_cut_short_are_read(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run.start()
+    (run.folder / "metrics.jsonl").write_text('{"kind": "train", "epo')
+    run.log(kind="train", epoch=1, loss=1.0)
+    assert [line["loss"] for line in run.metrics("train")] == [1.0]
+
+
+def test_lines_that_are_no_records_are_passed_over(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run.log(kind="train", epoch=1, loss=1.0)
+    with open(run.folder / "metrics.jsonl", "ab") as file:
+        file.write(b"[1]\n3\n\xff\n")
+    assert len(run.metrics()) == len(run.metrics("train")) == 1
+
+
+def test_where_nothing_can_be_written_the_place_is_named(tmp_path):
+    with pytest.raises(OSError, match="Is a directory") as raised, atomic_path(tmp_path) as path:
+        path.write_text("x")
+    assert raised.value.filename == str(tmp_path)
+    with pytest.raises(ValueError, match=f"{tmp_path}: a folder; name a file"):
+        check_writable(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="nothing may be put into"):
+        check_writable(tmp_path / "file" / "a.csv")
+    check_writable(tmp_path / "new" / "a.csv")
+    assert not (tmp_path / "new").exists()
+
+
+def test_broken_arrays_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(99))
+    assert read_arrays(tmp_path / "a.npz")["x"].sum() == 99 * 49
+    content = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(
+        ValueError, match="a.npz: cannot be read .*; delete the run and adapt again"
+    ):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_a_broken_checkpoint_says_what_to_delete(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run.start()
+    (run.folder / "checkpoint.pt").write_bytes(b"x" * 99)
+    with pytest.raises(ValueError, match=f"delete {run.folder} to begin it anew"):
+        run.load_checkpoint()
+
+
+def test_checkpoints_come_back(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    assert run.load_checkpoint() is None
+    run.save_checkpoint({"model": {"w": torch.ones(2)}, "epoch": 3})
+    state = run.load_checkpoint()
+    assert state["epoch"] == 3
+    assert torch.equal(state["model"]["w"], torch.ones(2))
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+def test_a_checkpoint_never_runs_code(tmp_path, capsys):
+    path = tmp_path / "c.pt"
+    torch.save({"model": Harmful()}, path)
+    with pytest.raises(ValueError, match="c.pt: not a readable checkpoint"):
+        read_checkpoint(path)
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_a_truncated_or_missing_checkpoint_is_named(tmp_path):
+    path = tmp_path / "c.pt"
+    torch.save({"model": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match="c.pt"):
+        read_checkpoint(path)
+    with pytest.raises(ValueError, match="none.pt: no such checkpoint"):
+        read_checkpoint(tmp_path / "none.pt")
+
+
+def test_a_folder_without_runs_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds no runs"):
+        find_runs(tmp_path)
+    with pytest.raises(ValueError, match="no such folder"):
+        find_runs(tmp_path / "none")
+    with pytest.raises(ValueError, match="not a run's folder"):
+        read_run(tmp_path)
+
+
+def test_a_run_has_one_worker_at_a_time(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    with run.lock():
+        run.start()
+        with pytest.raises(RunBusyError, match=run.hash), run.lock():
+            pass
+        run.mark_done()
+    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done"}
+
+
+def test_a_file_is_read_for_its_hash_once_while_it_stays_as_it_is(tmp_path, monkeypatch):
+    reads, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"one")
+    first = file_hash(path)
+    assert file_hash(path) == first == hashlib.sha256(b"one").hexdigest()[:10]
+    assert len(reads) == 1
+    path.write_bytes(b"two")  # as long
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert file_hash(path) == hashlib.sha256(b"two").hexdigest()[:10]
+    path.unlink()
+    with pytest.raises(ValueError, match="weights.pth: no such file"):
+        file_hash(path)

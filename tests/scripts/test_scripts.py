@@ -1,0 +1,105 @@
+"""The shell scripts, with a stand-in for ``uda`` that notes how it was called."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def stub(tmp_path):
+    """An environment whose ``uda`` writes its arguments into calls.txt and then runs $BEHAVIOUR."""
+    tool = tmp_path / "bin" / "uda"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/usr/bin/env bash\necho "$*" >> "{tmp_path}/calls.txt"\n$BEHAVIOUR\n')
+    tool.chmod(0o755)
+    return {**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}", "BEHAVIOUR": "true"}
+
+
+def calls(tmp_path):
+    path = tmp_path / "calls.txt"
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def adapt_pair(stub, *arguments, **more):
+    command = ["bash", "scripts/adapt_pair.sh", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env={**stub, **more}, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_all_stages_of_both_arms_and_the_report(stub, tmp_path, jobs):
+    done = adapt_pair(stub, "Noto", "Mono", "osda", "--runs", "my runs", JOBS=jobs)
+    assert done.returncode == 0, done.stderr
+    found = calls(tmp_path)
+    assert sorted(line.split()[0] for line in found) == ["adapt"] * 4 + ["report"] + ["train"] * 2
+    assert found[-1] == "report my runs"
+    for line in found[:-1]:
+        assert "emoji_home_osda.yaml" in line
+        assert "--data.source Noto --data.target Mono --data.scenario osda" in line
+        assert "--runs my runs" in line
+
+
+def test_another_dataset_and_scenario(stub, tmp_path):
+    adapt_pair(stub, "Art", "Product", "pda", "--runs=x", DATASET="office_home")
+    assert "configs/experiments/office_home_pda.yaml" in calls(tmp_path)[0]
+    assert calls(tmp_path)[-1] == "report x"
+    wrong = adapt_pair(stub, "Art", "Product", "xda")
+    assert wrong.returncode == 2
+    assert "emoji_home_xda.yaml" in wrong.stderr
+    assert adapt_pair(stub, "Art").returncode == 2
+
+
+@pytest.mark.parametrize("arm", ["none", "genmix"])
+def test_an_arm_that_fails_stops_the_other(stub, tmp_path, arm):
+    # The failing arm fails at once; the other one would take a minute.
+    tool = tmp_path / "bin" / "uda"
+    tool.write_text(
+        f'#!/usr/bin/env bash\necho "$*" >> "{tmp_path}/calls.txt"\n'
+        f'case "$*" in *"--augment.name {arm}"*) exit 3 ;; esac\n'
+        f'echo $$ > "{tmp_path}/pid"\nexec sleep 60\n'
+    )
+    start = time.monotonic()
+    done = adapt_pair(stub, "A", "B", "opda")
+    assert done.returncode != 0
+    assert time.monotonic() - start < 30
+    assert not any(line.startswith("report") for line in calls(tmp_path))
+    # It may have been stopped before it had begun, or before it had written its number.
+    if (tmp_path / "pid").is_file() and (number := (tmp_path / "pid").read_text()):
+        other = int(number)
+        while running(other) and time.monotonic() - start < 30:
+            time.sleep(0.1)  # told to stop, it may need a moment
+        assert not running(other)
+
+
+def test_stopping_the_script_stops_both_arms(stub, tmp_path):
+    tool = tmp_path / "bin" / "uda"
+    tool.write_text(f'#!/usr/bin/env bash\necho $$ >> "{tmp_path}/pids"\nexec sleep 60\n')
+    script = subprocess.Popen(
+        ["bash", "scripts/adapt_pair.sh", "A", "B", "opda"], cwd=ROOT, env=stub
+    )
+    pids: list[int] = []
+    while len(pids) < 2:
+        time.sleep(0.05)
+        if (tmp_path / "pids").is_file():
+            pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
+    script.send_signal(signal.SIGTERM)
+    assert script.wait(timeout=20) == 143
+    end = time.monotonic() + 20  # they were told to stop; a busy machine takes a moment
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def running(pid):
+    """Whether the process is there and no zombie."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,316 @@
+import numpy as np
+import pytest
+import torch
+from helpers.tiny import make_dataset
+from torch import nn
+
+from uda.config import AdaptConfig, ComputeConfig, ImageConfig
+from uda.data import pixels as datasets
+from uda.data.items import domain_items
+from uda.data.spec import load_dataset_spec
+from uda.data.views import to_float
+from uda.methods.adabn import AdaBN
+from uda.methods.lead import Lead
+from uda.methods.source_only import SourceOnly
+from uda.models.classifier import build_model
+from uda.runs.folder import open_run
+from uda.training import adapt
+from uda.training.bank import read_bank, read_probabilities
+
+SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
+SETTINGS = AdaptConfig(epochs=3, batch_size=8)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    spec = load_dataset_spec(str(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=4)))
+    return datasets.unlabelled(domain_items(spec, "Dark"), 32)[0]
+
+
+def fresh_model():
+    return build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, 3, seed=0)
+
+
+def run_adaptation(target, run, method=None, after_epoch=None, settings=SETTINGS, dropout=0.0):
+    model = fresh_model()
+    if dropout:
+        model.bottleneck.append(nn.Dropout(dropout))
+    method = method or Lead(open_set=True, clusters="features")
+    adapt.adapt(model, target, method, SIZES, settings, 0, run, CPU, "test", after_epoch)
+    return model
+
+
+def test_the_bank_is_the_clean_view_in_eval_mode(target):
+    model = fresh_model()
+    bank = adapt.forward_all(model, target.images, 28, CPU)
+    x = to_float(target.images[3:4, :, 2:30, 2:30], CPU)
+    with torch.no_grad():
+        features, logits = model.eval()(x)
+    torch.testing.assert_close(bank.features[3], features[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(bank.probabilities[3], logits[0].softmax(0), atol=1e-5, rtol=1e-4)
+    assert torch.equal(bank.class_weights, model.classifier.weight)
+
+
+def test_the_classifier_is_frozen_and_the_rest_is_not(target, tmp_path):
+    before = fresh_model().state_dict()
+    after = run_adaptation(target, open_run(tmp_path, "r", {})).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not {name for name in changed if name.startswith("classifier")}
+    assert any(name.startswith("bottleneck") for name in changed)
+    assert any(name.endswith("running_mean") for name in changed)
+    assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
+
+
+def test_the_sources_batchnorm_statistics_can_be_kept(target, tmp_path):
+    settings = AdaptConfig(epochs=1, batch_size=8, batch_norm="source")
+    before = fresh_model().state_dict()
+    after = run_adaptation(target, open_run(tmp_path, "r", {}), settings=settings).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
+    assert not any("running" in name or "tracked" in name for name in changed)
+
+
+def test_every_epoch_is_reported_once_from_zero(target, tmp_path):
+    run, epochs = open_run(tmp_path, "r", {}), []
+    run_adaptation(target, run, after_epoch=lambda epoch, bank: epochs.append(epoch) or "")
+    assert epochs == [0, 1, 2, 3]
+    lines = run.metrics("adapt")
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert {"loss_ce", "loss_reg", "loss_con"} <= lines[0].keys()
+    summary = np.load(run.folder / "summary.npz")
+    assert summary["unknown_norm"].shape == (20,)
+
+
+def test_every_epochs_bank_is_kept(target, tmp_path):
+    banks = []
+    run = open_run(tmp_path, "r", {})
+    run_adaptation(target, run, after_epoch=lambda epoch, bank: banks.append(bank) or "")
+    for epoch, bank in enumerate(banks):
+        kept = read_bank(run, epoch)
+        torch.testing.assert_close(kept.features, bank.features, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(kept.probabilities, bank.probabilities, rtol=1e-3, atol=1e-6)
+        assert torch.equal(kept.class_weights, bank.class_weights)
+        assert torch.equal(read_probabilities(run, epoch), kept.probabilities)
+    with pytest.raises(ValueError, match="epoch_04.npz: not kept"):
+        read_bank(run, 4)
+
+
+def test_probabilities_are_read_without_the_features(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    (run.folder / "banks").mkdir(parents=True)
+    np.savez(run.folder / "banks" / "epoch_01.npz", probabilities=np.full((2, 3), 0.5, np.float16))
+    assert torch.equal(read_probabilities(run, 1), torch.full((2, 3), 0.5))
+
+
+def test_banks_are_kept_only_where_wanted(target, tmp_path):
+    run = open_run(tmp_path, "r", {})
+    settings = AdaptConfig(epochs=1, batch_size=8, keep_banks=False)
+    run_adaptation(target, run, settings=settings)
+    assert not (run.folder / "banks").exists()
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(target, tmp_path):
+    def kill(epoch, bank):
+        if epoch == 2:
+            raise Killed
+        return ""
+
+    whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}))
+    broken = open_run(tmp_path, "b", {"x": 2})
+    with pytest.raises(Killed):
+        run_adaptation(target, broken, after_epoch=kill)
+    again = run_adaptation(target, broken)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_batches_made_ahead_give_the_same_weights(target, tmp_path, monkeypatch):
+    """As on a GPU: each batch is made in a thread while the network works on the one before."""
+    plain = adapt.prefetch
+    whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}))
+    monkeypatch.setattr(adapt, "prefetch", lambda make, items, apart: plain(make, items, True))
+    again = run_adaptation(target, open_run(tmp_path, "b", {"x": 2}))
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_dropout_goes_by_seed_and_step_alone(target, tmp_path):
+    """Not by what the process has drawn before, nor by where a run was stopped."""
+
+    def kill(epoch, bank):
+        if epoch == 2:
+            raise Killed
+        return ""
+
+    whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}), dropout=0.5)
+    torch.rand(7)
+    broken = open_run(tmp_path, "b", {"x": 2})
+    with pytest.raises(Killed):
+        run_adaptation(target, broken, after_epoch=kill, dropout=0.5)
+    torch.rand(7)
+    again = run_adaptation(target, broken, dropout=0.5)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_source_only_leaves_the_model_as_it_is(target, tmp_path):
+    epochs = []
+    model = run_adaptation(
+        target,
+        open_run(tmp_path, "r", {}),
+        SourceOnly(open_set=True),
+        lambda epoch, bank: epochs.append(epoch) or "",
+    )
+    for name, value in fresh_model().state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+    assert epochs == [0]
+
+
+def test_adabn_changes_the_statistics_alone(target, tmp_path):
+    run = open_run(tmp_path, "r", {})
+    model = run_adaptation(target, run, AdaBN(open_set=True))
+    before, after = fresh_model().state_dict(), model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name.rsplit(".", 1)[1] for name in changed} == {
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    }
+    assert len(run.metrics("adapt")) == 3
+
+
+def test_adabn_with_no_statistics_to_move_is_refused(target, tmp_path):
+    settings = AdaptConfig(method="adabn", epochs=1, batch_size=8, batch_norm="source")
+    with pytest.raises(ValueError, match="adabn moves BatchNorm's statistics and nothing else"):
+        run_adaptation(target, open_run(tmp_path, "r", {}), AdaBN(open_set=True), settings=settings)
+
+
+@pytest.mark.parametrize(("method", "wanted"), [(AdaBN, False), (Lead, True)])
+def test_gradients_are_kept_only_where_there_is_a_loss(
+    target, tmp_path, monkeypatch, method, wanted
+):
+    found, plain = set(), adapt.gather
+
+    def spy(own):
+        found.add(own.requires_grad)
+        return plain(own)
+
+    monkeypatch.setattr(adapt, "gather", spy)
+    settings = AdaptConfig(epochs=1, batch_size=8)
+    run_adaptation(target, open_run(tmp_path, "r", {}), method(open_set=True), settings=settings)
+    assert found == {wanted}
+
+
+def test_a_batch_larger_than_the_target_is_an_error(target, tmp_path):
+    with pytest.raises(ValueError, match="64 is more than the 20 images"):
+        run_adaptation(target, open_run(tmp_path, "r", {}), settings=AdaptConfig())
+
+
+def test_a_target_in_a_file_gives_the_same_weights(target, tmp_path):
+    # Resized, so that decoded and resized pictures both lie in files.
+    whole = fresh_model()
+    mapped = fresh_model()
+    sizes = ImageConfig(decode_px=32, resize_px=30, crop_px=28)
+    for model, compute in (
+        (whole, ComputeConfig()),
+        (mapped, ComputeConfig(image_memory_gb=0.0, cache=str(tmp_path / "cache"))),
+    ):
+        run = open_run(tmp_path, "r", {"gb": compute.image_memory_gb})
+        method = Lead(open_set=True, clusters="features")
+        adapt.adapt(model, target, method, sizes, SETTINGS, 0, run, CPU, "test", compute=compute)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, mapped.state_dict()[name]), name
+
+
+def test_bfloat16_adapts_and_its_bank_is_float32(target, tmp_path):
+    model, compute = fresh_model(), ComputeConfig(precision="bfloat16")
+    run, banks = open_run(tmp_path, "r", {}), []
+
+    def keep(epoch, bank):
+        banks.append(bank)
+        return ""
+
+    method = Lead(open_set=True, clusters="features")
+    adapt.adapt(model, target, method, SIZES, SETTINGS, 0, run, CPU, "test", keep, compute)
+    assert len(banks) == 4
+    assert {bank.features.dtype for bank in banks} == {torch.float32}
+    assert {bank.probabilities.dtype for bank in banks} == {torch.float32}
+    exact = adapt.forward_all(fresh_model(), target.images, 28, CPU)
+    assert not torch.equal(banks[0].features, exact.features)
+    torch.testing.assert_close(banks[0].features, exact.features, atol=0.1, rtol=0.1)
+
+
+def test_the_rate_follows_the_schedule(target, tmp_path, monkeypatch):
+    """(1 + 10 t/T)^-0.75 with t from 1, a tenth of it for the backbone, set before each step."""
+    rates, step = [], torch.optim.SGD.step
+
+    def spy(optimizer, *args, **options):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        return step(optimizer, *args, **options)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    run_adaptation(target, open_run(tmp_path, "a", {}))
+    total = len(rates)
+    assert total == SETTINGS.epochs * (len(target.images) // SETTINGS.batch_size)
+    for t, own in enumerate(rates, start=1):
+        rate = SETTINGS.rate * (1 + 10 * t / total) ** -0.75
+        assert sorted(set(own)) == pytest.approx([0.1 * rate, rate])
+
+
+def test_order_and_views_are_drawn_anew_in_every_epoch(target, tmp_path, monkeypatch):
+    used, views = [], adapt.views
+
+    def spy(images, px, draws):
+        both = zip(images, draws, strict=True)
+        used.append({image.numpy().tobytes(): tuple(draw) for image, draw in both})
+        return views(images, px, draws)
+
+    monkeypatch.setattr(adapt, "views", spy)
+    run_adaptation(target, open_run(tmp_path, "a", {}), settings=AdaptConfig(2, batch_size=8))
+    half = len(used) // 2
+    epochs = [
+        {name: draw for batch in part for name, draw in batch.items()}
+        for part in (used[:half], used[half:])
+    ]
+    assert [set(batch) for batch in used[:half]] != [set(batch) for batch in used[half:]]
+    both = epochs[0].keys() & epochs[1].keys()
+    assert len(both) > 4
+    same = sum(epochs[0][name] == epochs[1][name] for name in both)
+    assert same < len(both) / 2  # of 50 crops and flips
+
+
+def test_half_precision_scales_backward_then_steps(target, tmp_path, monkeypatch):
+    order = []
+
+    class Spy:
+        def scale(self, loss):
+            order.append("scale")
+            return loss * 2.0
+
+        def step(self, optimizer):
+            order.append("step")
+            optimizer.step()
+
+        def update(self):
+            order.append("update")
+
+        def state_dict(self):
+            return {}
+
+    monkeypatch.setattr(adapt, "gradient_scaler", lambda device, compute: Spy())
+    run_adaptation(
+        target, open_run(tmp_path, "a", {}), settings=AdaptConfig(epochs=1, batch_size=8)
+    )
+    assert order[:3] == ["scale", "step", "update"]
+    assert len(order) == 3 * (len(target.images) // 8)
+
+
+def test_a_network_that_runs_away_is_told(target, tmp_path):
+    wild = AdaptConfig(epochs=1, batch_size=8, rate=1e12)
+    with pytest.raises(ValueError, match=r"adapt\.rate: .* epoch 1; lower the rate"):
+        run_adaptation(target, open_run(tmp_path, "a", {}), settings=wild)

@@ -1,0 +1,97 @@
+"""How the network is computed: where, in which precision and layout.
+
+Features and logits leave in float32 whatever the precision: what methods make of them (LEAD's
+geometry, the losses) is computed in float32.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from uda.compute.cpu import overwrite_in_relu6
+from uda.compute.distributed import count, is_main
+from uda.config import DEFAULT_COMPUTE, ComputeConfig
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> None:
+    """Move ``model`` to ``device`` in the configured layout, and compile it if asked to, in place.
+
+    ValueError where the device cannot compute in the precision.
+    """
+    check_precision(device, compute)
+    layout = torch.channels_last if compute.channels_last else torch.contiguous_format
+    model.to(device)
+    model.to(memory_format=layout)  # type: ignore[call-overload]
+    if compute.compile:
+        model.compile()
+    elif device.type == "cpu":
+        overwrite_in_relu6(model)
+
+
+def check_precision(device: torch.device, compute: ComputeConfig) -> None:
+    """ValueError where the device cannot compute in the precision."""
+    if not _can_compute(device, compute):
+        raise ValueError("compute.precision: float16 needs a GPU; use bfloat16 or float32")
+
+
+def to_answer(device: torch.device, compute: ComputeConfig) -> ComputeConfig:
+    """``compute`` for asking a finished run's model on ``device``: in float32, which a line on
+    standard error says, where that cannot compute in the precision that the run was made in."""
+    if _can_compute(device, compute):
+        return compute
+    if is_main():
+        print(
+            f"{compute.precision} needs a GPU: this run's model answers in float32 here",
+            file=sys.stderr,
+        )
+    return replace(compute, precision="float32")
+
+
+def _can_compute(device: torch.device, compute: ComputeConfig) -> bool:
+    return compute.precision != "float16" or device.type != "cpu"
+
+
+def pinned(batch: Tensor, device: torch.device) -> Tensor:
+    """``batch`` where a GPU ``device`` can copy it from while it computes; for others as it is."""
+    if device.type != "cuda":
+        return batch
+    with torch.cuda.device(device):  # a thread begins on the first one
+        return batch.pin_memory()
+
+
+def forward(
+    model: nn.Module, x: Tensor, compute: ComputeConfig = DEFAULT_COMPUTE
+) -> tuple[Tensor, Tensor]:
+    """``model`` on ``x`` float32 [B, 3, H, W] in [0, 1]: float32 features [B, D], logits [B, K]."""
+    if compute.precision == "float32":
+        features, logits = model(x)
+        return features, logits
+    with torch.autocast(x.device.type, DTYPES[compute.precision]):
+        features, logits = model(x)
+    return features.float(), logits.float()
+
+
+def gradient_scaler(device: torch.device, compute: ComputeConfig) -> torch.amp.GradScaler:
+    """Scales losses so that gradients do not vanish in float16; does nothing otherwise."""
+    return torch.amp.GradScaler(device.type, enabled=compute.precision == "float16")
+
+
+def own_device(name: str) -> torch.device:
+    """The device ``name`` stands for: auto, cpu, cuda, cuda:N or what else torch knows. Of several
+    processes each has the GPU of its place on the machine. ValueError where it cannot be used."""
+    if count() > 1:
+        from accelerate import PartialState
+
+        device = PartialState().device
+        return torch.device("cpu") if device.type == "cpu" else device  # without a number
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        return torch.empty(0, device=kind).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {kind!r} cannot be used: {str(error).splitlines()[0]}") from None

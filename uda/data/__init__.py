@@ -1,0 +1,1 @@
+"""Datasets: their files, pictures, parts and views."""

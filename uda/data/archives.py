@@ -1,0 +1,214 @@
+"""In-domain datasets as their archives lay them out: official training and test parts.
+
+Nothing is downloaded. A new layout is one function and one line in `READERS`; a dataset's YAML file
+names it (``reader: cub``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torchvision.datasets import CIFAR100, FGVCAircraft, Flowers102, StanfordCars
+from torchvision.datasets.folder import find_classes
+
+from uda.data.items import ROOT_FLAGS, Item, Parts, is_picture
+
+
+def cifar100(folder: Path) -> Parts:
+    """``cifar-100-python``: the pickles ``train``, ``test`` and ``meta``, whose checksums are
+    compared before they are opened, as opening a pickle runs what is in it."""
+
+    def items(train: bool) -> tuple[list[Item], list[str]]:
+        part = _by_torchvision(
+            folder, "train, test and meta", lambda: CIFAR100(folder.parent, train)
+        )
+        place = folder / ("train" if train else "test")
+        return [
+            Item(place / f"{number:05d}", part.classes[label], pixels)
+            for number, (pixels, label) in enumerate(zip(part.data, part.targets, strict=True))
+        ], part.classes
+
+    train, classes = items(train=True)
+    return Parts(tuple(classes), train, [], items(train=False)[0])
+
+
+def flowers102(folder: Path) -> Parts:
+    """``flowers-102``: ``jpg/image_00001.jpg`` …, ``imagelabels.mat`` and ``setid.mat``; with its
+    own validation part of 10 pictures a class."""
+
+    def items(split: str) -> list[Item]:
+        part = _by_torchvision(
+            folder,
+            "jpg/, imagelabels.mat and setid.mat",
+            lambda: Flowers102(folder.parent, split),
+        )
+        return [
+            Item(path, classes[label])
+            for path, label in zip(part._image_files, part._labels, strict=True)
+        ]
+
+    # Torchvision before 0.22 does not name them.
+    numbers = [f"{number:03d}" for number in range(1, 103)]
+    classes: list[str] = getattr(Flowers102, "classes", numbers)
+    return Parts(tuple(classes), items("train"), items("val"), items("test"))
+
+
+def stanford_cars(folder: Path) -> Parts:
+    """``stanford_cars``: ``devkit/``, ``cars_train/``, ``cars_test/`` and, from the authors' page
+    too, ``cars_test_annos_withlabels.mat``."""
+
+    def part_of(split: str) -> Any:
+        needed = "devkit/, cars_train/, cars_test/ and cars_test_annos_withlabels.mat"
+        return _by_torchvision(folder, needed, lambda: StanfordCars(folder.parent, split))
+
+    def items(part: Any) -> list[Item]:
+        return [Item(Path(path), part.classes[label]) for path, label in part._samples]
+
+    train = part_of("train")
+    return Parts(tuple(train.classes), items(train), [], items(part_of("test")))
+
+
+def fgvc_aircraft(folder: Path) -> Parts:
+    """``fgvc-aircraft-2013b``: ``data/images`` and the lists of its 100 variants beside it; with
+    its own validation part."""
+
+    def part_of(split: str) -> Any:
+        needed = "data/images and data/images_variant_train.txt"
+        return _by_torchvision(folder, needed, lambda: FGVCAircraft(folder.parent, split))
+
+    parts = [part_of(split) for split in ("train", "val", "test")]
+    classes = parts[0].classes
+    return Parts(
+        tuple(classes),
+        *(
+            [
+                Item(Path(path), classes[label])
+                for path, label in zip(part._image_files, part._labels, strict=True)
+            ]
+            for part in parts
+        ),
+    )
+
+
+def cub(folder: Path) -> Parts:
+    """``CUB_200_2011``: ``images/`` and, beside it, images.txt, classes.txt, image_class_labels.txt
+    and train_test_split.txt, each of ``number value`` lines."""
+
+    def table(name: str) -> dict[str, str]:
+        rows = (line.split(None, 1) for line in _lines(folder / name, folder, "images.txt"))
+        return {row[0]: row[1].strip() for row in rows if len(row) == 2}
+
+    paths, classes = table("images.txt"), table("classes.txt")
+    labels, in_train = table("image_class_labels.txt"), table("train_test_split.txt")
+    train: list[Item] = []
+    test: list[Item] = []
+    for number, path in paths.items():
+        try:
+            part = {"1": train, "0": test}[in_train[number]]
+            part.append(Item(folder / "images" / path, classes[labels[number]]))
+        except KeyError:
+            raise ValueError(
+                f"{folder}: the picture {number} of images.txt has no class or no part in the "
+                "files beside it; unpack CUB_200_2011 anew"
+            ) from None
+    return Parts(tuple(classes.values()), train, [], test)
+
+
+def tiny_imagenet(folder: Path) -> Parts:
+    """``tiny-imagenet-200``: ``wnids.txt``, ``train/WNID/images`` and ``val/images`` with
+    ``val/val_annotations.txt``. Its test pictures have no labels: ``val`` is the test part."""
+    names = tuple(_lines(folder / "wnids.txt", folder, "wnids.txt"))
+    train = [
+        Item(path, name) for name in names for path in _pictures(folder / "train" / name / "images")
+    ]
+    test = []
+    for line in _lines(folder / "val" / "val_annotations.txt", folder, "val/val_annotations.txt"):
+        picture, name, *_ = line.split("\t")
+        if name not in names:
+            raise ValueError(f"{folder / 'val' / 'val_annotations.txt'}: {name!r} is no class")
+        test.append(Item(folder / "val" / "images" / picture, name))
+    return Parts(names, train, [], test)
+
+
+def image_folder_parts(folder: Path) -> dict[str, Path]:
+    """Which of train, val and test are in ``folder``, and where."""
+    names = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+    return {
+        part: folder / name
+        for part, known in names.items()
+        for name in known[::-1]
+        if (folder / name).is_dir()
+    }
+
+
+def image_folder(folder: Path) -> Parts:
+    """Folders ``train`` and ``test`` (or ``val``) of a folder a class: ImageNet-1K's, or anyone's.
+
+    Where ``test`` and ``val`` are both there, ``val`` is the validation part. ``val`` may be called
+    ``valid`` or ``validation``.
+    """
+    places = image_folder_parts(folder)
+    if "train" not in places or len(places) < 2:
+        raise ValueError(
+            f"{folder}: expected the folders train and val or test in it, each with a folder a "
+            f"class; name another folder with {ROOT_FLAGS}"
+        )
+    found = {name: _classes_in(place) for name, place in places.items()}
+    classes = found["train"]
+    for name, own in found.items():
+        if other := sorted(set(own) - set(classes)):
+            raise ValueError(f"{places[name] / other[0]}: a class that {places['train']} lacks")
+    items = {
+        name: [Item(path, own) for own in found[name] for path in _pictures(place / own)]
+        for name, place in places.items()
+    }
+    validation = items.get("val", []) if "test" in items else []
+    return Parts(tuple(classes), items["train"], validation, items.get("test") or items["val"])
+
+
+READERS: dict[str, Callable[[Path], Parts]] = {
+    "cifar100": cifar100,
+    "cub": cub,
+    "fgvc_aircraft": fgvc_aircraft,
+    "flowers102": flowers102,
+    "image_folder": image_folder,
+    "stanford_cars": stanford_cars,
+    "tiny_imagenet": tiny_imagenet,
+}
+
+
+def _by_torchvision(folder: Path, needed: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (RuntimeError, OSError, KeyError) as error:
+        raise ValueError(
+            f"{folder}: not there, or not whole ({str(error).split('. You can use')[0]}); unpack "
+            f"the archive so that it holds {needed}, or name the folder around it with "
+            f"{ROOT_FLAGS}"
+        ) from None
+
+
+def _lines(path: Path, folder: Path, needed: str) -> list[str]:
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; unpack the archive so that {folder} holds {needed}, or name "
+            f"the folder around it with {ROOT_FLAGS}"
+        )
+    return [line for line in path.read_text().splitlines() if line.strip()]
+
+
+def _classes_in(folder: Path) -> list[str]:
+    try:
+        return find_classes(folder)[0]
+    except FileNotFoundError:
+        raise ValueError(
+            f"{folder}: holds no folder of a class; pictures must be sorted into them"
+        ) from None
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    return sorted(path for path in folder.iterdir() if is_picture(path))

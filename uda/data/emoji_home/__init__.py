@@ -1,0 +1,1 @@
+"""EmojiHome, the benchmark that is built here from four vendors' emoji."""

@@ -1,0 +1,369 @@
+"""EmojiHome: a benchmark of Office-Home's shape, built from emoji drawn by several vendors.
+
+Each vendor's drawings are a domain and each emoji subgroup is a class: the whale of one vendor and
+the whale of another are one class in two styles. The drawings are those of
+`uda.data.emoji_home.packages`; `emoji_home.csv` beside this file gives each codepoint its class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import multiprocessing
+import os
+import platform
+import secrets
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageChops, ImageOps
+from tqdm import tqdm
+
+from uda.data.emoji_home.packages import (
+    DEFAULT_DOMAINS,
+    DOMAINS,
+    Drawing,
+    DrawingSet,
+    fetch,
+    locked,
+    package_drawings,
+    read_package,
+)
+
+MARK = "emoji_home.json"
+FORMAT = 1  # to be raised when the same settings come to give other images
+MARGIN = 0.08  # white on each side, as a share of the drawing's longer side
+NEARLY_WHITE = 8  # grey levels from white that do not count as drawing
+
+
+def codepoint_classes() -> dict[str, str]:
+    """Codepoint (lower-case hexadecimal, joined by `-`, without `fe0f`) -> class, 57 classes."""
+    with open(Path(__file__).with_name("classes.csv"), encoding="utf-8", newline="") as file:
+        return {row["codepoint"]: row["class"] for row in csv.DictReader(file)}
+
+
+def build(
+    root: Path,
+    domains: Sequence[str] = DEFAULT_DOMAINS,
+    image_px: int = 128,
+    workers: int = 2,
+    progress: bool = True,
+    cache: Path | None = None,
+) -> None:
+    """Build EmojiHome: `root/<Domain>/<class>/<codepoint>.png`, square RGB of `image_px` pixels.
+
+    Only codepoints that all of `domains` draw are taken, and none that a domain draws exactly as an
+    earlier one. `root/<Domain>/LICENSE.txt` says whose work it is; `root/emoji_home.json`, written
+    last, marks the folder as whole. The images appear under `root` all at once, by a rename; their
+    bytes do not depend on `workers`. Returns at once where `root` is whole and of these settings.
+
+    `domains` are keys of `DOMAINS`; `workers` counts processes of one thread each (1: none is
+    started); `progress` shows a bar and prints what is done; `cache` keeps the fetched packages
+    (default: `.emoji_home_packages` beside `root`).
+
+    Raises ValueError for a bad argument, for a `root` that holds anything else (which is left
+    alone) and for a package of unexpected content; ConnectionError where the network or npm fails;
+    RuntimeError where a package is refused or a drawing cannot be drawn. Each names the file and
+    says what to do.
+    """
+    root = Path(root).resolve()
+    settings = _settings(domains, image_px)
+    if workers < 1:
+        raise ValueError(f"workers: {workers} is not a number of processes (1 or more)")
+    prefix = f".{root.name}.partial-"
+    partial = root.with_name(f"{prefix}{secrets.token_hex(4)}")
+    with contextlib.ExitStack() as lock:
+        if not _is_whole(root, settings):  # looked at again once other builders are done
+            lock.enter_context(locked(root.with_name(f".{root.name}.lock")))
+        if _is_whole(root, settings):
+            if progress:
+                print(f"EmojiHome is already whole in {root}")
+            return
+        for leftover in [path for path in root.parent.iterdir() if path.name.startswith(prefix)]:
+            shutil.rmtree(leftover)
+        try:
+            cache = cache or root.with_name(".emoji_home_packages")
+            tarballs = fetch(list(settings["domains"]), Path(cache).resolve(), progress)
+            mark = {**settings, **_fill(partial, tarballs, image_px, workers, progress)}
+            _write_mark(partial, mark)
+            if root.exists():
+                root.rmdir()  # it is empty, or _is_whole had raised
+            partial.rename(root)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    if progress:
+        for name, counts in mark["counts"].items():
+            print(f"{name}: {sum(counts.values()):,} images in {len(counts)} classes")
+
+
+def check(root: Path) -> None:
+    """Raise ValueError, naming what is missing, unless `root` is a whole EmojiHome folder.
+
+    Cheap (some milliseconds): it counts files and does not open the images.
+    """
+    _checked_mark(Path(root))
+
+
+def draw(drawing: Drawing, image_px: int) -> Image.Image:
+    """Draw one emoji on white, cropped to the drawing and `MARGIN`: RGB, `image_px` square.
+
+    SVG is drawn at twice the size that the crop needs and reduced with Lanczos (at the target size
+    resvg's masks alias). Raises ValueError where there is nothing to be seen.
+    """
+    if isinstance(drawing.data, bytes):
+        with Image.open(io.BytesIO(drawing.data)) as file:
+            image = file.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    else:
+        units_px = image_px / max(drawing.width, drawing.height)
+        left, top, right, bottom = _content_box(_render(drawing, units_px))
+        side = max(right - left, bottom - top) * (1 + 2 * MARGIN)
+        # a speck on a large canvas is not worth a huge image: at most 8 times the target size
+        image = _render(drawing, units_px * min(2 * image_px / side, 8))
+    image = _crop(image, image_px)
+    if drawing.h_flip:
+        image = ImageOps.mirror(image)
+    if drawing.v_flip:
+        image = ImageOps.flip(image)
+    return image.rotate(-90 * drawing.quarter_turns)
+
+
+def drawn_twice(
+    codepoints: Sequence[str], digests: Mapping[tuple[str, str], str]
+) -> dict[str, str]:
+    """Codepoints that some domain draws just as an earlier one that is kept -> who, and as which.
+
+    `digests` maps (domain, codepoint) -> digest of the image's pixels.
+    """
+    first: dict[tuple[str, str], str] = {}
+    twice = {}
+    domains = sorted({name for name, _ in digests})
+    for code in codepoints:
+        keys = [(name, digests[name, code]) for name in domains]
+        seen = [f"{key[0]} draws it as {first[key]}" for key in keys if key in first]
+        if seen:
+            twice[code] = ", ".join(seen)
+        else:
+            first.update({key: code for key in keys})
+    return twice
+
+
+def license_text(drawn: DrawingSet, texts: Mapping[str, Any], image_px: int) -> str:
+    """Whose work a domain's images are and under which licence, from the package's own JSON."""
+    package, info = texts["package.json"], texts.get("info.json", {})
+    terms = info.get("license", {"spdx": package["license"]})
+    author = info.get("author", {"name": package.get("author")})
+    lines = {
+        "Drawings": info.get("name", package["name"]),
+        "Author": f"{author['name']} {author.get('url', '')}",
+        "Credit": drawn.credit,
+        "Licence": f"{terms.get('title', terms['spdx'])} (SPDX: {terms['spdx']})",
+        "Licence text": terms.get("url", package.get("homepage")),
+        "Package": f"{package['name']} {package['version']} {package.get('homepage', '')}",
+        "Changes": f"drawn at {image_px} x {image_px} pixels on white, cropped to the drawing",
+    }
+    if "-SA-" in terms["spdx"]:
+        lines["ShareAlike"] = (
+            "whoever passes on these images, or works made from them, does so under this licence"
+        )
+    return "".join(f"{key}: {value}".rstrip() + "\n" for key, value in lines.items() if value)
+
+
+def _settings(domains: Sequence[str], image_px: int) -> dict[str, Any]:
+    """What the images depend on; stands in the mark."""
+    known = [name for name in DOMAINS if name in domains]
+    if not known or isinstance(domains, str) or sorted(known) != sorted(domains):
+        raise ValueError(f"domains: {domains!r} are not different ones of {', '.join(DOMAINS)}")
+    if not 16 <= image_px <= 512:
+        raise ValueError(f"image_px: {image_px} is not between 16 and 512 pixels")
+    return {
+        "format": FORMAT,
+        "image_px": image_px,
+        "domains": {name: f"{DOMAINS[name].package}@{DOMAINS[name].version}" for name in known},
+        "classes_sha256": _sha256(json.dumps(codepoint_classes(), sort_keys=True)),
+    }
+
+
+def _is_whole(root: Path, settings: Mapping[str, Any]) -> bool:
+    """False where there is nothing yet, True where it is built; ValueError for anything else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    if not (root / MARK).is_file():
+        raise ValueError(
+            f"{root} exists and is not EmojiHome ({MARK} is missing): "
+            "name another folder, or move this one away"
+        )
+    mark = _checked_mark(root)
+    for key, wanted in settings.items():
+        if mark.get(key) != wanted:
+            raise ValueError(
+                f"{root} holds EmojiHome of other settings ({key} is {mark.get(key)}, not "
+                f"{wanted}): name another folder, or delete this one to build it anew"
+            )
+    return True
+
+
+def _checked_mark(root: Path) -> dict[str, Any]:
+    advice = "build it with `uda data emoji-home`"
+    if not (root / MARK).is_file():
+        raise ValueError(f"{root} is not a whole EmojiHome folder ({MARK} is missing): {advice}")
+    advice = f"delete {root} and {advice}"
+    try:
+        mark: dict[str, Any] = json.loads((root / MARK).read_text(encoding="utf-8"))
+        if mark["format"] != FORMAT:
+            raise ValueError(f"format {mark['format']}, not {FORMAT}")
+        counts = [(root / n / c, k) for n in mark["counts"] for c, k in mark["counts"][n].items()]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{root / MARK} cannot be used ({error!r}): {advice}") from error
+    for folder, count in counts:
+        if not (folder.parent / "LICENSE.txt").is_file():
+            raise ValueError(f"{folder.parent / 'LICENSE.txt'} is missing: {advice}")
+        found = sum(f.endswith(".png") for f in os.listdir(folder)) if folder.is_dir() else 0
+        if found != count:
+            raise ValueError(f"{folder} has {found} images, {count} were built: {advice}")
+    return mark
+
+
+def _fill(
+    partial: Path, tarballs: Mapping[str, Path], image_px: int, workers: int, progress: bool
+) -> dict[str, Any]:
+    """Draw everything into `partial`; return what the mark says of it."""
+    classes = codepoint_classes()
+    packages = {name: read_package(tarball) for name, tarball in tarballs.items()}
+    drawings = {name: package_drawings(*package) for name, package in packages.items()}
+    codepoints = [c for c in sorted(classes) if all(c in drawn for drawn in drawings.values())]
+    for name, (texts, _) in packages.items():
+        for label in {classes[code] for code in codepoints}:
+            (partial / name / label).mkdir(parents=True)
+        text = license_text(DOMAINS[name], texts, image_px)
+        (partial / name / "LICENSE.txt").write_text(text, encoding="utf-8")
+    paths = {(n, c): f"{n}/{classes[c]}/{c}.png" for n in drawings for c in codepoints}
+    tasks = [(partial / paths[n, c], drawings[n][c], image_px) for n, c in paths]
+    drawn = tqdm(
+        _draw_all(tasks, workers),
+        "EmojiHome",
+        len(tasks),
+        unit="img",
+        disable=None if progress else True,
+    )
+    digests = dict(zip(paths, drawn, strict=True))
+    twice = drawn_twice(codepoints, {key: pixels for key, (pixels, _) in digests.items()})
+    for name, code in [(n, c) for n in drawings for c in twice]:
+        (partial / paths[name, code]).unlink()
+    if progress:
+        print(f"{len(classes) - len(codepoints)} of {len(classes):,} emoji are not drawn by all")
+        print(f"{len(twice)} left out, drawn twice ({'; '.join(map(': '.join, twice.items()))})")
+    kept = [code for code in codepoints if code not in twice]
+    counts = dict(sorted(Counter(classes[code] for code in kept).items()))
+    made = sorted((paths[key], *digests[key]) for key in paths if key[1] not in twice)
+    return {
+        "counts": {name: counts for name in drawings},
+        "drawn_twice": twice,
+        "pixels_sha256": _sha256("".join(f"{path} {pixels}\n" for path, pixels, _ in made)),
+        "png_sha256": _sha256("".join(f"{path} {png}\n" for path, _, png in made)),
+        "made_with": {name: version(name) for name in ("resvg_py", "pillow")},
+        "machine": platform.machine(),
+    }
+
+
+def _draw_all(
+    tasks: Sequence[tuple[Path, Drawing, int]], workers: int
+) -> Iterator[tuple[str, str]]:
+    if workers == 1:
+        yield from map(_draw_one, tasks)
+        return
+    # spawn: a fork of a process in which torch has started its threads may hang
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
+        try:
+            yield from pool.map(_draw_one, tasks, chunksize=16)
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "a process that draws emoji died (out of memory, or called from a script without "
+                "`if __name__ == '__main__':`): try again with workers=1"
+            ) from error
+
+
+def _end_with_parent() -> None:
+    """Let this process end with its parent: that of a killed one would wait for work for ever."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _draw_one(task: tuple[Path, Drawing, int]) -> tuple[str, str]:
+    """Write one image; return the SHA-256 of its pixels and of its file."""
+    path, drawing, image_px = task
+    try:
+        image = draw(drawing, image_px)
+    except Exception as error:  # resvg and Pillow raise many kinds
+        where = "/".join(path.parts[-3:])
+        raise RuntimeError(f"{where}: the vendor's drawing cannot be drawn: {error}") from error
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=6)
+    path.write_bytes(file.getvalue())
+    return _sha256(image.tobytes()), _sha256(file.getvalue())
+
+
+def _render(drawing: Drawing, units_px: float) -> Image.Image:
+    """SVG on white, at `units_px` pixels for each of its units."""
+    import resvg_py  # only builders need it
+
+    width_px = max(1, round(drawing.width * units_px))
+    height_px = max(1, round(drawing.height * units_px))
+    png = resvg_py.svg_to_bytes(
+        svg_string=str(drawing.data),
+        background="#ffffff",
+        width=width_px,
+        height=height_px,
+        skip_system_fonts=True,  # no text in them; loading fonts takes longer than drawing
+    )
+    return Image.open(io.BytesIO(bytes(png))).convert("RGB")
+
+
+def _content_box(image: Image.Image) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is not white."""
+    red, green, blue = ImageChops.invert(image).split()
+    ink = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    box = ink.point([255 * (level > NEARLY_WHITE) for level in range(256)]).getbbox()
+    if box is None:
+        raise ValueError("the drawing is empty")
+    return box
+
+
+def _crop(image: Image.Image, image_px: int) -> Image.Image:
+    """The square around the drawing, with margin, reduced to `image_px`."""
+    left, top, right, bottom = _content_box(image)
+    side = max(right - left, bottom - top) * (1 + 2 * MARGIN)
+    pad = math.ceil(side)
+    x, y = pad + (left + right - side) / 2, pad + (top + bottom - side) / 2
+    image = ImageOps.expand(image, pad, "white")
+    return image.resize(
+        (image_px, image_px), Image.Resampling.LANCZOS, box=(x, y, x + side, y + side)
+    )
+
+
+def _write_mark(folder: Path, mark: dict[str, Any]) -> None:
+    temporary = folder / f".{MARK}"
+    temporary.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(folder / MARK)
+
+
+def _sha256(content: bytes | str) -> str:
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()

@@ -1,0 +1,1 @@
+"""Scores of predictions, and choices made without labels."""

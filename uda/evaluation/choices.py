@@ -1,0 +1,77 @@
+"""What is chosen of a finished adaptation without labels: its epoch, and its threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from uda.evaluation.criteria import CRITERIA, THRESHOLDS, best_epoch
+from uda.methods.unknown import normalised_entropy
+from uda.runs.folder import Run
+from uda.training.bank import read_probabilities
+
+
+def chosen_epochs(run: Run) -> dict[str, int]:
+    """The ``last`` epoch, and the one that each of `uda.evaluation.criteria.CRITERIA` chooses.
+    ValueError
+    naming a run that has no epoch of adaptation, or has not kept its banks."""
+    epochs = [line["epoch"] for line in run.metrics("evaluate") if line["epoch"]]
+    if not epochs:
+        raise ValueError(f"{run.folder}: has no epoch to choose from")
+    values = criteria_of(run, epochs)
+    return {"last": len(epochs), **{name: best_epoch(own) for name, own in values.items()}}
+
+
+def last_probabilities(run: Run) -> Tensor:
+    """The last epoch's probabilities [N, K]. ValueError naming a run that has kept no banks."""
+    return read_probabilities(run, run.metrics("evaluate")[-1]["epoch"])
+
+
+def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
+    """Thresholds on the entropy / log K of the run's `last_probabilities`: ``fixed``, the method's
+    own, and what each of `uda.evaluation.criteria.THRESHOLDS` chooses. ValueError where the method
+    has none
+    of its own and the run no predictions."""
+    fixed = run.entropy_threshold
+    if fixed is None:
+        cut = decided_threshold(run, probabilities.shape[1])
+        fixed = 1.0 if cut is None else cut
+    score = normalised_entropy(probabilities).numpy()
+    return {"fixed": fixed, **{name: of(score) for name, of in THRESHOLDS.items()}}
+
+
+def decided_threshold(run: Run, num_classes: int) -> float | None:
+    """The middle between the highest unknown score that the run's method called known and the
+    lowest that it called unknown, for a method that decides over the whole target (SHOT-O).
+
+    None where it called nothing unknown. ValueError where the run has kept no predictions.
+    """
+    answers = run.predictions()
+    if answers is None:
+        raise ValueError(
+            f"{run.folder}: has kept no predictions, and {run.method} has no other threshold"
+        )
+    score, unknown = answers["unknown_score"], answers["label"] == num_classes
+    if not unknown.any():
+        return None
+    highest_known = score[~unknown].max(initial=0.0)
+    return float((highest_known + score[unknown].min()) / 2)
+
+
+def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
+    """By criterion: its value in each of ``epochs``. Of a finished run they are kept in its folder,
+    criteria.json. ValueError naming the run that has not kept its banks."""
+    kept: dict[str, list[float]] = run.choices("criteria") or {}
+    if kept.keys() == CRITERIA.keys() and all(len(own) == len(epochs) for own in kept.values()):
+        return kept
+    each = [read_probabilities(run, epoch) for epoch in epochs]
+    values = {name: [of(own) for own in each] for name, of in CRITERIA.items()}
+    run.save_choices("criteria", values)
+    return values
+
+
+NOT_MEASURED = (
+    "Not measured, for want of target labels: how many answers are right (accuracy, H-score), and "
+    "whether what is called unknown is of no class of the source."
+)

@@ -1,0 +1,128 @@
+"""Scores of predictions on a target. The only reader of target labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from uda.data.items import Item, picture_names
+from uda.data.pixels import labels_of
+from uda.data.scenarios import ClassSplit
+from uda.evaluation.metrics import (
+    CURVE,
+    accuracy,
+    calibration_error,
+    h3_score,
+    open_set_scores,
+    oscr,
+    per_class_accuracy,
+    private_nmi,
+    threshold_curve,
+    top_k_accuracy,
+    unknown_auroc,
+)
+from uda.methods.base import Bank
+from uda.methods.unknown import Prediction
+
+
+def target_scores(
+    items: Sequence[Item], split: ClassSplit, scenario: str, prediction: Prediction, bank: Bank
+) -> dict[str, Any]:
+    """Scores in percent of ``prediction``, made of ``bank``, on the target ``items``, in order.
+
+    OSDA and OPDA: h_score, known_acc, unknown_acc; of the unknown score auroc and oscr; h3_score
+    with the private_nmi it takes; h_curve, the H-score where unknown is what exceeds each of
+    `uda.evaluation.metrics.CURVE`. PDA: accuracy. Everywhere ``per_class`` accuracies by name
+    (`class_table`). ``None`` stands for an undefined score; ``empty_classes`` names shared classes
+    with no sample. Pictures whose class nobody knows are not scored: ``num_images`` counts the
+    others.
+    """
+    per_class = {name: _defined(value) for name, _, value in class_table(items, split, prediction)}
+    labels = labels_of(items, split.number)
+    scored = labels >= 0
+    labels, predicted = labels[scored], prediction.label.cpu().numpy()[scored]
+    shared, source = len(split.shared), len(split.source_classes)
+    if scenario == "pda":
+        return {
+            "accuracy": _defined(accuracy(labels, predicted)),
+            "per_class": per_class,
+            "num_images": len(labels),
+        }
+    scores = open_set_scores(labels, predicted, shared, source)
+    private, unknown_score = labels >= source, prediction.unknown_score.cpu().numpy()[scored]
+    nearest = bank.probabilities.argmax(dim=1).cpu().numpy()[scored]
+    curve = threshold_curve(labels, nearest, unknown_score, np.array(CURVE), shared, source)
+    nmi = private_nmi(bank.features.cpu().numpy()[scored][private], labels[private])
+    return {
+        "h_score": _defined(scores.h_score),
+        "known_acc": _defined(scores.known_acc),
+        "unknown_acc": _defined(scores.unknown_acc),
+        "auroc": _defined(unknown_auroc(private, unknown_score)),
+        "oscr": _defined(oscr(nearest == labels, private, unknown_score)),
+        "h3_score": _defined(h3_score(scores.known_acc, scores.unknown_acc, nmi)),
+        "private_nmi": _defined(nmi),
+        "h_curve": [_defined(point.h_score) for point in curve],
+        "per_class": per_class,
+        "empty_classes": [split.shared[k] for k in scores.empty_classes if len(labels)],
+        "num_images": len(labels),
+    }
+
+
+def class_table(
+    items: Sequence[Item], split: ClassSplit, prediction: Prediction
+) -> list[tuple[str, int, float]]:
+    """(class, images, accuracy in percent) of each target class; for a private one, the share
+    called unknown. NaN for a class with no image."""
+    labels = labels_of(items, split.number)
+    predicted = prediction.label.cpu().numpy()[labels >= 0]
+    labels = labels[labels >= 0]
+    source = len(split.source_classes)
+    # A private sample is right when it is called unknown, whatever its class.
+    right_label = np.where((labels >= source) & (predicted == source), labels, predicted)
+    per_class = per_class_accuracy(labels, right_label, len(split.number))
+    counts = np.bincount(labels, minlength=len(split.number))
+    return [
+        (name, int(counts[k]), float(per_class[k]))
+        for name, k in split.number.items()
+        if name in split.target_classes
+    ]
+
+
+def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dict[str, Any]:
+    """Top-1 and top-5 accuracy and calibration error, in percent, of an in-domain classifier on
+    held-out ``items``."""
+    labels = labels_of(items, split.number)
+    probabilities = bank.probabilities.cpu().numpy()
+    return {
+        "top1": _defined(top_k_accuracy(labels, probabilities, 1)),
+        "top5": _defined(top_k_accuracy(labels, probabilities, 5)),
+        "ece": _defined(calibration_error(labels, probabilities)),
+        "num_images": len(labels),
+    }
+
+
+def held_out_labels(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
+    """True labels int64 [N] of in-domain ``items``, which attacks on the classifier need."""
+    return labels_of(items, split.number)
+
+
+def described(items: Sequence[Item], split: ClassSplit, prediction: Prediction) -> dict[str, Any]:
+    """For figures and tables, each [N]: label and unknown_score of ``prediction``; of ``items``
+    true_label (-1 where nobody knows), is_private (of a target-private class) and name
+    (class/file)."""
+    labels = labels_of(items, split.number)
+    return {
+        "label": prediction.label.cpu().numpy(),
+        "unknown_score": prediction.unknown_score.cpu().numpy(),
+        "is_private": labels >= len(split.source_classes),
+        "true_label": labels,
+        "name": np.array(picture_names(items)),
+    }
+
+
+def _defined(value: float) -> float | None:
+    """NaN is no JSON: None."""
+    return None if math.isnan(value) else value

@@ -1,0 +1,191 @@
+"""Scores of a classifier that may say "unknown". Pure functions of labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]
+
+
+def h_score(known_acc: float, unknown_acc: float) -> float:
+    """Harmonic mean 2ab / (a + b) of the two accuracies, in their unit.
+
+    0 where both are 0; NaN where either is undefined (no shared, or no private, sample).
+    """
+    if math.isnan(known_acc) or math.isnan(unknown_acc):
+        return math.nan
+    total = known_acc + unknown_acc
+    return 2 * known_acc * unknown_acc / total if total > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class OpenSetScores:
+    """Accuracies in percent; NaN where undefined. ``empty_classes`` are shared classes that have
+    no sample and are left out of ``known_acc``."""
+
+    h_score: float
+    known_acc: float
+    unknown_acc: float
+    empty_classes: tuple[int, ...]
+
+
+def open_set_scores(
+    labels: Labels, predictions: Labels, num_shared: int, num_source: int
+) -> OpenSetScores:
+    """Scores of OSDA and OPDA.
+
+    ``labels`` [N]: true labels; 0..num_shared-1 shared, from num_source on target-private.
+    ``predictions`` [N]: 0..num_source-1, or num_source for "unknown". Known accuracy is the mean
+    over shared classes of per-class accuracy, unknown accuracy that of all private samples as one
+    class. A shared class without a sample is left out of the mean (the released LEAD counts it as
+    0). Raises ValueError for lengths that differ or labels that a target cannot hold.
+    """
+    _check(labels, predictions)
+    if np.any((labels >= num_shared) & (labels < num_source)):
+        raise ValueError("a target label is a source-private class")
+    per_class = per_class_accuracy(labels, predictions, num_shared)
+    empty = tuple(int(k) for k in np.flatnonzero(np.isnan(per_class)))
+    known = float(np.nanmean(per_class)) if len(empty) < num_shared else math.nan
+    private = labels >= num_source
+    rejected = predictions[private] == num_source
+    unknown = float(100 * rejected.mean()) if private.any() else math.nan
+    return OpenSetScores(h_score(known, unknown), known, unknown, empty)
+
+
+def per_class_accuracy(
+    labels: Labels, predictions: Labels, num_classes: int
+) -> NDArray[np.float64]:
+    """Accuracy in percent of each class 0..num_classes-1, [num_classes]; NaN for an empty one."""
+    own = labels < num_classes
+    total = np.bincount(labels[own], minlength=num_classes)
+    right = np.bincount(labels[own & (labels == predictions)], minlength=num_classes)
+    with np.errstate(invalid="ignore"):
+        return 100 * right / np.where(total > 0, total, np.nan)
+
+
+def accuracy(labels: Labels, predictions: Labels) -> float:
+    """Percent of samples that are right (PDA's score); NaN for none."""
+    _check(labels, predictions)
+    return float(100 * np.mean(labels == predictions)) if len(labels) else math.nan
+
+
+def top_k_accuracy(labels: Labels, scores: NDArray[np.floating], k: int) -> float:
+    """Percent of samples whose label is among the ``k`` highest of ``scores`` [N, K]; NaN for none.
+
+    Of equal scores the lower class number comes first.
+    """
+    if len(labels) != len(scores):
+        raise ValueError(f"{len(labels)} labels for {len(scores)} rows of scores")
+    if not len(labels):
+        return math.nan
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return float(100 * np.mean((best == labels[:, None]).any(axis=1)))
+
+
+def unknown_auroc(unknown: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
+    """Area under the ROC curve, in percent, of ``score`` [N] for telling ``unknown`` [N] samples
+    from known ones; NaN where one kind is missing. Threshold-free companion of the H-score."""
+    from sklearn.metrics import roc_auc_score
+
+    if unknown.all() or not unknown.any():
+        return math.nan
+    return float(100 * roc_auc_score(unknown, score))
+
+
+def oscr(
+    right: NDArray[np.bool_], unknown: NDArray[np.bool_], score: NDArray[np.floating]
+) -> float:
+    """Open-set classification rate in percent (Dhamija et al., arXiv 1811.04110).
+
+    The area under the share of known samples that are accepted with the right class, over the share
+    of unknown ones that are accepted, for all thresholds of the unknown ``score`` [N]. ``right``
+    [N]: whether the most probable class is the true one; ``unknown`` [N]: which samples are of
+    private classes. NaN where one kind is missing.
+    """
+    from sklearn.metrics import auc
+
+    if unknown.all() or not unknown.any():
+        return math.nan
+    order = np.argsort(score, kind="stable")
+    last_of_equals = np.flatnonzero(np.diff(score[order], append=np.inf))
+    accepted_right = np.cumsum((right & ~unknown)[order])[last_of_equals] / (~unknown).sum()
+    accepted_unknown = np.cumsum(unknown[order])[last_of_equals] / unknown.sum()
+    return float(100 * auc([0, *accepted_unknown], [0, *accepted_right]))
+
+
+def calibration_error(labels: Labels, probabilities: NDArray[np.floating], bins: int = 15) -> float:
+    """Expected calibration error in percent (Guo et al., arXiv 1706.04599).
+
+    Σ_b n_b / N · |accuracy(b) - mean confidence(b)| over ``bins`` equally wide bins
+    ((b - 1) / bins, b / bins] of the confidence, the largest of ``probabilities`` [N, K]. NaN for
+    no sample.
+    """
+    if not len(labels):
+        return math.nan
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(bin_of, right - confidence, bins)
+    return float(100 * np.abs(gaps).sum() / len(labels))
+
+
+def h3_score(known_acc: float, unknown_acc: float, private_nmi: float) -> float:
+    """Harmonic mean of three (UniOT, arXiv 2210.17067): both accuracies and how well the private
+    samples' features cluster by class (`private_nmi`), all in one unit. NaN where one is."""
+    parts = (known_acc, unknown_acc, private_nmi)
+    if any(math.isnan(part) for part in parts):
+        return math.nan
+    return 3 / sum(1 / part for part in parts) if min(parts) > 0 else 0.0
+
+
+def private_nmi(features: NDArray[np.floating], labels: Labels) -> float:
+    """Normalised mutual information, in percent, of the classes ``labels`` [M] of private samples
+    and k-means of their unit-norm ``features`` [M, D] into as many clusters; NaN for fewer
+    than two classes, of which nothing can be told apart."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import normalized_mutual_info_score
+
+    if (count := len(np.unique(labels))) < 2:
+        return math.nan
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    found = KMeans(count, random_state=0).fit_predict(unit)
+    return float(100 * normalized_mutual_info_score(labels, found))
+
+
+def threshold_curve(
+    labels: Labels,
+    classes: Labels,
+    score: NDArray[np.floating],
+    thresholds: NDArray[np.floating],
+    num_shared: int,
+    num_source: int,
+) -> list[OpenSetScores]:
+    """Scores at each of ``thresholds``: the most probable ``classes`` [N], unknown where ``score``
+    [N] exceeds it. ``labels``, ``num_shared`` and ``num_source`` as in `open_set_scores`."""
+    return [
+        open_set_scores(labels, np.where(score > at, num_source, classes), num_shared, num_source)
+        for at in thresholds
+    ]
+
+
+CURVE = tuple(round(0.05 * step, 2) for step in range(21))  # thresholds of a run's H-score curve
+
+
+def _check(labels: Labels, predictions: Labels) -> None:
+    if labels.shape != predictions.shape:
+        raise ValueError(f"{labels.shape} labels for {predictions.shape} predictions")
+
+
+SCORES = {
+    "h_score": "H-score",
+    "known_acc": "known",
+    "unknown_acc": "unknown",
+    "accuracy": "accuracy",
+    "auroc": "AUROC",
+    "oscr": "OSCR",
+    "h3_score": "H³-score",
+}

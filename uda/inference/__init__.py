@@ -1,0 +1,1 @@
+"""Asking finished models: answers, exported files, explanations."""

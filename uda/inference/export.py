@@ -1,0 +1,188 @@
+"""A model in one file for other programs: preprocessing, class names and threshold inside.
+
+The exported graph takes ``images`` float32 [N, 3, S, S] in [0, 1], RGB, whole pictures resized to a
+square (bilinear, antialiased; first to D x D, the size that they were decoded to in training, which
+moves entropies by up to 0.01), and crops and normalises them itself. It gives ``label`` int64 [N]
+in 0..K, where K is unknown, ``probability`` [N] of the most probable class, ``entropy`` [N] over
+log K, and ``probabilities`` [N, K]. What that means in words lies beside the graph as JSON.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from uda.data.views import centre_crop
+from uda.inference.model import UNKNOWN, AnsweringModel
+from uda.methods.unknown import normalised_entropy
+from uda.models.classifier import Classifier
+from uda.runs.files import atomic_path
+from uda.runs.version import code_version
+
+Ask = Callable[[Tensor], Sequence[np.ndarray]]  # images [N, 3, S, S] -> `OUTPUTS`
+FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
+OUTPUTS = ("label", "probability", "entropy", "probabilities")
+METADATA = "uda.json"  # its name in a .pt2, and its key in ONNX's metadata_props
+# Largest difference of a probability between ONNX Runtime and PyTorch that is let pass.
+TOLERANCE = 1e-4
+
+
+class Exported(nn.Module):
+    """What is exported, as a network of its own."""
+
+    def __init__(self, model: Classifier, crop_px: int, threshold: float | None) -> None:
+        super().__init__()
+        self.model = model
+        self.crop_px = crop_px
+        self.threshold = math.inf if threshold is None else threshold
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        probabilities = self.model(centre_crop(images, self.crop_px))[1].softmax(dim=1)
+        probability, nearest = probabilities.max(dim=1)
+        entropy = normalised_entropy(probabilities)
+        unknown = torch.full_like(nearest, probabilities.shape[1])
+        label = torch.where(entropy > self.threshold, unknown, nearest)
+        return label, probability, entropy, probabilities
+
+
+def metadata(model: AnsweringModel) -> dict[str, Any]:
+    """What the exported graph's numbers mean; values that JSON can hold."""
+    decode_px, px = model.experiment.images.decode_px, model.experiment.images.resize_px
+    return {
+        "classes": list(model.classes),
+        UNKNOWN: len(model.classes),
+        "threshold": model.threshold,
+        "input": f"images: float32 [N, 3, {px}, {px}], RGB in [0, 1]: the whole picture resized to "
+        f"{decode_px} x {decode_px}, then to {px} x {px} (bilinear, antialiased, aspect ratio not "
+        "kept), values divided by 255",
+        "outputs": list(OUTPUTS),
+        "decode_px": decode_px,
+        "px": px,
+        "run": model.run.hash,
+        "version": code_version(),
+    }
+
+
+def export(model: AnsweringModel, kind: str, out: Path) -> float:
+    """Write ``model`` to ``out`` as ``onnx`` or ``torch`` (`torch.export`, a .pt2 file).
+
+    In float32, whatever the run's precision. Returns the largest difference of a probability or
+    entropy between the file, read again, and the model in float32, on random pictures in batches of
+    several sizes. ValueError for another format or suffix, a missing package, a difference above
+    `TOLERANCE` or another label; then nothing is written.
+    """
+    if kind not in FORMATS:
+        raise ValueError(f"--format: {kind!r} is not one of {', '.join(FORMATS)}")
+    if out.suffix != (suffix := FORMATS[kind]):
+        other = "; --format torch writes a .pt2" if kind == "onnx" else ""
+        raise ValueError(f"--out: the name of a file of {kind} must end in {suffix}: {out}{other}")
+    network, plain = _network(model), _as_it_is(model)
+    px = model.experiment.images.resize_px
+    about = json.dumps(metadata(model), ensure_ascii=False)
+    write = _write_onnx if kind == "onnx" else _write_torch
+    with atomic_path(out) as temporary:
+        ask = write(network, px, about, temporary)
+        difference = _difference(plain, ask, px)
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"{out}: not written: its answers differ from those of the model in float32 by "
+                f"{difference:.2g}"
+            )
+    return difference
+
+
+def _network(model: AnsweringModel) -> Exported:
+    """A copy on the CPU in plain layout, the classifier's weight normalisation worked out."""
+    plain = copy.deepcopy(model.model).to("cpu")
+    plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    given = plain.classifier
+    # Not remove_parametrizations: it changes the class, which the copy shares with the model.
+    plain.classifier = nn.Linear(given.in_features, given.out_features)
+    plain.classifier.load_state_dict({"weight": given.weight.detach(), "bias": given.bias})
+    for parent in list(plain.modules()):
+        for name, child in list(parent.named_children()):
+            # The one that training overwrites its input with is no operation that exports know.
+            if isinstance(child, nn.ReLU6) or type(child).__name__ == "OverwritingReLU6":
+                setattr(parent, name, nn.ReLU6())
+    return (
+        Exported(plain, model.experiment.images.crop_px, model.threshold)
+        .eval()
+        .requires_grad_(False)
+    )
+
+
+def _as_it_is(model: AnsweringModel) -> Exported:
+    """The model itself on the CPU, to compare with: nothing in it is changed for the export."""
+    plain = copy.deepcopy(model.model).to("cpu")
+    return Exported(plain, model.experiment.images.crop_px, model.threshold).eval()
+
+
+def _difference(plain: Exported, ask: Ask, px: int) -> float:
+    """Largest difference of a probability or entropy between ``plain`` and ``ask``; infinite where
+    they call a picture something else whose entropy is not at the threshold."""
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for count in (1, 3):
+        images = torch.rand(count, 3, px, px, generator=generator)
+        with torch.no_grad():
+            expected = [own.numpy() for own in plain(images)]
+        found = dict(zip(OUTPUTS, ask(images), strict=True))
+        wanted = dict(zip(OUTPUTS, expected, strict=True))
+        names = ("probability", "entropy", "probabilities")
+        differences += [float(np.abs(found[name] - wanted[name]).max()) for name in names]
+        near = np.abs(wanted["entropy"] - plain.threshold) <= TOLERANCE
+        if (found["label"] != wanted["label"])[~near].any():
+            return math.inf
+    return max(differences)
+
+
+def _program(network: Exported, px: int) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch")
+    # Two, since torch takes a size of one for a constant.
+    with torch.no_grad():
+        return torch.export.export(
+            network, (torch.zeros(2, 3, px, px),), dynamic_shapes={"images": {0: batch}}
+        )
+
+
+def _write_torch(network: Exported, px: int, about: str, out: Path) -> Ask:
+    torch.export.save(_program(network, px), out, extra_files={METADATA: about})
+    # torch looks at the file's name, and the temporary one ends in .pt2 too.
+    program = torch.export.load(out).module()
+    return lambda images: [own.detach().numpy() for own in program(images)]
+
+
+def _write_onnx(network: Exported, px: int, about: str, out: Path) -> Ask:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401, which torch needs for it
+    except ImportError as error:
+        raise ValueError(
+            f"--format onnx: {error.name} is not installed; in the project's folder: "
+            "pip install -e '.[onnx]'"
+        ) from None
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    program = torch.onnx.export(
+        _program(network, px),
+        input_names=["images"],
+        output_names=list(OUTPUTS),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {METADATA: about})
+    onnx.save(proto, str(out))
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    return lambda images: session.run(list(OUTPUTS), {"images": images.numpy()})

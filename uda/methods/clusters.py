@@ -1,0 +1,196 @@
+"""How many clusters the target's features fall into (LEAD's C_t). Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, dia_array
+from scipy.sparse.linalg import eigsh
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.manifold import TSNE
+from sklearn.metrics import euclidean_distances
+from torch import Tensor
+from torch.nn import functional as F
+
+from uda.methods.geometry import nearest
+
+MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
+CLUSTERS = ("tsne", "features", "spectral", "classes")
+MAX_SAMPLES = 8_000  # of the features and the spectral space; more only cost time
+FEW_DIMENSIONS = 64
+CHUNK = 512  # rows of the distance matrix held at once
+
+
+def estimate_num_clusters(
+    features: Tensor,
+    num_source_classes: int,
+    previous: int | None = None,
+    clusters: str = "features",
+    multiples: Sequence[float] = MULTIPLES,
+) -> int:
+    """C_t, the number of target clusters, from ``features`` [N, D]; at least 1 and at most N.
+
+    ``clusters`` is one of CLUSTERS. ``classes`` is K = ``num_source_classes`` itself. The others
+    name where k-means is done: the released code's 2-D ``tsne``, the unit-norm ``features`` or
+    their ``spectral`` map (the last two of at most `MAX_SAMPLES` seeded random rows). Of the
+    ``multiples`` of K it is the one whose k-means has the best silhouette, or ``previous`` (at
+    first K) where none is positive.
+    """
+    if clusters not in CLUSTERS:
+        raise ValueError(f"clusters: {clusters!r} is not one of {', '.join(CLUSTERS)}")
+    if clusters == "classes":
+        return min(num_source_classes, len(features))
+    fallback = min(previous or num_source_classes, len(features))
+    if not candidates(num_source_classes, len(features), multiples):
+        return fallback
+    points = F.normalize(features.detach().float(), dim=1).cpu().numpy()
+    if (points == points[0]).all():
+        return fallback  # a collapsed network; scikit-learn's t-SNE would crash
+    if clusters == "tsne":
+        points = tsne(points)
+    else:
+        points = sample(points, MAX_SAMPLES, MAX_SAMPLES)
+        points = spectral(points) if clusters == "spectral" else points
+    counts = candidates(num_source_classes, len(points), multiples)
+    return best_num_clusters(points, counts) or fallback
+
+
+def sample(
+    points: NDArray[np.float32], max_samples: int, sampled: int, seed: int = 0
+) -> NDArray[np.float32]:
+    """``points`` [N, d], or ``sampled`` seeded random rows of them where N > ``max_samples``."""
+    if len(points) <= max_samples:
+        return points
+    return points[np.random.default_rng(seed).choice(len(points), sampled, replace=False)]
+
+
+def tsne(unit_features: NDArray[np.float32], max_samples: int = 20_000) -> NDArray[np.float32]:
+    """2-D t-SNE [M, 2] of ``unit_features`` [N, D], as the released LEAD does it.
+
+    M = N, or a seeded random third of the rows where N exceeds ``max_samples`` (VisDA's case).
+    """
+    rows = sample(unit_features, max_samples, len(unit_features) // 3)
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    return TSNE(2, init="pca", random_state=0, perplexity=perplexity).fit_transform(rows)
+
+
+def spectral(
+    unit_features: NDArray[np.float32], dim: int = 48, neighbours: int = 15, steps: int = 2
+) -> NDArray[np.float32]:
+    """Diffusion map [N, d] of the graph of nearest ``neighbours`` of ``unit_features`` [N, D].
+
+    λ^``steps`` · ψ for the d = min(``dim``, N - 1) largest eigenvalues λ and eigenvectors ψ of the
+    graph's random walk (Coifman and Lafon, 2006). Two rows or more.
+    """
+    count = len(unit_features)
+    rows = torch.from_numpy(unit_features)
+    near = nearest(rows, rows, min(neighbours + 1, count)).numpy()
+    source = np.repeat(np.arange(count), near.shape[1])
+    other = source != near.ravel()
+    ends = source[other], near.ravel()[other]
+    directed = csr_array((np.ones(len(ends[0])), ends), shape=(count, count))
+    graph = directed.maximum(directed.T)
+    scale = 1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel())
+    scaling = dia_array((scale[None], [0]), shape=(count, count))
+    # The walk has the eigenvalues of the symmetric scaling · graph · scaling, and its eigenvectors
+    # times the scale.
+    values, vectors = eigsh(
+        scaling @ graph @ scaling,
+        k=min(dim, count - 1),
+        which="LA",
+        v0=np.random.default_rng(0).normal(size=count),
+        tol=1e-4,
+    )
+    # Without λ every direction would count alike, and the silhouette would find as many clusters
+    # as there are dimensions.
+    points = vectors * scale[:, None] * np.maximum(values, 0) ** steps
+    return np.ascontiguousarray(points[:, ::-1], dtype=np.float32)
+
+
+def candidates(
+    num_classes: int, num_samples: int, multiples: Sequence[float] = MULTIPLES
+) -> list[int]:
+    """Cluster counts to try, each once: int(K · multiple), at least 2, fewer than the samples."""
+    counts = (max(int(num_classes * multiple), 2) for multiple in multiples)
+    return list(dict.fromkeys(count for count in counts if count < num_samples))
+
+
+def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int | None:
+    """The one of ``counts`` whose k-means of ``points`` [N, d] has the best silhouette.
+
+    The earlier on a tie; None where no silhouette is positive.
+    """
+    distinct = len(np.unique(points, axis=0))
+    counts = [count for count in counts if count <= distinct]  # k-means cannot make more
+    labels = kmeans_labels(points, counts)
+    best, best_score = None, 0.0
+    for count, score in zip(counts, silhouettes(points, labels), strict=True):
+        if score > best_score:
+            best, best_score = count, score
+    return best
+
+
+def kmeans_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.int32]]:
+    """The clusters [N] of ``points`` [N, d] by k-means into each of ``counts``, seeded."""
+    if points.shape[1] <= FEW_DIMENSIONS:
+        return [KMeans(count, random_state=0).fit_predict(points) for count in counts]
+    # The same first centres as KMeans draws by itself: it converts the points for each of them.
+    double = points.astype(np.float64)
+    first = [kmeans_plusplus(double, count, random_state=0)[0] for count in counts]
+    return [
+        KMeans(len(own), init=own.astype(np.float32), n_init=1).fit_predict(points) for own in first
+    ]
+
+
+def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer]]) -> list[float]:
+    """Mean silhouette in [-1, 1] of ``points`` [N, d] under each of ``labels``, each [N] from 0.
+
+    (b - a) / max(a, b) with a the mean Euclidean distance to the rest of a point's own cluster and
+    b that to the nearest other one; 0 for a point alone in its cluster (Rousseeuw, 1987).
+    """
+    # Distances are what costs: computed once for all labellings, some rows at a time. Their sums
+    # over clusters are products with the clusters' indicator columns, all clusters side by side.
+    if not labels:
+        return []
+    members = [np.eye(own.max() + 1, dtype=np.float32)[own] for own in labels]
+    sizes = [member.sum(axis=0) for member in members]
+    ends = np.cumsum([len(size) for size in sizes])[:-1]
+    side_by_side = np.concatenate(members, axis=1)
+    totals = np.zeros(len(labels))
+    distances_of = _far_distances if points.shape[1] > FEW_DIMENSIONS else euclidean_distances
+    for start in range(0, len(points), CHUNK):
+        rows = slice(start, start + CHUNK)
+        distances = distances_of(points[rows], points)
+        np.fill_diagonal(distances[:, rows], 0)  # a point to itself, without rounding
+        sums = np.split(distances @ side_by_side, ends, axis=1)
+        totals += [
+            _silhouette_sum(own_sums, own[rows], size)
+            for own_sums, own, size in zip(sums, labels, sizes, strict=True)
+        ]
+    return (totals / len(points)).tolist()
+
+
+def _far_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Euclidean distances [n, N] of ``rows`` [n, d] to ``points`` [N, d] in float32: good enough
+    where points are not near to one another, as in many dimensions they are not."""
+    first, second = torch.from_numpy(rows), torch.from_numpy(points)
+    squares = first.square().sum(1)[:, None] + second.square().sum(1)
+    return torch.addmm(squares, first, second.T, alpha=-2).clamp_min_(0).sqrt_().numpy()
+
+
+def _silhouette_sum(
+    sums: NDArray[np.float32], own: NDArray[np.integer], sizes: NDArray[np.float32]
+) -> float:
+    """Sum of the silhouettes of points in clusters ``own`` [n]; ``sums`` [n, C] of distances."""
+    here = np.arange(len(own)), own
+    inner = sums[here] / np.maximum(sizes[own] - 1, 1)
+    means = np.divide(sums, sizes, out=np.full_like(sums, np.inf), where=sizes > 0)
+    means[here] = np.inf
+    outer = means.min(axis=1)
+    larger = np.maximum(inner, outer)
+    counts = (sizes[own] > 1) & (larger > 0) & np.isfinite(outer)
+    scores = np.divide(outer - inner, larger, out=np.zeros_like(outer), where=counts)
+    return float(scores.sum(dtype=np.float64))

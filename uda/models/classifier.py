@@ -1,0 +1,112 @@
+"""Backbone, bottleneck and classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from uda.models.backbones import build_backbone, feature_width
+from uda.models.weights import check_shapes
+from uda.runs.checkpoints import read_checkpoint
+
+
+class Classifier(nn.Module):
+    """``backbone`` -> ``bottleneck`` -> ``classifier``, on images in [0, 1].
+
+    ``forward(images [B, 3, H, W])`` gives features [B, D] and logits [B, K]. Inputs are normalised
+    inside, so callers need not know the backbone's mean and deviation.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        bottleneck: nn.Module,
+        classifier: nn.Linear,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.bottleneck = bottleneck
+        self.classifier = classifier
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.bottleneck(self.backbone((images - self.mean) / self.std))
+        return features, self.classifier(features)
+
+
+def build_model(
+    backbone: str,
+    weights: str,
+    head: str,
+    bottleneck_dim: int,
+    num_classes: int,
+    seed: int = 0,
+    crop_px: int | None = None,
+) -> Classifier:
+    """A classifier of ``num_classes`` in channels-last layout, for images of ``crop_px`` a side.
+
+    ``backbone``: ``efficientnet_lite0``, a torchvision ResNet, ``vgg19`` (up to its 4,096-wide
+    layer), ``preact_resnet18`` (for 32 px images; ``preact_resnet18_64`` for 64 px), or
+    ``timm:NAME``. ``weights``: ``imagenet`` (torchvision's IMAGENET1K_V1, or what timm
+    loads by default), ``none``, another of torchvision's names such as IMAGENET1K_V2 (timm's names
+    hold theirs: ``timm:resnet50.a1_in1k``), or a file of backbone weights. ``head``:
+    ``bottleneck_wn`` (Linear, BatchNorm, weight-normalised classifier) or ``linear``. New layers
+    are drawn from ``seed``. Without ``crop_px``, images are taken to be of the backbone's own size.
+
+    Raises ValueError naming the backbone or file at fault, or a size that the backbone does not
+    take.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs too
+        body, own_px, mean, std = build_backbone(backbone, weights)
+        width = feature_width(body, backbone, crop_px or own_px, own_px)
+        if head == "bottleneck_wn":
+            bottleneck: nn.Module = nn.Sequential(
+                nn.Linear(width, bottleneck_dim), nn.BatchNorm1d(bottleneck_dim)
+            )
+            # Torch's own initial weights, on purpose: a classifier that starts larger (Xavier's)
+            # fits the source with features that lie further from its weights, which leaves LEAD's
+            # decomposition less to see (docs/adaptation.md).
+            classifier = nn.Linear(bottleneck_dim, num_classes)
+            weight_norm(classifier, dim=0)
+        elif head == "linear":
+            bottleneck, classifier = nn.Identity(), nn.Linear(width, num_classes)
+        else:
+            raise ValueError(f"model.head: {head!r} is neither bottleneck_wn nor linear")
+    model = Classifier(body, bottleneck, classifier, mean, std)
+    # Twice the speed of the default layout for EfficientNet on a CPU.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_weights(model: Classifier, path: Path) -> None:
+    """Load a checkpoint's weights (its key ``model``) into ``model``, in place.
+
+    Raises ValueError naming the file, and what does not fit: the number of classes, or a tensor.
+    """
+    checkpoint = read_checkpoint(path)
+    state = checkpoint.get("model")
+    if not isinstance(state, dict):
+        released = "model_state_dict" in checkpoint
+        advice = "; `uda import-lead` makes one of LEAD's and GLC's" if released else ""
+        raise ValueError(f"{path}: not a checkpoint of this project: no key 'model' in it{advice}")
+    bias = state.get("classifier.bias")
+    if bias is not None and len(bias) != model.classifier.out_features:
+        raise ValueError(
+            f"{path}: a model of {len(bias)} classes, where the scenario's source has "
+            f"{model.classifier.out_features}; name the scenario that it was trained for"
+        )
+    check_shapes(state, model.state_dict(), f"{path}: does not fit the configured model")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()[:200]
+        raise ValueError(f"{path}: does not fit the configured model: {reason}") from None

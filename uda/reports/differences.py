@@ -1,0 +1,147 @@
+"""Paired differences between rows of results: of the same pair and seed, with intervals."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from uda.reports.results import Board, Pair, Result, Row
+from uda.reports.rows import settings_of
+
+CONFIDENCE = 0.95
+FEWEST = 3  # units that an interval is made of
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``row`` minus ``baseline``, paired: of the same pair and seed, in points of the score.
+
+    ``by_pair`` holds each pair's differences by seed, of the (pair, seed) that both have.
+    """
+
+    row: Row
+    baseline: Row
+    by_pair: Mapping[Pair, Mapping[int, float]]
+
+    @property
+    def title(self) -> str:
+        """``LEAD + GenMix − LEAD``."""
+        return f"{self.row.title} − {self.baseline.title}"
+
+    @property
+    def is_between_augmentations(self) -> bool:
+        """GenMix against another augmentation: there are many, so tables alone have them."""
+        return self.row.method == self.baseline.method and self.baseline.augment != "none"
+
+    @property
+    def pair_means(self) -> dict[Pair, float]:
+        """Each pair's mean over its seeds."""
+        return {pair: statistics.fmean(own.values()) for pair, own in self.by_pair.items()}
+
+    @property
+    def seed_means(self) -> dict[int, float]:
+        """The mean over pairs of each seed that all the pairs have."""
+        seeds = set.intersection(*(set(own) for own in self.by_pair.values()))
+        return {
+            seed: statistics.fmean(own[seed] for own in self.by_pair.values())
+            for seed in sorted(seeds)
+        }
+
+    @property
+    def mean(self) -> float:
+        """The mean over pairs of their means over seeds."""
+        return statistics.fmean(self.pair_means.values())
+
+    @property
+    def better(self) -> str:
+        """In how many pairs, or seeds of the one pair, the row is better: ``11 of 12 pairs``."""
+        values, unit = list(self.pair_means.values()), "pair"
+        if len(values) == 1 and len(self.seed_means) > 1:
+            values, unit = list(self.seed_means.values()), "seed"
+        number = sum(value > 0 for value in values)
+        return f"{number} of {len(values)} {unit}{'s' if len(values) > 1 else ''}"
+
+
+def differences(board: Board, score: str, left_out: Collection[str] = ()) -> list[Difference]:
+    """Each row against its baselines, by ``score``, where they have a (pair, seed) in common that
+    is not ``left_out`` by its pair's name.
+
+    With augmentation: the same method without. With GenMix: the same method with each other
+    augmentation, too. Adapted: the source model of the same augmentation, as it is.
+    """
+    found = []
+    for row in board.values():
+        for other in board.values():
+            if not (_augmented_otherwise(row, other) or _not_adapted(row, other)):
+                continue
+            theirs = {(result.pair, result.seed): result for result in other.results}
+            by_pair: dict[Pair, dict[int, float]] = {}
+            for mine in row.results:
+                own = theirs.get((mine.pair, mine.seed))
+                if own is None or mine.pair.name in left_out or _file(mine) != _file(own):
+                    continue
+                difference = mine.score(score) - own.score(score)
+                if not math.isnan(difference):
+                    by_pair.setdefault(mine.pair, {})[mine.seed] = difference
+            if by_pair:
+                found.append(Difference(row, other, by_pair))
+    return found
+
+
+def _file(result: Result) -> str:
+    """Of a run from a given checkpoint: which one. Each is a source model of its own."""
+    return result.run.checkpoint_hash
+
+
+def _augmented_otherwise(row: Row, other: Row) -> bool:
+    """Whether ``other`` is ``row`` without its augmentation, or with another one than GenMix."""
+    if row.augment in ("none", "checkpoint") or other.augment in (row.augment, "checkpoint"):
+        return False
+    if other.augment != "none" and row.augment != "genmix":
+        return False
+    return row.method == other.method and _comparable(row) == _comparable(other)
+
+
+def _comparable(row: Row) -> object:
+    settings = settings_of(row.results[0].run)
+    source = {key: value for key, value in settings["source"].items() if key != "augment"}
+    # Without augmented copies there is nothing that a budget could decide.
+    train = {key: value for key, value in source.get("train", {}).items() if key != "budget"}
+    return {**source, "train": train}, settings["adapt"]
+
+
+def _not_adapted(row: Row, other: Row) -> bool:
+    """Whether ``other`` is the source model that ``row`` adapts."""
+    if row.method == "source_only" or other.method != "source_only":
+        return False
+    mine, theirs = (settings_of(one.results[0].run, file=False)["source"] for one in (row, other))
+    return bool(mine == theirs)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of n ``values``, by Student's t with n − 1 degrees of freedom.
+
+    None for fewer than three: of two it is 9 times as wide as they are apart, which says nothing.
+    """
+    from scipy.stats import t
+
+    if len(values) < FEWEST:
+        return None
+    mean = statistics.fmean(values)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half *= statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def interval_text(values: Sequence[float]) -> str:
+    """``−0.9 to +18.1``; ``–`` where there is none."""
+    interval = t_interval(values)
+    return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–"
+
+
+def signed(value: float) -> str:
+    """``+1.2`` or ``−1.2``, and ``0.0`` without a sign."""
+    text = f"{abs(value):.1f}"
+    return text if text == "0.0" else ("+" if value > 0 else "−") + text

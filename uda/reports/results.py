@@ -1,0 +1,148 @@
+"""Finished adaptations as rows of a table: which belong together, and their scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from uda.augment import title_of_augmentation
+from uda.data.spec import DatasetSpec, load_dataset_spec
+from uda.methods import title_of_method
+from uda.runs.folder import Run
+from uda.sweeps.record import setting_name
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one table is about: a dataset under a scenario. ``concepts`` as in `DataConfig`."""
+
+    dataset: str
+    scenario: str
+    concepts: str
+
+    @cached_property
+    def spec(self) -> DatasetSpec:
+        """The dataset's file."""
+        return load_dataset_spec(self.dataset)
+
+    def place(self, pair: Pair) -> tuple[int, int]:
+        """Where ``pair`` stands among all: by source, then by target, as the dataset has them."""
+        order = list(self.spec.domains)
+        return order.index(pair.source), order.index(pair.target)
+
+    @property
+    def main_score(self) -> str:
+        """The score that the papers compare by: accuracy under PDA, else h_score."""
+        return "accuracy" if self.scenario == "pda" else "h_score"
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The main score, then those that it is made of or goes with."""
+        if self.scenario == "pda":
+            return ("accuracy",)
+        return ("h_score", "known_acc", "unknown_acc", "auroc", "oscr", "h3_score")
+
+    @property
+    def title(self) -> str:
+        """``EmojiHome, OPDA``."""
+        disjoint = ", no picture's concept in both" if self.concepts == "disjoint" else ""
+        return f"{self.spec.title}, {self.scenario.upper()}{disjoint}"
+
+    @property
+    def name(self) -> str:
+        """The beginning of its files' names."""
+        return setting_name(self.spec.name, self.scenario, self.concepts)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source and a target domain; ``name`` as tables print it, ``Tw2Fl``."""
+
+    source: str
+    target: str
+    name: str
+
+
+def has_labels(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a picture of the target that these evaluations are of has a label, to score by."""
+    return any(line.get("num_images", 1) for line in lines)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished adaptation. ``lines`` are its evaluations by epoch, the source model's first."""
+
+    run: Run
+    pair: Pair
+    seed: int
+    lines: Sequence[Mapping[str, Any]]
+
+    def score(self, name: str) -> float:
+        """The last epoch's score in percent; NaN where it is undefined."""
+        value = self.lines[-1].get(name)
+        return math.nan if value is None else float(value)
+
+    def oracle(self, name: str) -> float:
+        """The best score of an epoch of adaptation, chosen by target labels; NaN where there was
+        none: a method that trains nothing has nothing to choose from."""
+        values = [line[name] for line in self.lines if line["epoch"] and line[name] is not None]
+        return max(values, default=math.nan)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method and augmentation: ``results`` that differ in pair and seed alone, by pair.
+
+    ``title`` is that of `row_title`, with what tells this row from another of the same method and
+    augmentation, as " (rate=0.01)".
+    """
+
+    title: str
+    method: str
+    augment: str
+    results: Sequence[Result]
+
+    @property
+    def seeds(self) -> list[int]:
+        """All its seeds, in order."""
+        return sorted({result.seed for result in self.results})
+
+    def at(self, pair: Pair) -> list[Result]:
+        """Its results on ``pair``, in order of their seeds."""
+        return [result for result in self.results if result.pair == pair]
+
+    def values(self, score: str) -> dict[tuple[Pair, int], float]:
+        """The last epoch's ``score`` by (pair, seed); undefined ones are NaN."""
+        return {(result.pair, result.seed): result.score(score) for result in self.results}
+
+
+Board = Mapping[str, Row]
+
+
+def row_title(method: str, augment: str) -> str:
+    """A row's name as the papers print it: ``Source + GenMix``, ``LEAD``, ``LEAD + GenMix``."""
+    title = title_of_method(method)
+    if augment == "none":
+        return title
+    if augment == "checkpoint":
+        return f"{title}, from a given checkpoint"
+    plus = title_of_augmentation(augment)
+    return f"{'Source' if method == 'source_only' else title} + {plus}"
+
+
+def first_stages(found: Sequence[Run]) -> dict[tuple[str, str], Path]:
+    """The first picture of GenMix's stages of each (dataset, source), among the runs."""
+    shown: dict[tuple[str, str], Path] = {}
+    for run in found:
+        if not run.is_adaptation and run.stages_png.is_file():
+            shown.setdefault((run.dataset_name, run.source_domain), run.stages_png)
+    return shown
+
+
+def pairs_of(setting: Setting, rows: Sequence[Row]) -> list[Pair]:
+    """The pairs that have results, by source, then by target, in the dataset's order of domains."""
+    return sorted({r.pair for row in rows for r in row.results}, key=setting.place)

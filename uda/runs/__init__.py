@@ -1,0 +1,1 @@
+"""Runs: a folder for each, named after what decides its result."""

@@ -1,0 +1,47 @@
+"""Reading checkpoints and arrays without unpickling code."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU without unpickling code. ValueError naming the file if it is
+    missing, cut short, or holds anything but tensors and plain values."""
+    import torch
+
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        # Torch's own words advise to load it all the same, which would run its code.
+        raise ValueError(
+            f"{path}: not a readable checkpoint (no checkpoint at all, or one that holds more than "
+            "tensors and plain values: save its state dict alone)"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"{path}: not a readable checkpoint ({reason})") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: not a checkpoint: holds a {type(state).__name__}")
+    return state
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a run's .npz file. ValueError naming it where it is broken."""
+    import numpy as np
+
+    try:
+        with np.load(path) as held:
+            return dict(held)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error}); delete the run and adapt again"
+        ) from None

@@ -1,0 +1,535 @@
+"""A run: a folder, the configuration that names it, and every file in it.
+
+    config.yaml                        what the folder's name is a hash of
+    experiment.yaml                    the options that the run was started with
+    metrics.jsonl                      a line for each epoch and kind of figure
+    checkpoint.pt, best.pt             the last epoch's state; the best epoch's weights
+    classes.json                       the source classes in label order
+    banks/, predictions.npz,
+    summary.npz                        of an adaptation: features, answers, what the method kept
+    criteria.json, thresholds.json     what was chosen without labels, computed once
+    genmix_stages.png                  what GenMix made of a few images
+    predictions.csv, unknown.png,
+    answers.md                         of `uda run`: answers for people
+    error.txt                          why a sweep's run failed
+    done                               written last
+
+Folders are named after a hash of what decides the run's result, so the same configuration finds its
+run again and another one never does. Nothing outside of this file spells the name of one of these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from uda.config import Experiment, read_yaml
+from uda.runs.checkpoints import read_arrays, read_checkpoint
+from uda.runs.files import atomic_path, write_json, write_text
+from uda.runs.hashing import config_hash
+from uda.runs.lock import Holder, hold
+from uda.runs.lock import holder as holder_of
+from uda.runs.version import code_version
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DATASETS = "datasets"  # beside the runs: dataset files that `uda run` writes for anyone's folders
+CHOICES = ("criteria", "thresholds")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder and the configuration that names it."""
+
+    folder: Path
+    config: Mapping[str, Any]
+
+    # ---- the configuration
+
+    @property
+    def hash(self) -> str:
+        """The configuration's hash."""
+        return config_hash(self.config)
+
+    @property
+    def stage(self) -> str:
+        """``train`` or ``adapt``."""
+        stage: str = self.config["stage"]
+        return stage
+
+    @property
+    def is_adaptation(self) -> bool:
+        """Whether a source model was adapted to a target."""
+        return self.stage == "adapt"
+
+    @property
+    def is_in_domain(self) -> bool:
+        """Whether a classifier was trained without a scenario."""
+        return not self.is_adaptation and not self.scenario
+
+    @property
+    def is_source_model(self) -> bool:
+        """Whether a classifier was trained for a scenario."""
+        return not self.is_adaptation and bool(self.scenario)
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """The source stage's configuration: an adaptation's source model's, or its own."""
+        source: Mapping[str, Any] = self.config.get("source", self.config)
+        return source
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        seed: int = self.source["seed"]
+        return seed
+
+    @property
+    def source_domain(self) -> str:
+        """The domain with labels."""
+        return str(self.source["data"]["source"])
+
+    @property
+    def target(self) -> str:
+        """The domain that was adapted to; empty where none was."""
+        return str(self.config.get("target", ""))
+
+    @property
+    def scenario(self) -> str:
+        """opda, osda or pda; empty for in-domain training."""
+        return str(self.source["data"].get("scenario", ""))
+
+    @property
+    def concepts(self) -> str:
+        """As in `uda.config.DataConfig`."""
+        return str(self.source["data"].get("concepts", "shared"))
+
+    @property
+    def augment(self) -> Mapping[str, Any]:
+        """The augmentation's name, copies and options."""
+        augment: Mapping[str, Any] = self.source["augment"]
+        return augment
+
+    @property
+    def augmentation(self) -> str:
+        """The augmentation's name; ``checkpoint`` where the source model was given as a file."""
+        return str(self.augment["name"])
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """The hash of the source model's file where it was given as one, else empty."""
+        return str(self.augment.get("file", ""))
+
+    @property
+    def adapt(self) -> Mapping[str, Any]:
+        """The adaptation's settings; of a source model, those of asking it as it is."""
+        settings: Mapping[str, Any] = self.config.get(
+            "adapt", {"method": "source_only", "options": {}}
+        )
+        return settings
+
+    @property
+    def method(self) -> str:
+        """The adaptation method's name."""
+        return str(self.adapt["method"])
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs of adaptation; None for a method that trains nothing."""
+        return self.adapt.get("epochs")
+
+    @property
+    def entropy_threshold(self) -> float | None:
+        """The method's option of this name; None where it has none."""
+        return self.adapt.get("options", {}).get("entropy_threshold")
+
+    @property
+    def class_hash(self) -> str:
+        """A hash of the scenario's classes by their roles."""
+        return str(self.source["classes"])
+
+    @property
+    def dataset_name(self) -> str:
+        """The dataset's name or file, as the configuration has it."""
+        return str(self.source["data"]["dataset"])
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name, or the path of its file, which may have moved with the runs.
+
+        Raises ValueError naming the run whose dataset's file is missing.
+        """
+        name = self.dataset_name
+        if not name.endswith((".yaml", ".yml")):
+            return name
+        beside = self.folder.parent
+        for path in (beside / name, Path(name), beside / DATASETS / Path(name).name):
+            if path.is_file():
+                return str(path)
+        raise ValueError(
+            f"{self.folder}: its dataset's file {name} is not there; restore it as "
+            f"{beside / DATASETS / Path(name).name}, or move the run elsewhere"
+        )
+
+    # ---- beginning and end
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has finished."""
+        return is_done(self.folder)
+
+    @property
+    def done_text(self) -> str:
+        """When it finished."""
+        return (self.folder / "done").read_text().strip()
+
+    def start(self) -> None:
+        """Make the folder, and write the configuration, unless they exist."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "config.yaml").is_file():
+            write_text(
+                self.folder / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False)
+            )
+
+    def mark_done(self) -> None:
+        """Write down that the run has finished: after everything else is on disk.
+
+        Temporary files that killed processes left in the folder, and below it, are removed.
+        """
+        for left in self.folder.rglob(".*.tmp*"):
+            left.unlink(missing_ok=True)
+        write_text(self.folder / "done", f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
+
+    def restore(
+        self, metrics: Iterable[Mapping[str, Any]], choices: Mapping[str, Any], done: str
+    ) -> None:
+        """Write a packed run's files into a folder that nobody else sees yet."""
+        self.start()
+        lines = (f"{json.dumps({'run': self.hash, **line})}\n" for line in metrics)
+        (self.folder / "metrics.jsonl").write_text("".join(lines))
+        for name, values in choices.items():
+            self._choices_path(name).write_text(json.dumps(values))
+        (self.folder / "done").write_text(f"{done}\n")
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Be the only one at work on the run: `uda.runs.lock.RunBusyError` where another is."""
+        return hold(self.folder)
+
+    @property
+    def holder(self) -> Holder | None:
+        """Which process is at work on the run, if any."""
+        return holder_of(self.folder)
+
+    def write_error(self, text: str) -> None:
+        """Write down why the run failed in a sweep: a line, and what may stand below it."""
+        write_text(self.folder / "error.txt", text + "\n")
+
+    def clear_error(self) -> None:
+        """Remove what `write_error` wrote."""
+        (self.folder / "error.txt").unlink(missing_ok=True)
+
+    @property
+    def error_time(self) -> float | None:
+        """When it last failed, by the disk's clock; None where it did not."""
+        try:
+            return (self.folder / "error.txt").stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    # ---- metrics
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether anything has been logged."""
+        return (self.folder / "metrics.jsonl").is_file()
+
+    def log(self, **values: Any) -> None:
+        """Append one line to the metrics, whole in itself (hash, version and time added)."""
+        self.start()
+        line = {"run": self.hash, "version": code_version(), "time": time.time(), **values}
+        with open(self.folder / "metrics.jsonl", "ab+") as file:
+            # A line cut short by a kill must not swallow this one.
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+            start = b"" if file.read(1) in (b"", b"\n") else b"\n"
+            file.write(start + json.dumps(line).encode() + b"\n")
+
+    def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Return the logged lines in order, of one ``kind`` if given, the last of each epoch.
+
+        A run killed between a line and its checkpoint logs that epoch again when it goes on; a last
+        line cut short by the kill is passed over.
+        """
+        path = self.folder / "metrics.jsonl"
+        lines: dict[tuple[Any, Any], dict[str, Any]] = {}
+        for text in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(line, dict) and kind in (None, line.get("kind")):
+                lines[line.get("kind"), line.get("epoch")] = line
+        return list(lines.values())
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Return the scores of a finished adaptation by epoch, from 0.
+
+        Raises ValueError naming the run that has lost those of its last epoch.
+        """
+        lines = self.metrics("evaluate")
+        if not lines or self.epochs not in (None, lines[-1]["epoch"]):
+            raise ValueError(
+                f"{self.folder / 'metrics.jsonl'}: the last epoch's scores are not in it any more; "
+                "delete the run's folder and make it again"
+            )
+        return lines
+
+    def held_out_scores(self) -> dict[str, Any] | None:
+        """Return an in-domain run's scores: of the epoch that validation chose, or of the last one.
+
+        Runs from before final scores existed have those of their last epoch; None without any.
+        """
+        lines = {line["checkpoint"]: line for line in self.metrics("final")}
+        evaluated = self.metrics("evaluate")
+        return lines.get("best") or lines.get("last") or (evaluated[-1] if evaluated else None)
+
+    def training_seconds(self) -> float | None:
+        """Return the seconds of the training steps; None for runs from before they were logged."""
+        lines = self.metrics("train")
+        return lines[-1].get("seconds") if lines else None
+
+    # ---- classes, checkpoints, arrays
+
+    def save_classes(self, names: Sequence[str]) -> None:
+        """Write the K source classes in label order: the model then needs no dataset's file."""
+        self.start()
+        write_json(self.folder / "classes.json", list(names))
+
+    def classes(self) -> tuple[str, ...] | None:
+        """Return what `save_classes` wrote, or None. ValueError naming a broken file."""
+        path = self.folder / "classes.json"
+        if not path.is_file():
+            return None
+        try:
+            names = json.loads(path.read_text())
+        except ValueError:
+            names = None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: not a list of class names; restore or delete it")
+        return tuple(names)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last epoch's state."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The weights of the best epoch on the validation part, where there is one."""
+        return self.folder / "best.pt"
+
+    @property
+    def result_checkpoint(self) -> Path:
+        """The weights of the run's result: the best epoch's if there is one, else the last's."""
+        return self.best_checkpoint if self.best_checkpoint.is_file() else self.checkpoint
+
+    def save_checkpoint(self, state: Mapping[str, Any], best: bool = False) -> None:
+        """Write ``state`` (tensors and plain values) as the last, or ``best``, epoch's."""
+        import torch
+
+        self.start()
+        with atomic_path(self.best_checkpoint if best else self.checkpoint) as path:
+            torch.save(dict(state), path)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the last saved state, or None before the first. ValueError naming a broken one."""
+        try:
+            return read_checkpoint(self.checkpoint) if self.checkpoint.is_file() else None
+        except ValueError as error:
+            raise ValueError(f"{error}; delete {self.folder} to begin it anew") from None
+
+    def save_bank(self, epoch: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write an epoch's arrays of the whole target."""
+        self._save_arrays(self._bank_path(epoch), arrays)
+
+    def bank(self, epoch: int, names: Sequence[str]) -> list[NDArray[Any]]:
+        """Return the arrays ``names`` of an epoch (0: before any adaptation), the others unread.
+
+        Raises ValueError naming the run that has not kept them.
+        """
+        import numpy as np
+
+        path = self._bank_path(epoch)
+        if not path.is_file():
+            raise ValueError(f"{path}: not kept (adapt.keep_banks false, or an unfinished run)")
+        with np.load(path) as parts:
+            return [parts[name] for name in names]
+
+    def save_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write what the last epoch's model says of each image of the target."""
+        self._save_arrays(self.folder / "predictions.npz", arrays)
+
+    def predictions(self) -> dict[str, NDArray[Any]] | None:
+        """Return what `save_predictions` wrote, or None. ValueError naming a broken file."""
+        path = self.folder / "predictions.npz"
+        return read_arrays(path) if path.is_file() else None
+
+    def save_summary(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write what the method keeps for reports."""
+        self._save_arrays(self.folder / "summary.npz", arrays)
+
+    def summary(self) -> dict[str, NDArray[Any]] | None:
+        """Return what `save_summary` wrote, or None. ValueError naming a broken file."""
+        path = self.folder / "summary.npz"
+        return read_arrays(path) if path.is_file() else None
+
+    # ---- choices made without labels
+
+    def choices(self, name: str) -> Any:
+        """Return what `save_choices` wrote as ``name``; None without it."""
+        path = self._choices_path(name)
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def save_choices(self, name: str, values: Any) -> None:
+        """Keep one of `CHOICES`, which take time to make. Nothing is kept of an unfinished run."""
+        if self.is_done:
+            write_json(self._choices_path(name), values, newline=False)
+
+    def choices_are_newer(self, name: str) -> bool:
+        """Whether these choices were made after the predictions, or the run has none (unpacked)."""
+        predictions, path = self.folder / "predictions.npz", self._choices_path(name)
+        return not predictions.is_file() or (predictions.stat().st_mtime <= path.stat().st_mtime)
+
+    # ---- how it was started
+
+    def save_experiment(self, experiment: Experiment) -> None:
+        """Write the options of this run: `uda train` and `uda adapt` make it again from them."""
+        text = yaml.safe_dump(asdict(experiment), sort_keys=False, allow_unicode=True)
+        write_text(self.folder / "experiment.yaml", text)
+
+    @property
+    def experiment_text(self) -> str:
+        """What `save_experiment` wrote; empty without it."""
+        path = self.folder / "experiment.yaml"
+        return path.read_text() if path.is_file() else ""
+
+    @property
+    def root(self) -> str:
+        """The folder of images that the run was given, if it exists: empty for the dataset's."""
+        path = self.folder / "experiment.yaml"
+        data = read_yaml(path).get("data") if path.is_file() else None
+        root = str(data.get("root", "")) if isinstance(data, dict) else ""
+        return root if Path(root).expanduser().is_dir() else ""
+
+    # ---- for people
+
+    @property
+    def stages_png(self) -> Path:
+        """GenMix's stages of a few images."""
+        return self.folder / "genmix_stages.png"
+
+    @property
+    def answers_md(self) -> Path:
+        """What `uda run` says."""
+        return self.folder / "answers.md"
+
+    @property
+    def answers_csv(self) -> Path:
+        """The answers of `uda run`, a line for each image."""
+        return self.folder / "predictions.csv"
+
+    @property
+    def unknown_png(self) -> Path:
+        """The images that `uda run` calls unknown."""
+        return self.folder / "unknown.png"
+
+    # ---- costs
+
+    @property
+    def was_made_here(self) -> bool:
+        """Whether it has finished and has its model: unpacked runs say little of this machine."""
+        return self.is_done and self.checkpoint.is_file()
+
+    @property
+    def lifetime_s(self) -> float:
+        """Seconds from the folder's first file to its last."""
+        first, last = (self.folder / name for name in ("config.yaml", "done"))
+        return max(last.stat().st_mtime - first.stat().st_mtime, 0.0)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much disk the folder takes."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    # ----
+
+    def _bank_path(self, epoch: int) -> Path:
+        return self.folder / "banks" / f"epoch_{epoch:02d}.npz"
+
+    def _choices_path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _save_arrays(self, path: Path, arrays: Mapping[str, Any]) -> None:
+        import numpy as np
+
+        with atomic_path(path) as temporary:
+            np.savez(temporary, **arrays)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the run in ``folder`` has finished."""
+    return (folder / "done").is_file()
+
+
+def error_in(folder: Path) -> str:
+    """Return the line that says why the run in ``folder`` failed; empty if it did not."""
+    path = folder / "error.txt"
+    return path.read_text().partition("\n")[0] if path.is_file() and not is_done(folder) else ""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether ``folder`` is a run's."""
+    return (folder / "config.yaml").is_file()
+
+
+def open_run(runs: Path, name: str, config: Mapping[str, Any]) -> Run:
+    """Return the run of ``config`` under ``runs``. Nothing is written before `Run.start`."""
+    return Run(runs / f"{name}-{config_hash(config)}", config)
+
+
+def read_run(folder: Path, renamed: bool = False) -> Run:
+    """Return the run in ``folder``. ValueError naming it where there is none, or a broken one.
+
+    Its name must end in the hash of its configuration, unless it may have been ``renamed``.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{folder}: not a run's folder (no config.yaml in it)")
+    config = read_yaml(path)
+    if renamed and "stage" not in config:
+        raise ValueError(f"{path}: not a run's configuration")
+    if not renamed and not folder.name.endswith(f"-{config_hash(config)}"):
+        raise ValueError(f"{path}: not what this run was made with; delete or restore {folder}")
+    return Run(folder, config)
+
+
+def find_runs(runs: Path) -> list[Run]:
+    """Return all runs directly under ``runs``, in order of their names. ValueError without any.
+
+    Hidden folders are those that were being made when a process was killed.
+    """
+    if not runs.is_dir():
+        raise ValueError(f"{runs}: no such folder of runs")
+    folders = (path.parent for path in sorted(runs.glob("*/config.yaml")))
+    found = [read_run(folder) for folder in folders if not folder.name.startswith(".")]
+    if not found:
+        raise ValueError(f"{runs}: holds no runs; `uda train` and `uda adapt` make them")
+    return found

@@ -1,0 +1,32 @@
+"""Hashes of configurations and of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Ten hexadecimal digits that stand for ``config`` (JSON values; key order does not matter)."""
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def file_hash(path: Path) -> str:
+    """Ten hexadecimal digits that stand for a file's content. ValueError naming a missing one.
+
+    Read once while it stays as it is: a sweep's plan asks for each of its runs.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    stat = path.stat()
+    return _content_hash(path.absolute(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@cache
+def _content_hash(path: Path, *_as_it_was: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:10]

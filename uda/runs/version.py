@@ -1,0 +1,30 @@
+"""Which version of the code is at work."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+@cache
+def code_version() -> str:
+    """The code's commit (``-dirty`` where files were changed since), as far as git knows it; of an
+    installed copy the package's version."""
+    root = Path(__file__).resolve().parents[2]
+    if (root / ".git").exists():  # not somebody's repository that has a copy within
+        describe = ["describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]  # no tags
+        with suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(
+                ["git", "-C", root, *describe],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            ).stdout.strip()
+    try:
+        return version("genmix-uda")
+    except PackageNotFoundError:
+        return "unknown"

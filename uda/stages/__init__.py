@@ -1,0 +1,1 @@
+"""The stages of an experiment, each of which makes or scores a run."""

@@ -1,0 +1,10 @@
+"""Lines for people."""
+
+from __future__ import annotations
+
+import sys
+
+
+def say(text: str) -> None:
+    """Print ``text``; on a terminal, over what progress bars (another arm's too) left there."""
+    print(f"\r\x1b[J{text}" if sys.stdout.isatty() else text, flush=True)

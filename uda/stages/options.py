@@ -1,0 +1,75 @@
+"""Options of methods and augmentations: the keyword arguments of what makes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uda.config import Experiment
+
+if TYPE_CHECKING:
+    from uda.augment.base import Augmentation
+    from uda.methods.base import Method
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def resolve_options(
+    factories: Mapping[str, Callable[..., Any]], name: str, given: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """The keyword options of ``factories[name]``: its defaults, with ``given[name]`` over them.
+
+    ``given`` may hold options of the other factories too. Raises ValueError naming the key, under
+    ``where`` ("adapt", "augment"), that is unknown or of another type than its default.
+    """
+    kind = "method" if where == "adapt" else "name"
+    if name not in factories:
+        raise ValueError(f"{where}.{kind}: {name!r} is not one of {', '.join(factories)}")
+    if unknown := sorted(given.keys() - factories.keys()):
+        raise ValueError(
+            f"{where}.options.{unknown[0]}: not one of {', '.join(factories)}; options stand under "
+            f"the name of what they belong to, as in {where}.options.{name}"
+        )
+    resolved = {
+        # Those of what is not chosen are looked at too: a misspelt one would do nothing, silently.
+        one: _resolved(factories[one], given.get(one) or {}, f"{where}.options.{one}")
+        for one in {name, *given}
+    }
+    return resolved[name]
+
+
+def _resolved(factory: Callable[..., Any], own: Any, where: str) -> dict[str, Any]:
+    parameters = inspect.signature(factory).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    if not isinstance(own, Mapping):
+        raise ValueError(f"{where}: expected a mapping of options")
+    resolved = dict(defaults)
+    for key, value in own.items():
+        if key not in defaults:
+            raise ValueError(f"{where}.{key}: unknown; known: {', '.join(defaults) or 'none'}")
+        wanted = type(defaults[key])
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise ValueError(f"{where}.{key}: {value!r} is not a {wanted.__name__}")
+        resolved[key] = value
+    return resolved
+
+
+def method_of(experiment: Experiment) -> Method:
+    """The configured adaptation method."""
+    from uda.methods import METHODS
+
+    settings = experiment.adapt
+    options = resolve_options(METHODS, settings.method, settings.options, "adapt")
+    return METHODS[settings.method](open_set=experiment.data.scenario != "pda", **options)
+
+
+def augmentation_of(experiment: Experiment) -> Augmentation:
+    """The configured augmentation."""
+    from uda.augment import AUGMENTATIONS
+
+    settings = experiment.augment
+    options = resolve_options(AUGMENTATIONS, settings.name, settings.options, "augment")
+    return AUGMENTATIONS[settings.name](**options)

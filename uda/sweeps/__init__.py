@@ -1,0 +1,1 @@
+"""Whole experiments: which runs they need, and making them."""

@@ -1,0 +1,181 @@
+"""Finished runs as one small file of text, to be committed or sent, and back.
+
+A line is a JSON object: ``{"run": its folder's name, "done": …, "config": …, "metrics": [lines]}``,
+``{"sweep": its name, "record": what it is to hold}``, or of one's own folders ``{"dataset": its
+file's name, "file": what it holds}``. Models, pictures and predictions stay behind: what is
+unpacked is there for tables, and counts as finished.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uda.config import read_yaml
+from uda.runs.files import atomic_path
+from uda.runs.folder import CHOICES, DATASETS, Run
+from uda.runs.hashing import config_hash
+from uda.sweeps.record import FOLDER, record_path, runs_and_plan
+
+DIGITS = 6  # significant ones of a score; percentages need four
+OF_THE_MACHINE = ("runs", "store", "device", "threads", "compute")
+LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
+
+
+def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
+    """Write the finished adaptations and in-domain runs of ``folders``, their sweeps' records and
+    the datasets' files that lie beside them to ``path``; how many runs. A run of several folders
+    stands there once. Where a ``sweep`` is named, only its own.
+
+    ValueError naming a folder without runs, or where none has finished, or an unknown sweep.
+    """
+    runs: dict[str, Run] = {}
+    records: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        found = runs_and_plan(folder, sweep)[0]
+        runs |= {run.folder.name: run for run in found if _counts(run)}
+        for record in sorted((folder / FOLDER).glob(f"{sweep or '*'}.yaml")):
+            _add_record(records, record.stem, read_yaml(record))
+    if not runs:
+        raise ValueError(f"{', '.join(map(str, folders))}: no run with scores has finished")
+    lines = [{"sweep": name, "record": record} for name, record in records.items()]
+    lines += _datasets(runs.values())
+    lines += [_packed(runs[name]) for name in sorted(runs)]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return len(runs)
+
+
+def unpack(path: Path, runs: Path) -> tuple[int, int]:
+    """Make the folders of ``path``'s runs under ``runs``: how many were made, and how many were
+    there already, which are left as they are. Each appears whole, by a rename.
+
+    ValueError naming the line that is not one of `pack`'s; nothing is written then.
+    """
+    lines = list(_read(path))
+    if not lines:
+        raise ValueError(f"{path}: holds no runs; `uda pack` makes such files")
+    made = there = 0
+    for line in lines:
+        if "sweep" in line:
+            _write_new(record_path(runs, line["sweep"]), line["record"])
+            continue
+        if "dataset" in line:
+            _write_new(runs / DATASETS / line["dataset"], line["file"])
+            continue
+        folder = runs / line["run"]
+        if folder.exists():
+            there += 1
+            continue
+        _unpacked(line, folder)
+        made += 1
+    return made, there
+
+
+def _add_record(records: dict[str, dict[str, Any]], name: str, record: Mapping[str, Any]) -> None:
+    """Add a sweep's record, without what is this machine's; of sweeps of one name, what either
+    expects."""
+    experiment = {k: v for k, v in record.get("experiment", {}).items() if k not in OF_THE_MACHINE}
+    if "data" in experiment:
+        experiment["data"] = {k: v for k, v in experiment["data"].items() if k != "root"}
+    there = records.setdefault(name, {"experiment": experiment, "expected": []})
+    there["expected"] += [one for one in record["expected"] if one not in there["expected"]]
+
+
+def _datasets(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Lines of the datasets' files that `uda run` and in-domain training wrote beside the runs."""
+    files = {}
+    for run in runs:
+        name = run.dataset_name
+        if name.startswith(f"{DATASETS}/"):
+            files[Path(name).name] = Path(run.dataset)
+    return [
+        {"dataset": name, "file": {**read_yaml(file), "root": ""}}
+        for name, file in sorted(files.items())
+    ]
+
+
+def _write_new(path: Path, record: Mapping[str, Any]) -> None:
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(yaml.safe_dump(record, sort_keys=False))
+
+
+def _counts(run: Run) -> bool:
+    return run.is_done and (run.is_adaptation or run.is_in_domain)
+
+
+def _packed(run: Run) -> dict[str, Any]:
+    lines = run.metrics()
+    last = max((line["epoch"] for line in lines if line["kind"] == "evaluate"), default=None)
+    packed: dict[str, Any] = {
+        "run": run.folder.name,
+        "done": run.done_text,
+        "config": run.config,
+        "metrics": [
+            _short(line, line["kind"] == "evaluate" and line["epoch"] != last) for line in lines
+        ],
+    }
+    for name in CHOICES:
+        if (kept := run.choices(name)) is not None:
+            packed[name] = _rounded(kept)
+    return packed
+
+
+def _short(line: Mapping[str, Any], without_details: bool) -> dict[str, Any]:
+    """A line of metrics, rounded, without the run's hash."""
+    left_out = ("run", *LONG) if without_details else ("run",)
+    kept = {key: _rounded(value) for key, value in line.items() if key not in left_out}
+    return {**kept, "time": round(line["time"], 1)}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_rounded(own) for own in value]
+    return value
+
+
+def _read(path: Path) -> Iterable[dict[str, Any]]:
+    """The lines of ``path``, each checked."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; `uda pack` makes such files")
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not text; `uda pack` makes such files") from None
+    for number, text in enumerate(lines, 1):
+        wrong = f"{path}: line {number} is not a packed run; `uda pack` makes such files"
+        try:
+            line = json.loads(text)
+        except ValueError:
+            raise ValueError(wrong) from None
+        keys = set(line) if isinstance(line, dict) else set()
+        if keys not in ({"sweep", "record"}, {"dataset", "file"}):
+            if not {"run", "done", "config", "metrics"} <= keys:
+                raise ValueError(wrong)
+            if not line["run"].endswith(f"-{config_hash(line['config'])}"):
+                raise ValueError(f"{path}: line {number} is not what {line['run']} was made with")
+        name = str(line.get("run") or line.get("sweep") or line["dataset"])
+        if Path(name).name != name:  # it names a folder to be made
+            raise ValueError(wrong)
+        yield line
+
+
+def _unpacked(line: Mapping[str, Any], folder: Path) -> None:
+    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        choices = {name: line[name] for name in CHOICES if name in line}
+        Run(fresh, line["config"]).restore(line["metrics"], choices, line["done"])
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The two training loops: supervised on the source, and adaptation to the target."""
