@@ -18,6 +18,9 @@ SCHEDULES = ("inverse", "cosine", "step")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 MAX_SEED = 2**63 - 1
+# Marks a field that was added after runs had been made: at its default it is left out of a run's
+# identity, so that those runs, which had that value without saying so, are found again.
+ADDED = {"added": True}
 
 
 def read_yaml(path: Path, load: Callable[[str], Any] = yaml.safe_load) -> dict[str, Any]:
@@ -67,8 +70,8 @@ class DataConfig:
     scenario: str = ""
     concepts: str = "shared"
     holdout: float = 0.2
-    validation: float = 0.0
-    images_per_class: int = 0
+    validation: float = field(default=0.0, metadata=ADDED)
+    images_per_class: int = field(default=0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         _require(
@@ -117,7 +120,7 @@ class ImageConfig:
     resize_px: int = 256
     crop_px: int = 224
     flip: bool = True
-    pad_px: int = 0
+    pad_px: int = field(default=0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         _require(self.pad_px >= 0, f"images.pad_px: {self.pad_px} must not be negative")
@@ -189,13 +192,13 @@ class TrainConfig:
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
     budget: str = "steps"
-    schedule: str = "inverse"
+    schedule: str = field(default="inverse", metadata=ADDED)
     milestones: list[float] = field(default_factory=lambda: [0.5, 0.75])
     step_factor: float = 0.1
-    warmup_epochs: float = 0.0
-    ema: float = 0.0
-    accumulate: int = 1
-    clip_norm: float = 0.0
+    warmup_epochs: float = field(default=0.0, metadata=ADDED)
+    ema: float = field(default=0.0, metadata=ADDED)
+    accumulate: int = field(default=1, metadata=ADDED)
+    clip_norm: float = field(default=0.0, metadata=ADDED)
     robustness: bool = True
 
     def __post_init__(self) -> None:
@@ -282,7 +285,7 @@ class AdaptConfig:
     weight_decay: float = 1e-3
     options: dict[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
-    batch_norm: str = "target"
+    batch_norm: str = field(default="target", metadata=ADDED)
     keep_banks: bool = True
 
     def __post_init__(self) -> None:
@@ -433,6 +436,11 @@ class Experiment:
     def __post_init__(self) -> None:
         _require(0 <= self.seed <= MAX_SEED, f"seed: {self.seed} is not in 0 to {MAX_SEED}")
         _require(self.threads >= 0, f"threads: {self.threads} must not be negative")
+
+
+def added_fields(section: type) -> dict[str, Any]:
+    """Return the defaults of the fields of ``section`` that are marked as `ADDED`."""
+    return {one.name: one.default for one in fields(section) if one.metadata == ADDED}
 
 
 def check_sections(raw: Mapping[str, Any], where: str) -> None:

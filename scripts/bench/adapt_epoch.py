@@ -38,12 +38,11 @@ from torchvision import transforms
 from tqdm import tqdm
 
 from uda.compute.cpu import keep_freed_memory
-from uda.compute.devices import place
 from uda.compute.optim import set_rate, sgd
-from uda.config import ComputeConfig, ImageConfig
+from uda.config import AdaptConfig, ComputeConfig, ImageConfig
 from uda.data.items import Item, domain_items
 from uda.data.partition import of_classes
-from uda.data.pixels import decode_all, resize_all
+from uda.data.pixels import PixelStore
 from uda.data.scenarios import class_split
 from uda.data.spec import load_dataset_spec
 from uda.data.views import draw_views, to_float, views
@@ -52,6 +51,7 @@ from uda.methods.lead import Lead
 from uda.models.classifier import Classifier, build_model
 from uda.training.adapt import train_epoch
 from uda.training.bank import forward_all
+from uda.training.state import Loop, TrainState
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -170,30 +170,28 @@ class Ours:
     """An epoch as `uda.training.adapt.adapt` runs it."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.model, self.method = task, task.model(), task.method()
         keep_freed_memory()
-        place(self.model, CPU, task.compute)
-        parameters = (self.model.backbone.parameters(), self.model.bottleneck.parameters())
-        self.optimizer = sgd(*parameters, 1e-3)
-        start = time.perf_counter()
-        self.resized = resize_all(
-            decode_all(task.items, task.sizes.decode_px)[0], task.sizes.resize_px
-        )
+        self.model, self.method = task.model(), task.method()
+        self.loop = Loop(task.sizes, 0, CPU, task.compute)
+        self.settings = AdaptConfig(epochs=1, batch_size=task.batch_size)
+        self.state = TrainState(self.model, self.settings, self.loop, train_classifier=False)
+        start, store = time.perf_counter(), PixelStore()
+        decoded = store.decode(task.items, task.sizes.decode_px)
+        self.resized = store.resize(decoded, task.sizes.resize_px)
         self.decode_seconds = time.perf_counter() - start
         self.bank = self.forward_all()
 
     def forward_all(self) -> Bank:
-        task = self.task
-        return forward_all(self.model, self.resized, task.sizes.crop_px, CPU, task.compute)
+        sizes, compute = self.loop.images, self.loop.compute
+        return forward_all(self.model, self.resized, sizes.crop_px, CPU, compute)
 
     def epoch(self, lap: Callable[[], None]) -> None:
         """Call ``lap`` after each of `PARTS`."""
-        task = self.task
         lap()  # the bank is the last evaluation
-        state = self.method.refresh(self.bank, 1)
+        knowledge = self.method.refresh(self.bank, 1)
         lap()
-        train_epoch(self.model, self.resized, self.method, state, self.optimizer, task.sizes, 0, 0,
-                    1, task.batch_size, CPU, tqdm(disable=True), task.compute)  # fmt: skip
+        bar = tqdm(disable=True)
+        train_epoch(self.state, self.resized, self.method, knowledge, self.settings, self.loop, bar)
         lap()
         self.bank = self.forward_all()
         lap()

@@ -35,7 +35,8 @@ from uda.config import DEFAULT_COMPUTE
 from uda.data.pixels import resize
 from uda.data.views import draw_views, to_float, views
 from uda.models.classifier import Classifier, build_model
-from uda.training.train import smoothed_targets, soft_cross_entropy
+from uda.training.source_batches import smoothed_targets
+from uda.training.train import soft_cross_entropy
 
 DECODE_PX, RESIZE_PX, CROP_PX, CLASSES = 128, 73, 64, 57
 BATCHES = 8  # of a round: some mix only a part of them

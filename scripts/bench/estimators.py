@@ -22,20 +22,16 @@ from statistics import mean
 import numpy as np
 import torch
 
-from uda import stages
-from uda.data import pixels as datasets
 from uda.data.partition import target_items
+from uda.data.pixels import labels_of
 from uda.data.scenarios import ClassSplit, class_split
 from uda.data.spec import load_dataset_spec
 from uda.methods.base import Bank
 from uda.methods.clusters import CLUSTERS, estimate_num_clusters
 from uda.methods.lead import pseudo_labels
-from uda.models.classifier import load_weights
 from uda.runs.folder import Run, read_run
+from uda.stages.build import Task
 from uda.stages.identity import experiment_of
-from uda.training import adapt
-
-CPU = torch.device("cpu")
 
 
 def source_bank(run: Run, target: str, root: str) -> tuple[Bank, np.ndarray, ClassSplit]:
@@ -43,14 +39,12 @@ def source_bank(run: Run, target: str, root: str) -> tuple[Bank, np.ndarray, Cla
     experiment = experiment_of(run, target, root)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
-    model = stages._model(experiment, split, pretrained=False)
-    load_weights(model, run.folder / "checkpoint.pt")
-    sizes = experiment.images
+    task = Task(experiment, spec, split, run)
     items = target_items(experiment, spec, split)
-    view, items = datasets.unlabelled(items, sizes.decode_px)
-    images = datasets.resize(view.images, sizes.resize_px)
-    bank = adapt.forward_all(model, images, sizes.crop_px, CPU)
-    return bank, datasets.labels_of(items, split.number), split
+    target, items = task.pixels.unlabelled(items, experiment.images.decode_px)
+    images = task.pixels.resize(target.images, experiment.images.resize_px)
+    bank = task.bank(task.model(run.checkpoint), images)
+    return bank, labels_of(items, split.number), split
 
 
 def look(bank: Bank, labels: np.ndarray, split: ClassSplit, clusters: str) -> list[float]:
@@ -79,7 +73,7 @@ def adapted_score(
         "data.root": root,
         "seed": run.config["seed"],
         "adapt.method": "lead",
-        "adapt.checkpoint": run.folder / "checkpoint.pt",
+        "adapt.checkpoint": run.checkpoint,
         "adapt.options.lead.clusters": clusters,
         "runs": runs,
         "threads": threads,

@@ -187,7 +187,7 @@ def test_one_process_passes_everything_through():
     assert processes.count() == 1
     assert processes.is_main()
     assert processes.share(batch) is processes.gather(batch) is batch
-    assert processes.run_of(7) == (0, 7)
+    assert processes.span_of(7) == (0, 7)
     processes.check_batch("adapt.batch_size", 7)
     model = two_processes.model_of(3)
     before = list(map(type, model.modules()))

@@ -15,9 +15,9 @@ from helpers.tiny import arguments
 
 from uda.cli.main import main
 from uda.config import DataConfig, Experiment
-from uda.data import pixels as datasets
 from uda.data.archives import READERS
 from uda.data.partition import in_domain_parts
+from uda.data.pixels import PixelStore
 from uda.data.spec import load_dataset_spec
 from uda.runs.folder import find_runs
 
@@ -53,7 +53,7 @@ def test_the_real_layout_is_read(dataset, tmp_path):
     assert len(set(every)) == len(every)
     number = {name: label for label, name in enumerate(parts.classes)}
     for items in (parts.train, parts.test):
-        view = datasets.labelled(items, number, 16)
+        view = PixelStore().labelled(items, number, 16)
         # The brightest colour of each picture tells its class.
         assert (view.images.float().mean(dim=(2, 3)).argmax(dim=1) == view.labels).all()
         assert set(view.labels.tolist()) == set(range(CLASSES))
@@ -71,7 +71,7 @@ def test_a_validation_part_of_its_own_is_taken_as_it_is(dataset, tmp_path):
 def test_pictures_of_an_archive_keep_their_pixels(tmp_path):
     TREES["cifar_100"](tmp_path)
     items = parts_of("cifar_100", tmp_path).train
-    images, _ = datasets.decode_all(items, 32)
+    images = PixelStore().decode(items, 32)
     assert (images[5].permute(1, 2, 0).numpy() == pixels(1, 5, 32)).all()
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from uda.cli.main import main
 from uda.data import pixel_cache as image_cache
 from uda.data import pixels as datasets
 from uda.data.items import domain_items
+from uda.data.pixels import PixelStore
 from uda.data.spec import load_dataset_spec
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import find_runs
@@ -34,14 +36,14 @@ def number(items):
 
 def test_mapped_pictures_are_those_in_memory(items, tmp_path):
     cache = tmp_path / "cache"
-    held = datasets.labelled(items, number(items), 24)
-    mapped = datasets.labelled(items, number(items), 24, 0, cache)
+    held = PixelStore().labelled(items, number(items), 24)
+    mapped = PixelStore(0, cache).labelled(items, number(items), 24)
     assert torch.equal(held.images, mapped.images)
     assert torch.equal(held.labels, mapped.labels)
     assert held.names == mapped.names
-    held_target, held_items = datasets.unlabelled(items, 24)
+    held_target, held_items = PixelStore().unlabelled(items, 24)
     for _ in range(2):  # made, then found
-        mapped_target, mapped_items = datasets.unlabelled(items, 24, 0, cache)
+        mapped_target, mapped_items = PixelStore(0, cache).unlabelled(items, 24)
         assert torch.equal(held_target.images, mapped_target.images)
         assert held_items == mapped_items != items
     assert set(vars(mapped_target)) == {"images"}
@@ -57,13 +59,13 @@ def test_pictures_that_changed_places_are_decoded_anew(items, tmp_path):
         pixels = datasets.load_rgb(item.path)
         to_picture(pixels).save(item.path, "BMP")
         os.utime(item.path, (5, 5))
-    before = datasets.labelled(items, number(items), 24, 0, tmp_path / "c").images
+    before = PixelStore(0, tmp_path / "c").labelled(items, number(items), 24).images
     assert not torch.equal(before[0], before[1])
     aside = items[0].path.with_name("aside")
     items[0].path.rename(aside)
     items[1].path.rename(items[0].path)
     aside.rename(items[1].path)
-    after = datasets.labelled(items, number(items), 24, 0, tmp_path / "c").images
+    after = PixelStore(0, tmp_path / "c").labelled(items, number(items), 24).images
     assert torch.equal(after[0], before[1])
     assert torch.equal(after[1], before[0])
 
@@ -99,7 +101,10 @@ def test_a_folder_deleted_meanwhile_mixes_no_two_fillings(tmp_path):
     def interrupted(images):
         images.fill_(1)
         shutil.rmtree(tmp_path / "c")
-        image_cache.stored(tmp_path / "c", "key", (2, 1), other)
+        # In a thread of its own, as another process would: a lock is its thread's.
+        another = Thread(target=image_cache.stored, args=(tmp_path / "c", "key", (2, 1), other))
+        another.start()
+        another.join()
         return [3, 4]
 
     def other(images):
@@ -119,14 +124,14 @@ def test_pictures_are_decoded_once_while_their_files_stay(items, tmp_path, monke
         datasets, "load_rgb", lambda path, px: decoded.append(path) or original(path, px)
     )
     for _ in range(3):
-        datasets.unlabelled(items, 24, 0, tmp_path / "c")
+        PixelStore(0, tmp_path / "c").unlabelled(items, 24)
     assert len(decoded) == len(items)
-    datasets.unlabelled(items, 25, 0, tmp_path / "c")  # another size
+    PixelStore(0, tmp_path / "c").unlabelled(items, 25)  # another size
     assert len(decoded) == 2 * len(items)
     os.utime(items[0].path, (1, 1))  # another picture
-    datasets.unlabelled(items, 24, 0, tmp_path / "c")
+    PixelStore(0, tmp_path / "c").unlabelled(items, 24)
     assert len(decoded) == 3 * len(items)
-    datasets.unlabelled(items[1:], 24, 0, tmp_path / "c")  # fewer of them
+    PixelStore(0, tmp_path / "c").unlabelled(items[1:], 24)  # fewer of them
     assert len(decoded) == 4 * len(items) - 1
 
 
@@ -137,18 +142,18 @@ def test_the_limit_decides():
 
 
 def test_a_cut_file_is_made_again(items, tmp_path):
-    whole, _ = datasets.unlabelled(items, 24, 0, tmp_path)
+    whole, _ = PixelStore(0, tmp_path).unlabelled(items, 24)
     expected = whole.images.clone()
     (file,) = tmp_path.glob("*.images")
     file.write_bytes(file.read_bytes()[:-9])
-    assert torch.equal(datasets.unlabelled(items, 24, 0, tmp_path)[0].images, expected)
+    assert torch.equal(PixelStore(0, tmp_path).unlabelled(items, 24)[0].images, expected)
 
 
 def test_a_filling_that_fails_leaves_no_file(items, tmp_path):
     cache = tmp_path / "cache"
     items[3].path.write_bytes(b"no picture")
     with pytest.raises(ValueError, match="cannot read image .*; remove or replace it"):
-        datasets.unlabelled(items, 24, 0, cache)
+        PixelStore(0, cache).unlabelled(items, 24)
     assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
 
 
@@ -197,18 +202,18 @@ def test_resized_sets_are_the_same_in_memory_and_in_a_file(tmp_path, monkeypatch
     monkeypatch.setattr(datasets, "RESIZE_BATCH", 4)
     images = torch.randint(0, 256, (9, 3, 21, 21), dtype=torch.uint8)
     expected = datasets.resize(images, 13)
-    assert torch.equal(datasets.resize_all(images, 13), expected)
-    mapped = datasets.resize_all(images, 13, 0, tmp_path / "cache")
+    assert torch.equal(PixelStore().resize(images, 13), expected)
+    mapped = PixelStore(0, tmp_path / "cache").resize(images, 13)
     assert torch.equal(mapped, expected)
     assert list((tmp_path / "cache").iterdir()) == []  # a file without a name
-    assert datasets.resize_all(images, 21, 0, tmp_path / "cache") is images
+    assert PixelStore(0, tmp_path / "cache").resize(images, 21) is images
 
 
 def test_a_full_disk_is_named(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 2**29})
     monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(ValueError, match=r"compute.cache: .* has 0.5 GiB free .* take 3.0;"):
-        image_cache.room((1024, 3, 1024, 1024), 1, tmp_path)
+        image_cache.allocate((1024, 3, 1024, 1024), 1, tmp_path)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from helpers.tiny import CLASSES, make_dataset
 from uda.data import pixels as datasets
 from uda.data.items import domain_items, paths_by_name, picture_names
 from uda.data.partition import disjoint_half, holdout_split, of_classes
+from uda.data.pixels import PixelStore
 from uda.data.spec import load_dataset_spec
 from uda.data.views import centre_crop, draw_views, gathered_views, to_float, views
 
@@ -25,12 +26,12 @@ def test_items_come_by_class_then_name(spec):
 
 def test_views(spec):
     items = of_classes(domain_items(spec, "Plain"), ["disc", "bar"], "Tiny")
-    view = datasets.labelled(items, {"disc": 0, "bar": 1}, 24)
+    view = PixelStore().labelled(items, {"disc": 0, "bar": 1}, 24)
     assert view.images.shape == (8, 3, 24, 24)
     assert view.images.dtype == torch.uint8
     assert view.labels.tolist() == [1] * 4 + [0] * 4
     assert view.names[0] == "bar/00.png"
-    target, in_order = datasets.unlabelled(items, 24)
+    target, in_order = PixelStore().unlabelled(items, 24)
     assert sorted(in_order, key=items.index) == items != in_order
     for image, item in zip(target.images, in_order, strict=True):
         assert torch.equal(image, view.images[items.index(item)])

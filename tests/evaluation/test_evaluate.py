@@ -6,7 +6,7 @@ import torch
 
 from uda.data.items import Item
 from uda.data.scenarios import ClassSplit
-from uda.evaluation.evaluate import class_table, described, held_out_scores, target_scores
+from uda.evaluation.evaluate import answers, class_table, held_out_scores, target_scores
 from uda.methods.base import Bank
 from uda.methods.unknown import Prediction
 
@@ -104,7 +104,7 @@ def test_held_out_and_private():
 
 
 def test_pictures_are_described_for_figures():
-    parts = described(items("ade"), SPLIT, prediction([0, 3, 1], [0.1, 0.9, 0.2]))
+    parts = answers(items("ade"), SPLIT, prediction([0, 3, 1], [0.1, 0.9, 0.2]))
     assert parts["true_label"].tolist() == [0, 3, 4]
     assert parts["is_private"].tolist() == [False, True, True]
     assert parts["name"].tolist() == ["a/0.png", "d/1.png", "e/2.png"]

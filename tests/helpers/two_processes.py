@@ -26,8 +26,8 @@ from uda.config import (
     ModelConfig,
     TrainConfig,
 )
-from uda.data import pixels as datasets
 from uda.data.items import domain_items
+from uda.data.pixels import PixelStore
 from uda.data.spec import load_dataset_spec
 from uda.methods.lead import Lead
 from uda.models.classifier import build_model
@@ -35,6 +35,8 @@ from uda.runs.folder import Run, open_run
 from uda.stages.source import train as train_stage
 from uda.stages.target import adapt as adapt_stage
 from uda.training import adapt, train
+from uda.training.bank import forward_all
+from uda.training.state import Loop
 
 SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
 ADAPTING = AdaptConfig(epochs=3, batch_size=8)
@@ -71,13 +73,13 @@ class Tinted(NoAugmentation):
 
 def target(dataset):
     spec = load_dataset_spec(str(dataset))
-    return datasets.unlabelled(domain_items(spec, "Dark"), 32)[0]
+    return PixelStore().unlabelled(domain_items(spec, "Dark"), 32)[0]
 
 
 def source(dataset):
     spec = load_dataset_spec(str(dataset))
     numbers = {name: k for k, name in enumerate(spec.classes)}
-    return datasets.labelled(domain_items(spec, "Plain"), numbers, 32)
+    return PixelStore().labelled(domain_items(spec, "Plain"), numbers, 32)
 
 
 def model_of(num_classes):
@@ -95,7 +97,7 @@ def adapted(dataset, folder, kill_at=None, settings=ADAPTING):
 
     model, run = model_of(3), open_run(folder, "adapt", {})
     method = Lead(open_set=True, clusters="features")
-    adapt.adapt(model, target(dataset), method, SIZES, settings, 0, run, CPU, "test", after_epoch)
+    adapt.adapt(model, target(dataset), method, settings, run, Loop(SIZES, 0, CPU), after_epoch)
     return model.state_dict()
 
 
@@ -103,8 +105,8 @@ def trained(dataset, folder):
     """Weights after training on `Tinted` copies, and what was seen."""
     model, run = model_of(5), open_run(folder, "train", {})
     data = source(dataset)
-    seen = train.train(model, data, Tinted(), 1, SIZES, TRAINING, 0, run, CPU, "test")
-    return model.state_dict(), vars(seen)
+    seen = train.train(model, data, Tinted(), 1, TRAINING, run, Loop(SIZES, 0, CPU))
+    return model.state_dict(), seen.counts()
 
 
 def one_stage_after_another(dataset, folder):
@@ -133,7 +135,7 @@ def one_stage_after_another(dataset, folder):
 
 
 def bank_of(images):
-    bank = adapt.forward_all(model_of(3), images, 28, CPU)
+    bank = forward_all(model_of(3), images, 28, CPU)
     return bank.features, bank.probabilities
 
 

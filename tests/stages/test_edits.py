@@ -88,7 +88,7 @@ def test_a_run_that_goes_on_with_other_edits_says_so(tmp_path, capsys):
 def test_an_augmentation_that_prepares_nothing_notes_nothing(run, monkeypatch):
     seconds = iter(range(10))
     monkeypatch.setattr("time.perf_counter", lambda: next(seconds))
-    prepare_edits(NoAugmentation(), None, None, run, torch.device("cpu"))
+    prepare_edits(SimpleNamespace(augmentation=NoAugmentation(), run=run), None)
     assert run.metrics("prepare") == []
 
 

@@ -5,8 +5,8 @@ from helpers.tiny import make_dataset
 from torch import nn
 
 from uda.config import AdaptConfig, ComputeConfig, ImageConfig
-from uda.data import pixels as datasets
 from uda.data.items import domain_items
+from uda.data.pixels import PixelStore
 from uda.data.spec import load_dataset_spec
 from uda.data.views import to_float
 from uda.methods.adabn import AdaBN
@@ -14,8 +14,9 @@ from uda.methods.lead import Lead
 from uda.methods.source_only import SourceOnly
 from uda.models.classifier import build_model
 from uda.runs.folder import open_run
-from uda.training import adapt
-from uda.training.bank import read_bank, read_probabilities
+from uda.training import adapt, state
+from uda.training.bank import forward_all, read_bank, read_probabilities
+from uda.training.state import Loop
 
 SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
 SETTINGS = AdaptConfig(epochs=3, batch_size=8)
@@ -25,7 +26,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
     spec = load_dataset_spec(str(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=4)))
-    return datasets.unlabelled(domain_items(spec, "Dark"), 32)[0]
+    return PixelStore().unlabelled(domain_items(spec, "Dark"), 32)[0]
 
 
 def fresh_model():
@@ -37,13 +38,13 @@ def run_adaptation(target, run, method=None, after_epoch=None, settings=SETTINGS
     if dropout:
         model.bottleneck.append(nn.Dropout(dropout))
     method = method or Lead(open_set=True, clusters="features")
-    adapt.adapt(model, target, method, SIZES, settings, 0, run, CPU, "test", after_epoch)
+    adapt.adapt(model, target, method, settings, run, Loop(SIZES, 0, CPU), after_epoch)
     return model
 
 
 def test_the_bank_is_the_clean_view_in_eval_mode(target):
     model = fresh_model()
-    bank = adapt.forward_all(model, target.images, 28, CPU)
+    bank = forward_all(model, target.images, 28, CPU)
     x = to_float(target.images[3:4, :, 2:30, 2:30], CPU)
     with torch.no_grad():
         features, logits = model.eval()(x)
@@ -222,7 +223,7 @@ def test_a_target_in_a_file_gives_the_same_weights(target, tmp_path):
     ):
         run = open_run(tmp_path, "r", {"gb": compute.image_memory_gb})
         method = Lead(open_set=True, clusters="features")
-        adapt.adapt(model, target, method, sizes, SETTINGS, 0, run, CPU, "test", compute=compute)
+        adapt.adapt(model, target, method, SETTINGS, run, Loop(sizes, 0, CPU, compute))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, mapped.state_dict()[name]), name
 
@@ -236,11 +237,11 @@ def test_bfloat16_adapts_and_its_bank_is_float32(target, tmp_path):
         return ""
 
     method = Lead(open_set=True, clusters="features")
-    adapt.adapt(model, target, method, SIZES, SETTINGS, 0, run, CPU, "test", keep, compute)
+    adapt.adapt(model, target, method, SETTINGS, run, Loop(SIZES, 0, CPU, compute), keep)
     assert len(banks) == 4
     assert {bank.features.dtype for bank in banks} == {torch.float32}
     assert {bank.probabilities.dtype for bank in banks} == {torch.float32}
-    exact = adapt.forward_all(fresh_model(), target.images, 28, CPU)
+    exact = forward_all(fresh_model(), target.images, 28, CPU)
     assert not torch.equal(banks[0].features, exact.features)
     torch.testing.assert_close(banks[0].features, exact.features, atol=0.1, rtol=0.1)
 
@@ -302,7 +303,7 @@ def test_half_precision_scales_backward_then_steps(target, tmp_path, monkeypatch
         def state_dict(self):
             return {}
 
-    monkeypatch.setattr(adapt, "gradient_scaler", lambda device, compute: Spy())
+    monkeypatch.setattr(state, "gradient_scaler", lambda device, compute: Spy())
     run_adaptation(
         target, open_run(tmp_path, "a", {}), settings=AdaptConfig(epochs=1, batch_size=8)
     )

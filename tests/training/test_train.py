@@ -12,13 +12,14 @@ from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.none import NoAugmentation
 from uda.augment.randaugment import RandAugmentation
 from uda.config import ComputeConfig, ImageConfig, TrainConfig
-from uda.data import pixels as datasets
 from uda.data.items import domain_items
+from uda.data.pixels import PixelStore
 from uda.data.spec import load_dataset_spec
 from uda.models.classifier import Classifier, build_model
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import open_run
-from uda.training import train
+from uda.training import source_batches, state, train
+from uda.training.state import Loop
 
 SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
 SETTINGS = TrainConfig(steps=12, batch_size=8)
@@ -42,7 +43,7 @@ class Marked(NoAugmentation):
 def data(tmp_path_factory):
     spec = load_dataset_spec(str(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=6)))
     items = domain_items(spec, "Plain")
-    return datasets.labelled(items, {name: k for k, name in enumerate(spec.classes)}, 32)
+    return PixelStore().labelled(items, {name: k for k, name in enumerate(spec.classes)}, 32)
 
 
 def run_training(
@@ -64,14 +65,10 @@ def run_training(
         data,
         augmentation or NoAugmentation(),
         1,
-        sizes,
         settings,
-        seed,
         run,
-        CPU,
-        "test",
+        Loop(sizes, seed, CPU, **more),
         after_epoch,
-        **more,
     )
     return model, seen
 
@@ -87,23 +84,23 @@ def test_steps_do_not_grow_with_copies():
 
 
 def test_epoch_rows_are_a_shuffle_with_the_rest_dropped():
-    batches = train.epoch_rows(21, 4, epoch=0, seed=0)
+    batches = source_batches.epoch_rows(21, 4, epoch=0, seed=0)
     rows = torch.cat(batches)
     assert [len(batch) for batch in batches] == [4] * 5
     assert len(set(rows.tolist())) == 20
-    assert not torch.equal(rows, torch.cat(train.epoch_rows(21, 4, epoch=1, seed=0)))
+    assert not torch.equal(rows, torch.cat(source_batches.epoch_rows(21, 4, epoch=1, seed=0)))
 
 
 def test_smoothing_and_cross_entropy_are_torchs():
     logits, labels = torch.randn(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
-    ours = train.soft_cross_entropy(logits, train.smoothed_targets(labels, 5, 0.1))
+    ours = train.soft_cross_entropy(logits, source_batches.smoothed_targets(labels, 5, 0.1))
     theirs = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
     torch.testing.assert_close(ours, theirs)
 
 
 def test_seen_counts(data, tmp_path):
     _, plain = run_training(data, open_run(tmp_path, "plain", {}))
-    assert plain == train.Seen(images=96, distinct_originals=30, augmented=0)
+    assert plain.counts() == {"images": 96, "distinct_originals": 30, "augmented": 0}
     marked = Marked()
     _, mixed = run_training(data, open_run(tmp_path, "mixed", {"m": 1}), augmentation=marked)
     assert mixed.images == 96
@@ -139,7 +136,7 @@ class Inside(Marked):
 def test_every_image_and_every_step(data, tmp_path):
     inside = Inside()
     _, seen = run_training(data, open_run(tmp_path, "r", {}), augmentation=inside)
-    assert seen == train.Seen(images=96, distinct_originals=30, augmented=96)
+    assert seen.counts() == {"images": 96, "distinct_originals": 30, "augmented": 96}
     assert {number for number, _ in inside.asked} == set(range(30))
     assert len({seed for _, seed in inside.asked}) == 96  # each drawn anew
     assert inside.entered == [(8, seed) for seed in inside.mixed]
@@ -154,7 +151,7 @@ def test_every_part_of_a_step_is_mixed_by_a_draw_of_its_own(data, tmp_path):
 
 
 def test_every_row_of_the_list_has_its_own_view_in_every_pass(data, tmp_path, monkeypatch):
-    seeds, used, views = [], [], train.views
+    seeds, used, views = [], [], source_batches.views
 
     def drawn(count, spare_px, flip, seed):
         seeds.append(tuple(seed))
@@ -164,8 +161,8 @@ def test_every_row_of_the_list_has_its_own_view_in_every_pass(data, tmp_path, mo
         used.append(draws)
         return views(images, px, draws)
 
-    monkeypatch.setattr(train, "draw_views", drawn)
-    monkeypatch.setattr(train, "views", spy)
+    monkeypatch.setattr(source_batches, "draw_views", drawn)
+    monkeypatch.setattr(source_batches, "views", spy)
     sizes, settings = replace(SIZES, crop_px=24), replace(SETTINGS, steps=14)
     run_training(data, open_run(tmp_path, "r", {}), settings, Marked(), sizes=sizes)
     assert len(seeds) == len(set(seeds)) == 2
@@ -195,7 +192,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, augmentation):
     with pytest.raises(Killed):
         run_training(data, broken, augmentation=augmentation(), after_epoch=kill)
     again, seen_again = run_training(data, broken, augmentation=augmentation())
-    assert seen_again == seen
+    assert seen_again.counts() == seen.counts()
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
 
@@ -203,13 +200,15 @@ def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, augmentation):
 @pytest.mark.parametrize("augmentation", [Marked, RandAugmentation])
 def test_batches_made_ahead_give_the_same_weights(data, tmp_path, monkeypatch, augmentation):
     """As on a GPU: each batch is made in a thread while the network works on the one before."""
-    settings, plain = replace(SETTINGS, accumulate=2), train.prefetch
+    settings, plain = replace(SETTINGS, accumulate=2), source_batches.prefetch
     # On a GPU it seeds the GPU's generator: the thread's draws are of the CPU's.
     monkeypatch.setattr(train, "seed_network", lambda *_: None)
     whole, _ = run_training(
         data, open_run(tmp_path, "a", {"x": 1}), settings, augmentation=augmentation()
     )
-    monkeypatch.setattr(train, "prefetch", lambda make, items, apart: plain(make, items, True))
+    monkeypatch.setattr(
+        source_batches, "prefetch", lambda make, items, apart: plain(make, items, True)
+    )
     again, _ = run_training(
         data, open_run(tmp_path, "b", {"x": 2}), settings, augmentation=augmentation()
     )
@@ -221,8 +220,10 @@ def test_what_goes_wrong_in_making_a_batch_is_told(data, tmp_path, monkeypatch):
         def images(self, images, ids, seeds):
             raise ValueError("an edit cannot be read")
 
-    plain = train.prefetch
-    monkeypatch.setattr(train, "prefetch", lambda make, items, apart: plain(make, items, True))
+    plain = source_batches.prefetch
+    monkeypatch.setattr(
+        source_batches, "prefetch", lambda make, items, apart: plain(make, items, True)
+    )
     with pytest.raises(ValueError, match="an edit cannot be read"):
         run_training(data, open_run(tmp_path, "r", {}), augmentation=Broken())
 
@@ -329,7 +330,7 @@ def test_no_best_without_a_score(data, tmp_path):
 
 def test_the_average_is_that_of_every_steps_weights(data, tmp_path, monkeypatch):
     """Against the weights noted after each step."""
-    notes, move = [], train.move_average
+    notes, move = [], state.move_average
 
     def spy(average, model, decay, step):
         if not notes:
@@ -337,7 +338,7 @@ def test_the_average_is_that_of_every_steps_weights(data, tmp_path, monkeypatch)
         notes.append({name: v.clone() for name, v in model.state_dict().items()})
         move(average, model, decay, step)
 
-    monkeypatch.setattr(train, "move_average", spy)
+    monkeypatch.setattr("uda.training.state.move_average", spy)
     averaged, _ = run_training(data, open_run(tmp_path, "a", {}), replace(SETTINGS, ema=0.5))
     plain, _ = run_training(data, open_run(tmp_path, "b", {"x": 1}))
     assert all(torch.equal(notes[-1][name], v) for name, v in plain.state_dict().items())
@@ -362,7 +363,7 @@ def steady_training(data, run, settings):
     torch.manual_seed(0)
     for parameter in model.parameters():
         nn.init.normal_(parameter)
-    train.train(model, data, NoAugmentation(), 1, SIZES, settings, 0, run, CPU, "test")
+    train.train(model, data, NoAugmentation(), 1, settings, run, Loop(SIZES, 0, CPU))
     return model
 
 
@@ -398,13 +399,13 @@ def test_the_warm_up_is_counted_in_passes_over_the_originals():
 
 
 def test_random_crops_reach_over_the_edge_that_is_laid_around(data, tmp_path, monkeypatch):
-    seen, plain = [], train.views
+    seen, plain = [], source_batches.views
 
     def spy(images, px, draws):
         seen.append((images, draws))
         return plain(images, px, draws)
 
-    monkeypatch.setattr(train, "views", spy)
+    monkeypatch.setattr(source_batches, "views", spy)
     sizes = ImageConfig(decode_px=32, resize_px=32, crop_px=32, pad_px=4)
     run_training(data, open_run(tmp_path, "r", {}), sizes=sizes)
     images, _ = seen[0]

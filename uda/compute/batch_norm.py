@@ -1,4 +1,4 @@
-"""BatchNorm over the rows of several processes, on a CPU too."""
+"""BatchNorm over the rows of several ranks, on a CPU too."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from uda.compute.distributed import (
 
 
 def synchronise(model: nn.Module, device: torch.device) -> None:
-    """Let ``model``'s BatchNorm layers take their statistics over all processes' rows, in place.
+    """Make ``model``'s BatchNorm layers take their statistics over all ranks' rows, in place.
 
-    The state dict keeps its keys. ValueError naming a layer that cannot be told to on a CPU.
+    The state dict keeps its keys. ValueError naming a layer for which that is not possible on a
+    CPU.
     """
     if count() == 1:
         return
     from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 
     if device.type != "cpu":
-        convert_sync_batchnorm(model)  # torch's, and its twin for timm's layers that hold a ReLU
+        convert_sync_batchnorm(model)  # torch's, and timm's for layers with a ReLU
         return
-    # Torch's own refuses CPU tensors.
+    # Torch's refuses CPU tensors.
     known = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d)
     for name, layer in model.named_modules():
         if isinstance(layer, _BatchNorm):
@@ -40,7 +41,7 @@ def synchronise(model: nn.Module, device: torch.device) -> None:
 
 
 def _batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
-    """BatchNorm of ``x`` [B, C, …] by the statistics of all processes' x, all of one size."""
+    """BatchNorm of ``x`` [B, C, …] by the statistics of all ranks' x, which are of equal size."""
     if not layer.training:
         return type(layer).forward(layer, x)
     with torch.no_grad():
@@ -50,7 +51,7 @@ def _batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
         mean, var = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)
         _track(layer, mean, var, count() * x.numel() // x.shape[1])
     y = _Normalised.apply(x, layer.weight, layer.bias, mean, var, layer.eps)
-    for name in ("drop", "act"):  # timm's layers that hold what follows
+    for name in ("drop", "act"):  # what timm's layers contain besides
         y = getattr(layer, name)(y) if hasattr(layer, name) else y
     return y
 
@@ -73,7 +74,7 @@ def _all_but_channels(x: Tensor) -> list[int]:
 
 
 class _Normalised(torch.autograd.Function):
-    """(x - mean) / sqrt(var + eps) · weight + bias, where mean and var are of all processes' x."""
+    """(x - mean) / sqrt(var + eps) · weight + bias, where mean and var are of all ranks' x."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -86,13 +87,13 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight, mean, var = ctx.saved_tensors
-        # As if mean and var were constants; the last two are this process's part of the sums.
+        # As if mean and var were constants; the last two are this rank's part of the sums.
         through, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
             grad, x, weight, mean, var, None, None, False, ctx.eps, [True, True, True]
         )
         sums = torch.stack([to_weight, to_bias])
         dist.all_reduce(sums)
-        # And through mean and var (Ioffe and Szegedy, 2015, section 3), over all processes' rows.
+        # And through mean and var (Ioffe and Szegedy, 2015, section 3), over all ranks' rows.
         number = count() * x.numel() // x.shape[1]
         scale = (var + ctx.eps).rsqrt()
         factor = scale if weight is None else scale * weight
@@ -100,10 +101,10 @@ class _Normalised(torch.autograd.Function):
         slope = (factor * scale * sums[0] / number).view(view)
         offset = (factor * sums[1] / number).view(view)
         to_x = through - offset - (x - mean.view(view)) * slope
-        own = (None, None) if weight is None else (to_weight, to_bias)
-        return to_x.to(x.dtype), *own, None, None, None
+        to_affine = (None, None) if weight is None else (to_weight, to_bias)
+        return to_x.to(x.dtype), *to_affine, None, None, None
 
 
 def is_batch_norm(module: nn.Module) -> bool:
-    """Whether it keeps running statistics of the batches that pass it."""
+    """Return whether ``module`` keeps running statistics of the batches that pass it."""
     return isinstance(module, nn.modules.batchnorm._BatchNorm)

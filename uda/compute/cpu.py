@@ -1,4 +1,4 @@
-"""What makes training on a CPU faster."""
+"""Speed-ups of training on a CPU."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ class _ReLU6(torch.autograd.Function):
 
 
 class OverwritingReLU6(nn.Module):
-    """min(max(x, 0), 6) in place. Torch's own keeps a copy of x for the gradient, which on a CPU
-    is a fifteenth of EfficientNet-lite0's training; values and gradients are the same, bit for
-    bit."""
+    """min(max(x, 0), 6) in place.
+
+    Torch's keeps a copy of x for the gradient, which on a CPU takes a fifteenth of
+    EfficientNet-lite0's training. Values and gradients are the same, bit for bit.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return _ReLU6.apply(x) if torch.is_grad_enabled() else x.clamp_(0, 6)
 
 
 def overwrite_in_relu6(model: nn.Module) -> None:
+    """Replace ``model``'s in-place ReLU6 layers by `OverwritingReLU6`."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.ReLU6 and child.inplace:
@@ -45,10 +48,10 @@ def overwrite_in_relu6(model: nn.Module) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Keep memory that tensors on the CPU leave, for those that come, until the process ends.
+    """Keep the memory that tensors on the CPU free for later tensors, until the process ends.
 
-    The C library gives blocks as large as activations back to the system at once, which then clears
-    every page anew for the next one: a fifth of a training step. Only glibc can be told so;
+    The C library returns blocks as large as activations to the system at once, which then clears
+    every page anew for the next tensor: a fifth of a training step. Only glibc has this setting;
     elsewhere nothing happens.
     """
     if not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""How the network is computed: where, in which precision and layout.
+"""On which device, in which precision and in which memory layout the network is computed.
 
 Features and logits leave in float32 whatever the precision: what methods make of them (LEAD's
 geometry, the losses) is computed in float32.
@@ -19,10 +19,28 @@ from uda.config import DEFAULT_COMPUTE, ComputeConfig
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> None:
-    """Move ``model`` to ``device`` in the configured layout, and compile it if asked to, in place.
+def device_of_rank(name: str) -> torch.device:
+    """Return the device that ``name`` means: auto, cpu, cuda, cuda:N or what else torch knows.
 
-    ValueError where the device cannot compute in the precision.
+    Of several ranks each has the GPU of its number on the machine. ValueError where the device
+    cannot be used.
+    """
+    if count() > 1:
+        from accelerate import PartialState
+
+        device = PartialState().device
+        return torch.device("cpu") if device.type == "cpu" else device  # without a number
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        return torch.empty(0, device=kind).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {kind!r} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> None:
+    """Move ``model`` to ``device`` in the configured layout, and compile it if configured.
+
+    Raises ValueError where the device cannot compute in the precision.
     """
     check_precision(device, compute)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
@@ -35,14 +53,17 @@ def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> Non
 
 
 def check_precision(device: torch.device, compute: ComputeConfig) -> None:
-    """ValueError where the device cannot compute in the precision."""
+    """Raise ValueError where the device cannot compute in the precision."""
     if not _can_compute(device, compute):
         raise ValueError("compute.precision: float16 needs a GPU; use bfloat16 or float32")
 
 
 def to_answer(device: torch.device, compute: ComputeConfig) -> ComputeConfig:
-    """``compute`` for asking a finished run's model on ``device``: in float32, which a line on
-    standard error says, where that cannot compute in the precision that the run was made in."""
+    """Return ``compute`` for using a finished run's model on ``device``.
+
+    In float32 where the device cannot compute in the run's precision, which a line on standard
+    error says.
+    """
     if _can_compute(device, compute):
         return compute
     if is_main():
@@ -58,17 +79,17 @@ def _can_compute(device: torch.device, compute: ComputeConfig) -> bool:
 
 
 def pinned(batch: Tensor, device: torch.device) -> Tensor:
-    """``batch`` where a GPU ``device`` can copy it from while it computes; for others as it is."""
+    """Return ``batch`` in memory from which a GPU ``device`` can copy it while it computes."""
     if device.type != "cuda":
         return batch
-    with torch.cuda.device(device):  # a thread begins on the first one
+    with torch.cuda.device(device):  # a thread begins on the first GPU
         return batch.pin_memory()
 
 
 def forward(
     model: nn.Module, x: Tensor, compute: ComputeConfig = DEFAULT_COMPUTE
 ) -> tuple[Tensor, Tensor]:
-    """``model`` on ``x`` float32 [B, 3, H, W] in [0, 1]: float32 features [B, D], logits [B, K]."""
+    """Return float32 features [B, D] and logits [B, K] of ``x`` float32 [B, 3, H, W] in [0, 1]."""
     if compute.precision == "float32":
         features, logits = model(x)
         return features, logits
@@ -78,20 +99,5 @@ def forward(
 
 
 def gradient_scaler(device: torch.device, compute: ComputeConfig) -> torch.amp.GradScaler:
-    """Scales losses so that gradients do not vanish in float16; does nothing otherwise."""
+    """Return a scaler that keeps float16's gradients from vanishing; else it does nothing."""
     return torch.amp.GradScaler(device.type, enabled=compute.precision == "float16")
-
-
-def own_device(name: str) -> torch.device:
-    """The device ``name`` stands for: auto, cpu, cuda, cuda:N or what else torch knows. Of several
-    processes each has the GPU of its place on the machine. ValueError where it cannot be used."""
-    if count() > 1:
-        from accelerate import PartialState
-
-        device = PartialState().device
-        return torch.device("cpu") if device.type == "cpu" else device  # without a number
-    kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        return torch.empty(0, device=kind).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: {kind!r} cannot be used: {str(error).splitlines()[0]}") from None

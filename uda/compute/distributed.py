@@ -1,9 +1,9 @@
-"""One run on several processes (torchrun, accelerate launch): batches and banks divided, results
-the same as one process's within rounding.
+"""One run on several ranks (torchrun, accelerate launch): batches and banks divided, results equal
+to a single process's within rounding.
 
-Each process passes its share of a batch through the network, then gathers what all of them got,
-so every process computes the same loss of the whole batch. In one process nothing here does
-anything.
+Each rank passes its share of a batch through the network, then gathers the features and logits of
+all, so that every rank computes the same loss of the whole batch. With a single process the
+functions of this module change nothing.
 """
 
 from __future__ import annotations
@@ -21,15 +21,22 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 Value = TypeVar("Value")
-# The first process may make a large data set's edits, or a t-SNE, while the others wait.
+
+# The first rank may make a large dataset's edits, or a t-SNE, while the others wait.
 PATIENCE = timedelta(days=7)
 
 
 def join(name: str) -> None:
-    """Join the other processes of this run, if the environment tells of any.
+    """Join the other ranks of this run, if the environment names any.
 
-    ``name``: the device, as in `own_device`. Only the first process keeps its standard output.
-    ValueError where the device cannot be had so often, or fewer processes run than were asked for.
+    Only the first rank keeps its standard output.
+
+    Args:
+        name: The device, as in `uda.compute.devices.device_of_rank`.
+
+    Raises:
+        ValueError: The device is not available so often, or fewer processes run than were asked
+            for.
     """
     check_environment(os.environ)
     world = int(os.environ.get("WORLD_SIZE", 1))
@@ -60,9 +67,9 @@ def join(name: str) -> None:
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """ValueError where a launcher was asked for several processes and started one."""
-    # `accelerate launch --cpu --num_processes 2` starts a single one. It tells how many it was
-    # asked for only by setting an address for them to meet at.
+    """Raise ValueError where a launcher started one process and was asked for several."""
+    # `accelerate launch --cpu --num_processes 2` starts one. How many it was asked for shows only
+    # in that it sets an address for them to meet at.
     by_accelerate = "ACCELERATE_MIXED_PRECISION" in environment
     if by_accelerate and "MASTER_ADDR" in environment and "WORLD_SIZE" not in environment:
         raise ValueError(
@@ -72,36 +79,36 @@ def check_environment(environment: Mapping[str, str]) -> None:
 
 
 def finish() -> None:
-    """Part from the other processes once all of them have come this far."""
+    """Leave the other ranks once all of them have come this far."""
     if count() > 1:
         wait()
         dist.destroy_process_group()
 
 
 def count() -> int:
-    """How many processes work on this run."""
+    """Return the number of ranks."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this one is, from 0."""
+    """Return this process's rank, from 0."""
     return dist.get_rank() if count() > 1 else 0
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and prints."""
+    """Return whether this is the rank that writes and prints."""
     return rank() == 0
 
 
 def wait() -> None:
-    """Wait until all processes are here."""
+    """Wait until all ranks have called this."""
     if count() > 1:
         dist.barrier()
 
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The block runs in the first process, then in the others, which find what it has made."""
+    """Run the block in the first rank, then in the others, which read what it has made."""
     if not is_main():
         wait()
     yield
@@ -110,9 +117,9 @@ def main_first() -> Iterator[None]:
 
 
 def from_main(make: Callable[[], Value], device: torch.device) -> Value:
-    """What ``make`` returns in the first process, in all of them, its tensors on ``device``.
+    """Return in all ranks what ``make`` returns in the first, its tensors on ``device``.
 
-    The first one alone calls it: what hangs on rounding (a number of clusters) comes out the same.
+    Only the first rank calls it: what depends on rounding (a number of clusters) is then equal.
     """
     if count() == 1:
         return make()
@@ -122,12 +129,12 @@ def from_main(make: Callable[[], Value], device: torch.device) -> Value:
         torch.save(make(), buffer)
         parcel = [buffer.getvalue()]
     dist.broadcast_object_list(parcel, src=0)
-    # Unpickles code, but of this run's own process, not of a file.
+    # Unpickles code, but of this run's first rank, not of a file.
     return torch.load(io.BytesIO(parcel[0]), map_location=device, weights_only=False)
 
 
 def check_batch(key: str, batch_size: int) -> None:
-    """ValueError naming ``key`` where the processes cannot share a batch evenly."""
+    """Raise ValueError naming ``key`` where the ranks cannot share a batch evenly."""
     if batch_size % count():
         raise ValueError(
             f"{key}: {batch_size} images cannot be shared evenly by {count()} processes; take a "
@@ -136,25 +143,25 @@ def check_batch(key: str, batch_size: int) -> None:
 
 
 def share(batch: Tensor) -> Tensor:
-    """This process's rows of ``batch`` [B, …], B a multiple of the processes."""
+    """Return this rank's rows of ``batch`` [B, …], B a multiple of the number of ranks."""
     return batch.chunk(count())[rank()] if count() > 1 else batch
 
 
-def gather(own: Tensor) -> Tensor:
-    """All processes' ``own`` [B / processes, …], in order [B, …]: `share` undone.
+def gather(rows: Tensor) -> Tensor:
+    """Return all ranks' ``rows`` [B / ranks, …] in order, [B, …]: the inverse of `share`.
 
-    The gradient stays each process's own: it is that of the one loss of the whole batch, of which
-    all of them hold copies, with respect to its own rows. `sum_gradients` adds them up.
+    The gradient stays each rank's: that of the loss of the whole batch, of which all hold copies,
+    with respect to its rows. `sum_gradients` adds them up.
     """
-    return _Gather.apply(own) if count() > 1 else own
+    return _Gather.apply(rows) if count() > 1 else rows
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        own = own.contiguous()
-        parts = [torch.empty_like(own) for _ in range(count())]
-        dist.all_gather(parts, own)
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        rows = rows.contiguous()
+        parts = [torch.empty_like(rows) for _ in range(count())]
+        dist.all_gather(parts, rows)
         return torch.cat(parts)
 
     @staticmethod
@@ -163,10 +170,10 @@ class _Gather(torch.autograd.Function):
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its sum over the processes, all of them in one message.
+    """Replace each gradient by its sum over the ranks, all in one message.
 
-    A sum, not DDP's mean: each process holds its rows' part of the gradient of one loss (`gather`),
-    not the gradient of a loss of its own.
+    A sum, not DDP's mean: each rank has its rows' part of the gradient of one loss (`gather`), not
+    the gradient of a loss of its rows.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     if count() == 1 or not gradients:
@@ -178,22 +185,23 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def run_of(number: int) -> tuple[int, int]:
-    """First and one past the last of ``number`` pieces that are this process's, a run of them."""
+def span_of(number: int) -> tuple[int, int]:
+    """Return the first, and one past the last, of ``number`` pieces that this rank computes."""
     return number * rank() // count(), number * (rank() + 1) // count()
 
 
-def joined(
-    own: Sequence[Tensor], first: int, shape: tuple[int, int], device: torch.device
+def rows_of_all(
+    parts: Sequence[Tensor], first: int, shape: tuple[int, int], device: torch.device
 ) -> Tensor:
-    """float32 of ``shape`` [N, D], of which this process brings the rows ``own`` from ``first`` on.
+    """Return float32 of ``shape`` [N, D] from all ranks' rows.
 
-    Together the processes bring every row once; one of them may bring none.
+    This rank brings ``parts``, from row ``first`` on. Together the ranks bring every row once; a
+    rank may bring none.
     """
     if count() == 1:
-        return torch.cat(list(own))
+        return torch.cat(list(parts))
     whole = torch.zeros(shape, device=device)
-    for rows in own:
+    for rows in parts:
         whole[first : first + len(rows)] = rows
         first += len(rows)
     dist.all_reduce(whole)  # adds zeros, which changes nothing

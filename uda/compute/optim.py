@@ -16,7 +16,7 @@ def sgd(
     backbone_factor: float = 0.1,
     weight_decay: float = 1e-3,
 ) -> SGD:
-    """SGD with Nesterov momentum 0.9; the backbone's rate is ``backbone_factor`` of ``rate``.
+    """Return SGD with Nesterov momentum 0.9; the backbone's rate is ``rate * backbone_factor``.
 
     Each group keeps its first rate as ``initial_rate`` for `set_rate`. Weight decay is on every
     parameter, biases and BatchNorm included.
@@ -38,7 +38,7 @@ def rate_factor(
     milestones: Sequence[float] = (),
     step_factor: float = 0.1,
 ) -> float:
-    """What the first rate is multiplied by in ``step`` (counted from 1) of ``total_steps``.
+    """Return the factor of the first rate in ``step`` (counted from 1) of ``total_steps``.
 
     In the first ``warmup_steps`` step / (warmup_steps + 1). Of the others, t = 1 … T: "inverse" is
     LEAD's (1 + 10 t / T)^-0.75; "cosine" (1 + cos(π p)) / 2 with p = (t - 1) / T (Loshchilov and
@@ -62,7 +62,7 @@ def set_rate(
     optimizer: Optimizer, step: int, total_steps: int, factor: float | None = None
 ) -> None:
     """Set every group's rate for ``step`` (counted from 1) of ``total_steps``: its first rate times
-    ``factor``, or LEAD's `rate_factor` where none is given. Called before the step."""
+    ``factor``, or LEAD's `rate_factor` without it. Called before the step."""
     if factor is None:
         factor = rate_factor(step, total_steps)
     for group in optimizer.param_groups:

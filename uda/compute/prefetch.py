@@ -11,8 +11,10 @@ Made = TypeVar("Made")
 
 
 def prefetch(make: Callable[[Item], Made], items: Iterable[Item], apart: bool) -> Iterator[Made]:
-    """``make`` of each of ``items``, in order; if ``apart``, the next one is made in a thread while
-    the caller works with the one before. What ``make`` raises is raised here."""
+    """Yield ``make`` of each of ``items``, in order, with its errors.
+
+    If ``apart``, the next result is made in a thread while the caller works with the last.
+    """
     if not apart:
         yield from map(make, items)
         return

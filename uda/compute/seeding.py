@@ -9,16 +9,16 @@ from uda.compute.distributed import rank
 
 
 def seed_of(*parts: int) -> int:
-    """A 63-bit seed made of non-negative integers."""
+    """Return a 63-bit seed made of non-negative integers."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
 def seed_network(device: torch.device, *parts: int) -> None:
-    """Let what a network itself draws on ``device`` (dropout, stochastic depth) go by ``parts``,
-    non-negative integers, and by the process: each has other rows of a batch.
+    """Seed what a network itself draws on ``device`` (dropout, stochastic depth).
 
-    Called before each step, with the run's seed and the step: then neither what the process has
-    done before nor a restart changes a run. The generators of other devices stay as they are.
+    By ``parts``, non-negative integers, and by the rank, as each has other rows of a batch. Called
+    before each step with the run's seed and the step: then neither what the process has done before
+    nor a restart changes a run. The generators of other devices stay as they are.
     """
     seed = seed_of(*parts, rank())
     if device.type == "cpu":

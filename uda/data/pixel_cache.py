@@ -1,6 +1,6 @@
-"""Room for pictures: in memory up to a limit, past it in memory-mapped files.
+"""Memory for decoded images: RAM up to a limit, past it memory-mapped files.
 
-Both ways hold the same bytes; a mapped file is read by rows, as they are indexed.
+Both hold the same bytes; a mapped file is read by rows, as they are indexed.
 """
 
 from __future__ import annotations
@@ -18,25 +18,24 @@ from typing import IO
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
-try:
-    import fcntl
-except ImportError:  # not a Unix: two processes must not fill the same file at once
-    fcntl = None  # type: ignore[assignment]
-
-# Part of every file's name: to be raised when what is decoded from a picture changes.
+# Part of every file's name: to be raised when what is decoded from an image changes.
 VERSION = 1
 
 
 def fits(shape: Sequence[int], memory_gb: float) -> bool:
-    """Whether uint8 of ``shape`` takes at most ``memory_gb`` GiB."""
+    """Return whether uint8 of ``shape`` takes at most ``memory_gb`` GiB."""
     return _num_bytes(shape) <= memory_gb * 2**30
 
 
-def room(shape: Sequence[int], memory_gb: float, folder: Path) -> Tensor:
-    """uint8 of ``shape``, not yet filled: in memory if it `fits`, else in a file without a name in
-    ``folder``, which is gone with the process. ValueError where the disk is too small."""
+def allocate(shape: Sequence[int], memory_gb: float, folder: Path) -> Tensor:
+    """Return uint8 of ``shape``, not yet filled.
+
+    In memory if it `fits`, else in a file without a name in ``folder``, which is deleted with the
+    process. ValueError where the disk is too small.
+    """
     if fits(shape, memory_gb):
         return torch.empty(tuple(shape), dtype=torch.uint8)
     _check_disk(folder, _num_bytes(shape))
@@ -46,8 +45,11 @@ def room(shape: Sequence[int], memory_gb: float, folder: Path) -> Tensor:
 
 
 def files_key(paths: Sequence[Path], *more: object) -> str:
-    """Hexadecimal digits that stand for files and ``more``: their paths, sizes and times, and what
-    tells two files of one size and time that changed places (inode, time of the last change)."""
+    """Return hexadecimal digits that stand for files and ``more``.
+
+    They depend on the files' paths, sizes and times, and on what distinguishes two files of equal
+    size and time that were swapped (inode, time of the last change).
+    """
     digest = hashlib.blake2b(repr((VERSION, *more)).encode(), digest_size=10)
     for path in paths:
         # What cannot be read is named by whoever decodes it.
@@ -60,12 +62,11 @@ def files_key(paths: Sequence[Path], *more: object) -> str:
 def stored(
     folder: Path, key: str, shape: Sequence[int], fill: Callable[[Tensor], Sequence[int]]
 ) -> tuple[Tensor, list[int]]:
-    """The images uint8 of ``shape`` [N, …] stored under ``key``, read-only, and N numbers.
+    """Return the images uint8 of ``shape`` [N, …] stored under ``key``, read-only, and N numbers.
 
-    Where they are not stored yet, ``fill`` writes them into the tensor that it is given, and
-    returns the numbers, which are kept behind them. A process that is killed while it fills leaves
-    nothing that passes for a whole file; one that comes meanwhile waits. ValueError where the disk
-    is too small.
+    Where they are not stored yet, ``fill`` writes them into a tensor and returns the numbers,
+    which are kept behind them. A process that is killed while it fills leaves nothing that passes
+    for a whole file; another that asks meanwhile waits. ValueError where the disk is too small.
     """
     path = folder / f"{key}.images"
     num_bytes = _num_bytes(shape)
@@ -73,45 +74,52 @@ def stored(
     _check_disk(folder, 0)
     with _locked(folder / f".{key}.lock"):
         if not (path.is_file() and path.stat().st_size == whole):
-            # The lock is ours, so a temporary file there was left by a killed process.
+            # Nobody else has the lock, so a temporary file was left by a killed process.
             for left in folder.glob(f".{key}.*.tmp"):
                 left.unlink(missing_ok=True)
-            temporary = folder / f".{key}.{secrets.token_hex(4)}.tmp"
             _check_disk(folder, whole)
-            try:
-                with open(temporary, "w+b") as file:
-                    _reserve(file, whole)
-                    images = np.memmap(file, np.uint8, "r+", shape=tuple(shape))
-                    numbers = np.asarray(fill(torch.from_numpy(images)), dtype="<i8")
-                    images.flush()
-                    file.seek(num_bytes)
-                    file.write(numbers.tobytes())
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            _fill_file(path, folder / f".{key}.{secrets.token_hex(4)}.tmp", shape, fill)
     images = np.memmap(path, np.uint8, "r", shape=tuple(shape))
     numbers = np.fromfile(path, "<i8", offset=num_bytes)
     with warnings.catch_warnings():
-        # Torch says that writing to it is undefined; nobody does.
+        # Torch warns that writing to it is undefined; nobody does.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(images), numbers.tolist()
 
 
+def _fill_file(
+    path: Path, temporary: Path, shape: Sequence[int], fill: Callable[[Tensor], Sequence[int]]
+) -> None:
+    """Fill a memory-mapped ``temporary``, then rename it to ``path``."""
+    num_bytes = _num_bytes(shape)
+    try:
+        with open(temporary, "w+b") as file:
+            _reserve(file, num_bytes + 8 * shape[0])
+            images = np.memmap(file, np.uint8, "r+", shape=tuple(shape))
+            numbers = np.asarray(fill(torch.from_numpy(images)), dtype="<i8")
+            images.flush()
+            file.seek(num_bytes)
+            file.write(numbers.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def reorder(images: Tensor, order: Sequence[int]) -> None:
-    """``images[order]`` in place, with one image's memory beside them."""
+    """Apply ``images[order]`` in place, with one image's memory beside them."""
     moved = bytearray(len(order))
     for start in range(len(order)):
         if moved[start]:
             continue
-        first, place = images[start].clone(), start
-        while order[place] != start:
-            images[place] = images[order[place]]
-            moved[place] = 1
-            place = order[place]
-        images[place] = first
-        moved[place] = 1
+        first, row = images[start].clone(), start
+        while order[row] != start:
+            images[row] = images[order[row]]
+            moved[row] = 1
+            row = order[row]
+        images[row] = first
+        moved[row] = 1
 
 
 def _num_bytes(shape: Sequence[int]) -> int:
@@ -119,8 +127,11 @@ def _num_bytes(shape: Sequence[int]) -> int:
 
 
 def _reserve(file: IO[bytes], num_bytes: int) -> None:
-    """Take the disk's space now: a mapped file that outgrows it would kill the process without a
-    word, and another process may want the same space."""
+    """Take the disk's space now.
+
+    A mapped file that outgrows it would kill the process without a word, and another process may
+    want the same space.
+    """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, num_bytes)
     else:
@@ -128,7 +139,7 @@ def _reserve(file: IO[bytes], num_bytes: int) -> None:
 
 
 def _check_disk(folder: Path, num_bytes: int) -> None:
-    """Raises ValueError where the folder cannot be, or has less room than ``num_bytes``."""
+    """Raise ValueError where the folder cannot be made, or has less room than ``num_bytes``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -143,14 +154,17 @@ def _check_disk(folder: Path, num_bytes: int) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock ``path``; a killed holder's is free again."""
-    with open(path, "wb") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                raise ValueError(
-                    f"compute.cache: files in {path.parent} cannot be locked ({error.strerror}); "
-                    "name a folder on another disk"
-                ) from None
+    """Hold the lock ``path``; the system frees that of a killed process."""
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(
+            f"compute.cache: files in {path.parent} cannot be locked ({reason}); name a folder on "
+            "another disk"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -1,4 +1,4 @@
-"""Crops of pictures, as the network sees them."""
+"""Crops of images, as the network sees them."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from torch import Tensor
 
 
 def centre_crop(images: Tensor, px: int) -> Tensor:
-    """The middle [B, 3, px, px] of ``images`` [B, 3, H, W]."""
+    """Return the middle [B, 3, px, px] of ``images`` [B, 3, H, W]."""
     top, left = (images.shape[-2] - px) // 2, (images.shape[-1] - px) // 2
     return images[..., top : top + px, left : left + px]
 
 
 def draw_views(count: int, spare_px: int, flip: bool, seed: Sequence[int]) -> NDArray[np.int64]:
-    """Top, left and whether to mirror, [count, 3], of a random crop of each of ``count`` images.
+    """Draw top, left and whether to mirror, [count, 3], of a random crop of each image.
 
-    ``spare_px``: what a crop leaves of the image's side. ``flip`` mirrors half of them. A row
-    depends on ``seed`` (a few integers) and its place alone: draw for a whole epoch, then index.
+    ``spare_px`` is what a crop leaves of the image's side; ``flip`` mirrors half of the crops. A
+    row depends on ``seed`` (a few integers) and its index alone: draw for an epoch, then index.
     """
     rng = np.random.default_rng(list(seed))
-    places = rng.integers(0, spare_px + 1, (count, 2))
+    corners = rng.integers(0, spare_px + 1, (count, 2))
     mirrored = rng.integers(0, 2, count) * flip
-    return np.column_stack([places, mirrored])
+    return np.column_stack([corners, mirrored])
 
 
 def views(images: Tensor, px: int, draws: NDArray[np.int64]) -> Tensor:
-    """Crops [B, 3, px, px] of ``images`` [B, 3, H, W] by their rows of `draw_views`, channels-last,
-    on the device of ``images``."""
+    """Return crops [B, 3, px, px] of ``images`` [B, 3, H, W] by their rows of `draw_views`.
+
+    They are channels-last, on the device of ``images``.
+    """
     if images.device.type != "cpu":
         return gathered_views(images, px, torch.from_numpy(draws).to(images.device))
     # On a CPU a loop of slices takes two thirds of the time of one gather.
-    out = torch.empty(
+    crops = torch.empty(
         (*images.shape[:2], px, px), dtype=images.dtype, memory_format=torch.channels_last
     )
-    for own, image, (top, left, mirror) in zip(out, images, draws.tolist(), strict=True):
+    for crop, image, (top, left, mirror) in zip(crops, images, draws.tolist(), strict=True):
         view = image[:, top : top + px, left : left + px]
-        own.copy_(view.flip(-1) if mirror else view)
-    return out
+        crop.copy_(view.flip(-1) if mirror else view)
+    return crops
 
 
 def gathered_views(images: Tensor, px: int, draws: Tensor) -> Tensor:
-    """`views` in one gather, for devices on which each slice would be a launch of its own."""
+    """Return `views` by one gather, for devices on which each slice would be a launch."""
     top, left, mirror = draws.unbind(1)
     side = torch.arange(px, device=images.device)
     rows, columns = top[:, None] + side, left[:, None] + side
@@ -54,7 +56,7 @@ def gathered_views(images: Tensor, px: int, draws: Tensor) -> Tensor:
 
 
 def to_float(images: Tensor, device: torch.device, channels_last: bool = True) -> Tensor:
-    """uint8 [B, 3, H, W] -> float32 in [0, 1] on ``device``, channels-last or contiguous."""
+    """Return uint8 [B, 3, H, W] as float32 in [0, 1] on ``device``, channels-last or contiguous."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     # Laid out anew as bytes: a quarter of what floats would move.
     return images.to(device).contiguous(memory_format=layout).float().div_(255)

@@ -109,7 +109,7 @@ def held_out_labels(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
     return labels_of(items, split.number)
 
 
-def described(items: Sequence[Item], split: ClassSplit, prediction: Prediction) -> dict[str, Any]:
+def answers(items: Sequence[Item], split: ClassSplit, prediction: Prediction) -> dict[str, Any]:
     """For figures and tables, each [N]: label and unknown_score of ``prediction``; of ``items``
     true_label (-1 where nobody knows), is_private (of a target-private class) and name
     (class/file)."""

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from genmix_aug.images import from_picture, load_rgb, to_rgb
-from uda.compute.devices import own_device, place, to_answer
+from uda.compute.devices import device_of_rank, place, to_answer
 from uda.config import Experiment
 from uda.data.pixels import resize
 from uda.data.scenarios import class_split
@@ -165,7 +165,7 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Answeri
         crop_px=experiment.images.crop_px,
     )
     load_weights(model, checkpoint if checkpoint.is_file() else run.result_checkpoint)
-    where = own_device(device)
+    where = device_of_rank(device)
     experiment = replace(experiment, compute=to_answer(where, experiment.compute))
     place(model, where, experiment.compute)
     model.eval()

@@ -12,7 +12,7 @@ from uda.methods import METHODS
 from uda.reports.results import Board, Pair, Result, Row, Setting, row_title
 from uda.runs.folder import Run
 from uda.runs.hashing import config_hash
-from uda.stages.identity import LATER
+from uda.stages.identity import added_settings
 from uda.sweeps.record import Expected
 
 
@@ -101,18 +101,19 @@ def told_apart(
     """What tells each of nested ``configurations`` from the others, as "adapt.rate=0.01, epochs=3",
     by the dotted keys that are ``asked`` for.
 
-    A value that more than half of them share goes without saying, and so does an absent one. Of
-    settings that came later (`uda.stages.identity.LATER`) the value from before goes without
-    saying; those of adaptation and data are told otherwise, even if all share one.
+    A value that more than half of them share is left out, and so is an absent value. Of settings
+    that were added later (`uda.stages.identity.added_settings`) the former value is left out; other
+    values of adaptation and data are named even if all share them.
     """
     settings = [dict(_flat(one)) for one in configurations]
     names = sorted({key for one in settings for key in one})
+    added = added_settings()
     usual: dict[str, str | None] = {}  # of the settings that are told
     for key in filter(asked, names):
         (value, count), *others = Counter(str(one.get(key)) for one in settings).most_common()
         later = key.removeprefix("source.")
-        if later in LATER and (others or later.startswith(("adapt.", "data."))):
-            usual[key] = str(LATER[later])
+        if later in added and (others or later.startswith(("adapt.", "data."))):
+            usual[key] = str(added[later])
         elif others:
             usual[key] = value if 2 * count > len(settings) else None
     return [

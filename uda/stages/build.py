@@ -1,31 +1,157 @@
-"""What a stage works with: method, augmentation, network, device and pictures of an experiment."""
+"""The task of a stage: what it works on, built once from an experiment.
+
+Torch is imported where it is needed, so that the command line's ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uda.config import CONFIGS, Experiment
 from uda.data.scenarios import ClassSplit
+from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run
 from uda.stages.console import say
-from uda.stages.options import method_of
+from uda.stages.options import augmentation_of, method_of
 
 if TYPE_CHECKING:
     import torch
 
+    from uda.augment.base import Augmentation
     from uda.data.items import Item
-    from uda.data.pixels import Labelled
+    from uda.data.pixels import Labelled, PixelStore
+    from uda.methods.base import Bank, Method
     from uda.models.classifier import Classifier
+    from uda.training.state import Loop
 
 
-def of_folder(experiment: Experiment) -> Experiment:
-    """``experiment`` on the dataset that is made of ``data.dataset``, where that is a folder and no
-    dataset's name: it is written down beside the runs. ValueError where a scenario is asked for, or
-    naming a folder without classes."""
+@dataclass(frozen=True)
+class Task:
+    """What a stage works on. Everything else follows from it, and is resolved once.
+
+    Attributes:
+        experiment: The options.
+        spec: The dataset.
+        split: Its classes by role.
+        run: The run that the stage makes or asks.
+    """
+
+    experiment: Experiment
+    spec: DatasetSpec
+    split: ClassSplit
+    run: Run
+
+    @cached_property
+    def method(self) -> Method:
+        """The configured adaptation method."""
+        return method_of(self.experiment)
+
+    @cached_property
+    def augmentation(self) -> Augmentation:
+        """The configured augmentation."""
+        return augmentation_of(self.experiment)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """This rank's device, its threads and memory set up. ValueError where it cannot be used."""
+        import torch
+
+        from uda.compute.cpu import keep_freed_memory
+        from uda.compute.devices import check_precision, device_of_rank
+
+        if self.experiment.threads:
+            torch.set_num_threads(self.experiment.threads)
+        device = device_of_rank(self.experiment.device)
+        check_precision(device, self.experiment.compute)
+        if device.type == "cpu":
+            keep_freed_memory()
+        return device
+
+    @property
+    def pixels(self) -> PixelStore:
+        """The store of decoded images."""
+        from uda.data.pixels import PixelStore
+
+        return PixelStore.of(self.experiment.compute)
+
+    def loop(self, title: str = "") -> Loop:
+        """Return the surroundings of a training loop called ``title``."""
+        from uda.training.state import Loop
+
+        experiment = self.experiment
+        return Loop(experiment.images, experiment.seed, self.device, experiment.compute, title)
+
+    def model(self, checkpoint: Path | None = None) -> Classifier:
+        """Return the network with the weights of ``checkpoint``, else with pretrained ones.
+
+        Raises ValueError where the method cannot work in the dimensions of its features.
+        """
+        from uda.models.classifier import build_model, load_weights
+
+        settings = self.experiment.model
+        model = build_model(
+            settings.backbone,
+            "none" if checkpoint else settings.weights,
+            settings.head,
+            settings.bottleneck_dim,
+            len(self.split.source_classes),
+            self.experiment.seed,
+            self.experiment.images.crop_px,
+        )
+        check_dimensions(self.experiment, self.split, model.classifier.in_features)
+        if checkpoint:
+            load_weights(model, checkpoint)
+        return model
+
+    def labelled(self, items: Sequence[Item]) -> Labelled:
+        """Decode the images of ``items``, labelled by the scenario."""
+        return self.pixels.labelled(items, self.split.number, self.experiment.images.decode_px)
+
+    def resized(self, items: Sequence[Item]) -> torch.Tensor:
+        """Return the images of ``items``, uint8 [N, 3, resize_px, resize_px]."""
+        sizes = self.experiment.images
+        return self.pixels.resize(self.pixels.decode(items, sizes.decode_px), sizes.resize_px)
+
+    def bank(
+        self,
+        model: Classifier,
+        images: torch.Tensor,
+        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> Bank:
+        """Return features and probabilities of ``images``: `uda.training.bank.forward_all`."""
+        from uda.training.bank import forward_all
+
+        px, compute = self.experiment.images.crop_px, self.experiment.compute
+        return forward_all(model, images, px, self.device, compute, transform)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Be the only one at work on the run; the first rank sees to it."""
+        from uda.compute.distributed import is_main
+
+        return self.run.lock() if is_main() else nullcontext()
+
+    def finish(self) -> None:
+        """Write down classes and options, and that the run is done; all ranks wait for it."""
+        from uda.compute.distributed import is_main, wait
+
+        if is_main():
+            self.run.save_classes(self.split.source_classes)
+            self.run.save_experiment(self.experiment)
+            self.run.mark_done()
+        wait()  # what comes next may ask whether the run is done
+
+
+def experiment_on_folder(experiment: Experiment) -> Experiment:
+    """Return ``experiment`` on the dataset made of the folder ``data.dataset``, if it is a folder.
+
+    The dataset's file is written beside the runs. ValueError where a scenario is asked for, or
+    naming a folder without classes.
+    """
     data = experiment.data
     folder = Path(data.dataset).expanduser()
     if (CONFIGS / "datasets" / f"{data.dataset}.yaml").is_file() or not folder.is_dir():
@@ -37,28 +163,23 @@ def of_folder(experiment: Experiment) -> Experiment:
         )
     from uda.data.folders import one_folder
 
-    found = one_folder(folder, Path(experiment.runs) / DATASETS)
-    for line in found.notes:
+    dataset = one_folder(folder, Path(experiment.runs) / DATASETS)
+    for line in dataset.notes:
         say(line)
-    sweep = experiment.sweep  # a recipe's name is that of its own dataset's sweep
-    name = f"{sweep.name}_{found.domain}" if sweep.name else ""
+    sweep = experiment.sweep  # a recipe's sweep is named after the recipe's dataset
+    name = f"{sweep.name}_{dataset.domain}" if sweep.name else ""
     return replace(
         experiment,
-        data=replace(data, dataset=str(found.file), source=found.domain, root=""),
+        data=replace(data, dataset=str(dataset.file), source=dataset.domain, root=""),
         sweep=replace(sweep, pairs=["all"], name=name, published=0),
     )
 
 
-def locked(run: Run) -> AbstractContextManager[None]:
-    """Nobody else at work on ``run``, which the first of several processes sees to."""
-    from uda.compute.distributed import is_main
-
-    return run.lock() if is_main() else nullcontext()
-
-
 def check_dimensions(experiment: Experiment, split: ClassSplit, dim: int) -> None:
-    """ValueError where the method needs features of more dimensions than there are classes (LEAD),
-    and they have ``dim``: before the training, not after it."""
+    """Raise ValueError where features of ``dim`` dimensions are too few for the method (LEAD).
+
+    Asked before the training of the source model, not after it.
+    """
     count, model = len(split.source_classes), experiment.model
     if not experiment.data.scenario or count < dim:
         return
@@ -69,45 +190,3 @@ def check_dimensions(experiment: Experiment, split: ClassSplit, dim: int) -> Non
             f"source has classes: {dim} for {count}; say{head} --model.bottleneck_dim "
             f"{1 << count.bit_length()}, or another --adapt.method"
         )
-
-
-def labelled_pictures(experiment: Experiment, items: Sequence[Item], split: ClassSplit) -> Labelled:
-    from uda.data.pixels import labelled
-
-    return labelled(
-        items,
-        split.number,
-        experiment.images.decode_px,
-        experiment.compute.image_memory_gb,
-        experiment.compute.cache,
-    )
-
-
-def model_of(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -> Classifier:
-    from uda.models.classifier import build_model
-
-    settings = experiment.model
-    return build_model(
-        settings.backbone,
-        settings.weights if pretrained else "none",
-        settings.head,
-        settings.bottleneck_dim,
-        len(split.source_classes),
-        experiment.seed,
-        experiment.images.crop_px,
-    )
-
-
-def device_of(experiment: Experiment) -> torch.device:
-    import torch
-
-    from uda.compute.cpu import keep_freed_memory
-    from uda.compute.devices import check_precision, own_device
-
-    if experiment.threads:
-        torch.set_num_threads(experiment.threads)
-    device = own_device(experiment.device)
-    check_precision(device, experiment.compute)
-    if device.type == "cpu":
-        keep_freed_memory()
-    return device

@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from uda.config import Experiment
+from uda.config import (
+    AdaptConfig,
+    AugmentConfig,
+    ComputeConfig,
+    DataConfig,
+    Experiment,
+    ImageConfig,
+    ModelConfig,
+    TrainConfig,
+    added_fields,
+)
 from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run, open_run
 from uda.runs.hashing import config_hash, file_hash
 from uda.stages.options import augmentation_of, resolve_options
 
-# Settings that came after runs had been made: at these values, which those runs had without saying
-# so, they are left out, so that the runs are found again.
-ADDED_ADAPT = {"batch_norm": "target"}
-ADDED_DATA = {"validation": 0.0, "images_per_class": 0}
-ADDED_IMAGES = {"pad_px": 0}
-ADDED_TRAIN = {
-    "schedule": "inverse",
-    "warmup_epochs": 0.0,
-    "ema": 0.0,
-    "accumulate": 1,
-    "clip_norm": 0.0,
-}
-ADDED_OPTIONS: dict[str, dict[str, Any]] = {
-    "lead": {"split": "norm", "reg_weight": 1.0, "con_weight": 1.0},
-    "glc": {"samples_per_centroid": 0},
-}
-# The same by the keys that configurations are compared by, and what only augmented runs have.
-LATER = {
-    "precision": "float32",
-    "train.budget": "steps",
-    **{f"data.{key}": value for key, value in ADDED_DATA.items()},
-    **{f"images.{key}": value for key, value in ADDED_IMAGES.items()},
-    **{f"train.{key}": value for key, value in ADDED_TRAIN.items()},
-    **{f"adapt.{key}": value for key, value in ADDED_ADAPT.items()},
-    **{
-        f"adapt.options.{key}": value
-        for options in ADDED_OPTIONS.values()
-        for key, value in options.items()
-    },
-}
+
+def added_settings() -> dict[str, Any]:
+    """Return the settings that were added after runs had been made.
+
+    By the dotted keys of a run's configuration, with the values that earlier runs had.
+    """
+    from uda.methods import METHODS
+
+    sections = {
+        "data": DataConfig,
+        "images": ImageConfig,
+        "train": TrainConfig,
+        "adapt": AdaptConfig,
+    }
+    options = {key: value for name in METHODS for key, value in _added_options(name).items()}
+    return {
+        "precision": "float32",
+        "train.budget": "steps",  # what only augmented runs have
+        **{
+            f"{name}.{key}": value
+            for name, section in sections.items()
+            for key, value in added_fields(section).items()
+        },
+        **{f"adapt.options.{key}": value for key, value in options.items()},
+    }
+
+
+def _added_options(method: str) -> dict[str, Any]:
+    """The defaults of a method's `Method.added_options`."""
+    from uda.methods import METHODS
+
+    defaults = inspect.signature(METHODS[method]).parameters
+    return {name: defaults[name].default for name in METHODS[method].added_options}
 
 
 def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """The run of the source stage. The target is no part of it: one model serves every target."""
+    """Return the source stage's run. It serves every target, so the target is no part of it."""
     data = experiment.data
     short = spec.abbreviations.get(data.source, data.source)
     name = f"train-{short}-{data.scenario or 'indomain'}-{experiment.augment.name}"
@@ -56,7 +70,7 @@ def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
 
 def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]:
-    """Everything that decides the source model, and nothing that does not."""
+    """Return everything that decides the source model, and nothing that does not."""
     from uda.augment import AUGMENTATIONS
     from uda.models.backbones import weights_file
 
@@ -76,8 +90,9 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
         del train["budget"]
     if train["schedule"] != "step":
         del train["milestones"], train["step_factor"]
-    train = _without(train, ADDED_TRAIN)
-    later = _without({key: getattr(data, key) for key in ADDED_DATA}, ADDED_DATA)
+    train = _without(train, added_fields(TrainConfig))
+    added = added_fields(DataConfig)
+    later = _without({key: getattr(data, key) for key in added}, added)
     precision = experiment.compute.precision
     lower = {} if precision == "float32" else {"precision": precision}
     return {
@@ -90,7 +105,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
             **later,
         },
         "classes": config_hash(asdict(class_split(spec, data.scenario))),
-        "images": _without(asdict(experiment.images), ADDED_IMAGES),
+        "images": _without(asdict(experiment.images), added_fields(ImageConfig)),
         "model": model,
         "train": train,
         "augment": {"name": augment.name, "copies": copies, "options": options},
@@ -100,7 +115,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
 
 
 def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """The run of the adaptation stage. ValueError where the dataset lacks the source or target."""
+    """Return the target stage's run. ValueError where the dataset lacks the source or target."""
     from uda.methods import METHODS
 
     data, settings = experiment.data, asdict(experiment.adapt)
@@ -114,8 +129,8 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     method, checkpoint = settings["method"], settings.pop("checkpoint")
     del settings["keep_banks"]  # decides no result
     options = resolve_options(METHODS, method, settings["options"], "adapt")
-    settings["options"] = _without(options, ADDED_OPTIONS.get(method, {}))
-    settings = _without(settings, ADDED_ADAPT)
+    settings["options"] = _without(options, _added_options(method))
+    settings = _without(settings, added_fields(AdaptConfig))
     if METHODS[method].trains == "nothing":
         settings = {key: settings[key] for key in ("method", "options")}
     source = source_identity(experiment, spec)
@@ -129,8 +144,10 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
 
 def _dataset_key(experiment: Experiment) -> str:
-    """What stands for the dataset: a file that lies beside the runs (`uda run` writes it there,
-    named after its content) is the same one wherever both are."""
+    """What stands for the dataset: of a file beside the runs its name, which is after its content.
+
+    `uda run` writes it there; both may be moved.
+    """
     path, beside = Path(experiment.data.dataset), Path(experiment.runs) / DATASETS
     if path.suffix and path.parent.resolve() == beside.resolve():
         return f"{DATASETS}/{path.name}"
@@ -138,25 +155,16 @@ def _dataset_key(experiment: Experiment) -> str:
 
 
 def _without(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """``settings`` but for the keys that have these ``values``."""
+    """``settings`` without the keys that have these ``values``."""
     return {key: value for key, value in settings.items() if values.get(key, ...) != value}
 
 
 def experiment_of(run: Run, target: str, root: str) -> Experiment:
-    """The experiment that made ``run``, with another target if one is given."""
-    from uda.config import (
-        AdaptConfig,
-        AugmentConfig,
-        ComputeConfig,
-        DataConfig,
-        ImageConfig,
-        ModelConfig,
-    )
-
+    """Return the experiment that made ``run``, on another ``target`` and ``root`` if not empty."""
     source, adapted = run.source, run.adapt
     target = target or run.target
     data = dict(source["data"])
-    with suppress(ValueError):  # whoever needs the dataset's file says that it is gone
+    with suppress(ValueError):  # whoever needs the dataset's file says that it is missing
         data["dataset"] = run.dataset
     return Experiment(
         data=DataConfig(**data, target=target, root=root),

@@ -8,27 +8,15 @@ from uda.config import Experiment
 from uda.data.partition import source_parts, target_items
 from uda.data.scenarios import ClassSplit, class_split
 from uda.data.spec import load_dataset_spec
-from uda.runs.folder import Run
-from uda.stages.build import (
-    check_dimensions,
-    device_of,
-    labelled_pictures,
-    locked,
-    model_of,
-    of_folder,
-)
+from uda.stages.build import Task, experiment_on_folder
 from uda.stages.console import say
 from uda.stages.edits import prepare_edits
 from uda.stages.identity import source_run
-from uda.stages.in_domain import (
-    epoch_scores,
-    log_final,
-    score_line,
-)
-from uda.stages.options import augmentation_of
+from uda.stages.in_domain import epoch_scorer, log_final, score_line
 
 if TYPE_CHECKING:
     from uda.data.items import Parts
+    from uda.training.train import Seen
 
 
 def train(experiment: Experiment) -> None:
@@ -36,66 +24,55 @@ def train(experiment: Experiment) -> None:
     from uda.compute.distributed import join
 
     join(experiment.device)
-    experiment = of_folder(experiment)
+    experiment = experiment_on_folder(experiment)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
     run = source_run(experiment, spec)
     parts = source_parts(experiment, spec, split)
-    if spec.reader:
-        split = ClassSplit(parts.classes)
-    if experiment.data.target:  # a misspelt one is better found now than after the training
+    if experiment.data.target:  # a misspelt target is an error now, not after the training
         target_items(experiment, spec, split)
+    task = Task(experiment, spec, ClassSplit(parts.classes) if spec.reader else split, run)
     if run.is_done:
         say(f"Already trained: {run.folder}")
     else:
-        with locked(run):
-            _train(experiment, split, parts, run)
-    _print_held_out(run)
+        with task.lock():
+            _train(task, parts)
+    if scores := run.held_out_scores():
+        say(f"On {score_line(scores)}")
 
 
-def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) -> None:
-    from uda.compute.distributed import is_main, wait
+def _train(task: Task, parts: Parts) -> None:
     from uda.training.train import total_steps
     from uda.training.train import train as train_loop
 
-    total_steps(len(parts.train), 0, experiment.train)  # before edits are made for nothing
-    device = device_of(experiment)
-    model = model_of(experiment, split)
-    check_dimensions(experiment, split, model.classifier.in_features)
-    data = labelled_pictures(experiment, parts.train, split)
-    augmentation = augmentation_of(experiment)
-    prepare_edits(augmentation, data, experiment, run, device)
-    after_epoch = epoch_scores(experiment, parts, split, run, device)
+    experiment = task.experiment
+    total_steps(len(parts.train), 0, experiment.train)  # an error before edits are made in vain
+    loop = task.loop(f"train {experiment.data.source} ({experiment.augment.name})")
+    model = task.model()
+    data = task.labelled(parts.train)
+    prepare_edits(task, data)
     seen = train_loop(
         model,
         data,
-        augmentation,
+        task.augmentation,
         experiment.augment.copies,
-        experiment.images,
         experiment.train,
-        experiment.seed,
-        run,
-        device,
-        title=f"train {experiment.data.source} ({experiment.augment.name})",
-        after_epoch=after_epoch,
-        compute=experiment.compute,
+        task.run,
+        loop,
+        epoch_scorer(task, parts),
     )
-    log_final(experiment, model, parts, split, run, device)
-    if is_main():
-        run.save_classes(split.source_classes)
-        run.save_experiment(experiment)
-        run.mark_done()
-    wait()  # what comes next may ask whether the run is done
-    name = experiment.augment.name
+    log_final(task, model, parts)
+    task.finish()
+    say(_summary(task, seen))
+
+
+def _summary(task: Task, seen: Seen) -> str:
+    """What the model was trained on, in words."""
+    name = task.experiment.augment.name
     changed = f"{seen.augmented} of them augmented"
     if name != "none" and not seen.augmented:  # it changes batches
         changed = f"every batch under {name}"
-    say(
-        f"Trained on {experiment.data.source}: {seen.images} images seen, {changed}, "
-        f"{seen.distinct_originals} distinct originals. {run.folder}"
+    return (
+        f"Trained on {task.experiment.data.source}: {seen.images} images seen, {changed}, "
+        f"{seen.distinct_originals} distinct originals. {task.run.folder}"
     )
-
-
-def _print_held_out(run: Run) -> None:
-    if scores := run.held_out_scores():
-        say(f"On {score_line(scores)}")

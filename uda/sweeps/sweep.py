@@ -18,7 +18,7 @@ from uda.data.partition import source_items, target_items
 from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec, load_dataset_spec
 from uda.runs import lock as locks
-from uda.stages.build import of_folder
+from uda.stages.build import experiment_on_folder
 from uda.stages.console import say
 from uda.sweeps.costs import in_words, seconds_of, size_in_words
 from uda.sweeps.engine import cores, run_jobs
@@ -33,7 +33,7 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
     """
     if workers < 1:
         raise ValueError(f"workers: {workers} must be at least 1")
-    experiment = of_folder(experiment)
+    experiment = experiment_on_folder(experiment)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     runs = Path(experiment.runs)
     jobs, expected = plan(experiment, spec)

@@ -1,8 +1,7 @@
-"""The adaptation loop: a bank of the whole target once an epoch, then batches of random views."""
+"""The adaptation loop: a bank of the whole target each epoch, then batches of random views."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,225 +10,181 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from typing_extensions import Never
 
-from uda.compute.batch_norm import is_batch_norm, synchronise
-from uda.compute.devices import forward, gradient_scaler, pinned, place
-from uda.compute.distributed import (
-    check_batch,
-    from_main,
-    gather,
-    is_main,
-    share,
-    sum_gradients,
-    wait,
-)
-from uda.compute.optim import set_rate, sgd
+from uda.compute.batch_norm import is_batch_norm
+from uda.compute.devices import forward, pinned
+from uda.compute.distributed import check_batch, from_main, gather, is_main, share, wait
+from uda.compute.optim import set_rate
 from uda.compute.prefetch import prefetch
 from uda.compute.seeding import seed_network
-from uda.config import DEFAULT_COMPUTE, AdaptConfig, ComputeConfig, ImageConfig
-from uda.data.pixels import Unlabelled, resize_all
+from uda.config import AdaptConfig
+from uda.data.pixels import PixelStore, Unlabelled
 from uda.data.views import draw_views, to_float, views
 from uda.methods.base import Bank, Batch, Method
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run
 from uda.training.bank import forward_all, save_bank
+from uda.training.state import Loop, TrainState, check_finite
 
 ORDER, VIEWS, DROPOUT = range(100, 103)
+
+# Called with the finished epoch (0: the source model) and its bank; words for the progress bar.
+AfterEpoch = Callable[[int, Bank], str]
 
 
 def adapt(
     model: Classifier,
     target: Unlabelled,
     method: Method,
-    images: ImageConfig,
     settings: AdaptConfig,
-    seed: int,
     run: Run,
-    device: torch.device,
-    title: str,
-    after_epoch: Callable[[int, Bank], str] | None = None,
-    compute: ComputeConfig = DEFAULT_COMPUTE,
+    loop: Loop,
+    after_epoch: AfterEpoch | None = None,
 ) -> None:
     """Adapt ``model`` to ``target`` in place; the classifier stays as it is.
 
-    ``after_epoch(epoch, bank)`` is called with the untouched model's bank as epoch 0 and after
-    every epoch; it may return a few words for the progress bar. Goes on from the run's checkpoint,
-    saved after every epoch. Every epoch's bank stays in the run's folder (`save_bank`) unless
-    ``settings.keep_banks`` is False.
+    ``after_epoch`` is called with the source model's bank as epoch 0 and after every epoch.
+    Continues from the run's checkpoint, saved after every epoch. Every epoch's bank stays in the
+    run's folder unless ``settings.keep_banks`` is False.
 
-    Of several processes (`uda.compute.distributed`) each takes its share of every batch, which must
-    divide evenly; the first one writes, evaluates and calls ``after_epoch``.
+    Of several ranks each computes its share of every batch, which must divide evenly; the first
+    writes, evaluates and calls ``after_epoch``.
     """
     check_batch("adapt.batch_size", settings.batch_size)
-    moving = settings.batch_norm == "target" and any(map(is_batch_norm, model.modules()))
-    if method.trains == "statistics" and not moving:
-        raise ValueError(
-            f"adapt.method: {settings.method} moves BatchNorm's statistics and nothing else; this "
-            "model has none, or adapt.batch_norm is source"
-        )
-    place(model, device, compute)
-    synchronise(model, device)
-    resized = resize_all(target.images, images.resize_px, compute.image_memory_gb, compute.cache)
+    _check_trains(model, method, settings)
+    state = TrainState(model, settings, loop, train_classifier=False)
+    store = PixelStore.of(loop.compute)
+    resized = store.resize(target.images, loop.images.resize_px)
     epochs = settings.epochs if method.trains != "nothing" else 0
     per_epoch = len(resized) // settings.batch_size
     if epochs and not per_epoch:
         raise ValueError(
             f"adapt.batch_size: {settings.batch_size} is more than the {len(resized)} images"
         )
-    model.classifier.requires_grad_(False)
-    optimizer = sgd(
-        model.backbone.parameters(),
-        model.bottleneck.parameters(),
-        settings.rate,
-        settings.backbone_factor,
-        settings.weight_decay,
-    )
-    scaler = gradient_scaler(device, compute)
-    done = 0
-    if saved := run.load_checkpoint():
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+    saved = state.restore(run)
+    if saved:
         method.load_state_dict(saved["method"])
-        scaler.load_state_dict(saved.get("scaler", {}))
-        done = saved["epoch"]
-    bank = forward_all(model, resized, images.crop_px, device, compute)
-    main = is_main()
-    if main and settings.keep_banks and not saved:
-        save_bank(run, bank, 0)
-    words = after_epoch(0, bank) if main and after_epoch and not saved else ""
-    bar = tqdm(
-        total=epochs * per_epoch * settings.batch_size,
-        unit="img",
-        desc=title,
-        initial=done * per_epoch * settings.batch_size,
-        dynamic_ncols=True,
-        leave=False,
-        disable=None if main else True,
-    )
-    for epoch in range(done, epochs):
-        bar.set_postfix_str(f"epoch {epoch + 1}/{epochs} {words}")
-        state = method.refresh(bank, epoch, partial(from_main, device=device))
-        if main:
-            _save_summary(run, method.summary(state))
-        sums = train_epoch(
-            model,
-            resized,
-            method,
-            state,
-            optimizer,
-            images,
-            seed,
-            epoch,
-            epochs,
-            settings.batch_size,
-            device,
-            bar,
-            compute,
-            scaler,
-            settings.batch_norm,
-        )
+    bank = _bank(model, resized, loop)
+    words = "" if saved else _finish_epoch(run, state, bank, settings, after_epoch)
+    epoch_images = per_epoch * settings.batch_size
+    bar = loop.bar(epochs * epoch_images, state.epoch * epoch_images)
+    while state.epoch < epochs:
+        bar.set_postfix_str(f"epoch {state.epoch + 1}/{epochs} {words}")
+        knowledge = method.refresh(bank, state.epoch, partial(from_main, device=loop.device))
+        if is_main() and (summary := method.summary(knowledge)):
+            run.save_summary({name: value.cpu().numpy() for name, value in summary.items()})
+        sums = train_epoch(state, resized, method, knowledge, settings, loop, bar)
+        state.epoch += 1
         for name, value in sums.items():
-            if not math.isfinite(value):
-                raise ValueError(
-                    f"adapt.rate: the loss {name} is {value} in epoch {epoch + 1}; lower the rate"
-                )
-        bank = forward_all(model, resized, images.crop_px, device, compute)
+            check_finite("adapt.rate", f"the loss {name}", value, f"in epoch {state.epoch}")
+        bank = _bank(model, resized, loop)
         if not bank.features.isfinite().all():
             raise ValueError(
-                f"adapt.rate: features are not finite after epoch {epoch + 1}; lower the rate"
+                f"adapt.rate: features are not finite after epoch {state.epoch}; lower the rate"
             )
-        if not main:
-            continue
-        run.log(
-            kind="adapt",
-            epoch=epoch + 1,
-            **{f"loss_{name}": value / per_epoch for name, value in sums.items()},
-        )
-        if settings.keep_banks:
-            save_bank(run, bank, epoch + 1)
-        words = after_epoch(epoch + 1, bank) if after_epoch else ""
-        _save(run, model, optimizer, method, scaler, epoch + 1)
+        if is_main():
+            losses = {f"loss_{name}": value / per_epoch for name, value in sums.items()}
+            run.log(kind="adapt", epoch=state.epoch, **losses)
+            words = _finish_epoch(run, state, bank, settings, after_epoch)
+            _save(run, state, method)
     bar.close()
-    if main and not epochs:
-        _save(run, model, optimizer, method, scaler, 0)
+    if is_main() and not epochs:
+        _save(run, state, method)
     wait()
 
 
 def train_epoch(
-    model: Classifier,
+    state: TrainState,
     resized: Tensor,
     method: Method,
-    state: Any,
-    optimizer: torch.optim.Optimizer,
-    images: ImageConfig,
-    seed: int,
-    epoch: int,
-    epochs: int,
-    batch_size: int,
-    device: torch.device,
-    bar: Any,
-    compute: ComputeConfig = DEFAULT_COMPUTE,
-    scaler: torch.amp.GradScaler | None = None,
-    batch_norm: str = "target",
+    knowledge: Any,
+    settings: AdaptConfig,
+    loop: Loop,
+    bar: tqdm[Never],
 ) -> dict[str, float]:
-    """One pass over the target; the sum over batches of each loss.
+    """Train on one pass over the target; return the sum over batches of each loss.
 
-    With ``batch_norm`` "source" BatchNorm keeps the statistics that ``model`` came with.
+    Args:
+        state: The network and its optimiser.
+        resized: The target's images uint8 [N, 3, S, S].
+        method: Gives the losses.
+        knowledge: What its `refresh` returned.
+        settings: With ``batch_norm`` "source" BatchNorm keeps the source model's statistics.
+        loop: Sizes, seed and device.
+        bar: Moved on by each batch.
     """
-    scaler = scaler or gradient_scaler(device, compute)
-    per_epoch = len(resized) // batch_size
-    order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(resized))
-    spare_px = images.resize_px - images.crop_px
-    draws = draw_views(len(resized), spare_px, images.flip, (seed, VIEWS, epoch))
-    sums: dict[str, Tensor] = {}
-    model.train()
-    if batch_norm == "source":
-        for module in model.modules():
-            if is_batch_norm(module):
-                module.eval()
-    batches = torch.from_numpy(order[: per_epoch * batch_size]).view(per_epoch, batch_size)
+    per_epoch, epoch = len(resized) // settings.batch_size, state.epoch
+    order = np.random.default_rng([loop.seed, ORDER, epoch]).permutation(len(resized))
+    spare_px = loop.images.resize_px - loop.images.crop_px
+    draws = draw_views(len(resized), spare_px, loop.images.flip, (loop.seed, VIEWS, epoch))
+    _set_train_mode(state.model, settings)
+    rows = torch.from_numpy(order[: per_epoch * settings.batch_size])
+    batches = rows.view(per_epoch, settings.batch_size)
     shares = [share(index) for index in batches]
-    loaded = prefetch(lambda own: pinned(resized[own], device), shares, apart=device.type == "cuda")
-    for number, (index, own, whole) in enumerate(zip(batches, shares, loaded, strict=True)):
-        step = epoch * per_epoch + number + 1
-        view = views(whole.to(device, non_blocking=True), images.crop_px, draws[own.numpy()])
-        set_rate(optimizer, step, epochs * per_epoch)
-        seed_network(device, seed, DROPOUT, step)
-        x = to_float(view, device, compute.channels_last)
+    loaded = prefetch(
+        lambda rows: pinned(resized[rows], loop.device), shares, apart=loop.device.type == "cuda"
+    )
+    sums: dict[str, Tensor] = {}
+    for number, (index, rows, whole) in enumerate(zip(batches, shares, loaded, strict=True), 1):
+        step = epoch * per_epoch + number
+        crops = views(
+            whole.to(loop.device, non_blocking=True), loop.images.crop_px, draws[rows.numpy()]
+        )
+        set_rate(state.optimizer, step, settings.epochs * per_epoch)
+        seed_network(loop.device, loop.seed, DROPOUT, step)
+        images = to_float(crops, loop.device, loop.compute.channels_last)
         with torch.set_grad_enabled(method.trains == "weights"):
-            features, logits = forward(model, x, compute)
-        parts = method.loss(Batch(gather(features), gather(logits), index.to(device)), state)
-        if parts:
-            optimizer.zero_grad()
-            scaler.scale(torch.stack(list(parts.values())).sum()).backward()
-            sum_gradients(model.parameters())
-            scaler.step(optimizer)
-            scaler.update()
-        for name, value in parts.items():
-            sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
-        bar.update(batch_size)
+            features, logits = forward(state.model, images, loop.compute)
+        batch = Batch(gather(features), gather(logits), index.to(loop.device))
+        losses = method.loss(batch, knowledge)
+        if losses:
+            state.optimizer.zero_grad()
+            state.backward(torch.stack(list(losses.values())).sum())
+            state.take_step()
+        for name, value in losses.items():
+            zero = torch.zeros((), device=loop.device)
+            sums[name] = sums.get(name, zero) + value.detach()
+        bar.update(settings.batch_size)
     return {name: float(value) for name, value in sums.items()}
 
 
-def _save(
+def _check_trains(model: Classifier, method: Method, settings: AdaptConfig) -> None:
+    """Raise ValueError for a method that moves BatchNorm's statistics where none would move."""
+    moving = settings.batch_norm == "target" and any(map(is_batch_norm, model.modules()))
+    if method.trains == "statistics" and not moving:
+        raise ValueError(
+            f"adapt.method: {settings.method} moves BatchNorm's statistics and nothing else; this "
+            "model has none, or adapt.batch_norm is source"
+        )
+
+
+def _set_train_mode(model: Classifier, settings: AdaptConfig) -> None:
+    model.train()
+    if settings.batch_norm == "source":
+        for module in model.modules():
+            if is_batch_norm(module):
+                module.eval()
+
+
+def _bank(model: Classifier, resized: Tensor, loop: Loop) -> Bank:
+    return forward_all(model, resized, loop.images.crop_px, loop.device, loop.compute)
+
+
+def _finish_epoch(
     run: Run,
-    model: Classifier,
-    optimizer: torch.optim.Optimizer,
-    method: Method,
-    scaler: torch.amp.GradScaler,
-    epoch: int,
-) -> None:
-    run.save_checkpoint(
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "method": method.state_dict(),
-            "scaler": scaler.state_dict(),
-            "epoch": epoch,
-        }
-    )
+    state: TrainState,
+    bank: Bank,
+    settings: AdaptConfig,
+    after_epoch: AfterEpoch | None,
+) -> str:
+    """Keep the epoch's bank and have it evaluated, in the first rank; words for the bar."""
+    if not is_main():
+        return ""
+    if settings.keep_banks:
+        save_bank(run, bank, state.epoch)
+    return after_epoch(state.epoch, bank) if after_epoch else ""
 
 
-def _save_summary(run: Run, summary: dict[str, Tensor]) -> None:
-    if summary:
-        run.save_summary({name: value.cpu().numpy() for name, value in summary.items()})
+def _save(run: Run, state: TrainState, method: Method) -> None:
+    run.save_checkpoint({**state.state_dict(), "method": method.state_dict()})

@@ -8,10 +8,7 @@ import torch
 from torch import Tensor
 
 from uda.compute.devices import forward
-from uda.compute.distributed import (
-    joined,
-    run_of,
-)
+from uda.compute.distributed import rows_of_all, span_of
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
 from uda.data.views import centre_crop, to_float
 from uda.methods.base import Bank
@@ -28,35 +25,35 @@ def forward_all(
     crop_px: int,
     device: torch.device,
     compute: ComputeConfig = DEFAULT_COMPUTE,
-    changed: Callable[[Tensor], Tensor] | None = None,
+    transform: Callable[[Tensor], Tensor] | None = None,
 ) -> Bank:
-    """The `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode. ``changed``
-    makes other uint8 images of each batch of crops.
+    """Return the `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode.
 
-    One pass serves as an epoch's evaluation and as the next one's bank. Of several processes each
-    takes a run of whole batches, and all of them get the whole bank: the one that a single process
-    would get.
+    ``transform`` changes each batch of crops, uint8. Of several ranks each computes a span of whole
+    batches, and all of them get the whole bank, the same as a single process would.
     """
     model.eval()
     features, probabilities = [], []
     batches = centre_crop(images, crop_px).split(EVAL_BATCH)
-    first, last = run_of(len(batches))
+    first, last = span_of(len(batches))
     for batch in batches[first:last]:
-        batch = changed(batch.to(device)) if changed else batch
+        batch = transform(batch.to(device)) if transform else batch
         f, logits = forward(model, to_float(batch, device, compute.channels_last), compute)
         features.append(f)
         probabilities.append(logits.softmax(dim=1))
     head, start = model.classifier, first * EVAL_BATCH
     return Bank(
-        joined(features, start, (len(images), head.in_features), device),
-        joined(probabilities, start, (len(images), head.out_features), device),
+        rows_of_all(features, start, (len(images), head.in_features), device),
+        rows_of_all(probabilities, start, (len(images), head.out_features), device),
         head.weight.detach().clone(),
     )
 
 
 def save_bank(run: Run, bank: Bank, epoch: int) -> None:
-    """Write ``banks/epoch_EE.npz``: `Bank`'s features and probabilities in float16, class_weights
-    in float32. What needs no labels can be computed of it afterwards."""
+    """Write an epoch's features and probabilities in float16, and class weights in float32.
+
+    What needs no labels can be computed from them afterwards.
+    """
     arrays = {
         "features": bank.features.half().cpu().numpy(),
         "probabilities": bank.probabilities.half().cpu().numpy(),
@@ -66,15 +63,17 @@ def save_bank(run: Run, bank: Bank, epoch: int) -> None:
 
 
 def read_bank(run: Run, epoch: int) -> Bank:
-    """The `Bank` of an epoch (0: before any adaptation) in float32, as `save_bank` rounded it.
-    ValueError naming the run that has not kept it."""
-    return Bank(*_read_bank(run, epoch, "features", "probabilities", "class_weights"))
+    """Return the `Bank` of an epoch (0: the source model's) in float32, as `save_bank` rounded it.
+
+    Raises ValueError naming the run that has not kept it.
+    """
+    return Bank(*_read(run, epoch, "features", "probabilities", "class_weights"))
 
 
 def read_probabilities(run: Run, epoch: int) -> Tensor:
-    """The probabilities [N, K] of `read_bank`, without reading the features, most of the file."""
-    return _read_bank(run, epoch, "probabilities")[0]
+    """Return the probabilities [N, K] of `read_bank`, without reading the features."""
+    return _read(run, epoch, "probabilities")[0]
 
 
-def _read_bank(run: Run, epoch: int, *names: str) -> list[Tensor]:
+def _read(run: Run, epoch: int, *names: str) -> list[Tensor]:
     return [torch.from_numpy(array).float() for array in run.bank(epoch, names)]

@@ -1,0 +1,153 @@
+"""Batches of labelled, augmented images: what supervised training learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from uda.augment.base import Augmentation
+from uda.compute.devices import pinned
+from uda.compute.distributed import gather, share
+from uda.compute.prefetch import prefetch
+from uda.compute.seeding import seed_of
+from uda.config import TrainConfig
+from uda.data.pixels import Labelled, PixelStore, resize
+from uda.data.views import draw_views, to_float, views
+from uda.training.state import Loop
+
+# Streams of random numbers, so that no two uses of the run's seed draw the same.
+ORDER, VIEWS, EDITS, BATCH, DROPOUT = range(5)
+
+
+class SourceBatch(NamedTuple):
+    """A part of a step's batch.
+
+    Attributes:
+        images: float32 [B, 3, px, px] in [0, 1], of all ranks.
+        targets: Soft targets float32 [B, K].
+        rows: int64 [B], rows of the list that `SourceBatches` goes through.
+        seed: What the augmentation mixed the batch by.
+    """
+
+    images: Tensor
+    targets: Tensor
+    rows: Tensor
+    seed: int
+
+
+class SourceBatches:
+    """Goes through a list of the N originals and the augmented copies of each, epoch by epoch.
+
+    What an image becomes depends on the run's seed, the epoch and its row alone, whatever the batch
+    or the number of ranks. All ranks get the same whole batches.
+
+    Args:
+        data: The originals.
+        augmentation: Changes copies, images or batches.
+        copies: Augmented copies of each original, where the augmentation makes copies.
+        num_classes: K.
+        settings: Batch size, parts of a step's batch (``accumulate``) and label smoothing.
+        loop: Sizes, seed and device.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        augmentation: Augmentation,
+        copies: int,
+        num_classes: int,
+        settings: TrainConfig,
+        loop: Loop,
+    ) -> None:
+        self.data = data
+        self.augmentation = augmentation
+        self.copies = copies if augmentation.copies else 0
+        self.num_classes = num_classes
+        self.settings = settings
+        self.loop = loop
+        self.num_originals = len(data.images)
+        self.num_rows = self.num_originals * (1 + self.copies)
+        self.first_augmented = 0 if augmentation.every_image else self.num_originals
+        store = PixelStore.of(loop.compute)
+        self.resized = store.resize(data.images, loop.images.resize_px)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass over the list."""
+        return self.num_rows // self.settings.batch_size
+
+    def is_augmented(self, rows: Tensor) -> Tensor:
+        """Return which ``rows`` [B] of the list are augmented."""
+        return rows >= self.first_augmented
+
+    def originals(self, rows: Tensor) -> Tensor:
+        """Return the original images' indices of ``rows`` [B] of the list."""
+        return rows % self.num_originals
+
+    def epoch(self, epoch: int, first_step: int, steps: int) -> Iterator[SourceBatch]:
+        """Yield the batches of one epoch, ``settings.accumulate`` parts for each step.
+
+        Args:
+            epoch: From 0.
+            first_step: The number, from 1, of the epoch's first step in all of training.
+            steps: Of the optimiser, at most `steps_per_epoch`.
+        """
+        settings, images, loop = self.settings, self.loop.images, self.loop
+        spare_px = images.resize_px + 2 * images.pad_px - images.crop_px
+        draws = draw_views(self.num_rows, spare_px, images.flip, (loop.seed, VIEWS, epoch))
+        batches = epoch_rows(self.num_rows, settings.batch_size, epoch, loop.seed)[:steps]
+        parts = [part for rows in batches for part in rows.chunk(settings.accumulate)]
+        # In a thread where the network leaves the processor free. On a CPU the network would wait.
+        loaded = prefetch(
+            lambda rows: self._load(rows, epoch),
+            [share(part) for part in parts],
+            apart=loop.device.type == "cuda",
+        )
+        first = (first_step - 1) * settings.accumulate + 1
+        for number, (rows, whole) in enumerate(zip(parts, loaded, strict=True), first):
+            yield self._batch(rows, whole, draws, seed_of(loop.seed, BATCH, number))
+
+    def _load(self, rows: Tensor, epoch: int) -> Tensor:
+        """Whole images uint8 of rows of the list, before they are cropped."""
+        indices = self.originals(rows)
+        batch = self.resized[indices]
+        if (augmented := self.is_augmented(rows).nonzero()[:, 0]).numel():
+            ids = indices[augmented].tolist()
+            seeds = [seed_of(self.loop.seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
+            changed = self.augmentation.images(self.data.images[indices[augmented]], ids, seeds)
+            batch[augmented] = resize(changed, self.loop.images.resize_px)
+        if self.loop.images.pad_px:
+            batch = F.pad(batch, [self.loop.images.pad_px] * 4)
+        return pinned(batch, self.loop.device)
+
+    def _batch(
+        self, rows: Tensor, whole: Tensor, draws: NDArray[np.int64], seed: int
+    ) -> SourceBatch:
+        """Crop this rank's ``whole`` images, gather those of all ranks, and mix them."""
+        device, settings = self.loop.device, self.settings
+        whole = whole.to(device, non_blocking=True)
+        crops = views(whole, self.loop.images.crop_px, draws[share(rows).numpy()])
+        # Gathered as bytes: what mixes images mixes all of them.
+        images = to_float(gather(crops), device, self.loop.compute.channels_last)
+        labels = self.data.labels[self.originals(rows)].to(device)
+        targets = smoothed_targets(labels, self.num_classes, settings.label_smoothing)
+        images, targets = self.augmentation.batch(images, targets, seed)
+        return SourceBatch(images, targets, rows, seed)
+
+
+def epoch_rows(num_rows: int, batch_size: int, epoch: int, seed: int) -> list[Tensor]:
+    """Return the batches of one epoch: shuffled rows, the last partial batch dropped."""
+    order = np.random.default_rng([seed, ORDER, epoch]).permutation(num_rows)
+    count = num_rows // batch_size
+    return list(torch.from_numpy(order[: count * batch_size]).view(count, batch_size))
+
+
+def smoothed_targets(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """Return one-hot targets [B, K] with ``smoothing`` of the mass spread evenly over all K."""
+    return F.one_hot(labels, num_classes).float() * (1 - smoothing) + smoothing / num_classes
