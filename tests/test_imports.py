@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from uda.runs.folder import CHOICES
 
 ROOT = Path(__file__).resolve().parents[1]
 ABOVE = ("config", "runs", "compute", "methods", "data", "models", "augment", "training")
@@ -155,13 +158,112 @@ def test_a_wrong_import_is_found(module, line):
     assert faults(module, line)
 
 
-def uses(text: str, name: str) -> bool:
-    """Whether a file's ``text`` has ``name`` as a variable or an attribute."""
-    return any(
-        isinstance(node, ast.Attribute | ast.Name)
-        and name == (node.attr if isinstance(node, ast.Attribute) else node.id)
-        for node in ast.walk(ast.parse(text))
-    )
+# ---- labels of the target: read by the evaluation, and by the reports of its answers
+
+READERS = {
+    "class_name": ("uda.data.",),
+    "labels_of": ("uda.data.pixels", "uda.evaluation.evaluate"),
+    "true_label": ("uda.evaluation.", "uda.reports.predictions"),
+    "is_private": ("uda.evaluation.", "uda.reports.predictions"),
+}
+# They count or list classes on disk where a user asks for it; no stage may import them.
+ON_DISK = ("uda.data.check", "uda.data.lists")
+
+
+def words_of(text: str) -> set[str]:
+    """Names, attributes and whole strings in a file's ``text``."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Attribute(attr=word) | ast.Name(id=word) | ast.alias(name=word):
+                found.add(word)
+            case ast.Constant(value=str(word)) | ast.keyword(arg=str(word)):
+                found.add(word)
+    return found
+
+
+def reads_labels(module: str, text: str) -> list[str]:
+    """What a module reads of the target's labels and must not."""
+    words = words_of(text)
+    read = [
+        word
+        for word, readers in READERS.items()
+        if word in words and not module.startswith(readers)
+    ]
+    allowed = module.startswith(("uda.cli.", "uda.data."))
+    return read + [name for name in imports(text) if name.startswith(ON_DISK) and not allowed]
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_target_labels_are_read_by_the_evaluation_alone(module):
+    assert reads_labels(module, FILES[module].read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("uda.stages.target", "y = [item.class_name for item in items]"),
+        ("uda.training.adapt", "from uda.data.pixels import labels_of"),
+        ("uda.reports.figures.unknown_part", "run.predictions()['is_private']"),
+        ("uda.evaluation_of_mine", "y = answers.true_label"),
+        ("uda.stages.target", "from uda.data import check"),
+    ],
+)
+def test_a_reader_of_target_labels_is_found(module, line):
+    assert reads_labels(module, line)
+
+
+# ---- names of the files in a run's folder: spelled by uda.runs.folder
+
+OWNER = "uda.runs.folder"
+IS_FILE = re.compile(r"[a-z_]+\.(yaml|jsonl|pt|json|npz|png|csv|md|txt)")
+RUN_FILES = {word for word in words_of(FILES[OWNER].read_text()) if IS_FILE.fullmatch(word)}
+RUN_FILES |= {f"{name}.json" for name in CHOICES}
+# Files of users, which are called the same.
+OTHERS = {("uda.cli.answers", "predictions.csv")}
+
+
+def spelled(module: str, text: str) -> list[str]:
+    """Names of a run's files in a module's ``text``; docstrings may name them."""
+    tree = ast.parse(text)
+    found = {
+        node.value.rsplit("/", 1)[-1]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    paths = {
+        node.right.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Div)
+        and isinstance(node.right, ast.Constant)
+    }
+    found = (found & RUN_FILES) | (paths & {"done", "banks"})
+    return sorted(name for name in found if (module, name) not in OTHERS)
+
+
+SCRIPTS = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted((ROOT / "scripts").rglob("*.py"))
+}
+
+
+@pytest.mark.parametrize("module", [name for name in (*FILES, *SCRIPTS) if name != OWNER])
+def test_names_of_run_files_are_spelled_once(module):
+    assert spelled(module, {**FILES, **SCRIPTS}[module].read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run.folder / 'metrics.jsonl'",
+        "f'{run.folder}/checkpoint.pt'",
+        "(run.folder / 'done').exists()",
+        "open(join(folder, 'predictions.npz'))",
+    ],
+)
+def test_a_name_of_a_run_file_is_found(line):
+    assert spelled("uda.reports.report", line)
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,20 @@ from uda.training.bank import read_bank
 COLUMNS = ("H", "known", "unk", "closed", "ent", "norm", "cos", "PL H", "PL known", "PL unk")
 
 
+def true_labels(run: Run) -> np.ndarray:
+    """The labels [N] that the run's answers were scored by."""
+    answers = run.predictions()
+    if answers is None:
+        raise SystemExit(f"{run.folder}: no answers")
+    return answers["true_label"]
+
+
 def epochs_of(run: Run) -> Iterator[tuple[int, list[float]]]:
     """(epoch, the values of COLUMNS) of each of the run's banks."""
     experiment = experiment_of(run, "", "")
     split = class_split(load_dataset_spec(experiment.data.dataset), experiment.data.scenario)
     shared, source = len(split.shared), len(split.source_classes)
-    labels = np.load(run.folder / "predictions.npz")["true_label"]
+    labels = true_labels(run)
     method = method_of(experiment)
     if not isinstance(method, Lead):
         raise ValueError(f"{run.folder}: not a run of LEAD")
@@ -98,9 +106,8 @@ def main() -> None:
         for epoch, values in (rows[0], rows[-1]) if options.last else rows:
             print(f"{epoch:>5}" + "".join(f"{value:9.1f}" for value in values))
         if options.teachers:
-            labels = np.load(folder / "predictions.npz")["true_label"]
-            spec = load_dataset_spec(run.config["source"]["data"]["dataset"])
-            split = class_split(spec, run.config["source"]["data"]["scenario"])
+            labels = true_labels(run)
+            split = class_split(load_dataset_spec(run.dataset), run.scenario)
             for name, clusters, score in teachers(read_bank(run, 0), labels, len(split.shared)):
                 print(f"pseudo-labels by {name}, C_t by {clusters}: H {score:.1f}")
 
