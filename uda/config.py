@@ -18,14 +18,13 @@ SCHEDULES = ("inverse", "cosine", "step")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 MAX_SEED = 2**63 - 1
-# Marks a field that was added after runs had been made: at its default it is left out of a run's
-# identity, so that those runs, which had that value without saying so, are found again.
+# Marks a field that is newer than some runs. At its default it is left out of a run's identity, so
+# that runs from before it keep their names.
 ADDED = {"added": True}
 
 
 def read_yaml(path: Path, load: Callable[[str], Any] = yaml.safe_load) -> dict[str, Any]:
-    """The mapping in a YAML file. ValueError naming the file that is missing, or holds another
-    thing."""
+    """Return the mapping in a YAML file. ValueError naming a file that is missing or no mapping."""
     try:
         raw = load(path.read_text())
     except OSError as error:
@@ -47,18 +46,18 @@ class DataConfig:
     """The pictures: which dataset, which domains, which label sets.
 
     Args:
-        dataset: A name from configs/datasets, the path of such a YAML file or, for training in one
-            domain, of a folder of class folders.
-        root: Folder that holds the domains; empty for the one that the dataset's file names.
+        dataset: A name from configs/datasets, the path of such a YAML file or, for in-domain
+            training, of a folder of class folders.
+        root: Folder that holds the domains; empty for the folder that the dataset's file names.
         source: Domain with labels, to train on.
         target: Domain without labels, to adapt to; empty for in-domain training.
         scenario: Label sets of source and target: opda, osda or pda; empty for in-domain training.
         concepts: "shared" uses every picture; "disjoint" gives each picture, by a hash of its file
             name, to the source or to the target, so that no emoji is seen in both.
         holdout: In-domain training only: share of each class kept apart to test on, where the
-            dataset has no test split of its own.
+            dataset has no test split.
         validation: In-domain only: share of each class's training pictures kept apart to choose the
-            best epoch on, or, over 0, the dataset's own validation split. 0 trains on all.
+            best epoch on, or, over 0, the dataset's validation split. 0 trains on all.
         images_per_class: In-domain only: pictures of each class to train on, drawn by the seed; 0
             takes all.
     """
@@ -440,29 +439,31 @@ class Experiment:
 
 def added_fields(section: type) -> dict[str, Any]:
     """Return the defaults of the fields of ``section`` that are marked as `ADDED`."""
-    return {one.name: one.default for one in fields(section) if one.metadata == ADDED}
+    return {field.name: field.default for field in fields(section) if field.metadata == ADDED}
 
 
 def check_sections(raw: Mapping[str, Any], where: str) -> None:
-    """ValueError, naming the file ``where`` and the key, where a section of an experiment's file is
-    no mapping, or a key has no value."""
-    sections = [one.name for one in fields(Experiment) if one.default is MISSING]
+    """Check the sections of an experiment's file ``where``.
+
+    ValueError naming the file and the key where a section is no mapping, or a key has no value.
+    """
+    sections = [field.name for field in fields(Experiment) if field.default is MISSING]
     for name, value in raw.items():
         if name not in sections:
             _require_value(value, f"{where}: {name}")
             continue
         _require_mapping(value, f"{where}: {name}")
-        for key, own in value.items():
-            _require_value(own, f"{where}: {name}.{key}")
+        for key, setting in value.items():
+            _require_value(setting, f"{where}: {name}.{key}")
             if key == "options":
-                _require_mapping(own, f"{where}: {name}.options")
-                for option, given in own.items():
-                    _require_mapping(given or {}, f"{where}: {name}.options.{option}")
+                _require_mapping(setting, f"{where}: {name}.options")
+                for owner, options in setting.items():
+                    _require_mapping(options or {}, f"{where}: {name}.options.{owner}")
 
 
-def _require_value(value: Any, place: str) -> None:
-    _require(value is not None, f"{place}: has no value; leave it out for the default")
+def _require_value(value: Any, key: str) -> None:
+    _require(value is not None, f"{key}: has no value; leave it out for the default")
 
 
-def _require_mapping(value: Any, place: str) -> None:
-    _require(isinstance(value, Mapping), f"{place}: expected a mapping of options, not {value!r}")
+def _require_mapping(value: Any, key: str) -> None:
+    _require(isinstance(value, Mapping), f"{key}: expected a mapping of options, not {value!r}")

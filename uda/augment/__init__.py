@@ -1,4 +1,4 @@
-"""Augmentations of the training images. A new one is one file and one line here."""
+"""Augmentations of the training images. A new augmentation is a file and a line here."""
 
 from uda.augment.augmix import AugMixAugmentation
 from uda.augment.autoaugment import AutoAugmentation
@@ -38,5 +38,5 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 
 
 def title_of_augmentation(name: str) -> str:
-    """Return what tables call the augmentation ``name``; of an unknown one, the name."""
+    """Return the title of the augmentation ``name`` in tables; of an unknown name, the name."""
     return AUGMENTATIONS[name].title if name in AUGMENTATIONS else name

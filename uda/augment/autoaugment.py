@@ -10,10 +10,10 @@ POLICIES = {policy.value: policy for policy in v2.AutoAugmentPolicy}
 
 
 class AutoAugmentation(EachImage):
-    """AutoAugment (arXiv 1805.09501): one of the 25 pairs of operations that were found best for a
-    dataset, each applied with a chance and a strength of its own, of every image drawn.
+    """AutoAugment (arXiv 1805.09501): a pair, drawn for each image, of the 25 pairs of
+    operations that do best on a dataset, each with its chance and strength.
 
-    ``policy``: imagenet, cifar10 or svhn. Raises ValueError naming another one.
+    ``policy``: imagenet, cifar10 or svhn. Raises ValueError naming another.
     """
 
     name = "autoaugment"

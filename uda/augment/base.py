@@ -56,7 +56,7 @@ class Augmentation:
 
         Args:
             images: uint8 [N, 3, H, W].
-            names: One for each image.
+            names: The images' names.
             store: Folder for what is expensive to make; it is read from it the next time.
             seed: The run's.
             device: Where a network that makes it computes; None leaves the choice to it.
@@ -69,9 +69,9 @@ class Augmentation:
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """Return augmented images uint8 [B, 3, H, W], before resize and crop.
 
-        ``ids`` [B] are rows of the prepared images. Each result depends on its own image, id and
+        ``ids`` [B] are rows of the prepared images. Each result depends on its image, id and
         seed alone. On a GPU this runs in a thread while `batch` has the images before these: the
-        two must not draw from one generator.
+        two must not share a generator.
         """
         return images
 
@@ -84,7 +84,7 @@ class Augmentation:
         """Return a context in which ``model`` computes the logits of a batch with mixed features.
 
         The batch has ``batch_size`` rows, of which each rank computes its share; ``seed`` is the
-        one that its `batch` got.
+        seed that its `batch` got.
         """
         return nullcontext()
 

@@ -1,4 +1,4 @@
-"""CutMix as a training augmentation: a box of each image shows another one of the batch."""
+"""CutMix as a training augmentation: a box of each image shows another of the batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class CutMixAugmentation(Augmentation):
 
     A box of a share 1 − λ of the area, λ from Beta(alpha, alpha), around a point drawn evenly and
     cut off at the border, shows the image before it in the batch, which is shuffled; targets are
-    mixed by the areas. One draw a batch. ``alpha``: of the Beta distribution, positive. Raises
+    mixed by the areas. Drawn once a batch. ``alpha``: of the Beta distribution, positive. Raises
     ValueError naming it if it is not.
     """
 

@@ -15,15 +15,15 @@ GREY = 128  # what geometric operations leave empty, as in AutoAugment's and Ran
 class EachImage(Augmentation):
     """Every image drawn goes through ``transform``, uint8 [3, H, W] -> the same.
 
-    As in the papers of such transforms there are no plain copies beside it. What the transform
-    draws from torch's generator comes from each image's own seed.
+    As in the papers of such transforms, plain copies do not stand beside it. What the transform
+    draws from torch's generator comes from each image's seed.
     """
 
     every_image = True
     transform: Callable[[Tensor], Tensor]
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """Each image transformed as its own seed says."""
+        """Transform each image by its seed."""
         return torch.stack([self._one(*pair) for pair in zip(images, seeds, strict=True)])
 
     def _one(self, image: Tensor, seed: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""FMix as a training augmentation: parts of random shapes of each image show another one."""
+"""FMix as a training augmentation: parts of random shapes of each image show another."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from uda.augment.masks import mix_by_mask, previous
 class FMixAugmentation(Augmentation):
     """FMix (arXiv 2002.12047).
 
-    A share λ of the pixels, from Beta(alpha, alpha), stays the image's own, the others are those
+    A share λ of the pixels, from Beta(alpha, alpha), stays the image's, the others are those
     of the image before it in the batch; targets are mixed alike. Which pixels: those where a random
-    picture of low frequencies (`low_frequencies`, of ``decay``) is largest. One draw a batch.
+    picture of low frequencies (`low_frequencies`, of ``decay``) is largest. Drawn once a batch.
     Raises ValueError naming the option at fault.
     """
 

@@ -50,7 +50,7 @@ def one_cycle(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     """Of each row its partner, int64 [B]: a cycle through all rows of ``distances`` [B, B].
 
     It begins with the two that are furthest apart, the first of them being the start, and goes on
-    from each to the one furthest from it that it has not met; the last one's partner is the start.
+    from each to the furthest of those not yet met; the last returns to the start.
     """
     count = len(distances)
     partners = np.zeros(count, np.int64)

@@ -22,7 +22,7 @@ KINDS = ("input", "stages", "features")
 class ManifoldMixupAugmentation(Augmentation):
     """Manifold Mixup (arXiv 1806.05236).
 
-    λ h + (1 − λ) h' of what one layer gives for an image and for its partner, and of their targets,
+    λ h + (1 − λ) h' of what a layer gives for an image and for its partner, and of their targets,
     λ from Beta(alpha, alpha); the layers after it go on with that. Layer and λ are drawn once a
     batch, the layer evenly from the kinds in ``layers``: the network's ``input``, what each of the
     backbone's ``stages`` gives (`stages_of`), and the bottleneck's ``features``. Partners are
@@ -61,11 +61,11 @@ class ManifoldMixupAugmentation(Augmentation):
         return rng.beta(self.alpha, self.alpha)
 
     def _layers(self, model: Classifier) -> list[Callable[[Mix], RemovableHandle]]:
-        """Of each layer, what makes it give what a function makes of it."""
+        """Return, for each layer to draw from, what puts a function behind (or before) it."""
         if model._compiled_call_impl is not None:
             raise ValueError(
                 "compute.compile: manifold_mixup changes features inside of the network, which a "
-                "compiled one does not let it do; leave it out"
+                "compiled network does not allow; leave it out"
             )
         layers: list[Callable[[Mix], RemovableHandle]] = []
         if "input" in self.layers:
@@ -78,10 +78,10 @@ class ManifoldMixupAugmentation(Augmentation):
 
 
 def stages_of(backbone: nn.Module) -> list[nn.Module]:
-    """The layers where the resolution changes, as timm names them for its models; of others, the
-    `nn.Sequential` among their own children (`layer1` to `layer4` of a ResNet).
+    """Return the layers where the resolution changes.
 
-    Raises ValueError where there are none.
+    Those that timm names for its models; of other networks the `nn.Sequential` among their children
+    (`layer1` to `layer4` of a ResNet). Raises ValueError for a network without.
     """
     layers = dict(backbone.named_modules())
     named: Any = getattr(backbone, "feature_info", [])
@@ -122,13 +122,15 @@ def _mix(share: float, batch_size: int, features: Any) -> Tensor:
     if len(features) < batch_size and len(features) % 2:
         raise ValueError(
             f"train.batch_size: {batch_size} gives each process an odd number of images "
-            f"({len(features)}), which manifold_mixup cannot pair; take another one"
+            f"({len(features)}), which manifold_mixup cannot pair; take another"
         )
     return _mixed(features, share)
 
 
 def _mixed(rows: Tensor, share: float) -> Tensor:
-    """λ h + (1 − λ) h' of each row and its neighbour's [B, …]: 0 and 1, 2 and 3, …; an odd last row
-    has itself."""
+    """Return λ h + (1 − λ) h' of each row [B, …] and its neighbour: 0 and 1, 2 and 3, …
+
+    A last row without a neighbour is mixed with itself.
+    """
     neighbour = (torch.arange(len(rows), device=rows.device) ^ 1).clamp_max(len(rows) - 1)
     return torch.lerp(rows[neighbour], rows, share)

@@ -12,7 +12,7 @@ def mix_by_mask(
     """m x + (1 − m) x' for images x and their partners x', and targets mixed by the mean of m.
 
     ``images`` [B, 3, H, W], ``targets`` [B, K], ``partners`` int64 [B]: rows of the batch,
-    ``mask`` m in [0, 1], [B, H, W] or, one for all, [1, H, W].
+    ``mask`` m in [0, 1], [B, H, W] or, shared by all, [1, H, W].
     """
     mask = mask.to(images)
     share = mask.mean(dim=(1, 2))[:, None].to(targets)
@@ -21,7 +21,7 @@ def mix_by_mask(
 
 
 def previous(batch: Tensor) -> Tensor:
-    """Partners int64 [B]: of each row the one before, as torchvision's Mixup and CutMix pair them.
+    """Partners int64 [B]: of each row the row before, as torchvision's Mixup and CutMix pair them.
 
     Batches are shuffled, so these are random pairs.
     """

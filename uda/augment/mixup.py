@@ -12,8 +12,8 @@ class MixupAugmentation(Augmentation):
     """Mixup (arXiv 1710.09412).
 
     λ x + (1 − λ) x' of images and targets alike, λ from Beta(alpha, alpha), where x' is the image
-    before x in the batch, which is shuffled. One draw a batch. ``alpha``: of the Beta distribution,
-    positive. Raises ValueError naming it if it is not.
+    before x in the batch, which is shuffled; λ is drawn once a batch. ``alpha``: of the Beta
+    distribution, positive. Raises ValueError naming it if it is not.
     """
 
     name = "mixup"

@@ -26,7 +26,7 @@ class PixMixAugmentation(Augmentation):
 
     Begins with the image x or an operation on it, evenly, and mixes that 0 to ``rounds`` times
     (evenly) with an operation on x or with a fractal, evenly, by `add` or `multiply`, evenly, with
-    weights of ``beta``, cutting off at 0 and 1. One fractal for all rounds of an image.
+    weights of ``beta``, cutting off at 0 and 1. An image's rounds share a fractal.
     Operations: autocontrast, equalize, posterize, rotate, solarize, shears and translations, of
     strengths up to ``severity`` of 10. ``num_fractals`` are drawn (as GenMix's; the paper's mixing
     set is 14 thousand), unless a folder of ``fractals`` is named. Raises ValueError naming the
@@ -81,7 +81,7 @@ class PixMixAugmentation(Augmentation):
         return {}
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """Each image mixed as its own seed says."""
+        """Mix each image by its seed."""
         return torch.stack([self._one(*pair) for pair in zip(images, seeds, strict=True)])
 
     def _one(self, image: Tensor, seed: int) -> Tensor:

@@ -8,7 +8,7 @@ from uda.augment.each_image import GREY, EachImage
 
 
 class RandAugmentation(EachImage):
-    """RandAugment (arXiv 1909.13719): ``num_ops`` operations, one after the other, each drawn from
+    """RandAugment (arXiv 1909.13719): ``num_ops`` operations in turn, each drawn from
     fourteen and of strength ``magnitude`` of 0 to 30, of every image drawn.
 
     Raises ValueError naming the option at fault.

@@ -14,9 +14,9 @@ class ResizeMixAugmentation(Augmentation):
     """ResizeMix (arXiv 2012.11101).
 
     The image before it in the batch, reduced as a whole to a share τ of its height and width, τ
-    drawn evenly from ``smallest`` to ``largest``, is pasted at a random place of each image;
-    targets are mixed by the area, about τ². One draw a batch. Raises ValueError naming the options
-    at fault.
+    drawn evenly from ``smallest`` to ``largest``, is pasted at a random position of each image;
+    targets are mixed by the area, about τ². Both are drawn once a batch.
+    Raises ValueError naming the options at fault.
     """
 
     name = "resizemix"
@@ -43,5 +43,5 @@ class ResizeMixAugmentation(Augmentation):
         )
         mixed = images.clone()
         mixed[..., top : top + tall, left : left + wide] = small
-        own = 1 - tall * wide / (height * width)
-        return mixed, torch.lerp(targets.roll(1, 0), targets, own)
+        share = 1 - tall * wide / (height * width)
+        return mixed, torch.lerp(targets.roll(1, 0), targets, share)

@@ -44,9 +44,9 @@ def _resize(maps: Tensor, size: list[int]) -> Tensor:
 
 
 def _blur(maps: Tensor) -> Tensor:
-    """By rows, then by columns; reflected at the border where there is enough to reflect."""
-    place = torch.arange(BLUR_PX, device=maps.device) - BLUR_PX // 2
-    weights = torch.exp(-0.5 * (place / BLUR_SIGMA) ** 2)
+    """By rows, then by columns; reflected at the border where the image is large enough."""
+    offset = torch.arange(BLUR_PX, device=maps.device) - BLUR_PX // 2
+    weights = torch.exp(-0.5 * (offset / BLUR_SIGMA) ** 2)
     weights = weights / weights.sum()
     border = BLUR_PX // 2
     mode = "reflect" if min(maps.shape[-2:]) > border else "replicate"

@@ -1,4 +1,4 @@
-"""SaliencyMix as a training augmentation: each image shows another one's most salient patch."""
+"""SaliencyMix as a training augmentation: each image shows the most salient patch of another."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class SaliencyMixAugmentation(Augmentation):
     """SaliencyMix (arXiv 2006.01791).
 
     As CutMix, but the box of a share 1 − λ of the area, λ from Beta(alpha, alpha), lies around the
-    most salient pixel of the image that it is cut from, the one before in the batch, and is cut off
-    at the border; it is pasted where it was, and targets are mixed by its area. One λ a batch, but
-    a box for each image. (The released code takes one image's box for the whole batch.) Saliency
-    is the spectral residual (`uda.augment.saliency`); the authors took OpenCV's fine-grained one,
-    which OpenCV's main packages lack. Raises ValueError naming the option at fault.
+    most salient pixel of the image that it is cut from, the previous image of the batch, and is cut
+    off at the border; it is pasted where it was, and targets are mixed by its area. λ is drawn once
+    a batch, a box for each image. (The released code takes one image's box for the whole batch.)
+    Saliency is the spectral residual (`uda.augment.saliency`); the authors took OpenCV's
+    fine-grained saliency, which OpenCV's main packages lack. Raises
+    ValueError naming the option at fault.
     """
 
     name = "saliencymix"
@@ -47,6 +48,6 @@ class SaliencyMixAugmentation(Augmentation):
 
 def _around(centres: Tensor, size: int, length: int) -> Tensor:
     """Which of ``length`` places lie within ``size`` // 2 of the centres [B]: bool [B, length]."""
-    place = torch.arange(length, device=centres.device)
+    pixel = torch.arange(length, device=centres.device)
     first, last = centres[:, None] - size // 2, centres[:, None] + size // 2
-    return (first <= place) & (place < last)
+    return (first <= pixel) & (pixel < last)

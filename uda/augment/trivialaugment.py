@@ -1,4 +1,4 @@
-"""TrivialAugment as a training augmentation: each image by one random operation."""
+"""TrivialAugment as a training augmentation: a random operation for each image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uda.augment.each_image import EachImage
 
 
 class TrivialAugmentation(EachImage):
-    """TrivialAugment (arXiv 2103.10158), its wide space: one of fourteen operations with one of
+    """TrivialAugment (arXiv 2103.10158), its wide space: one of fourteen operations with any of
     ``num_magnitude_bins`` strengths, both drawn evenly, of every image drawn.
 
     Raises ValueError naming the option at fault.

@@ -186,7 +186,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def span_of(number: int) -> tuple[int, int]:
-    """Return the first, and one past the last, of ``number`` pieces that this rank computes."""
+    """Return the first, and the end, of ``number`` pieces that this rank computes."""
     return number * rank() // count(), number * (rank() + 1) // count()
 
 

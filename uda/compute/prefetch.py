@@ -1,4 +1,4 @@
-"""Making the next batch while the network works on this one."""
+"""Making the next batch while the network works on this batch."""
 
 from __future__ import annotations
 

@@ -13,26 +13,30 @@ from uda.training.bank import read_probabilities
 
 
 def chosen_epochs(run: Run) -> dict[str, int]:
-    """The ``last`` epoch, and the one that each of `uda.evaluation.criteria.CRITERIA` chooses.
+    """Return the ``last`` epoch, and which epoch each of `CRITERIA` chooses.
     ValueError
     naming a run that has no epoch of adaptation, or has not kept its banks."""
     epochs = [line["epoch"] for line in run.metrics("evaluate") if line["epoch"]]
     if not epochs:
         raise ValueError(f"{run.folder}: has no epoch to choose from")
     values = criteria_of(run, epochs)
-    return {"last": len(epochs), **{name: best_epoch(own) for name, own in values.items()}}
+    return {
+        "last": len(epochs),
+        **{name: best_epoch(by_epoch) for name, by_epoch in values.items()},
+    }
 
 
 def last_probabilities(run: Run) -> Tensor:
-    """The last epoch's probabilities [N, K]. ValueError naming a run that has kept no banks."""
+    """Return the last epoch's probabilities [N, K]. ValueError naming a run without banks."""
     return read_probabilities(run, run.metrics("evaluate")[-1]["epoch"])
 
 
 def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
-    """Thresholds on the entropy / log K of the run's `last_probabilities`: ``fixed``, the method's
-    own, and what each of `uda.evaluation.criteria.THRESHOLDS` chooses. ValueError where the method
-    has none
-    of its own and the run no predictions."""
+    """Return thresholds on the entropy / log K of the run's `last_probabilities`.
+
+    ``fixed`` is the method's threshold; the others are those that each of `THRESHOLDS` chooses.
+    ValueError where the method has none and the run no predictions.
+    """
     fixed = run.entropy_threshold
     if fixed is None:
         cut = decided_threshold(run, probabilities.shape[1])
@@ -42,10 +46,11 @@ def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
 
 
 def decided_threshold(run: Run, num_classes: int) -> float | None:
-    """The middle between the highest unknown score that the run's method called known and the
-    lowest that it called unknown, for a method that decides over the whole target (SHOT-O).
+    """Return the threshold that a method which decides over the whole target (SHOT-O) came to.
 
-    None where it called nothing unknown. ValueError where the run has kept no predictions.
+    It is the middle between the highest unknown score of what it called known and the lowest of
+    what it called unknown. None where it called nothing unknown. ValueError where the run has kept
+    no predictions.
     """
     answers = run.predictions()
     if answers is None:
@@ -60,13 +65,17 @@ def decided_threshold(run: Run, num_classes: int) -> float | None:
 
 
 def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
-    """By criterion: its value in each of ``epochs``. Of a finished run they are kept in its folder,
-    criteria.json. ValueError naming the run that has not kept its banks."""
+    """Return each criterion's value in each of ``epochs``; a finished run keeps them.
+
+    ValueError naming a run that has not kept its banks.
+    """
     kept: dict[str, list[float]] = run.choices("criteria") or {}
-    if kept.keys() == CRITERIA.keys() and all(len(own) == len(epochs) for own in kept.values()):
+    if kept.keys() == CRITERIA.keys() and all(
+        len(values) == len(epochs) for values in kept.values()
+    ):
         return kept
     each = [read_probabilities(run, epoch) for epoch in epochs]
-    values = {name: [of(own) for own in each] for name, of in CRITERIA.items()}
+    values = {name: [of(bank) for bank in each] for name, of in CRITERIA.items()}
     run.save_choices("criteria", values)
     return values
 

@@ -56,8 +56,8 @@ def neighbourhood_density(probabilities: Tensor) -> float:
     unit, total = F.normalize(probabilities, dim=1), 0.0
     for start in range(0, len(unit), BLOCK):
         cosines = unit[start : start + BLOCK] @ unit.T / TEMPERATURE
-        own = torch.arange(len(cosines))
-        cosines[own, own + start] = -math.inf
+        rows = torch.arange(len(cosines))
+        cosines[rows, rows + start] = -math.inf
         total += float(entropies(cosines.softmax(dim=1)).sum())
     return total / len(unit)
 
@@ -71,8 +71,10 @@ CRITERIA: dict[str, Callable[[Tensor], float]] = {
 
 
 def best_epoch(values: Sequence[float]) -> int:
-    """The epoch (from 1) of the highest of ``values``, one an epoch of adaptation; the earliest of
-    equal ones. ValueError where there is none."""
+    """Return the epoch (from 1) of the highest of ``values``, the earliest of equals.
+
+    ``values`` has a value for each epoch of adaptation. ValueError without any.
+    """
     if not values:
         raise ValueError("no epoch of adaptation to choose from")
     return 1 + int(np.argmax(values))

@@ -74,8 +74,10 @@ def target_scores(
 def class_table(
     items: Sequence[Item], split: ClassSplit, prediction: Prediction
 ) -> list[tuple[str, int, float]]:
-    """(class, images, accuracy in percent) of each target class; for a private one, the share
-    called unknown. NaN for a class with no image."""
+    """Return (class, images, accuracy in percent) of each target class.
+
+    For a private class, the share called unknown. NaN for a class without images.
+    """
     labels = labels_of(items, split.number)
     predicted = prediction.label.cpu().numpy()[labels >= 0]
     labels = labels[labels >= 0]

@@ -40,7 +40,7 @@ def open_set_scores(
 
     ``labels`` [N]: true labels; 0..num_shared-1 shared, from num_source on target-private.
     ``predictions`` [N]: 0..num_source-1, or num_source for "unknown". Known accuracy is the mean
-    over shared classes of per-class accuracy, unknown accuracy that of all private samples as one
+    over shared classes of per-class accuracy, unknown accuracy that of all private samples as a
     class. A shared class without a sample is left out of the mean (the released LEAD counts it as
     0). Raises ValueError for lengths that differ or labels that a target cannot hold.
     """
@@ -59,10 +59,10 @@ def open_set_scores(
 def per_class_accuracy(
     labels: Labels, predictions: Labels, num_classes: int
 ) -> NDArray[np.float64]:
-    """Accuracy in percent of each class 0..num_classes-1, [num_classes]; NaN for an empty one."""
-    own = labels < num_classes
-    total = np.bincount(labels[own], minlength=num_classes)
-    right = np.bincount(labels[own & (labels == predictions)], minlength=num_classes)
+    """Accuracy in percent of each class 0..num_classes-1, [num_classes]; NaN for an empty class."""
+    counted = labels < num_classes
+    total = np.bincount(labels[counted], minlength=num_classes)
+    right = np.bincount(labels[counted & (labels == predictions)], minlength=num_classes)
     with np.errstate(invalid="ignore"):
         return 100 * right / np.where(total > 0, total, np.nan)
 
@@ -87,8 +87,11 @@ def top_k_accuracy(labels: Labels, scores: NDArray[np.floating], k: int) -> floa
 
 
 def unknown_auroc(unknown: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
-    """Area under the ROC curve, in percent, of ``score`` [N] for telling ``unknown`` [N] samples
-    from known ones; NaN where one kind is missing. Threshold-free companion of the H-score."""
+    """Return the area under the ROC curve of ``score`` [N] as a detector of ``unknown`` [N].
+
+    In percent; NaN where known or unknown samples are missing. A companion of the H-score without
+    a threshold.
+    """
     from sklearn.metrics import roc_auc_score
 
     if unknown.all() or not unknown.any():
@@ -104,7 +107,7 @@ def oscr(
     The area under the share of known samples that are accepted with the right class, over the share
     of unknown ones that are accepted, for all thresholds of the unknown ``score`` [N]. ``right``
     [N]: whether the most probable class is the true one; ``unknown`` [N]: which samples are of
-    private classes. NaN where one kind is missing.
+    private classes. NaN where known or unknown samples are missing.
     """
     from sklearn.metrics import auc
 
@@ -134,8 +137,10 @@ def calibration_error(labels: Labels, probabilities: NDArray[np.floating], bins:
 
 
 def h3_score(known_acc: float, unknown_acc: float, private_nmi: float) -> float:
-    """Harmonic mean of three (UniOT, arXiv 2210.17067): both accuracies and how well the private
-    samples' features cluster by class (`private_nmi`), all in one unit. NaN where one is."""
+    """Return the harmonic mean of both accuracies and `private_nmi` (UniOT, arXiv 2210.17067).
+
+    All in the same unit. NaN where any of them is.
+    """
     parts = (known_acc, unknown_acc, private_nmi)
     if any(math.isnan(part) for part in parts):
         return math.nan
@@ -143,17 +148,19 @@ def h3_score(known_acc: float, unknown_acc: float, private_nmi: float) -> float:
 
 
 def private_nmi(features: NDArray[np.floating], labels: Labels) -> float:
-    """Normalised mutual information, in percent, of the classes ``labels`` [M] of private samples
-    and k-means of their unit-norm ``features`` [M, D] into as many clusters; NaN for fewer
-    than two classes, of which nothing can be told apart."""
+    """Return how well the ``features`` [M, D] of private samples cluster by class.
+
+    Normalised mutual information, in percent, of the classes ``labels`` [M] and k-means of the
+    unit-norm features into as many clusters; NaN for fewer than two classes.
+    """
     from sklearn.cluster import KMeans
     from sklearn.metrics import normalized_mutual_info_score
 
     if (count := len(np.unique(labels))) < 2:
         return math.nan
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    found = KMeans(count, random_state=0).fit_predict(unit)
-    return float(100 * normalized_mutual_info_score(labels, found))
+    clusters = KMeans(count, random_state=0).fit_predict(unit)
+    return float(100 * normalized_mutual_info_score(labels, clusters))
 
 
 def threshold_curve(

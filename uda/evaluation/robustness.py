@@ -46,9 +46,9 @@ def fgsm_error(
     [N, 3, H, W] with ``labels`` [N]. In float32, whatever the precision of training."""
     model.eval()
     right = 0
-    for batch, own in zip(images.split(ATTACK_BATCH), labels.split(ATTACK_BATCH), strict=True):
-        x, y = to_float(batch, device), own.to(device)
-        # Convolutions on GPUs round to TF32 unless told otherwise.
+    for batch, label in zip(images.split(ATTACK_BATCH), labels.split(ATTACK_BATCH), strict=True):
+        x, y = to_float(batch, device), label.to(device)
+        # By default convolutions on GPUs round to TF32.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             attacked = fgsm(lambda z: model(z)[1], x, y, epsilon)
             with torch.no_grad():
@@ -62,17 +62,19 @@ def seeds_of(images: Tensor) -> list[int]:
 
 
 def corrupt(images: Tensor, name: str, severity: int, seeds: Sequence[int]) -> Tensor:
-    """``images`` uint8 [B, 3, H, W] under one of `CORRUPTIONS`, uint8, at ``severity`` 1 to 5.
+    """Return ``images`` uint8 [B, 3, H, W] under a corruption of `CORRUPTIONS`, uint8.
+
+    ``severity`` is 1 to 5.
 
     Ours, after seven of the fifteen of Hendrycks and Dietterich (arXiv 1903.12261), with their
     strengths for ImageNet; the blur's is scaled to the size of the images. Not their code, so not
-    comparable with the tables of ImageNet-C. What is random depends on each image's own seed.
+    comparable with the tables of ImageNet-C. What is random depends on each image's seed.
     """
     return CORRUPTIONS[name](images, severity - 1, seeds)
 
 
 def corrupted(images: Tensor, name: str, severity: int) -> Tensor:
-    """`corrupt` by the images' own `seeds_of`."""
+    """`corrupt` by the images' `seeds_of`."""
     return corrupt(images, name, severity, seeds_of(images))
 
 

@@ -1,4 +1,4 @@
-"""Adaptation methods. A new one is one file and one line here; tables have this order."""
+"""Adaptation methods. A new method is a file and a line here; tables have this order."""
 
 from uda.methods.adabn import AdaBN
 from uda.methods.base import Method
@@ -13,5 +13,5 @@ METHODS: dict[str, type[Method]] = {
 
 
 def title_of_method(name: str) -> str:
-    """Return what tables call the method ``name``; of an unknown one, the name."""
+    """Return the title of the method ``name`` in tables; of an unknown method, the name."""
     return METHODS[name].title if name in METHODS else name

@@ -1,4 +1,4 @@
-"""What an adaptation method is, and what it is given."""
+"""What an adaptation method is, and what it receives."""
 
 from __future__ import annotations
 
@@ -28,8 +28,13 @@ class Bank:
 
 @dataclass(frozen=True)
 class Batch:
-    """A training batch under its random view: ``features`` [B, D], ``logits`` [B, K] and the rows
-    ``index`` [B] of the bank that it came from."""
+    """A training batch under its random view.
+
+    Attributes:
+        features: [B, D].
+        logits: [B, K].
+        index: int64 [B], the images' rows in the bank.
+    """
 
     features: Tensor
     logits: Tensor
@@ -37,14 +42,16 @@ class Batch:
 
 
 class Once(Protocol):
-    """``once(make)`` returns what ``make()`` returns; of several ranks the first one alone calls
-    it, and the others are sent the result."""
+    """``once(make)`` returns what ``make()`` returns.
+
+    With several ranks the first alone calls it, and sends the result to the others.
+    """
 
     def __call__(self, make: Callable[[], Value]) -> Value: ...
 
 
 def run_locally(make: Callable[[], Value]) -> Value:
-    """Call ``make``: `Once` where there is one process."""
+    """Call ``make``: `Once` in a single process."""
     return make()
 
 
@@ -61,7 +68,7 @@ def check_weight(option: str, value: float) -> None:
 
 
 class Method:
-    """Adapts a source model to a target. Methods never see images, labels, loops or one another.
+    """Adapts a source model to a target. Methods never see images, labels, loops or other methods.
 
     A method overrides what it does otherwise than here: by default it trains nothing, keeps nothing
     between epochs, and calls a sample unknown where entropy / log K > ``entropy_threshold``.
@@ -72,8 +79,8 @@ class Method:
         trains: "nothing": the model stays as it is; "statistics": batches of the target pass the
             network, which moves BatchNorm's running statistics; "weights": `loss` is minimised.
         needs_unknown_space: Whether features must have more dimensions than there are classes.
-        added_options: Options that were added after runs had been made: at their defaults they are
-            left out of a run's identity, so that those runs are found again.
+        added_options: Options that are newer than some runs: at their defaults they are left out of
+            a run's identity, so that runs from before them keep their names.
         has_threshold: Whether `threshold` alone decides what is unknown. False where `predict`
             decides over the whole target.
         threshold: The unknown score above which a sample is unknown; None where nothing is

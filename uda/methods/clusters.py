@@ -21,7 +21,7 @@ MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 CLUSTERS = ("tsne", "features", "spectral", "classes")
 MAX_SAMPLES = 8_000  # of the features and the spectral space; more only cost time
 FEW_DIMENSIONS = 64
-CHUNK = 512  # rows of the distance matrix held at once
+CHUNK = 512  # rows of the distance matrix in memory at once
 
 
 def estimate_num_clusters(
@@ -33,10 +33,10 @@ def estimate_num_clusters(
 ) -> int:
     """C_t, the number of target clusters, from ``features`` [N, D]; at least 1 and at most N.
 
-    ``clusters`` is one of CLUSTERS. ``classes`` is K = ``num_source_classes`` itself. The others
+    ``clusters``: an entry of CLUSTERS. ``classes`` is K = ``num_source_classes`` itself. The others
     name where k-means is done: the released code's 2-D ``tsne``, the unit-norm ``features`` or
     their ``spectral`` map (the last two of at most `MAX_SAMPLES` seeded random rows). Of the
-    ``multiples`` of K it is the one whose k-means has the best silhouette, or ``previous`` (at
+    ``multiples`` of K, the number whose k-means has the best silhouette, or ``previous`` (at
     first K) where none is positive.
     """
     if clusters not in CLUSTERS:
@@ -119,9 +119,9 @@ def candidates(
 
 
 def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int | None:
-    """The one of ``counts`` whose k-means of ``points`` [N, d] has the best silhouette.
+    """Return which of ``counts`` gives k-means of ``points`` [N, d] the best silhouette.
 
-    The earlier on a tie; None where no silhouette is positive.
+    The earlier of equals; None where no silhouette is positive.
     """
     distinct = len(np.unique(points, axis=0))
     counts = [count for count in counts if count <= distinct]  # k-means cannot make more
@@ -141,21 +141,22 @@ def kmeans_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[ND
     double = points.astype(np.float64)
     first = [kmeans_plusplus(double, count, random_state=0)[0] for count in counts]
     return [
-        KMeans(len(own), init=own.astype(np.float32), n_init=1).fit_predict(points) for own in first
+        KMeans(len(start), init=start.astype(np.float32), n_init=1).fit_predict(points)
+        for start in first
     ]
 
 
 def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer]]) -> list[float]:
     """Mean silhouette in [-1, 1] of ``points`` [N, d] under each of ``labels``, each [N] from 0.
 
-    (b - a) / max(a, b) with a the mean Euclidean distance to the rest of a point's own cluster and
-    b that to the nearest other one; 0 for a point alone in its cluster (Rousseeuw, 1987).
+    (b - a) / max(a, b) with a the mean Euclidean distance to the rest of a point's cluster and b
+    that to the nearest other cluster; 0 for a point alone in its cluster (Rousseeuw, 1987).
     """
     # Distances are what costs: computed once for all labellings, some rows at a time. Their sums
     # over clusters are products with the clusters' indicator columns, all clusters side by side.
     if not labels:
         return []
-    members = [np.eye(own.max() + 1, dtype=np.float32)[own] for own in labels]
+    members = [np.eye(label.max() + 1, dtype=np.float32)[label] for label in labels]
     sizes = [member.sum(axis=0) for member in members]
     ends = np.cumsum([len(size) for size in sizes])[:-1]
     side_by_side = np.concatenate(members, axis=1)
@@ -167,30 +168,32 @@ def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer
         np.fill_diagonal(distances[:, rows], 0)  # a point to itself, without rounding
         sums = np.split(distances @ side_by_side, ends, axis=1)
         totals += [
-            _silhouette_sum(own_sums, own[rows], size)
-            for own_sums, own, size in zip(sums, labels, sizes, strict=True)
+            _silhouette_sum(label_sums, label[rows], size)
+            for label_sums, label, size in zip(sums, labels, sizes, strict=True)
         ]
     return (totals / len(points)).tolist()
 
 
 def _far_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Euclidean distances [n, N] of ``rows`` [n, d] to ``points`` [N, d] in float32: good enough
-    where points are not near to one another, as in many dimensions they are not."""
+    """Return distances [n, N] of ``rows`` [n, d] to ``points`` [N, d], computed in float32.
+
+    Good enough for points far from each other, as they are in many dimensions.
+    """
     first, second = torch.from_numpy(rows), torch.from_numpy(points)
     squares = first.square().sum(1)[:, None] + second.square().sum(1)
     return torch.addmm(squares, first, second.T, alpha=-2).clamp_min_(0).sqrt_().numpy()
 
 
 def _silhouette_sum(
-    sums: NDArray[np.float32], own: NDArray[np.integer], sizes: NDArray[np.float32]
+    sums: NDArray[np.float32], label: NDArray[np.integer], sizes: NDArray[np.float32]
 ) -> float:
-    """Sum of the silhouettes of points in clusters ``own`` [n]; ``sums`` [n, C] of distances."""
-    here = np.arange(len(own)), own
-    inner = sums[here] / np.maximum(sizes[own] - 1, 1)
+    """Sum of the silhouettes of points in clusters ``label`` [n]; ``sums`` [n, C] of distances."""
+    inside = np.arange(len(label)), label
+    inner = sums[inside] / np.maximum(sizes[label] - 1, 1)
     means = np.divide(sums, sizes, out=np.full_like(sums, np.inf), where=sizes > 0)
-    means[here] = np.inf
+    means[inside] = np.inf
     outer = means.min(axis=1)
     larger = np.maximum(inner, outer)
-    counts = (sizes[own] > 1) & (larger > 0) & np.isfinite(outer)
+    counts = (sizes[label] > 1) & (larger > 0) & np.isfinite(outer)
     scores = np.divide(outer - inner, larger, out=np.zeros_like(outer), where=counts)
     return float(scores.sum(dtype=np.float64))

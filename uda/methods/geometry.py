@@ -34,7 +34,7 @@ def split_norms(unit_features: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     return coordinates.norm(dim=1), unknown.norm(dim=1)
 
 
-CHUNK = 1_024  # queries whose cosines to the whole bank are held at once
+CHUNK = 1_024  # queries whose cosines to the whole bank are in memory at once
 
 
 def nearest(queries: Tensor, bank: Tensor, count: int) -> Tensor:
@@ -47,8 +47,8 @@ def nearest(queries: Tensor, bank: Tensor, count: int) -> Tensor:
             f"{count} neighbours asked of a bank of {len(bank)} images: lower the method's option "
             "`neighbours`, or give more images"
         )
-    found = [(some @ bank.T).topk(count, dim=1).indices for some in queries.split(CHUNK)]
-    return torch.cat(found)
+    chunks = [(some @ bank.T).topk(count, dim=1).indices for some in queries.split(CHUNK)]
+    return torch.cat(chunks)
 
 
 def most_confident(probabilities: Tensor, count: int) -> Tensor:
@@ -59,7 +59,7 @@ def most_confident(probabilities: Tensor, count: int) -> Tensor:
 def prototypes(unit_features: Tensor, rows: Tensor) -> Tensor:
     """Unit-norm means [K, D] of the ``rows`` [K, n] of ``unit_features`` [N, D]."""
     # Class by class: gathering all at once would hold [K, n, D].
-    return F.normalize(torch.stack([unit_features[own].mean(dim=0) for own in rows]), dim=1)
+    return F.normalize(torch.stack([unit_features[top].mean(dim=0) for top in rows]), dim=1)
 
 
 def consistency(
@@ -74,7 +74,7 @@ def consistency(
 
     ``unit_features`` [B, D] and ``probabilities`` [B, K] of the batch, its rows ``index`` [B] of
     the bank, which is ``bank_features`` [N, D] of unit norm and ``bank_probabilities`` [N, K].
-    Those rows are replaced, detached and in place, after the neighbours were looked up. ValueError
+    Those rows are overwritten, detached, after the neighbours were looked up. ValueError
     where N is not more than ``neighbours``.
     """
     with torch.no_grad():

@@ -52,15 +52,15 @@ def unit_centroids(
     if 0 < max_points < len(points):
         points = points[order[:max_points]]
     numbers = torch.arange(len(centroids), device=points.device)
-    own: Tensor | None = None
+    assigned: Tensor | None = None
     for _ in range(max_rounds):
         # |x - c|² without |x|², which is the same for every centroid, halved and negated.
         nearest = torch.addmm(centroids.square().sum(dim=1) / -2, points, centroids.T).argmax(dim=1)
-        if own is not None and torch.equal(nearest, own):
+        if assigned is not None and torch.equal(nearest, assigned):
             break
-        own = nearest
+        assigned = nearest
         # As a product, which adds in the same order every time on a GPU too.
-        member = (own[:, None] == numbers).to(points.dtype)
+        member = (assigned[:, None] == numbers).to(points.dtype)
         sizes = member.sum(dim=0)[:, None]
         centroids = torch.where(sizes > 0, member.T @ points / sizes.clamp(min=1), centroids)
     return F.normalize(centroids, dim=1)
@@ -77,23 +77,23 @@ def pseudo_labels(
 
     ``features`` [N, D], ``probabilities`` [N, K], ``num_clusters`` C_t. A sample's label is the
     class k of the nearest prototype t_k, the mean of the n = N // C_t most confident for k, unless
-    one of the C_t unit centroids of all samples but those n is nearer to it than ρ_k z·t_k, where
+    a unit centroid (of C_t, of all samples but those n) is nearer to it than ρ_k z·t_k, where
     ρ_k = ``rho`` + (1 - ``rho``) · mean p_k of those n. ``samples_per_centroid``: of so many times
     C_t random samples at most, 0 for all. The same arguments give the same labels.
     """
     num_classes = probabilities.shape[1]
     z = F.normalize(features, dim=1)
     rows = most_confident(probabilities, max(len(z) // num_clusters, 1))
-    confidence = torch.stack([probabilities[own, k].mean() for k, own in enumerate(rows)])
+    confidence = torch.stack([probabilities[top, k].mean() for k, top in enumerate(rows)])
     similarity, label = (z @ prototypes(z, rows).T).max(dim=1)
     similarity = (rho + (1 - rho) * confidence)[label] * similarity
     rival = torch.full_like(similarity, -torch.inf)
     most = samples_per_centroid * num_clusters
-    for k, own in enumerate(rows):
+    for k, top in enumerate(rows):
         # Only samples nearest to t_k ask for this class's centroids, so not all N are compared.
         asking = label == k
         others = torch.ones_like(asking)
-        others[own] = False
+        others[top] = False
         if asking.any() and others.any():
             centroids = unit_centroids(z[others], num_clusters, seed=k, max_points=most)
             rival[asking] = (z[asking] @ centroids.T).amax(dim=1)
@@ -120,7 +120,7 @@ def start_state(bank: Bank, pseudo: PseudoLabels) -> GlcState:
 def losses(
     features: Tensor, probabilities: Tensor, index: Tensor, state: GlcState, neighbours: int = 4
 ) -> tuple[Tensor, Tensor]:
-    """L_ce (the paper's global loss) and L_con (its local one) of a batch.
+    """L_ce and L_con of a batch: the paper's global and local losses.
 
     ``features`` [B, D], ``probabilities`` [B, K] and their rows ``index`` [B] of the bank, which
     `consistency` replaces.

@@ -67,7 +67,7 @@ def pseudo_labels(
     u = unknown_part(z, class_weights, split)
     means, deviations, shares = _mixture(u)
     rows = most_confident(probabilities, max(len(z) // num_clusters, 1))
-    priors = torch.stack([u[own].mean() for own in rows])
+    priors = torch.stack([u[top].mean() for top in rows])
     anchors = F.normalize(class_weights, dim=1)
     common = common_score(z @ prototypes(z, rows).T, z @ anchors.T)
     score, label = common.max(dim=1)
@@ -168,9 +168,9 @@ class Lead(Method):
     ``con_weight``, 1 as published, weight the other two.
 
     ``open_set`` False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
-    ``split`` is what known and unknown are told apart by: norm as published, or cosine.
-    ``clusters`` is how C_t is found (every ``cluster_every`` epochs): features, tsne as released,
-    spectral, or classes for as many as the source has.
+    ``split`` is what separates known from unknown: norm as published, or cosine.
+    ``clusters`` is how C_t is estimated (every ``cluster_every`` epochs): features, tsne as
+    released, spectral, or classes for as many as the source has.
     """
 
     name = "lead"

@@ -1,6 +1,6 @@
 """SHOT-O (Liang et al., ICML 2020, arXiv 2002.08546): SHOT's variant for open sets.
 
-Information maximisation with centroid pseudo-labels (Eq. 3 to 7 there) on the samples that 2-means
+Information maximisation with centroid pseudo-labels (its Eq. 3 to 7) on the samples that 2-means
 of the entropy takes for known. Rate 0.01 and 15 epochs: ``configs/methods/shot_o.yaml``.
 """
 
@@ -42,8 +42,8 @@ def centroid_labels(features: Tensor, probabilities: Tensor) -> Tensor:
 
     ``features`` f [M, D], ``probabilities`` [M, K]. Centroids are first weighted by the
     probabilities, then, once, the means of what is nearest. A class that no sample is most probable
-    for has no centroid, as in the released code; nor has one that the first round leaves without
-    samples (the released code divides by zero there).
+    for has no centroid, as in the released code; nor has a class that the first round leaves
+    without samples (where the released code divides by zero).
     """
     z = F.normalize(F.pad(features, (0, 1), value=1.0), dim=1)
     num_classes = probabilities.shape[1]
@@ -69,8 +69,8 @@ def losses(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     known = (label < num_classes).to(logits.dtype)
     count = known.sum().clamp(min=1)
     log_p = logits.log_softmax(dim=1)
-    own = log_p.gather(1, label.clamp(max=num_classes - 1)[:, None])[:, 0]
-    ce = -(known * own).sum() / count
+    log_own = log_p.gather(1, label.clamp(max=num_classes - 1)[:, None])[:, 0]
+    ce = -(known * log_own).sum() / count
     probabilities = log_p.exp()
     entropy = (known * _entropy(probabilities)).sum() / count
     diversity = -_entropy(probabilities.mean(dim=0)) * known.amax()

@@ -21,7 +21,7 @@ class Prediction:
 
 def normalised_entropy(probabilities: Tensor) -> Tensor:
     """Entropy [N] of ``probabilities`` [N, K] over log K: 0 for certain, 1 for uniform."""
-    if probabilities.shape[1] == 1:  # one class: nothing to be unsure between
+    if probabilities.shape[1] == 1:  # a single class leaves nothing to be unsure of
         return probabilities.new_zeros(len(probabilities))
     entropy = -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=1)
     return entropy / math.log(probabilities.shape[1])
@@ -42,8 +42,8 @@ def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Predic
 def higher_cluster(values: Tensor) -> Tensor:
     """Bool [N]: which of ``values`` [N] are in the higher of their two k-means clusters.
 
-    In one dimension the clusters are two runs of the sorted values, so the best pair is found by
-    trying every cut: no start to draw, and equal values stay together. None is higher where all
+    In one dimension the clusters are two runs of the sorted values, so trying every cut
+    finds the best pair: no start to draw, and equal values stay together. None is higher where all
     are equal.
     """
     if len(values) < 2:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU without unpickling code. ValueError naming the file if it is
-    missing, cut short, or holds anything but tensors and plain values."""
+    """Load a checkpoint onto the CPU without unpickling code.
+
+    ValueError naming the file if it is missing, cut short, or holds anything but tensors and plain
+    values.
+    """
     import torch
 
     if not path.is_file():
@@ -21,7 +24,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        # Torch's own words advise to load it all the same, which would run its code.
+        # Torch advises to load it all the same, which would run its code.
         raise ValueError(
             f"{path}: not a readable checkpoint (no checkpoint at all, or one that holds more than "
             "tensors and plain values: save its state dict alone)"
@@ -35,12 +38,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a run's .npz file. ValueError naming it where it is broken."""
+    """Return the arrays of a run's .npz file. ValueError naming a broken file."""
     import numpy as np
 
     try:
-        with np.load(path) as held:
-            return dict(held)
+        with np.load(path) as arrays:
+            return dict(arrays)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path}: cannot be read ({error}); delete the run and adapt again"

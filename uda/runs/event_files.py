@@ -14,12 +14,12 @@ NO_SCORES = {"run", "version", "time", "kind", "epoch"}
 
 
 def write_event_files(run: Run) -> Path:
-    """Write every number of the run's metrics as ``kind/name`` (``final/fgsm_error/1_255``) by
-    epoch, and when it was logged; what is of no epoch (the time that edits took) at 0.
+    """Write every number of the run's metrics into ``tensorboard/`` in its folder; its path.
 
-    They go to ``tensorboard/`` in the run's folder, in place of those that were there; its path.
-    Finished or not, `tensorboard --logdir RUNS` shows all runs. ValueError where TensorBoard is not
-    installed.
+    A number is called ``kind/name`` (``final/fgsm_error/1_255``) and stands at its epoch, or at 0
+    where it belongs to none (the time that edits took). Earlier event files are replaced.
+    `tensorboard --logdir RUNS` shows all runs, finished or not. ValueError where TensorBoard is
+    not installed.
     """
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -46,6 +46,6 @@ def write_event_files(run: Run) -> Path:
 def _numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in line.items():
         if isinstance(value, Mapping):
-            yield from ((f"{name}/{key.replace('/', '_')}", own) for key, own in _numbers(value))
+            yield from ((f"{name}/{key.replace('/', '_')}", leaf) for key, leaf in _numbers(value))
         elif name not in NO_SCORES and type(value) in (int, float):
             yield name, value

@@ -19,7 +19,7 @@ def write_text(path: Path, text: str, errors: str = "strict") -> None:
 
 
 def write_json(path: Path, values: Any, newline: bool = True) -> None:
-    """Write ``values`` as one line of JSON."""
+    """Write ``values`` as a line of JSON."""
     write_text(path, json.dumps(values) + ("\n" if newline else ""))
 
 

@@ -15,7 +15,7 @@
     done                               written last
 
 Folders are named after a hash of what decides the run's result, so the same configuration finds its
-run again and another one never does. Nothing outside of this file spells the name of one of these.
+run again and no other does. Nothing outside of this file spells the name of such a file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CHOICES = ("criteria", "thresholds")
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder and the configuration that names it."""
+    """A run's folder and the configuration that names it."""
 
     folder: Path
     config: Mapping[str, Any]
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def source(self) -> Mapping[str, Any]:
-        """The source stage's configuration: an adaptation's source model's, or its own."""
+        """The source stage's configuration: this run's, or its source model's."""
         source: Mapping[str, Any] = self.config.get("source", self.config)
         return source
 
@@ -121,12 +121,12 @@ class Run:
 
     @property
     def augmentation(self) -> str:
-        """The augmentation's name; ``checkpoint`` where the source model was given as a file."""
+        """The augmentation's name; ``checkpoint`` where the source model came as a file."""
         return str(self.augment["name"])
 
     @property
     def checkpoint_hash(self) -> str:
-        """The hash of the source model's file where it was given as one, else empty."""
+        """The hash of the source model's file where it came as a file, else empty."""
         return str(self.augment.get("file", ""))
 
     @property
@@ -253,7 +253,7 @@ class Run:
         return (self.folder / "metrics.jsonl").is_file()
 
     def log(self, **values: Any) -> None:
-        """Append one line to the metrics, whole in itself (hash, version and time added)."""
+        """Append a line to the metrics, with the run's hash, the code's version and the time."""
         self.start()
         line = {"run": self.hash, "version": code_version(), "time": time.time(), **values}
         with open(self.folder / "metrics.jsonl", "ab+") as file:
@@ -263,7 +263,7 @@ class Run:
             file.write(start + json.dumps(line).encode() + b"\n")
 
     def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """Return the logged lines in order, of one ``kind`` if given, the last of each epoch.
+        """Return the logged lines in order, of a single ``kind`` if named, the last of each epoch.
 
         A run killed between a line and its checkpoint logs that epoch again when it goes on; a last
         line cut short by the kill is passed over.
@@ -293,7 +293,7 @@ class Run:
         return lines
 
     def held_out_scores(self) -> dict[str, Any] | None:
-        """Return an in-domain run's scores: of the epoch that validation chose, or of the last one.
+        """Return an in-domain run's scores: of the epoch that validation chose, or of the last.
 
         Runs from before final scores existed have those of their last epoch; None without any.
         """
@@ -333,12 +333,12 @@ class Run:
 
     @property
     def best_checkpoint(self) -> Path:
-        """The weights of the best epoch on the validation part, where there is one."""
+        """The weights of the best epoch on the validation part, where it has one."""
         return self.folder / "best.pt"
 
     @property
     def result_checkpoint(self) -> Path:
-        """The weights of the run's result: the best epoch's if there is one, else the last's."""
+        """The weights of the run's result: the best epoch's if it chose one, else the last's."""
         return self.best_checkpoint if self.best_checkpoint.is_file() else self.checkpoint
 
     def save_checkpoint(self, state: Mapping[str, Any], best: bool = False) -> None:
@@ -350,7 +350,7 @@ class Run:
             torch.save(dict(state), path)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the last saved state, or None before the first. ValueError naming a broken one."""
+        """Return the last state, or None before the first. ValueError naming a broken file."""
         try:
             return read_checkpoint(self.checkpoint) if self.checkpoint.is_file() else None
         except ValueError as error:
@@ -399,7 +399,7 @@ class Run:
         return json.loads(path.read_text()) if path.is_file() else None
 
     def save_choices(self, name: str, values: Any) -> None:
-        """Keep one of `CHOICES`, which take time to make. Nothing is kept of an unfinished run."""
+        """Keep the values of a name in `CHOICES`. Those of an unfinished run are not kept."""
         if self.is_done:
             write_json(self._choices_path(name), values, newline=False)
 
@@ -423,7 +423,7 @@ class Run:
 
     @property
     def root(self) -> str:
-        """The folder of images that the run was given, if it exists: empty for the dataset's."""
+        """The folder of images that the run was to use, if it exists; else empty."""
         path = self.folder / "experiment.yaml"
         data = read_yaml(path).get("data") if path.is_file() else None
         root = str(data.get("root", "")) if isinstance(data, dict) else ""
@@ -506,7 +506,7 @@ def open_run(runs: Path, name: str, config: Mapping[str, Any]) -> Run:
 
 
 def read_run(folder: Path, renamed: bool = False) -> Run:
-    """Return the run in ``folder``. ValueError naming it where there is none, or a broken one.
+    """Return the run in ``folder``. ValueError naming a folder without a run, or with a broken one.
 
     Its name must end in the hash of its configuration, unless it may have been ``renamed``.
     """
@@ -529,7 +529,7 @@ def find_runs(runs: Path) -> list[Run]:
     if not runs.is_dir():
         raise ValueError(f"{runs}: no such folder of runs")
     folders = (path.parent for path in sorted(runs.glob("*/config.yaml")))
-    found = [read_run(folder) for folder in folders if not folder.name.startswith(".")]
-    if not found:
+    runs_in = [read_run(folder) for folder in folders if not folder.name.startswith(".")]
+    if not runs_in:
         raise ValueError(f"{runs}: holds no runs; `uda train` and `uda adapt` make them")
-    return found
+    return runs_in

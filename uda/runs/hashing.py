@@ -17,7 +17,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Ten hexadecimal digits that stand for a file's content. ValueError naming a missing one.
+    """Ten hexadecimal digits that stand for a file's content. ValueError naming a missing file.
 
     Read once while it stays as it is: a sweep's plan asks for each of its runs.
     """

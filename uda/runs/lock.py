@@ -1,9 +1,9 @@
-"""One worker at a time in a run's folder, on one machine or on a cluster's shared disk.
+"""One worker at a time in a run's folder, on this machine or on a cluster's shared disk.
 
 A lock is a file made with O_EXCL, which every shared disk gives to one maker alone (flock is not
 kept by all of them). A thread touches it while its holder lives. A holder of this machine whose
 process is gone, and any holder that has not touched its lock for `STALE_SECONDS` by the file
-system's own clock, has lost it.
+system's clock, has lost it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ class RunBusyError(ValueError):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock: a process of a machine. ``space`` tells apart processes of one name that
-    are numbered apart (containers; the machine before and after a restart)."""
+    """Who holds a lock: a process of a machine.
+
+    ``space`` separates hosts of the same name whose process numbers mean different processes
+    (containers; a machine before and after a restart).
+    """
 
     host: str
     space: str
@@ -43,39 +46,39 @@ class Holder:
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who is at work in ``folder``; None where nobody is, or one who has lost its lock."""
-    found = _read(folder / "lock")
+    """Return who is at work in ``folder``; None for nobody, or a holder that lost its lock."""
+    lock = _read(folder / "lock")
     try:
-        return None if found is None or _is_stale(folder, *found) else found[0]
+        return None if lock is None or _is_stale(folder, *lock) else lock[0]
     except FileNotFoundError:  # it has left, with its folder
         return None
 
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Be the only one at work in ``folder``, which is made if it is not there.
+    """Be the only process at work in ``folder``, which is made if it is missing.
 
-    Raises RunBusyError naming the holder, if there is one, and ValueError naming the folder where
-    it cannot be made. A stale lock is taken over.
+    Raises RunBusyError naming another holder, and ValueError naming a folder that cannot be made. A
+    stale lock is taken over.
     """
     path = folder / "lock"
-    own = Holder(socket.gethostname(), _space(), os.getpid(), secrets.token_hex(8))
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    us = Holder(socket.gethostname(), _space(), os.getpid(), secrets.token_hex(8))
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     ended = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, own.token, ended), daemon=True)
+    beat = threading.Thread(target=_beat, args=(path, us.token, ended), daemon=True)
     try:  # from here on an interruption, wherever it comes, leaves no lock behind
         for _ in range(100):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                _take(path, own)
+                _take(path, us)
                 break
-            except FileNotFoundError:  # another one has just left, and left nothing in the folder
+            except FileNotFoundError:  # another process has just left an empty folder
                 time.sleep(0.01)
             except FileExistsError:  # the same, between two looks of mkdir
                 if folder.exists() and not folder.is_dir():
                     raise
                 time.sleep(0.01)
-        else:  # a link to nowhere, or a place like /proc
+        else:  # a link to nowhere, or a path like /proc
             raise ValueError(f"{folder}: no folder can be made there; name another one (--runs)")
         beat.start()
         yield
@@ -83,17 +86,17 @@ def hold(folder: Path) -> Iterator[None]:
         ended.set()
         if beat.is_alive():
             beat.join()
-        _remove(path, own.token)
+        _remove(path, us.token)
         with suppress(OSError):  # where nothing was written, nothing is left
-            for place in made:
-                place.rmdir()
+            for empty in made:
+                empty.rmdir()
 
 
-def _take(path: Path, own: Holder) -> None:
+def _take(path: Path, us: Holder) -> None:
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
-        if _take_over(path, own):
+        if _take_over(path, us):
             return
         other = _read(path)
         raise RunBusyError(
@@ -102,24 +105,24 @@ def _take(path: Path, own: Holder) -> None:
         ) from None
     try:
         with os.fdopen(handle, "w") as file:
-            json.dump(asdict(own), file)
+            json.dump(asdict(us), file)
     except BaseException:  # half-written, it would be nobody's
         path.unlink(missing_ok=True)
         raise
 
 
-def _take_over(path: Path, own: Holder) -> bool:
-    """Put ``own`` in the place of a stale lock, in one step; False where another one is quicker."""
-    found = _read(path)
-    if found is None or not _is_stale(path.parent, *found):
+def _take_over(path: Path, us: Holder) -> bool:
+    """Replace a stale lock by ours in one step; False where another process is quicker."""
+    lock = _read(path)
+    if lock is None or not _is_stale(path.parent, *lock):
         return False
-    with _sole_right_to(path, found[0].token) as ours:
+    with _sole_right_to(path, lock[0].token) as ours:
         again = _read(path) if ours else None  # it may have been taken over, or have beaten
-        if not again or again[0].token != found[0].token or not _is_stale(path.parent, *again):
+        if not again or again[0].token != lock[0].token or not _is_stale(path.parent, *again):
             return False
-        aside = path.with_name(f".lock.{own.token}.new.tmp")
+        aside = path.with_name(f".lock.{us.token}.new.tmp")
         try:
-            aside.write_text(json.dumps(asdict(own)))
+            aside.write_text(json.dumps(asdict(us)))
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
@@ -127,7 +130,7 @@ def _take_over(path: Path, own: Holder) -> bool:
 
 
 def now(folder: Path) -> float:
-    """The time in seconds by the clock of the file system that ``folder`` lies on."""
+    """Return the time in seconds by the clock of the file system of ``folder``."""
     path = folder / f".clock.{secrets.token_hex(8)}.tmp"
     with open(path, "w") as file:
         path.unlink(missing_ok=True)  # a run that ends clears temporary files away, too
@@ -138,8 +141,8 @@ def now(folder: Path) -> float:
 
 def _beat(path: Path, token: str, ended: threading.Event) -> None:
     while not ended.wait(BEAT_SECONDS):
-        found = _read(path)
-        if found and found[0].token == token:
+        lock = _read(path)
+        if lock and lock[0].token == token:
             with suppress(OSError):
                 os.utime(path)
 
@@ -154,7 +157,7 @@ def _read(path: Path) -> tuple[Holder, float] | None:
         return None
     try:
         return Holder(**json.loads(text)), beat
-    except (ValueError, TypeError):  # made a moment ago, or by one that died within that moment
+    except (ValueError, TypeError):  # made a moment ago, or by a process that died in that moment
         return Holder("", "", 0, ""), beat
 
 
@@ -170,11 +173,11 @@ def _is_stale(folder: Path, other: Holder, beat: float) -> bool:
 
 
 def _remove(path: Path, token: str) -> None:
-    """Take the lock away if it is the one of ``token``."""
-    for _ in range(100):  # one that looks whether it is stale needs milliseconds for it
+    """Remove the lock if it is that of ``token``."""
+    for _ in range(100):  # who looks whether it is stale needs milliseconds
         with _sole_right_to(path, token) as ours:
-            found = _read(path)
-            if not found or found[0].token != token:
+            lock = _read(path)
+            if not lock or lock[0].token != token:
                 return
             if ours:
                 path.unlink(missing_ok=True)
@@ -184,8 +187,11 @@ def _remove(path: Path, token: str) -> None:
 
 @contextmanager
 def _sole_right_to(path: Path, token: str) -> Iterator[bool]:
-    """Whether the lock of ``token`` is ours to replace or remove: of those who ask at a time, one
-    is told so. Nobody touches a lock without having asked, so that what is read then stays."""
+    """Whether the lock of ``token`` is ours to replace or remove.
+
+    Of processes that ask at a time, a single one gets True. Nobody touches a lock without asking,
+    so what is read within stays.
+    """
     claim = path.with_name(f".lock.{token}.tmp")
     ours = False
     try:
@@ -193,7 +199,7 @@ def _sole_right_to(path: Path, token: str) -> Iterator[bool]:
             claim.touch(exist_ok=False)
             ours = True
         except FileExistsError:
-            with suppress(FileNotFoundError):  # left by one that was killed within the moment
+            with suppress(FileNotFoundError):  # left by a process killed in that moment
                 if now(path.parent) - claim.stat().st_mtime > STALE_SECONDS:
                     claim.unlink()
         except FileNotFoundError:  # the folder has gone, and the lock with it

@@ -11,10 +11,12 @@ from pathlib import Path
 
 @cache
 def code_version() -> str:
-    """The code's commit (``-dirty`` where files were changed since), as far as git knows it; of an
-    installed copy the package's version."""
+    """Return the code's commit, with ``-dirty`` where files were changed since.
+
+    Of an installed copy, the package's version.
+    """
     root = Path(__file__).resolve().parents[2]
-    if (root / ".git").exists():  # not somebody's repository that has a copy within
+    if (root / ".git").exists():  # not another repository that contains a copy
         describe = ["describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]  # no tags
         with suppress(OSError, subprocess.SubprocessError):
             return subprocess.run(

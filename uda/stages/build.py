@@ -130,7 +130,7 @@ class Task:
         return forward_all(model, images, px, self.device, compute, transform)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Be the only one at work on the run; the first rank sees to it."""
+        """Be the only process at work on the run; the first rank locks it."""
         from uda.compute.distributed import is_main
 
         return self.run.lock() if is_main() else nullcontext()
@@ -158,8 +158,8 @@ def experiment_on_folder(experiment: Experiment) -> Experiment:
         return experiment
     if data.scenario:
         raise ValueError(
-            f"data.scenario: {folder} is one domain; leave the scenario out to train in it, or "
-            "adapt between two folders with uda run"
+            f"data.scenario: {folder} is a single domain; leave the scenario out to train in it, "
+            "or adapt between two folders with uda run"
         )
     from uda.data.folders import one_folder
 

@@ -6,5 +6,5 @@ import sys
 
 
 def say(text: str) -> None:
-    """Print ``text``; on a terminal, over what progress bars (another arm's too) left there."""
+    """Print ``text``; on a terminal, over what progress bars have left in the line."""
     print(f"\r\x1b[J{text}" if sys.stdout.isatty() else text, flush=True)

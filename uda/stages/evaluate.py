@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
-    """Score a finished run's model: on its own target, on another one, or on what it held out."""
+    """Score a finished run's model: on its target, on another domain, or on its test part."""
     from uda.compute.devices import device_of_rank, place, to_answer
     from uda.compute.distributed import join
 

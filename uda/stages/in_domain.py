@@ -16,7 +16,7 @@ FGSM_LEVELS = (1, 8)  # attacks of so many grey levels of 255
 
 
 def epoch_scorer(task: Task, parts: Parts) -> Callable[[Classifier, int], float | None] | None:
-    """Return what the training loop calls after each epoch; None where there is nothing to score.
+    """Return what the training loop calls after each epoch; None without a part to score.
 
     It logs accuracies, and returns that on the validation part, by which the best epoch is chosen.
     """
@@ -88,7 +88,7 @@ def class_accuracies(
 
 
 def log_final(task: Task, model: Classifier, parts: Parts) -> None:
-    """Log `final_scores` on the test part, of the last epoch and of the one validation chose.
+    """Log `final_scores` on the test part, of the last epoch and of that which validation chose.
 
     ``model`` is left with the weights of the run's result.
     """

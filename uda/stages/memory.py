@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def lack_of_memory(error: Exception) -> str:
-    """One line of what to do where ``error`` says that memory is full; empty for another error."""
+    """Return a line of advice where ``error`` says that memory is full, else an empty one."""
     from genmix_aug.editors.memory import lacks_memory
 
     if not lacks_memory(error):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def train(experiment: Experiment) -> None:
-    """Train a source model, or an in-domain classifier where no scenario is given."""
+    """Train a source model, or an in-domain classifier without a scenario."""
     from uda.compute.distributed import join
 
     join(experiment.device)

@@ -103,7 +103,7 @@ def train_epoch(
     loop: Loop,
     bar: tqdm[Never],
 ) -> dict[str, float]:
-    """Train on one pass over the target; return the sum over batches of each loss.
+    """Train on a pass over the target; return the sum over batches of each loss.
 
     Args:
         state: The network and its optimiser.

@@ -79,7 +79,7 @@ class SourceBatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in one pass over the list."""
+        """Full batches in a pass over the list."""
         return self.num_rows // self.settings.batch_size
 
     def is_augmented(self, rows: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class SourceBatches:
         return rows % self.num_originals
 
     def epoch(self, epoch: int, first_step: int, steps: int) -> Iterator[SourceBatch]:
-        """Yield the batches of one epoch, ``settings.accumulate`` parts for each step.
+        """Yield the batches of an epoch, ``settings.accumulate`` parts for each step.
 
         Args:
             epoch: From 0.
@@ -142,7 +142,7 @@ class SourceBatches:
 
 
 def epoch_rows(num_rows: int, batch_size: int, epoch: int, seed: int) -> list[Tensor]:
-    """Return the batches of one epoch: shuffled rows, the last partial batch dropped."""
+    """Return the batches of an epoch: shuffled rows, the last partial batch dropped."""
     order = np.random.default_rng([seed, ORDER, epoch]).permutation(num_rows)
     count = num_rows // batch_size
     return list(torch.from_numpy(order[: count * batch_size]).view(count, batch_size))

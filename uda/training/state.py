@@ -41,7 +41,7 @@ class Loop:
     title: str = ""
 
     def bar(self, total: int, initial: int) -> tqdm[Never]:
-        """Return a progress bar over ``total`` images; it is shown by the first rank."""
+        """Return a progress bar over ``total`` images; the first rank shows it."""
         return tqdm(
             total=total,
             initial=initial,
@@ -59,7 +59,7 @@ class TrainState:
     The network is placed on the loop's device, and its BatchNorm synchronised over the ranks.
 
     Args:
-        model: Trained in place.
+        model: Trained, not copied.
         settings: Rates and weight decay.
         loop: Where it runs.
         train_classifier: Whether the classifier is trained too; otherwise it is frozen.
@@ -102,7 +102,7 @@ class TrainState:
 
     @property
     def result(self) -> Classifier:
-        """The network that is the result so far: the average, where there is one."""
+        """The network that is the result so far: the average, if any."""
         return self.average or self.model
 
     def backward(self, loss: Tensor) -> None:
@@ -121,7 +121,7 @@ class TrainState:
             move_average(self.average, self.model, self.ema, self.step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return network, optimiser, scaler and epoch; the average, too, where there is one."""
+        """Return network, average, optimiser, scaler and epoch."""
         state = {
             "model": self.result.state_dict(),
             "optimizer": self.optimizer.state_dict(),

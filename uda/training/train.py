@@ -24,7 +24,7 @@ from uda.runs.folder import Run
 from uda.training.source_batches import DROPOUT, SourceBatch, SourceBatches
 from uda.training.state import Loop, TrainState, check_finite
 
-# Called with the network (the average, if there is one) and the finished epoch; a score, if any.
+# Called with the network (the average, if any) and the finished epoch; returns a score, if any.
 AfterEpoch = Callable[[Classifier, int], float | None]
 
 
@@ -65,7 +65,7 @@ class Seen:
 def total_steps(num_originals: int, copies: int, settings: TrainConfig) -> int:
     """Return a run's optimiser steps: as many with ``copies`` augmented copies as without.
 
-    With the budget "epochs" they grow with the copies. ValueError where the images do not fill one
+    With the budget "epochs" they grow with the copies. ValueError where the images do not fill a
     batch.
     """
     if num_originals < settings.batch_size:
