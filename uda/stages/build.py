@@ -35,9 +35,9 @@ def of_folder(experiment: Experiment) -> Experiment:
             f"data.scenario: {folder} is one domain; leave the scenario out to train in it, or "
             "adapt between two folders with uda run"
         )
-    from uda.data.folders import one_folder
+    from uda.data.folders import single_folder_dataset
 
-    found = one_folder(folder, Path(experiment.runs) / DATASETS)
+    found = single_folder_dataset(folder, Path(experiment.runs) / DATASETS)
     for line in found.notes:
         say(line)
     sweep = experiment.sweep  # a recipe's name is that of its own dataset's sweep
@@ -83,7 +83,8 @@ def labelled_pictures(experiment: Experiment, items: Sequence[Item], split: Clas
     )
 
 
-def model_of(experiment: Experiment, split: ClassSplit, pretrained: bool = True) -> Classifier:
+def model_of(experiment: Experiment, num_classes: int, pretrained: bool = True) -> Classifier:
+    """Build the configured model; without ``pretrained``, its weights are to be loaded."""
     from uda.models.classifier import build_model
 
     settings = experiment.model
@@ -92,7 +93,7 @@ def model_of(experiment: Experiment, split: ClassSplit, pretrained: bool = True)
         settings.weights if pretrained else "none",
         settings.head,
         settings.bottleneck_dim,
-        len(split.source_classes),
+        num_classes,
         experiment.seed,
         experiment.images.crop_px,
     )

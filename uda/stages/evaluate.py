@@ -49,7 +49,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     compute = to_answer(own_device(experiment.device), experiment.compute)
     experiment = replace(experiment, compute=compute)
     device = device_of(experiment)
-    model = model_of(experiment, split, pretrained=False)
+    model = model_of(experiment, len(split.source_classes), pretrained=False)
     checkpoint = found.result_checkpoint
     load_weights(model, checkpoint)
     sizes = experiment.images

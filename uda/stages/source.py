@@ -60,7 +60,7 @@ def _train(experiment: Experiment, split: ClassSplit, parts: Parts, run: Run) ->
 
     total_steps(len(parts.train), 0, experiment.train)  # before edits are made for nothing
     device = device_of(experiment)
-    model = model_of(experiment, split)
+    model = model_of(experiment, len(split.source_classes))
     check_dimensions(experiment, split, model.classifier.in_features)
     data = labelled_pictures(experiment, parts.train, split)
     augmentation = augmentation_of(experiment)

@@ -58,7 +58,7 @@ def _adapt(
 
     data = experiment.data
     device = device_of(experiment)
-    model = model_of(experiment, split, pretrained=False)
+    model = model_of(experiment, len(split.source_classes), pretrained=False)
     check_dimensions(experiment, split, model.classifier.in_features)
     load_weights(model, checkpoint)
     method = method_of(experiment)
