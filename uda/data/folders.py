@@ -65,6 +65,34 @@ class FolderPair:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ImageFolder:
+    """The readable images of a folder, by class."""
+
+    path: Path
+    classes: ClassImages
+
+    @property
+    def name(self) -> str:
+        """The folder's name, with ``_`` for what file names and tables do not allow."""
+        return _slug(self.path)
+
+    @property
+    def num_images(self) -> int:
+        """The number of images in all classes."""
+        return sum(map(len, self.classes.values()))
+
+    def content_hash(self) -> str:
+        """Return eight hexadecimal digits that depend on the images' names and bytes."""
+        digest = hashlib.blake2b(digest_size=4)
+        files = (item for images in self.classes.values() for item in images.items())
+        for file, content in sorted(files):
+            name = os.fsencode(file.relative_to(self.path).as_posix())
+            digest.update(hashlib.blake2b(name).digest())
+            digest.update(content)
+        return digest.hexdigest()
+
+
 class SingleFolder(NamedTuple):
     """A folder as a dataset, written to ``file``; ``notes`` are lines to print about it."""
 
@@ -94,31 +122,32 @@ def single_folder_dataset(images: Path, folder: Path) -> SingleFolder:
         spec = {"root": str(path.parent), "domains": {domain: path.name}}
         spec |= {"reader": "image_folder", "classes": []}
     else:
-        classes = _single_folder_images(images, list(parts.values()), notes)
-        name = f"{domain}-{_content_hash(images, classes)}"
-        spec = {"root": "", "domains": {domain: f"{name}/{domain}.txt"}, "classes": list(classes)}
-        _write_list(folder / name / f"{domain}.txt", classes, list(classes))
+        content = _single_folder(images, list(parts.values()), notes)
+        name, classes = f"{domain}-{content.content_hash()}", list(content.classes)
+        spec = {"root": "", "domains": {domain: f"{name}/{domain}.txt"}, "classes": classes}
+        _write_list(folder / name / f"{domain}.txt", content.classes, classes)
     file = folder / f"{name}.yaml"
     head = {"title": domain, "abbreviations": {domain: domain[:16]}}
     _write_yaml(file, {**head, **spec, "scenarios": {}})
     return SingleFolder(file, domain, tuple(notes))
 
 
-def _single_folder_images(folder: Path, parts: Sequence[Path], notes: list[str]) -> ClassImages:
-    classes = _readable(folder, _class_files(folder, notes), notes)
-    if {folder.resolve() / name for name in classes} <= {*parts}:
+def _single_folder(path: Path, parts: Sequence[Path], notes: list[str]) -> ImageFolder:
+    folder = _read_folder(path, _class_files(path, notes), notes)
+    names = list(folder.classes)
+    if {path.resolve() / name for name in names} <= {*parts}:
         raise ValueError(
-            f"data.dataset: {folder} holds {join_names([*classes]) or 'no class folders'}; name a "
-            "folder with a folder for each class, or with train and val or test of such folders"
+            f"data.dataset: {path} holds {join_names(names) or 'no class folders'}; name a folder "
+            "with a folder for each class, or with train and val or test of such folders"
         )
-    if len(classes) < 2:
+    if len(names) < 2:
         raise ValueError(
-            f"data.dataset: {folder} has {len(classes)} class folders with pictures; name the "
-            "folder that holds a folder for each class"
+            f"data.dataset: {path} has {len(names)} class folders with pictures; name the folder "
+            "that holds a folder for each class"
         )
-    names = f"{len(classes)} classes ({join_names([*classes])})"
-    notes.append(f"{folder}: {_count(classes):,} pictures of {names}")
-    return classes
+    count = f"{folder.num_images:,} pictures of {len(names)} classes"
+    notes.append(f"{path}: {count} ({join_names(names)})")
+    return folder
 
 
 def folder_pair_dataset(
@@ -153,40 +182,49 @@ def folder_pair_dataset(
     _check_outside(source, folder)
     _check_outside(target, folder)
     notes: list[str] = []
-    source_images = _source_images(source, notes)
+    source_folder = _read_source(source, notes)
     _check_apart(source, target)
-    target_images, sets = _target_images(target, target_labels, source_images, notes)
-    if (count := _count(target_images)) < fewest:
+    target_folder, sets = _read_target(target, target_labels, source_folder, notes)
+    num_source, num_target = source_folder.num_images, target_folder.num_images
+    if num_target < fewest:
         raise ValueError(
-            f"--target: {target} has {count} pictures, too few to adapt to (at least {fewest}); "
-            "--adapt.method source_only answers without adapting"
+            f"--target: {target} has {num_target} pictures, too few to adapt to (at least "
+            f"{fewest}); --adapt.method source_only answers without adapting"
         )
     scenario = _choose_scenario(sets, scenario)
-    classes, scenarios = _label_sets(tuple(source_images), sets)
-    identity = {
-        "source": _content_hash(source, source_images),
-        "classes": classes,
-        "scenarios": scenarios,
-    }
-    title, target_hash = _slug(source), _content_hash(target, target_images)
-    file = folder / f"{title}-{config_hash(identity)}.yaml"
-    domain = f"{_slug(target)}-{target_hash}"
-    lists = {title: source_images, domain: target_images}
+    file, domain = _write_pair(folder, source_folder, target_folder, sets)
+    return FolderPair(
+        file, source_folder.name, domain, scenario, sets, num_source, num_target, tuple(notes)
+    )
+
+
+def _write_pair(
+    folder: Path, source: ImageFolder, target: ImageFolder, sets: ClassSets | None
+) -> tuple[Path, str]:
+    """Write list files and add the target to the dataset's file; return file and target domain."""
+    classes, scenarios = _label_sets(tuple(source.classes), sets)
+    identity = {"source": source.content_hash(), "classes": classes, "scenarios": scenarios}
+    file = folder / f"{source.name}-{config_hash(identity)}.yaml"
+    target_hash = target.content_hash()
+    domain = f"{target.name}-{target_hash}"
+    lists = {source.name: source, domain: target}
     for name, images in lists.items():
-        _write_list(folder / file.stem / f"{name}.txt", images, classes)
+        _write_list(folder / file.stem / f"{name}.txt", images.classes, classes)
     previous = read_yaml(file) if file.is_file() else {"domains": {}, "abbreviations": {}}
-    short = _short_name(_slug(target), domain, target_hash, previous["abbreviations"])
+    short = {
+        source.name: source.name[:16],
+        domain: _short_name(target.name, domain, target_hash, previous["abbreviations"]),
+    }
     spec = {
-        "title": title,
+        "title": source.name,
         "root": "",
         "domains": {**previous["domains"], **{name: f"{file.stem}/{name}.txt" for name in lists}},
-        "abbreviations": {**previous["abbreviations"], title: title[:16], domain: short},
+        "abbreviations": {**previous["abbreviations"], **short},
         "scenarios": scenarios,
         "classes": list(classes),
     }
     _write_yaml(file, spec)
-    num_source, num_target = _count(source_images), _count(target_images)
-    return FolderPair(file, title, domain, scenario, sets, num_source, num_target, tuple(notes))
+    return file, domain
 
 
 def match_classes(source: Sequence[str], target: Sequence[str]) -> ClassSets:
@@ -245,9 +283,9 @@ def _class_files(folder: Path, notes: list[str]) -> ClassFiles:
     return classes
 
 
-def _readable(
+def _read_folder(
     folder: Path, classes: ClassFiles, notes: list[str], flat: bool = False
-) -> ClassImages:
+) -> ImageFolder:
     """Hash the images that can be read and note the others.
 
     Images outside of class folders are skipped, too, unless ``flat``.
@@ -278,43 +316,36 @@ def _readable(
         notes.append(
             f"Passed over, in no class's folder: {join_names([str(path) for path in outside], 2)}"
         )
-    return readable
+    return ImageFolder(folder, readable)
 
 
-def _source_images(folder: Path, notes: list[str]) -> ClassImages:
-    classes = _readable(folder, _class_files(folder, notes), notes)
-    if len(classes) < 2:
+def _read_source(path: Path, notes: list[str]) -> ImageFolder:
+    folder = _read_folder(path, _class_files(path, notes), notes)
+    if len(folder.classes) < 2:
         raise ValueError(
-            f"--source: {folder} has {len(classes)} class folders with pictures; name the folder "
-            "that holds a folder for each class"
+            f"--source: {path} has {len(folder.classes)} class folders with pictures; name the "
+            "folder that holds a folder for each class"
         )
-    if reserved := [name for name in classes if name.casefold() == "unknown"]:
+    if reserved := [name for name in folder.classes if name.casefold() == "unknown"]:
         raise ValueError(
             f"--source: a class called {reserved[0]!r} could not be told from what answers call "
             "unknown; rename its folder"
         )
-    _by_normalised_name(tuple(classes))  # two folders of the same class are an error
-    return classes
+    _by_normalised_name(tuple(folder.classes))  # two folders of the same class are an error
+    return folder
 
 
-def _target_images(
-    folder: Path, labels: str, source_images: ClassImages, notes: list[str]
-) -> tuple[ClassImages, ClassSets | None]:
+def _read_target(
+    path: Path, labels: str, source: ImageFolder, notes: list[str]
+) -> tuple[ImageFolder, ClassSets | None]:
     """Read the target by class (all images under "" without labels), and compare the classes."""
-    classes = _class_files(folder, notes)
-    names, source_names = [name for name in classes if name], list(source_images)
+    files = _class_files(path, notes)
+    names, source_names = [name for name in files if name], list(source.classes)
     if labels != "none" and {*map(normalised_name, source_names)} & {*map(normalised_name, names)}:
-        images = _readable(folder, classes, notes)
-        sets = match_classes(source_names, list(images))
-        notes += [
-            f"Matched: the target's {name!r} is the source's {source_name!r}"
-            for name, source_name in sets.renamed.items()
-            if name != source_name
-        ]
-        return {sets.renamed.get(name, name): files for name, files in images.items()}, sets
+        return _read_labelled_target(path, files, source_names, notes)
     if labels == "folders":
         raise ValueError(
-            f"--target: no folder in {folder} is named like a class of the source "
+            f"--target: no folder in {path} is named like a class of the source "
             f"({join_names(source_names, 3)}); without labels, say --target-labels none"
         )
     if names and labels == "auto":
@@ -322,11 +353,25 @@ def _target_images(
             f"The target's folders ({join_names(names, 3)}) are not named like the source's "
             "classes: its labels are taken to be unknown"
         )
-    everything = {"": [path for files in classes.values() for path in files]}
-    images = _readable(folder, everything, notes, flat=True)
-    if not images:
-        raise ValueError(f"--target: no picture in {folder} can be read")
-    return images, None
+    everything = {"": [file for paths in files.values() for file in paths]}
+    folder = _read_folder(path, everything, notes, flat=True)
+    if not folder.classes:
+        raise ValueError(f"--target: no picture in {path} can be read")
+    return folder, None
+
+
+def _read_labelled_target(
+    path: Path, files: ClassFiles, source_names: Sequence[str], notes: list[str]
+) -> tuple[ImageFolder, ClassSets]:
+    classes = _read_folder(path, files, notes).classes
+    sets = match_classes(source_names, list(classes))
+    notes += [
+        f"Matched: the target's {name!r} is the source's {source_name!r}"
+        for name, source_name in sets.renamed.items()
+        if name != source_name
+    ]
+    renamed = {sets.renamed.get(name, name): images for name, images in classes.items()}
+    return ImageFolder(path, renamed), sets
 
 
 def _label_sets(
@@ -379,22 +424,7 @@ def _short_name(name: str, domain: str, content: str, known: Mapping[str, str]) 
     return short if short not in known.values() else f"{short}-{content[:4]}"
 
 
-def _content_hash(folder: Path, images: ClassImages) -> str:
-    """Return eight hexadecimal digits that depend on the images' names in ``folder`` and bytes."""
-    digest = hashlib.blake2b(digest_size=4)
-    for path, content in sorted(item for files in images.values() for item in files.items()):
-        name = os.fsencode(path.relative_to(folder).as_posix())
-        digest.update(hashlib.blake2b(name).digest())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def _count(images: ClassImages) -> int:
-    return sum(map(len, images.values()))
-
-
 def _slug(folder: Path) -> str:
-    """Return the folder's name with ``_`` for what file names and tables do not allow."""
     return re.sub(r"[^\w-]+", "_", folder.resolve().name).strip("_") or "pictures"
 
 

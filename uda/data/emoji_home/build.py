@@ -264,13 +264,8 @@ def _fill(
         write_text(partial / name / "LICENSE.txt", text)
     paths = {(n, c): f"{n}/{classes[c]}/{c}.png" for n in drawings for c in codepoints}
     tasks = [(partial / paths[n, c], drawings[n][c], image_px) for n, c in paths]
-    drawn = tqdm(
-        _draw_all(tasks, workers),
-        "EmojiHome",
-        len(tasks),
-        unit="img",
-        disable=None if progress else True,
-    )
+    hidden = None if progress else True  # None shows the bar in terminals
+    drawn = tqdm(_draw_all(tasks, workers), "EmojiHome", len(tasks), unit="img", disable=hidden)
     digests = dict(zip(paths, drawn, strict=True))
     twice = drawn_twice(codepoints, {key: pixels for key, (pixels, _) in digests.items()})
     for name, code in [(n, c) for n in drawings for c in twice]:
