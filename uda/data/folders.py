@@ -429,7 +429,7 @@ def _slug(folder: Path) -> str:
 
 
 def _listable(path: Path) -> str:
-    """Return the absolute path. ValueError where a list could not hold it."""
+    """Return the absolute path; ValueError if a list cannot hold it."""
     text = os.path.abspath(path)
     if "\n" in text or text != text.strip():
         raise ValueError(f"{text!r}: a line break or outer white space in a path; rename it")

@@ -80,7 +80,7 @@ def _numbers(spec: DatasetSpec, scenario: str) -> dict[str, int]:
 
 
 def _as_on_disk(spec: DatasetSpec, domain: str) -> DatasetSpec:
-    """Return ``spec`` with ``_`` for white space where folders of ``domain`` exist only so."""
+    """Return ``spec`` with the names on disk, which may have ``_`` for white space."""
 
     def actual_name(folder: Path, name: str, taken: tuple[str, ...]) -> str:
         plain = re.sub(r"\s", "_", name)

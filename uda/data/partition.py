@@ -13,7 +13,7 @@ from uda.data.spec import DatasetSpec
 
 
 def of_classes(items: Sequence[Item], classes: Sequence[str], where: str) -> list[Item]:
-    """Return the ``items`` of ``classes``. ValueError, which begins with ``where``, if none are."""
+    """Return the ``items`` of ``classes``; if none are, ValueError begins with ``where``."""
     wanted = set(classes)
     kept = [item for item in items if item.class_name in wanted]
     if not kept:
@@ -84,7 +84,7 @@ def _by_class(items: Sequence[Item]) -> list[list[Item]]:
 def source_items(
     experiment: Experiment, spec: DatasetSpec, split: ClassSplit
 ) -> tuple[list[Item], list[Item]]:
-    """Return the source's training and held-out images; with a scenario, none are held out."""
+    """Return the source's training and test images; with a scenario, the latter are empty."""
     parts = source_parts(experiment, spec, split)
     return parts.train, parts.test
 

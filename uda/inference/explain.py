@@ -56,9 +56,10 @@ def explain(runs: Sequence[Path], paths: Sequence[Path], out: Path, device: str)
 
 
 def explain_images(model: TrainedModel, paths: Sequence[Path]) -> list[tuple[Tensor, str]]:
-    """Return each image with heat map and class name drawn on it, and that most probable class.
+    """Draw each image's heat map and most probable class on it.
 
-    The images are uint8 [3, S, S].
+    Returns:
+        Each drawn image, uint8 [3, S, S], and the name of the class.
     """
     from pytorch_grad_cam.utils.image import show_cam_on_image
 

@@ -55,7 +55,7 @@ class Exported(nn.Module):
 
 
 def metadata(model: TrainedModel) -> dict[str, Any]:
-    """Return what explains the exported graph's inputs and outputs, in values for JSON."""
+    """Describe the exported graph's inputs and outputs in values for JSON."""
     decode_px, px = model.experiment.images.decode_px, model.experiment.images.resize_px
     return {
         "classes": list(model.classes),

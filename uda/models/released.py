@@ -112,7 +112,10 @@ def convert_state(
 
 
 def _their_backbone_name(name: str) -> str:
-    """``backbone.classifier.3.bias`` -> ``backbone_layer.classifier.classifier3.bias``."""
+    """Return their name of our tensor ``name`` of the backbone.
+
+    ``backbone.classifier.3.bias`` -> ``backbone_layer.classifier.classifier3.bias``
+    """
     name = re.sub(r"^backbone\.classifier\.(\d+)\.", r"backbone.classifier.classifier\1.", name)
     return name.replace("backbone.", "backbone_layer.", 1)
 

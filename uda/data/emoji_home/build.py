@@ -49,7 +49,7 @@ NEARLY_WHITE = 8  # grey levels from white that do not count as drawing
 
 
 def codepoint_classes() -> dict[str, str]:
-    """Return the class, of 57, of each codepoint.
+    """Return the class of each codepoint (57 classes).
 
     Codepoints are in lower-case hexadecimal, joined by `-`, without `fe0f`.
     """
