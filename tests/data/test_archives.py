@@ -21,7 +21,7 @@ from uda.data.pixels import PixelStore
 from uda.data.spec import load_dataset_spec
 from uda.runs.folder import find_runs
 
-OWN_VALIDATION = ("flowers_102", "fgvc_aircraft")
+WITH_VALIDATION = ("flowers_102", "fgvc_aircraft")
 
 
 @pytest.fixture(autouse=True)
@@ -47,20 +47,20 @@ def sizes(parts):
 def test_the_real_layout_is_read(dataset, tmp_path):
     TREES[dataset](tmp_path)
     parts = parts_of(dataset, tmp_path)
-    own = dataset in OWN_VALIDATION
-    assert sizes(parts) == [{TRAIN + VALIDATION * own}, set(), {TEST}]
-    every = [item.path for item in [*parts.train, *parts.test]]
-    assert len(set(every)) == len(every)
+    has_validation = dataset in WITH_VALIDATION
+    assert sizes(parts) == [{TRAIN + VALIDATION * has_validation}, set(), {TEST}]
+    paths = [item.path for item in [*parts.train, *parts.test]]
+    assert len(set(paths)) == len(paths)
     number = {name: label for label, name in enumerate(parts.classes)}
     for items in (parts.train, parts.test):
         view = PixelStore().labelled(items, number, 16)
-        # The brightest colour of each picture tells its class.
+        # The brightest colour of each picture shows its class.
         assert (view.images.float().mean(dim=(2, 3)).argmax(dim=1) == view.labels).all()
         assert set(view.labels.tolist()) == set(range(CLASSES))
 
 
-@pytest.mark.parametrize("dataset", OWN_VALIDATION)
-def test_a_validation_part_of_its_own_is_taken_as_it_is(dataset, tmp_path):
+@pytest.mark.parametrize("dataset", WITH_VALIDATION)
+def test_an_official_validation_part_is_not_changed(dataset, tmp_path):
     TREES[dataset](tmp_path)
     parts = parts_of(dataset, tmp_path, validation=0.5)
     assert sizes(parts) == [{TRAIN}, {VALIDATION}, {TEST}]
@@ -89,7 +89,7 @@ def test_folders_of_train_val_and_test(tmp_path):
 
 
 @pytest.mark.parametrize("dataset", TREES)
-def test_what_is_missing_is_named_with_the_way_out(dataset, tmp_path):
+def test_missing_files_are_named_with_advice(dataset, tmp_path):
     with pytest.raises(ValueError, match="--data.root") as caught:
         parts_of(dataset, tmp_path)
     assert "\n" not in str(caught.value)
@@ -122,13 +122,13 @@ def test_every_reader_has_a_dataset():
 
 
 def test_wrong_dataset_files_are_named(tmp_path):
-    file = tmp_path / "own.yaml"
-    text = "title: Own\nroot: .\ndomains: {A: a}\nabbreviations: {A: A}\nscenarios: {}\n"
+    file = tmp_path / "mine.yaml"
+    text = "title: Mine\nroot: .\ndomains: {A: a}\nabbreviations: {A: A}\nscenarios: {}\n"
     file.write_text(text + "reader: image_folder\nclasses: [x]\n")
     with pytest.raises(ValueError, match="classes: leave them empty"):
         load_dataset_spec(str(file))
     file.write_text(text + "reader: pictures\nclasses: []\n")
-    with pytest.raises(ValueError, match="own: reader: 'pictures' is not one of cifar100"):
+    with pytest.raises(ValueError, match="mine: reader: 'pictures' is not one of cifar100"):
         parts_of(str(file), tmp_path)
 
 

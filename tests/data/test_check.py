@@ -24,7 +24,7 @@ def check(path, *more):
     return main(["data", "check", str(path), "--workers", "1", *more])
 
 
-def test_a_whole_dataset(dataset, capsys):
+def test_a_whole_dataset_has_no_problem(dataset, capsys):
     assert check(dataset) == 0
     text = capsys.readouterr().out
     assert "Plain: 10 images of 5 of 5 classes" in text
@@ -32,7 +32,7 @@ def test_a_whole_dataset(dataset, capsys):
     assert text.splitlines()[-1] == "WHOLE: Tiny, 2 domains as expected"
 
 
-def test_what_is_wrong_is_named(dataset, capsys):
+def test_faults_are_named(dataset, capsys):
     plain = dataset.parent / "pictures" / "Plain"
     (plain / "bar" / "00.png").write_bytes((plain / "bar" / "00.png").read_bytes()[:80])
     (plain / "ring" / "00.png").write_text("no picture")
@@ -57,9 +57,9 @@ def test_near_duplicates_across_domains_are_counted(dataset):
     noise.save(pictures / "Plain" / "bar" / "00.png")
     noise.resize((90, 90)).save(pictures / "Dark" / "ring" / "01.jpg", quality=80)
     (pictures / "Dark" / "ring" / "01.png").unlink()
-    found = check_dataset(load_dataset_spec(str(dataset)))
-    assert not found.problems
-    ((pair,),) = found.near.values()
+    checked = check_dataset(load_dataset_spec(str(dataset)))
+    assert not checked.problems
+    ((pair,),) = checked.near.values()
     assert pair.first == pictures / "Plain" / "bar" / "00.png"
     assert pair.second == pictures / "Dark" / "ring" / "01.jpg"
 
@@ -132,7 +132,7 @@ def test_names_are_fixed_and_nothing_else(dataset, capsys):
     assert fix_names(load_dataset_spec(str(dataset))) == []
 
 
-def test_two_folders_for_one_name_are_left_alone(dataset):
+def test_two_folders_for_the_same_name_are_left_alone(dataset):
     pictures = dataset.parent / "pictures"
     (pictures / "Dark").rename(pictures / "dark")
     (pictures / "d_ark").mkdir()
@@ -143,12 +143,12 @@ def test_two_folders_for_one_name_are_left_alone(dataset):
         fix_names(load_dataset_spec(str(dataset), "/nowhere"))
 
 
-def test_datasets_of_one_domain_are_not_checked(capsys):
+def test_in_domain_datasets_are_not_checked(capsys):
     assert main(["data", "check", "cifar_100"]) == 1
     assert "CIFAR-100 is for training in one domain" in capsys.readouterr().err
 
 
-def test_processes_find_what_one_finds(dataset):
+def test_several_processes_report_the_same(dataset):
     (dataset.parent / "pictures" / "Plain" / "bar" / "00.png").write_text("")
     spec = load_dataset_spec(str(dataset))
     assert check_dataset(spec, workers=2) == check_dataset(spec)

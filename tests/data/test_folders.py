@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.tiny import CLASSES, arguments, make_dataset
+from helpers.own_folders import make_folders
+from helpers.tiny import arguments
 from PIL import Image
 
 from uda.cli.main import main
 from uda.config import CONFIGS
-from uda.data.folders import match_classes, one_folder, own_dataset
+from uda.data.folders import folder_pair_dataset, match_classes, single_folder_dataset
 from uda.data.items import UNLABELLED, domain_items
 from uda.data.scenarios import class_split
 from uda.data.spec import load_dataset_spec
@@ -16,27 +17,11 @@ from uda.reports.in_domain import comparisons
 from uda.runs.folder import find_runs
 from uda.sweeps.record import read_plan
 
-RENAMED = {"bar": "BAR", "cross": "Cross ", "disc": "D-isc", "ring": "ri_ng", "square": "square"}
-
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path) -> tuple[Path, Path]:
     """A source of bar, cross, disc and a target of disc, ring, square."""
-    make_dataset(tmp_path, per_class=4)
-    pictures = tmp_path / "pictures"
-    source, target = tmp_path / "my drawings", tmp_path / "renders"
-    for name in CLASSES[:3]:
-        shutil.copytree(pictures / "Plain" / name, source / name)
-    for name in CLASSES[2:]:
-        shutil.copytree(pictures / "Dark" / name, target / RENAMED[name])
-    return source, target
-
-
-def flags(folders, runs, *more):
-    source, target = folders
-    sizes = [flag for flag in arguments("x", runs) if not flag.startswith("--data.")]
-    given = ["run", f"--source={source}", f"--target={target}", *sizes]
-    return [*given, "--adapt.options.lead.clusters=classes", *more]
+    return make_folders(tmp_path)
 
 
 def test_classes_are_matched_whatever_their_spelling():
@@ -53,28 +38,28 @@ def test_classes_are_matched_whatever_their_spelling():
         match_classes(["a b", "A_b"], ["c"])
 
 
-def test_classes_of_nearly_one_name_are_refused_without_target_labels_too(folders, tmp_path):
+def test_equal_normalised_names_are_refused_without_target_labels_too(folders, tmp_path):
     source, target = folders
-    one = next(path for path in source.iterdir() if path.name != "bar")
-    shutil.copytree(one, source / one.name.upper().replace("-", "_"))
+    folder = next(path for path in source.iterdir() if path.name != "bar")
+    shutil.copytree(folder, source / folder.name.upper().replace("-", "_"))
     with pytest.raises(ValueError, match="would be one class: rename or merge them"):
-        own_dataset(source, target, "none", tmp_path / "datasets")
+        folder_pair_dataset(source, target, "none", tmp_path / "datasets")
     assert not (tmp_path / "datasets").exists()
 
 
 def test_the_dataset_holds_both_folders(folders, tmp_path):
-    found = own_dataset(*folders, "auto", tmp_path / "datasets")
-    spec = load_dataset_spec(str(found.file))
-    split = class_split(spec, found.scenario)
-    assert (found.scenario, split.shared) == ("opda", ("disc",))
+    pair = folder_pair_dataset(*folders, "auto", tmp_path / "datasets")
+    spec = load_dataset_spec(str(pair.file))
+    split = class_split(spec, pair.scenario)
+    assert (pair.scenario, split.shared) == ("opda", ("disc",))
     assert split.source_private == ("bar", "cross")
     assert split.target_private == ("ri_ng", "square")
-    assert found.source == "my_drawings"
-    assert "Matched: the target's 'D-isc' is the source's 'disc'" in found.notes
-    items = domain_items(spec, found.target)
+    assert pair.source == "my_drawings"
+    assert "Matched: the target's 'D-isc' is the source's 'disc'" in pair.notes
+    items = domain_items(spec, pair.target)
     assert [item.class_name for item in items[::4]] == ["disc", "ri_ng", "square"]
     assert items[0].path == folders[1] / "D-isc" / "00.png"
-    assert (found.num_source, found.num_target) == (12, 12)
+    assert (pair.num_source, pair.num_target) == (12, 12)
 
 
 @pytest.mark.parametrize("way", ["flat", "nested", "none"])
@@ -87,38 +72,40 @@ def test_a_target_without_labels(folders, tmp_path, way):
         (tmp_path / "dump" / "2024").mkdir(parents=True)
         target.rename(tmp_path / "dump" / "2024" / "05")
         target = tmp_path / "dump"
-    found = own_dataset(source, target, "none" if way == "none" else "auto", tmp_path / "datasets")
-    spec = load_dataset_spec(str(found.file))
-    assert found.sets is None
-    assert found.scenario == "opda"
+    pair = folder_pair_dataset(
+        source, target, "none" if way == "none" else "auto", tmp_path / "datasets"
+    )
+    spec = load_dataset_spec(str(pair.file))
+    assert pair.sets is None
+    assert pair.scenario == "opda"
     assert class_split(spec, "opda").shared == ("bar", "cross", "disc")
-    items = domain_items(spec, found.target)
+    items = domain_items(spec, pair.target)
     assert len(items) == 12
     assert {item.class_name for item in items} == {UNLABELLED}
-    assert own_dataset(source, target, "none", tmp_path / "d", "pda").scenario == "pda"
+    assert folder_pair_dataset(source, target, "none", tmp_path / "d", "pda").scenario == "pda"
 
 
 def test_other_targets_of_the_same_classes_share_the_source(folders, tmp_path):
     source, target = folders
-    first = own_dataset(source, target, "none", tmp_path / "datasets")
-    again = own_dataset(source, target, "none", tmp_path / "datasets")
+    first = folder_pair_dataset(source, target, "none", tmp_path / "datasets")
+    again = folder_pair_dataset(source, target, "none", tmp_path / "datasets")
     assert again == first
     (target / "D-isc" / "00.png").unlink()
-    second = own_dataset(source, target, "none", tmp_path / "datasets")
+    second = folder_pair_dataset(source, target, "none", tmp_path / "datasets")
     assert second.file == first.file
     assert second.target != first.target
     spec = load_dataset_spec(str(second.file))
     assert [len(domain_items(spec, name)) for name in spec.domains] == [12, 12, 11]
     (source / "bar" / "00.png").unlink()
-    assert own_dataset(source, target, "none", tmp_path / "datasets").file != first.file
+    assert folder_pair_dataset(source, target, "none", tmp_path / "datasets").file != first.file
 
 
 def test_a_target_that_has_changed_is_another_pair(folders, tmp_path):
     names = []
     for _ in range(2):
-        found = own_dataset(*folders, "auto", tmp_path / "datasets")
-        spec = load_dataset_spec(str(found.file))
-        names.append(spec.pair_name(found.source, found.target))
+        pair = folder_pair_dataset(*folders, "auto", tmp_path / "datasets")
+        spec = load_dataset_spec(str(pair.file))
+        names.append(spec.pair_name(pair.source, pair.target))
         shutil.copy(folders[1] / "square" / "00.png", folders[1] / "square" / "more.png")
     assert names[0] == "my_drawings2renders"
     assert names[1].startswith("my_drawings2renders-")
@@ -130,20 +117,20 @@ def test_pictures_that_are_passed_over_are_named(folders, tmp_path):
     (source / "bar" / "00.png").write_text("no picture")
     shutil.copy(source / "bar" / "01.png", source / "loose.png")
     (target / "ri_ng" / "Thumbs.db").touch()
-    found = own_dataset(source, target, "auto", tmp_path / "datasets")
-    assert found.num_source == 11
-    assert f"Passed over, cannot be read: {source / 'bar' / '00.png'} (no image)" in found.notes
-    assert f"Passed over, in no class's folder: {source / 'loose.png'}" in found.notes
+    pair = folder_pair_dataset(source, target, "auto", tmp_path / "datasets")
+    assert pair.num_source == 11
+    assert f"Passed over, cannot be read: {source / 'bar' / '00.png'} (no image)" in pair.notes
+    assert f"Passed over, in no class's folder: {source / 'loose.png'}" in pair.notes
 
 
-def test_what_could_not_be_read_later_is_found_first(folders, tmp_path):
+def test_unreadable_formats_are_noted_at_the_start(folders, tmp_path):
     source, target = folders
     Image.fromarray(np.full((8, 8), 7.5, np.float32)).save(source / "bar" / "float.tif")
     (source / "bar" / "IMG_1.HEIC").write_bytes(b"heic")
     (target / "D-isc" / "a.avif").write_bytes(b"avif")
-    found = own_dataset(source, target, "auto", tmp_path / "datasets")
-    assert found.num_source == 12
-    notes = "\n".join(found.notes)
+    pair = folder_pair_dataset(source, target, "auto", tmp_path / "datasets")
+    assert pair.num_source == 12
+    notes = "\n".join(pair.notes)
     assert "float.tif (floating-point values from 0 to 7.5" in notes
     assert f"Passed over in {source}: 1 pictures (.heic 1)" in notes
     assert f"Passed over in {target}: 1 pictures (.avif 1)" in notes
@@ -157,24 +144,24 @@ def test_accents_are_matched_however_they_are_written(tmp_path):
 def test_runs_among_the_pictures_are_refused(folders, tmp_path):
     for inside in folders:
         with pytest.raises(ValueError, match=f"--runs: {inside / 'runs'} lies in {inside}"):
-            own_dataset(*folders, "auto", inside / "runs" / "datasets")
+            folder_pair_dataset(*folders, "auto", inside / "runs" / "datasets")
         assert not (inside / "runs").exists()
     with pytest.raises(ValueError, match="--runs: .* lies in"):
-        one_folder(folders[0], folders[0] / "runs" / "datasets")
+        single_folder_dataset(folders[0], folders[0] / "runs" / "datasets")
 
 
-def test_one_folder_in_the_other_is_refused(folders, tmp_path):
+def test_nested_folders_are_refused(folders, tmp_path):
     source, _ = folders
-    for ours, theirs in ((source, source / "bar"), (source / "bar", source)):
+    for outer, inner in ((source, source / "bar"), (source / "bar", source)):
         with pytest.raises(ValueError, match="one lies in the other|class folders"):
-            own_dataset(ours, theirs, "none", tmp_path / "datasets")
+            folder_pair_dataset(outer, inner, "none", tmp_path / "datasets")
     assert not (tmp_path / "datasets").exists()
 
 
 def test_a_class_called_unknown_is_refused(folders, tmp_path):
     (folders[0] / "bar").rename(folders[0] / "Unknown")
     with pytest.raises(ValueError, match="'Unknown' could not be told"):
-        own_dataset(*folders, "auto", tmp_path / "datasets")
+        folder_pair_dataset(*folders, "auto", tmp_path / "datasets")
 
 
 @pytest.mark.parametrize(
@@ -184,9 +171,9 @@ def test_a_class_called_unknown_is_refused(folders, tmp_path):
         ("auto", "pda", "--data.scenario: pda, but the folders' classes are opda"),
     ],
 )
-def test_wrong_wishes_are_named(folders, tmp_path, labels, scenario, message):
+def test_wrong_options_are_named(folders, tmp_path, labels, scenario, message):
     with pytest.raises(ValueError, match=message):
-        own_dataset(*folders, labels, tmp_path / "datasets", scenario)
+        folder_pair_dataset(*folders, labels, tmp_path / "datasets", scenario)
     assert not (tmp_path / "datasets").exists()
 
 
@@ -194,126 +181,35 @@ def test_wrong_folders_are_named(folders, tmp_path):
     source, target = folders
     out = tmp_path / "datasets"
     with pytest.raises(ValueError, match="source too"):
-        own_dataset(source, tmp_path / "renders" / ".." / "my drawings", "auto", out)
+        folder_pair_dataset(source, tmp_path / "renders" / ".." / "my drawings", "auto", out)
     with pytest.raises(ValueError, match=r"nowhere does not exist"):
-        own_dataset(source, tmp_path / "nowhere", "auto", out)
+        folder_pair_dataset(source, tmp_path / "nowhere", "auto", out)
     with pytest.raises(ValueError, match=r"bar has 0 class folders with pictures"):
-        own_dataset(source / "bar", target, "auto", out)
+        folder_pair_dataset(source / "bar", target, "auto", out)
     with pytest.raises(ValueError, match="no folder in .* is named like a class of the source"):
-        own_dataset(source, target / "ri_ng", "folders", out)
+        folder_pair_dataset(source, target / "ri_ng", "folders", out)
     for picture in target.glob("*/*.png"):
         picture.write_text("no picture")
     with pytest.raises(ValueError, match="no picture in .*renders can be read"):
-        own_dataset(source, target, "none", out)
+        folder_pair_dataset(source, target, "none", out)
     assert not out.exists()
 
 
 def test_spaces_are_kept_and_line_breaks_refused(folders, tmp_path):
     source, target = folders
     (source / "bar" / "00.png").rename(source / "bar" / "a  b 3.png")
-    found = own_dataset(source, target, "auto", tmp_path / "datasets")
-    items = domain_items(load_dataset_spec(str(found.file)), found.source)
+    pair = folder_pair_dataset(source, target, "auto", tmp_path / "datasets")
+    items = domain_items(load_dataset_spec(str(pair.file)), pair.source)
     assert source / "bar" / "a  b 3.png" in [item.path for item in items]
     (source / "bar" / "a  b 3.png").rename(source / "bar" / "a\nb.png")
     with pytest.raises(ValueError, match="a line break"):
-        own_dataset(source, target, "auto", tmp_path / "other")
+        folder_pair_dataset(source, target, "auto", tmp_path / "other")
 
 
-@pytest.mark.slow
-def test_run_trains_adapts_and_answers(folders, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    runs = tmp_path / "my runs"
-    given = flags(folders, Path("my runs"))
-    assert main(given) == 0
-    text = capsys.readouterr().out
-    assert "Classes in both (1): disc" in text
-    assert "That is opda" in text
-    assert "12 pictures: " in text
-    (run,) = [run for run in find_runs(runs) if run.config["stage"] == "adapt"]
-    assert f"uda predict 'my runs/{run.folder.name}' FOLDER" in text
-    rows = (run.folder / "predictions.csv").read_text().splitlines()
-    assert len(rows) == 13
-    answers = (run.folder / "answers.md").read_text()
-    assert "Matched: the target's 'D-isc' is the source's 'disc'" in answers
-    assert f"uda evaluate 'my runs/{run.folder.name}' --per-class" in answers
-    assert "\nScores: H-score " in answers
-    assert "Thresholds chosen without labels: " in answers
-    assert main(given) == 0
-    assert "Already adapted" in capsys.readouterr().out
-    # From elsewhere, and where the runs have been moved to.
-    monkeypatch.chdir(tmp_path / "pictures")
-    assert main(["evaluate", str(run.folder), "--per-class"]) == 0
-    assert main(["report", str(runs)]) == 0
-    moved = runs.rename(tmp_path / "moved")
-    assert main(["evaluate", str(moved / run.folder.name)]) == 0
-    # As a small file, too.
-    assert main(["pack", str(moved), f"--out={tmp_path / 'p.jsonl'}"]) == 0
-    assert main(["unpack", str(tmp_path / "p.jsonl"), str(tmp_path / "back")]) == 0
-    assert main(["report", str(tmp_path / "back"), "--formats=md"]) == 0
-    assert (tmp_path / "back" / "tables").is_dir()
-
-
-def test_run_without_labels_says_what_it_could_not_measure(folders, tmp_path, capsys):
-    assert main(flags(folders, tmp_path / "runs", "--target-labels=none")) == 0
-    text = capsys.readouterr().out
-    assert "Which classes the target holds is not known; run as opda" in text
-    assert "not scored, as the target has no labels" in text
-    assert "Not measured, for want of target labels" in text
-    assert main(["report", str(tmp_path / "runs")]) == 0
-    shown = capsys.readouterr().out
-    assert "answers without labels" in shown
-    assert "H-score by epoch" not in (tmp_path / "runs" / "report.md").read_text()
-    assert not list((tmp_path / "runs").glob("tables/*_per_class.csv"))
-    assert main(["select", str(tmp_path / "runs")]) == 0
-    assert "epochs chosen without labels" in capsys.readouterr().out
-
-
-def test_run_on_a_closed_set_of_few_pictures(folders, tmp_path, capsys):
-    source, target = folders
-    shutil.rmtree(source / "bar")
-    for name in ("ri_ng", "square"):
-        shutil.rmtree(target / name)
-    for i in range(4, 8):
-        shutil.copy(target / "D-isc" / f"0{i - 4}.png", target / "D-isc" / f"0{i}.png")
-    shutil.copytree(target / "D-isc", target / "cross")
-    more = ["--adapt.batch_size=64", "--train.batch_size=32"]
-    assert main(flags(folders, tmp_path / "runs", *more)) == 0
-    text = capsys.readouterr().out
-    assert "That is a closed set: the same classes, nothing is unknown" in text
-    assert "adapt.batch_size is 16, all that there are, not 64" in text
-    assert "accuracy" in text.lower()
-    assert "16 pictures: 0 unknown" in text
-
-
-def test_run_refuses_what_it_cannot_use(folders, tmp_path, capsys):
-    assert main(flags(folders, tmp_path / "runs", "--data.source=Plain")) == 1
-    assert "leave --data.source out" in capsys.readouterr().err
-    assert main(["run", "--source=x"]) == 2
-    assert "target" in capsys.readouterr().err
-    assert main(flags((tmp_path / "no", folders[1]), tmp_path / "runs")) == 1
-    assert "no does not exist" in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
-    assert main(flags(folders, tmp_path / "runs", "--model.bottleneck_dim=3")) == 1
-    assert "3 for 3; say --model.bottleneck_dim 4, or another" in capsys.readouterr().err
-    assert main(flags(folders, tmp_path / "runs", "--adapt.method=leed")) == 1
-    assert "adapt.method: 'leed' is not one of" in capsys.readouterr().err
-    assert not list((tmp_path / "runs").glob("train-*"))
-
-
-def test_few_pictures_are_answered_for_but_not_adapted_to(folders, tmp_path, capsys):
-    for picture in [*folders[1].glob("*/*.png")][1:]:
-        picture.unlink()
-    assert main(flags(folders, tmp_path / "runs")) == 1
-    assert "has 1 pictures, too few to adapt to" in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
-    assert main(flags(folders, tmp_path / "runs", "--adapt.method=source_only")) == 0
-    assert "1 pictures: " in capsys.readouterr().out
-
-
-def test_one_picture_of_two_modes_is_read(folders, tmp_path):
+def test_palette_pictures_are_read(folders, tmp_path):
     source, target = folders
     Image.open(source / "bar" / "00.png").convert("P").save(source / "bar" / "00.gif")
-    assert own_dataset(source, target, "auto", tmp_path / "datasets").num_source == 13
+    assert folder_pair_dataset(source, target, "auto", tmp_path / "datasets").num_source == 13
 
 
 def in_domain_flags(pictures, runs, *more):
@@ -321,19 +217,19 @@ def in_domain_flags(pictures, runs, *more):
     return [f"--data.dataset={pictures}", "--model.head=linear", *sizes, *more]
 
 
-def test_one_folder_of_classes_trains_in_one_domain(folders, tmp_path, capsys):
+def test_a_folder_of_classes_trains_in_domain(folders, tmp_path, capsys):
     source, runs = folders[0], tmp_path / "runs"
     (source / "bar" / "broken.png").write_bytes(b"no picture")
-    given = in_domain_flags(source, runs, "--data.holdout=0.25")
-    assert main(["train", *given]) == 0
-    told = capsys.readouterr().out
-    assert "Passed over, cannot be read" in told
-    assert "12 pictures of 3 classes (bar, cross, disc)" in told
+    options = in_domain_flags(source, runs, "--data.holdout=0.25")
+    assert main(["train", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "Passed over, cannot be read" in printed
+    assert "12 pictures of 3 classes (bar, cross, disc)" in printed
     (run,) = find_runs(runs)
-    assert run.metrics("final")[0]["num_images"] == 3  # one of each class's four
+    assert run.metrics("final")[0]["num_images"] == 3  # of four in each class
     assert run.classes() == ("bar", "cross", "disc")
     assert run.config["data"]["source"] == "my_drawings"
-    assert main(["train", *given]) == 0  # the same pictures are the same run
+    assert main(["train", *options]) == 0  # the same pictures are the same run
     assert "Already trained" in capsys.readouterr().out
     assert main(["evaluate", str(run.folder)]) == 0
     shutil.rmtree(source)
@@ -341,25 +237,25 @@ def test_one_folder_of_classes_trains_in_one_domain(folders, tmp_path, capsys):
     assert compared.domain == "my_drawings"
 
 
-def test_one_folder_in_a_recipes_sweep(folders, tmp_path, capsys):
+def test_a_folder_in_a_recipes_sweep(folders, tmp_path, capsys):
     recipe = CONFIGS / "experiments" / "in_domain" / "fine_tuning.yaml"
-    given = in_domain_flags(folders[0], tmp_path / "runs")
-    assert main(["sweep", str(recipe), *given, "--dry-run"]) == 0
+    options = in_domain_flags(folders[0], tmp_path / "runs")
+    assert main(["sweep", str(recipe), *options, "--dry-run"]) == 0
     assert "my_drawings" in capsys.readouterr().out
     many = ["--data.images_per_class=1", "--train.batch_size=8"]
-    assert main(["sweep", str(recipe), *given, *many]) == 1
+    assert main(["sweep", str(recipe), *options, *many]) == 1
     assert "8 is more than the 3 images to train on" in capsys.readouterr().err
-    assert main(["sweep", str(recipe), *given, "--sweep.augmentations=[none]"]) == 0
+    assert main(["sweep", str(recipe), *options, "--sweep.augmentations=[none]"]) == 0
     assert read_plan(tmp_path / "runs").experiments.keys() == {"flowers_tuned_my_drawings"}
 
 
-def test_one_folder_with_parts_of_its_own(folders, tmp_path):
+def test_a_folder_with_parts(folders, tmp_path):
     whole = tmp_path / "split"
     for part in ("train", "valid"):
         shutil.copytree(folders[0], whole / part)
-    found = one_folder(whole, tmp_path / "datasets")
-    spec = load_dataset_spec(str(found.file))
-    assert (spec.reader, spec.classes, found.domain) == ("image_folder", (), "split")
+    single = single_folder_dataset(whole, tmp_path / "datasets")
+    spec = load_dataset_spec(str(single.file))
+    assert (spec.reader, spec.classes, single.domain) == ("image_folder", (), "split")
     runs = tmp_path / "runs"
     assert main(["train", *in_domain_flags(whole, runs)]) == 0
     (run,) = find_runs(runs)
@@ -368,15 +264,15 @@ def test_one_folder_with_parts_of_its_own(folders, tmp_path):
 
 def test_a_class_may_be_called_train(folders, tmp_path):
     (folders[0] / "bar").rename(folders[0] / "train")
-    found = one_folder(folders[0], tmp_path / "datasets")
-    assert load_dataset_spec(str(found.file)).classes == ("cross", "disc", "train")
+    single = single_folder_dataset(folders[0], tmp_path / "datasets")
+    assert load_dataset_spec(str(single.file)).classes == ("cross", "disc", "train")
 
 
 def test_wrong_single_folders_are_named(folders, tmp_path, capsys):
-    given = in_domain_flags(folders[0] / "bar", tmp_path / "runs")
-    assert main(["train", *given]) == 1
+    options = in_domain_flags(folders[0] / "bar", tmp_path / "runs")
+    assert main(["train", *options]) == 1
     assert "bar holds no class folders; name a folder with" in capsys.readouterr().err
-    for name in ("bar", "cross", "disc"):  # parts without one to train on
+    for name in ("bar", "cross", "disc"):  # parts without train
         (folders[0] / name).rename(folders[0] / {"bar": "val", "cross": "test"}.get(name, name))
     shutil.rmtree(folders[0] / "disc")
     assert main(["train", *in_domain_flags(folders[0], tmp_path / "runs")]) == 1
@@ -384,7 +280,7 @@ def test_wrong_single_folders_are_named(folders, tmp_path, capsys):
     assert main(["train", *in_domain_flags(tmp_path / "none", tmp_path / "runs")]) == 1
     assert "no file or folder" in capsys.readouterr().err
     (folders[0] / "val").rename(folders[0] / "bar")
-    given = in_domain_flags(folders[0], tmp_path / "runs", "--data.scenario=opda")
-    assert main(["train", *given]) == 1
-    assert "is one domain; leave the scenario out" in capsys.readouterr().err
+    options = in_domain_flags(folders[0], tmp_path / "runs", "--data.scenario=opda")
+    assert main(["train", *options]) == 1
+    assert "is a single domain; leave the scenario out" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "datasets").exists()

@@ -21,11 +21,6 @@ from uda.data.lists import LIST_NAME, export_lists
 from uda.data.spec import load_dataset_spec
 
 
-@pytest.fixture
-def spec(tmp_path):
-    return load_dataset_spec(str(make_dataset(tmp_path, per_class=3)))
-
-
 def read_list(folder):
     """(path, label) of each line, as LEAD reads it: split at spaces, path below the domain."""
     rows = []
@@ -46,24 +41,24 @@ def read_list(folder):
     ],
 )
 def test_every_picture_by_the_scenarios_numbers(spec, scenario, number):
-    written, passed_over = export_lists(spec, scenario)
-    assert passed_over == {}
+    written, skipped = export_lists(spec, scenario)
+    assert skipped == {}
     assert [tuple(entry) for entry in written] == [
-        (spec.root / domain / LIST_NAME, 15, 5) for domain in ("Plain", "Dark")
+        (spec.root / domain / LIST_NAME, 20, 5) for domain in ("Plain", "Dark")
     ]
     for domain in ("Plain", "Dark"):
         rows = read_list(spec.root / domain)
-        assert rows == [(f"{n}/{i:02d}.png", number[n]) for n in CLASSES for i in range(3)]
+        assert rows == [(f"{n}/{i:02d}.png", number[n]) for n in CLASSES for i in range(4)]
         assert sorted(path.name for path in (spec.root / domain).iterdir()) == sorted(
             [*CLASSES, LIST_NAME]
         )
 
 
 def test_shared_come_first_then_source_private_then_target_private(spec):
-    """Ranges in another order than the classes': numbers follow the roles (DESIGN's rule)."""
+    """Ranges in another order than the classes': labels follow the roles."""
     scenarios = {"odd": {"shared": (3, 5), "source_private": (1, 2), "target_private": (0, 1)}}
     written, _ = export_lists(replace(spec, scenarios=scenarios), "odd")
-    assert [entry[1:] for entry in written] == [(12, 4)] * 2  # disc is outside the scenario
+    assert [entry[1:] for entry in written] == [(16, 4)] * 2  # disc is outside the scenario
     labels = {path.split("/")[0]: label for path, label in read_list(spec.root / "Plain")}
     assert labels == {"ring": 0, "square": 1, "cross": 2, "bar": 3}
 
@@ -77,12 +72,12 @@ def test_a_tree_of_office_homes_layout(tmp_path, scenario, counts):
         for name in office.classes:
             (tmp_path / domain / name).mkdir(parents=True)
             Image.new("RGB", (4, 4)).save(tmp_path / domain / name / "00001.jpg")
-    written, passed_over = export_lists(office, scenario)
-    assert list(passed_over) == ["Clipart", "Product"]
-    assert f"{tmp_path / 'Clipart'} is not there" in passed_over["Clipart"]
+    written, skipped = export_lists(office, scenario)
+    assert list(skipped) == ["Clipart", "Product"]
+    assert f"{tmp_path / 'Clipart'} is not there" in skipped["Clipart"]
     assert [entry.path.parent.name for entry in written] == ["Art", "Real World"]
     rows = read_list(tmp_path / "Real World")
-    # Classes are sorted as ASCII and the roles take them in order, so the numbers go through.
+    # Classes are sorted as ASCII and the roles take them in order, so the labels count up.
     assert rows == [(f"{n}/00001.jpg", k) for k, n in enumerate(sorted(office.classes))]
     assert len(rows) == sum(counts)
 
@@ -107,7 +102,7 @@ def test_lists_are_written_anew(spec):
     export_lists(spec, "opda")
     (spec.root / "Plain" / "bar" / "00.png").unlink()
     export_lists(spec, "opda")
-    assert len(read_list(spec.root / "Plain")) == 14
+    assert len(read_list(spec.root / "Plain")) == 19
 
 
 def test_white_space_is_refused_before_anything_is_written(spec):
@@ -118,35 +113,35 @@ def test_white_space_is_refused_before_anything_is_written(spec):
     assert not list(spec.root.rglob(LIST_NAME))
 
 
-def test_a_domain_with_a_space_in_its_own_name(spec):
+def test_a_domain_may_have_a_space_in_its_name(spec):
     (spec.root / "Dark").rename(spec.root / "So Dark")
     spaced = replace(spec, domains={"Plain": "Plain", "Dark": "So Dark"})
     export_lists(spaced, "opda")
-    assert len(read_list(spec.root / "So Dark")) == 15
+    assert len(read_list(spec.root / "So Dark")) == 20
 
 
-def test_names_that_an_export_gave_underscores(tmp_path):
+def test_names_may_have_underscores_for_spaces(tmp_path):
     """Folders and classes of the YAML file with spaces, the tree with ``_`` for them."""
     path = make_dataset(tmp_path, per_class=2)
     raw = yaml.safe_load(path.read_text())
-    raw["domains"] = {"Plain": "Plain", "Dark": "Dark one"}
+    raw["domains"] = {"Plain": "Plain", "Dark": "Dark side"}
     raw["classes"] = ["bar", "a cross", "disc", "ring", "square"]
     path.write_text(yaml.safe_dump(raw))
     pictures = tmp_path / "pictures"
-    (pictures / "Dark").rename(pictures / "Dark_one")
-    for domain in ("Plain", "Dark_one"):
+    (pictures / "Dark").rename(pictures / "Dark_side")
+    for domain in ("Plain", "Dark_side"):
         (pictures / domain / "cross").rename(pictures / domain / "a_cross")
-    written, passed_over = export_lists(load_dataset_spec(str(path)), "opda")
-    assert passed_over == {}
+    written, skipped = export_lists(load_dataset_spec(str(path)), "opda")
+    assert skipped == {}
     assert [entry[1:] for entry in written] == [(10, 5), (10, 5)]
-    assert ("a_cross/00.png", 1) in read_list(pictures / "Dark_one")
+    assert ("a_cross/00.png", 1) in read_list(pictures / "Dark_side")
 
 
-def test_what_has_no_list_is_said(spec):
+def test_domains_without_a_list_are_named(spec):
     (spec.root / "Dark").rename(spec.root / "Darker")
-    written, passed_over = export_lists(spec, "opda")
+    written, skipped = export_lists(spec, "opda")
     assert len(written) == 1
-    assert passed_over == {"Dark": f"{spec.root / 'Dark'} is not there"}
+    assert skipped == {"Dark": f"{spec.root / 'Dark'} is not there"}
     listed = replace(spec, domains={"Plain": "Plain.txt", "Dark": "Dark"})
     with pytest.raises(ValueError, match=r"no domain of Tiny to list: .*Plain\.txt is a list file"):
         export_lists(listed, "opda")
@@ -180,7 +175,7 @@ def test_from_edits_to_lists(spec, tmp_path):
     )
     exported = replace(spec, root=tmp_path / "out")
     written, _ = export_lists(exported, "opda")
-    assert [entry.images for entry in written] == [3 * 16, 3 * 15]
+    assert [entry.images for entry in written] == [3 * 21, 3 * 20]
     rows = dict(read_list(tmp_path / "out" / "Plain"))
     for name, label in (("ring/my_ring", 3), ("square/01", 4)):
         original = load_rgb(tmp_path / "out" / "Plain" / f"{name}.png").float()

@@ -1,12 +1,17 @@
-from uda.data.names import loose, named
+from uda.data.names import join_names, normalised_name
 
 
-def test_loose_names():
-    assert loose("Real World") == loose("real_world") == loose("RealWorld") == loose("Real-World")
-    assert loose("Art") != loose("Arts")
+def test_normalised_names_ignore_case_spaces_hyphens_and_underscores():
+    assert (
+        normalised_name("Real World")
+        == normalised_name("real_world")
+        == normalised_name("RealWorld")
+        == normalised_name("Real-World")
+    )
+    assert normalised_name("Art") != normalised_name("Arts")
 
 
 def test_lists_of_names_are_cut():
-    assert named([]) == ""
-    assert named(["a", "b"], 2) == "a, b"
-    assert named(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert join_names([]) == ""
+    assert join_names(["a", "b"], 2) == "a, b"
+    assert join_names(["a", "b", "c"], 2) == "a, b and 1 more"

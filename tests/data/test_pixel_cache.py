@@ -19,14 +19,12 @@ from uda.data import pixel_cache as image_cache
 from uda.data import pixels as datasets
 from uda.data.items import domain_items
 from uda.data.pixels import PixelStore
-from uda.data.spec import load_dataset_spec
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import find_runs
 
 
 @pytest.fixture
-def items(tmp_path):
-    spec = load_dataset_spec(str(make_dataset(tmp_path / "tiny", per_class=3)))
+def items(spec):
     return domain_items(spec, "Plain")
 
 
@@ -36,25 +34,25 @@ def number(items):
 
 def test_mapped_pictures_are_those_in_memory(items, tmp_path):
     cache = tmp_path / "cache"
-    held = PixelStore().labelled(items, number(items), 24)
+    in_memory = PixelStore().labelled(items, number(items), 24)
     mapped = PixelStore(0, cache).labelled(items, number(items), 24)
-    assert torch.equal(held.images, mapped.images)
-    assert torch.equal(held.labels, mapped.labels)
-    assert held.names == mapped.names
-    held_target, held_items = PixelStore().unlabelled(items, 24)
-    for _ in range(2):  # made, then found
+    assert torch.equal(in_memory.images, mapped.images)
+    assert torch.equal(in_memory.labels, mapped.labels)
+    assert in_memory.names == mapped.names
+    memory_target, memory_items = PixelStore().unlabelled(items, 24)
+    for _ in range(2):  # decoded, then read from the file
         mapped_target, mapped_items = PixelStore(0, cache).unlabelled(items, 24)
-        assert torch.equal(held_target.images, mapped_target.images)
-        assert held_items == mapped_items != items
+        assert torch.equal(memory_target.images, mapped_target.images)
+        assert memory_items == mapped_items != items
     assert set(vars(mapped_target)) == {"images"}
     rows = torch.tensor([7, 0, 3])
-    assert torch.equal(held_target.images[rows], mapped_target.images[rows])
+    assert torch.equal(memory_target.images[rows], mapped_target.images[rows])
     assert len(list(cache.glob("*.images"))) == 2
     assert not list(cache.glob(".*.tmp"))
 
 
-def test_pictures_that_changed_places_are_decoded_anew(items, tmp_path):
-    """Of one size and one time, as archives and uncompressed formats make them."""
+def test_pictures_that_were_swapped_are_decoded_anew(items, tmp_path):
+    """Size and time are equal, as archives and uncompressed formats make them."""
     for item in items[:2]:
         pixels = datasets.load_rgb(item.path)
         to_picture(pixels).save(item.path, "BMP")
@@ -84,7 +82,7 @@ def _fill_slowly(folder, ready, fills):
     assert numbers == [0, 1, 2, 3]
 
 
-def test_of_two_processes_one_fills(tmp_path):
+def test_a_single_process_of_two_fills(tmp_path):
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(2)
     arguments = (tmp_path / "c", ready, tmp_path / "fills")
@@ -220,7 +218,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
 def test_whole_runs_do_not_depend_on_the_limit(tmp_path):
     dataset = make_dataset(tmp_path / "tiny")
     weights = []
-    for name, limit in (("held", "4"), ("mapped", "0")):
+    for name, limit in (("memory", "4"), ("mapped", "0")):
         flags = arguments(dataset, tmp_path / name / "runs", "--data.target=Dark")
         flags += [f"--compute.image_memory_gb={limit}", f"--compute.cache={tmp_path / 'cache'}"]
         flags += ["--augment.name=genmix", "--images.resize_px=30"]
@@ -231,8 +229,8 @@ def test_whole_runs_do_not_depend_on_the_limit(tmp_path):
         weights.append(
             {run.folder.name: read_checkpoint(run.folder / "checkpoint.pt") for run in runs}
         )
-    held, mapped = weights
-    assert held.keys() == mapped.keys()
-    for name, state in held.items():
+    memory, mapped = weights
+    assert memory.keys() == mapped.keys()
+    for name, state in memory.items():
         assert all(torch.equal(mapped[name]["model"][key], v) for key, v in state["model"].items())
     assert len(list((tmp_path / "cache").glob("*.images"))) == 2  # source and target

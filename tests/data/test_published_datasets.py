@@ -36,7 +36,7 @@ def test_splits_have_the_published_sizes(dataset, scenario):
 def test_office_31_is_not_in_the_order_of_names():
     spec = load_dataset_spec("office_31")
     split = class_split(spec, "osda")
-    assert split.shared[1] == "bike"  # bike_helmet, the next name, is the source's own
+    assert split.shared[1] == "bike"  # bike_helmet, the next name, is source-private
     assert split.target_private[0] == "pen"
     assert spec.pair_name("Amazon", "Webcam") == "A2W"
 
@@ -53,7 +53,7 @@ def test_the_real_layout_is_read(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Real World", "Realworld", "RealWorld", "real_world"])
-def test_names_of_one_folder_in_the_wild(name, tmp_path):
+def test_folder_names_that_are_in_use(name, tmp_path):
     (tmp_path / name).mkdir()
     assert load_dataset_spec("office_home", str(tmp_path)).domains["RealWorld"] == name
 
@@ -95,7 +95,7 @@ def test_a_miniature_is_checked_and_runs_end_to_end(dataset, tmp_path, capsys):
     check = ["data", "check", dataset, "--root", str(tmp_path / "data"), "--workers", "1"]
     assert main(check) == 1
     wrong = [line for line in capsys.readouterr().out.splitlines() if "!" in line]
-    # Two pictures a class are fewer than there should be, that is all.
+    # Two pictures of each class are fewer than expected; nothing else is wrong.
     assert len(wrong) == len(LAYOUTS[dataset])
     assert all("are expected" in line for line in wrong)
     last = run_both(dataset, "opda", tmp_path / "data", tmp_path / "runs")

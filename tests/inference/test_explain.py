@@ -22,28 +22,28 @@ class OneConvolution(nn.Module):
 
 
 def test_the_map_is_the_formula_on_one_convolution():
-    """With averaged places the gradient is w / (h w): relu of the weighted sum of the channels."""
+    """Positions are averaged, so the gradient is w / (h w): relu of the channels' weighted sum."""
     torch.manual_seed(0)
     body, head = OneConvolution(), nn.Linear(4, 3)
     model = Classifier(body, nn.Identity(), head, (0.0,) * 3, (1.0,) * 3).eval()
     views = torch.rand(5, 3, 6, 7)
     heats, labels = heat_maps(model, views)
     with torch.no_grad():
-        places = body.conv(views)
-        for heat, place, label in zip(heats, places, labels, strict=True):
-            slopes = head.weight[label][:, None, None] * (place > 0)
+        channels = body.conv(views)
+        for heat, channel, label in zip(heats, channels, labels, strict=True):
+            slopes = head.weight[label][:, None, None] * (channel > 0)
             weights = slopes.mean(dim=(1, 2))
-            expected = (weights[:, None, None] * place).sum(dim=0).clamp(min=0)
+            expected = (weights[:, None, None] * channel).sum(dim=0).clamp(min=0)
             expected = (expected - expected.min()) / (expected.max() - expected.min() + 1e-7)
             torch.testing.assert_close(torch.from_numpy(heat), expected, atol=2e-2, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "preact_resnet18", "timm:test_efficientnet"])
-def test_the_last_layer_with_places_is_found(name):
+def test_the_last_spatial_layer_has_the_features_channels(name):
     model = build_model(name, "none", "linear", 0, 3).eval()
     shapes = []
     hook = last_spatial_layer(model, torch.rand(1, 3, 64, 64)).register_forward_hook(
-        lambda layer, given, output: shapes.append(output.shape)
+        lambda layer, inputs, output: shapes.append(output.shape)
     )
     model(torch.rand(1, 3, 64, 64))
     hook.remove()
@@ -51,7 +51,7 @@ def test_the_last_layer_with_places_is_found(name):
     assert min(shapes[0][2:]) > 1
 
 
-def test_no_layer_with_places_is_an_error():
+def test_a_network_without_spatial_layers_is_an_error():
     model = build_model("resnet18", "none", "linear", 0, 3).eval()
     model.backbone = nn.Flatten()
     with pytest.raises(ValueError, match="Flatten: no layer has places left of pictures of 8 px"):

@@ -56,7 +56,7 @@ def test_making_a_model_leaves_the_generators_as_they_are(monkeypatch):
 
 @pytest.mark.slow
 def test_lite0_gives_the_original_files_logits():
-    """The file's own tensors under timm's names; a picture's top class is stable under crops."""
+    """The file's tensors have timm's names."""
     model = build_model("efficientnet_lite0", "imagenet", "linear", 256, 3).eval()
     values = list(read_checkpoint(efficientnet_lite0_file()).values())
     plain = timm.create_model("tf_efficientnet_lite0").eval()
@@ -118,14 +118,14 @@ def test_timm_models_are_theirs_without_the_classifier(name, width):
     y = (x - model.mean) / model.std
     expected = plain.forward_head(plain.forward_features(y), pre_logits=True)
     for layout in (torch.contiguous_format, torch.channels_last):
-        own = model.backbone(y.contiguous(memory_format=layout))
-        torch.testing.assert_close(own, expected, atol=1e-5, rtol=1e-4)
+        features = model.backbone(y.contiguous(memory_format=layout))
+        torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("px", [224, 64])
 def test_a_transformer_takes_other_sizes_than_its_own(px):
-    """It keeps its own grid of position embeddings, and interpolates it to the crop's."""
+    """It keeps its grid of position embeddings, and interpolates it to the crop's."""
     model = build_model("timm:vit_tiny_patch16_224", "none", "linear", 16, 4, crop_px=px).eval()
     state = model.backbone.state_dict()
     assert state["pos_embed"].shape == (1, 197, 192)  # (224 / 16)², and the class token
@@ -135,9 +135,9 @@ def test_a_transformer_takes_other_sizes_than_its_own(px):
     plain.load_state_dict(state)
     x = torch.rand(2, 3, px, px)
     for layout in (torch.contiguous_format, torch.channels_last):
-        own = model(x.contiguous(memory_format=layout))[0]
+        features = model(x.contiguous(memory_format=layout))[0]
         expected = plain((x - model.mean) / model.std)
-        torch.testing.assert_close(own, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_transformer_trains_in_channels_last():
@@ -184,18 +184,20 @@ def test_timm_weights_from_a_local_file(tmp_path, wrapper):
         torch.save({"module." + key: value for key, value in state.items()}, path)
     else:
         torch.save({wrapper: state, "epoch": 3} if wrapper else state, path)
-    own = build_model("timm:test_vit", str(path), "linear", 16, 4).backbone.state_dict()
-    assert state.keys() - own.keys() == {"head.weight", "head.bias"}
-    assert all(torch.equal(value, state[key]) for key, value in own.items())
+    loaded = build_model("timm:test_vit", str(path), "linear", 16, 4).backbone.state_dict()
+    assert state.keys() - loaded.keys() == {"head.weight", "head.bias"}
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
 
 
 def test_old_weights_without_batch_counts(tmp_path):
-    """As torchvision's own older files are."""
+    """As torchvision's older files are."""
     state = torchvision.models.resnet18(weights=None).state_dict()
     old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "old.pth")
-    own = build_model("resnet18", str(tmp_path / "old.pth"), "linear", 16, 4).backbone.state_dict()
-    assert torch.equal(own["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+    loaded = build_model(
+        "resnet18", str(tmp_path / "old.pth"), "linear", 16, 4
+    ).backbone.state_dict()
+    assert torch.equal(loaded["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):

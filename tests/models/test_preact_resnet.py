@@ -22,9 +22,9 @@ def test_the_number_of_weights_counted_by_hand():
     """Two 3 by 3 convolutions a block, 1 by 1 shortcuts where channels double, BatchNorm twice."""
     widths = [(64, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512)]
     expected = 3 * 64 * 9 + 2 * 512
-    for before, own in [*widths, (512, 512)]:
-        expected += 9 * own * (before + own) + 2 * (before + own)
-        expected += before * own if before != own else 0
+    for before, width in [*widths, (512, 512)]:
+        expected += 9 * width * (before + width) + 2 * (before + width)
+        expected += before * width if before != width else 0
     assert number_of(PreActResNet18(1)) == expected == 11_167_040
 
 

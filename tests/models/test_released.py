@@ -6,7 +6,7 @@ from torch import nn
 from uda.models import released as lead_checkpoints
 from uda.models.backbones import IMAGENET_MEAN, IMAGENET_STD
 from uda.models.classifier import build_model, load_weights
-from uda.models.released import import_lead, our_state
+from uda.models.released import convert_state, import_lead
 
 
 def released(backbone, width=512):
@@ -52,8 +52,8 @@ def test_features_and_logits_are_those_of_the_plain_network(tmp_path, name, pref
     file = released(backbone)
     state = {prefix + key: value for key, value in file["model_state_dict"].items()}
     torch.save(file | {"model_state_dict": state}, tmp_path / "theirs.pth")
-    found = import_lead(tmp_path / "theirs.pth", tmp_path / "new" / "ours.pt")
-    assert found == (name, CLASSES, DIM)
+    imported = import_lead(tmp_path / "theirs.pth", tmp_path / "new" / "ours.pt")
+    assert imported == (name, CLASSES, DIM)
     model = build_model(name, "none", "bottleneck_wn", DIM, CLASSES, seed=3).eval()
     load_weights(model, tmp_path / "new" / "ours.pt")
     images = torch.rand(3, 3, 45, 37)
@@ -68,8 +68,8 @@ def test_features_and_logits_are_those_of_the_plain_network(tmp_path, name, pref
 def test_features_and_logits_of_vgg19():
     """The released code flattens the last maps without pooling; at 224 px the two are the same."""
     backbone = network("vgg19")
-    found, state = our_state(released(backbone, width=4096), "theirs.pth")
-    assert found == ("vgg19", CLASSES, DIM)
+    imported, state = convert_state(released(backbone, width=4096), "theirs.pth")
+    assert imported == ("vgg19", CLASSES, DIM)
     model = build_model("vgg19", "none", "bottleneck_wn", DIM, CLASSES).eval()
     model.load_state_dict(state)
     images = torch.rand(1, 3, 224, 224)
@@ -103,8 +103,8 @@ def test_training_goes_on_as_it_would_there(tmp_path, resnet18, theirs):
     assert norm.num_batches_tracked == 10
     assert model.backbone.bn1.num_batches_tracked == 8
     parametrization = model.classifier.parametrizations.weight
-    for own, other in ((parametrization.original0, g), (parametrization.original1, v)):
-        torch.testing.assert_close(own.grad, other.grad, atol=1e-3, rtol=1e-3)
+    for ours, theirs in ((parametrization.original0, g), (parametrization.original1, v)):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_training_goes_on_as_it_would_there(tmp_path, resnet18, theirs):
 )
 def test_the_backbone_is_found_from_the_keys(name, width):
     with torch.device("meta"):
-        found, state = our_state(released(network(name), width=width), "theirs.pth")
+        imported, state = convert_state(released(network(name), width=width), "theirs.pth")
         model = build_model(name, "none", "bottleneck_wn", DIM, CLASSES)
-    assert found == (name, CLASSES, DIM)
+    assert imported == (name, CLASSES, DIM)
     assert {key: value.shape for key, value in state.items()} == {
         key: value.shape for key, value in model.state_dict().items()
     }
@@ -124,7 +124,7 @@ def test_the_backbone_is_found_from_the_keys(name, width):
 def test_old_files_without_batch_counts(theirs):
     state = theirs["model_state_dict"]
     counts = [key for key in state if key.endswith("num_batches_tracked")]
-    _, ours = our_state({"model_state_dict": {k: state[k] for k in state.keys() - counts}}, "f")
+    _, ours = convert_state({"model_state_dict": {k: state[k] for k in state.keys() - counts}}, "f")
     model = build_model("resnet18", "none", "bottleneck_wn", DIM, CLASSES)
     model.load_state_dict(ours)
     assert model.bottleneck[1].num_batches_tracked == 0

@@ -205,7 +205,7 @@ def _predict() -> Command:
         answered = predict(model, paths)
         for problem in answered.unreadable.values():
             print(f"passed over: {problem}", file=sys.stderr)
-        if not answered.answers:
+        if not answered.predictions:
             raise ValueError(f"none of {len(paths)} pictures could be read; nothing written")
         write_csv(answered, Path(out))
         print("\n".join(summary(answered)))

@@ -1,1 +1,1 @@
-"""Datasets: their files, pictures, parts and views."""
+"""Datasets: descriptions, images, partitions and views."""

@@ -1,7 +1,7 @@
-"""In-domain datasets as their archives lay them out: official training and test parts.
+"""Readers of in-domain datasets in the layout of their archives, with official parts.
 
-Nothing is downloaded. A new layout is one function and one line in `READERS`; a dataset's YAML file
-names it (``reader: cub``).
+Nothing is downloaded. A new layout is a function and a line in `READERS`; a dataset's YAML file
+names it (``reader: cub``). Each reader raises ValueError where files are missing.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from uda.data.items import ROOT_FLAGS, Item, Parts, is_picture
 
 
 def cifar100(folder: Path) -> Parts:
-    """``cifar-100-python``: the pickles ``train``, ``test`` and ``meta``, whose checksums are
-    compared before they are opened, as opening a pickle runs what is in it."""
+    """Read ``cifar-100-python``: the pickles ``train``, ``test`` and ``meta``.
+
+    Their checksums are compared first, since opening a pickle may run code.
+    """
 
     def items(train: bool) -> tuple[list[Item], list[str]]:
         part = _by_torchvision(
             folder, "train, test and meta", lambda: CIFAR100(folder.parent, train)
         )
-        place = folder / ("train" if train else "test")
+        file = folder / ("train" if train else "test")
         return [
-            Item(place / f"{number:05d}", part.classes[label], pixels)
+            Item(file / f"{number:05d}", part.classes[label], pixels)
             for number, (pixels, label) in enumerate(zip(part.data, part.targets, strict=True))
         ], part.classes
 
@@ -35,8 +37,10 @@ def cifar100(folder: Path) -> Parts:
 
 
 def flowers102(folder: Path) -> Parts:
-    """``flowers-102``: ``jpg/image_00001.jpg`` …, ``imagelabels.mat`` and ``setid.mat``; with its
-    own validation part of 10 pictures a class."""
+    """Read ``flowers-102``: ``jpg/image_00001.jpg`` …, ``imagelabels.mat`` and ``setid.mat``.
+
+    Its validation part has 10 images per class.
+    """
 
     def items(split: str) -> list[Item]:
         part = _by_torchvision(
@@ -49,15 +53,17 @@ def flowers102(folder: Path) -> Parts:
             for path, label in zip(part._image_files, part._labels, strict=True)
         ]
 
-    # Torchvision before 0.22 does not name them.
+    # Torchvision before 0.22 has no class names.
     numbers = [f"{number:03d}" for number in range(1, 103)]
     classes: list[str] = getattr(Flowers102, "classes", numbers)
     return Parts(tuple(classes), items("train"), items("val"), items("test"))
 
 
 def stanford_cars(folder: Path) -> Parts:
-    """``stanford_cars``: ``devkit/``, ``cars_train/``, ``cars_test/`` and, from the authors' page
-    too, ``cars_test_annos_withlabels.mat``."""
+    """Read ``stanford_cars``: ``devkit/``, ``cars_train/``, ``cars_test/`` and test labels.
+
+    The labels, ``cars_test_annos_withlabels.mat``, are a separate file on the authors' page.
+    """
 
     def part_of(split: str) -> Any:
         needed = "devkit/, cars_train/, cars_test/ and cars_test_annos_withlabels.mat"
@@ -71,8 +77,10 @@ def stanford_cars(folder: Path) -> Parts:
 
 
 def fgvc_aircraft(folder: Path) -> Parts:
-    """``fgvc-aircraft-2013b``: ``data/images`` and the lists of its 100 variants beside it; with
-    its own validation part."""
+    """Read ``fgvc-aircraft-2013b``: ``data/images`` and the lists of its 100 variants beside it.
+
+    It has a validation part.
+    """
 
     def part_of(split: str) -> Any:
         needed = "data/images and data/images_variant_train.txt"
@@ -93,8 +101,10 @@ def fgvc_aircraft(folder: Path) -> Parts:
 
 
 def cub(folder: Path) -> Parts:
-    """``CUB_200_2011``: ``images/`` and, beside it, images.txt, classes.txt, image_class_labels.txt
-    and train_test_split.txt, each of ``number value`` lines."""
+    """Read ``CUB_200_2011``: ``images/`` and four tables of ``number value`` lines beside it.
+
+    They are images.txt, classes.txt, image_class_labels.txt and train_test_split.txt.
+    """
 
     def table(name: str) -> dict[str, str]:
         rows = (line.split(None, 1) for line in _lines(folder / name, folder, "images.txt"))
@@ -117,8 +127,10 @@ def cub(folder: Path) -> Parts:
 
 
 def tiny_imagenet(folder: Path) -> Parts:
-    """``tiny-imagenet-200``: ``wnids.txt``, ``train/WNID/images`` and ``val/images`` with
-    ``val/val_annotations.txt``. Its test pictures have no labels: ``val`` is the test part."""
+    """Read ``tiny-imagenet-200``: ``wnids.txt``, ``train/WNID/images`` and ``val/images``.
+
+    Its test images have no labels, so ``val``, with ``val/val_annotations.txt``, is the test part.
+    """
     names = tuple(_lines(folder / "wnids.txt", folder, "wnids.txt"))
     train = [
         Item(path, name) for name in names for path in _pictures(folder / "train" / name / "images")
@@ -133,7 +145,7 @@ def tiny_imagenet(folder: Path) -> Parts:
 
 
 def image_folder_parts(folder: Path) -> dict[str, Path]:
-    """Which of train, val and test are in ``folder``, and where."""
+    """Return the folders train, val and test in ``folder``, those that exist."""
     names = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
     return {
         part: folder / name
@@ -144,25 +156,25 @@ def image_folder_parts(folder: Path) -> dict[str, Path]:
 
 
 def image_folder(folder: Path) -> Parts:
-    """Folders ``train`` and ``test`` (or ``val``) of a folder a class: ImageNet-1K's, or anyone's.
+    """Read folders ``train`` and ``test`` (or ``val``) of class folders, as ImageNet-1K has.
 
-    Where ``test`` and ``val`` are both there, ``val`` is the validation part. ``val`` may be called
-    ``valid`` or ``validation``.
+    ``val`` may also be called ``valid`` or ``validation``; it is the validation part where ``test``
+    exists, too.
     """
-    places = image_folder_parts(folder)
-    if "train" not in places or len(places) < 2:
+    folders = image_folder_parts(folder)
+    if "train" not in folders or len(folders) < 2:
         raise ValueError(
             f"{folder}: expected the folders train and val or test in it, each with a folder a "
             f"class; name another folder with {ROOT_FLAGS}"
         )
-    found = {name: _classes_in(place) for name, place in places.items()}
-    classes = found["train"]
-    for name, own in found.items():
-        if other := sorted(set(own) - set(classes)):
-            raise ValueError(f"{places[name] / other[0]}: a class that {places['train']} lacks")
+    part_classes = {part: _classes_in(path) for part, path in folders.items()}
+    classes = part_classes["train"]
+    for part, names in part_classes.items():
+        if extra := sorted(set(names) - set(classes)):
+            raise ValueError(f"{folders[part] / extra[0]}: a class that {folders['train']} lacks")
     items = {
-        name: [Item(path, own) for own in found[name] for path in _pictures(place / own)]
-        for name, place in places.items()
+        part: [Item(file, name) for name in part_classes[part] for file in _pictures(path / name)]
+        for part, path in folders.items()
     }
     validation = items.get("val", []) if "test" in items else []
     return Parts(tuple(classes), items["train"], validation, items.get("test") or items["val"])

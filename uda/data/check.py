@@ -1,4 +1,4 @@
-"""Whether a dataset is on disk whole and readable, under the names that its file expects."""
+"""Checks that a dataset on disk is complete, readable and named as its description expects."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from uda.data.items import domain_items, is_picture
-from uda.data.names import loose, named
-from uda.data.near_duplicates import HASH_BYTES, Look, look_at, near_pairs
+from uda.data.names import join_names, normalised_name
+from uda.data.near_duplicates import HASH_BYTES, ImageHashes, hash_image, near_pairs
 from uda.data.spec import DatasetSpec
 
-# Bits of 256: rescaled and compressed again, nine in ten pictures stay within 6; of EmojiHome's
-# four domains, where every emoji is in each, no two pictures are within 16.
+# Bits of 256. Nine in ten images stay within 6 when rescaled and compressed again; no two images of
+# EmojiHome's four domains, which draw the same emoji, are within 16.
 NEAR_BITS = 16
-MOST_UNREADABLE = 1_000  # pictures named in a domain
+MOST_UNREADABLE = 1_000  # images listed for a domain
 
 
 @dataclass(frozen=True)
 class DomainCheck:
-    """What is there of one domain: pictures by class, and what is wrong.
+    """Counts and faults of a domain.
 
-    ``missing``: classes without a picture. ``other``: folders with pictures that are no class.
-    ``unreadable``: pictures and why each cannot be read.
+    Attributes:
+        path: Its folder or list file.
+        expected: The numbers of images that a complete domain may have; empty for any.
+        missing: Classes without an image.
+        other: Folders with images whose name is not a class.
+        unreadable: Images that cannot be read, and why.
+        absent: Why the whole domain cannot be read; empty where it can.
     """
 
     name: str
-    place: Path
+    path: Path
     num_images: int = 0
     num_classes: int = 0
     expected: tuple[int, ...] = ()
@@ -47,7 +52,7 @@ class DomainCheck:
 
     @property
     def problems(self) -> list[str]:
-        """Each a line that names what is wrong; none for a whole domain."""
+        """A line for each fault; empty for a complete domain."""
         if self.absent:
             return [self.absent]
         lines = []
@@ -55,12 +60,12 @@ class DomainCheck:
             wanted = " or ".join(f"{count:,}" for count in self.expected)
             lines.append(f"{self.num_images:,} images where {wanted} are expected")
         if self.missing:
-            lines.append(f"no picture of {named(self.missing)}")
+            lines.append(f"no picture of {join_names(self.missing)}")
         return lines + [f"cannot be read: {path}: {reason}" for path, reason in self.unreadable]
 
 
 class NearPair(NamedTuple):
-    """Two pictures of two domains that look the same."""
+    """Two images of two domains that look the same."""
 
     first: Path
     second: Path
@@ -68,28 +73,32 @@ class NearPair(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """`DomainCheck` of each domain, and the near-duplicates of each pair of domains."""
+    """A `DomainCheck` of each domain, and the near-duplicates of each pair of domains."""
 
     domains: tuple[DomainCheck, ...]
     near: dict[tuple[str, str], list[NearPair]] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[str]:
-        """Each a line that names a domain and what is wrong; none for a whole dataset."""
-        return [f"{one.name}: {line}" for one in self.domains for line in one.problems]
+        """A line for each fault, with the domain's name; empty for a complete dataset."""
+        return [f"{domain.name}: {line}" for domain in self.domains for line in domain.problems]
 
 
 def check_dataset(spec: DatasetSpec, domains: Sequence[str] = (), workers: int = 1) -> DatasetCheck:
-    """Look at every picture of ``domains`` (all, where none is named) in ``workers`` processes.
+    """Decode every image of a dataset, and compare the domains with each other.
 
-    A domain that the dataset calls optional may be absent unless it is named. Raises ValueError for
-    a domain that the dataset does not have, or fewer workers than one.
+    Args:
+        domains: Domains to check; by default all, without the optional ones that are absent.
+        workers: Processes that decode.
+
+    Raises:
+        ValueError: The dataset lacks a domain, or ``workers`` is less than 1.
     """
     if workers < 1:
         raise ValueError(f"workers: {workers} is not a number of processes (1 or more)")
-    if other := [name for name in domains if name not in spec.domains]:
+    if unknown := [name for name in domains if name not in spec.domains]:
         raise ValueError(
-            f"{spec.title} has no domain {other[0]!r}; it has {', '.join(spec.domains)}"
+            f"{spec.title} has no domain {unknown[0]!r}; it has {', '.join(spec.domains)}"
         )
     wanted = domains or [
         name
@@ -99,104 +108,111 @@ def check_dataset(spec: DatasetSpec, domains: Sequence[str] = (), workers: int =
     checks: list[DomainCheck] = []
     readable: dict[str, list[Path]] = {}
     hashes: dict[str, NDArray[np.uint8]] = {}
-    with _looking(workers) as look_at_all:
+    with _hashing(workers) as hash_all:
         for name in wanted:
-            check, paths = _by_name(spec, name)
-            looks = look_at_all(paths, name)
-            pairs = list(zip(paths, looks, strict=True))
-            bad = tuple((path, look.problem) for path, look in pairs if look.problem)
+            check, paths = _check_names(spec, name)
+            results = list(zip(paths, hash_all(paths, name), strict=True))
+            bad = tuple((path, result.problem) for path, result in results if result.problem)
             checks.append(replace(check, unreadable=bad))
-            readable[name] = [path for path, look in pairs if not look.problem]
-            joined = b"".join(look.hash for look in looks)
+            readable[name] = [path for path, result in results if not result.problem]
+            joined = b"".join(result.perceptual for _, result in results)
             hashes[name] = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
     near = {}
     for a, b in combinations([name for name in wanted if readable[name]], 2):
-        found = near_pairs(hashes[a], hashes[b], NEAR_BITS)
-        near[a, b] = [NearPair(readable[a][i], readable[b][j]) for i, j in found]
+        pairs = near_pairs(hashes[a], hashes[b], NEAR_BITS)
+        near[a, b] = [NearPair(readable[a][i], readable[b][j]) for i, j in pairs]
     return DatasetCheck(tuple(checks), near)
 
 
-def _by_name(spec: DatasetSpec, name: str) -> tuple[DomainCheck, list[Path]]:
-    """What names and counts say of a domain, and its pictures."""
-    place, expected = spec.root / spec.domains[name], spec.images.get(name, ())
-    if not place.exists():
-        absent = f"no {' or '.join(spec.folder_names[name])} in {spec.root}"
-        return DomainCheck(name, place, absent=absent), []
+def _check_names(spec: DatasetSpec, domain: str) -> tuple[DomainCheck, list[Path]]:
+    """Check names and counts of a domain without opening its images; also list those."""
+    path, expected = spec.root / spec.domains[domain], spec.images.get(domain, ())
+    if not path.exists():
+        absent = f"no {' or '.join(spec.folder_names[domain])} in {spec.root}"
+        return DomainCheck(domain, path, absent=absent), []
     try:
-        items = domain_items(spec, name)
+        items = domain_items(spec, domain)
     except ValueError as error:
-        return DomainCheck(name, place, absent=str(error)), []
+        return DomainCheck(domain, path, absent=str(error)), []
     present = {item.class_name for item in items}
-    missing = tuple(one for one in spec.classes if one not in present)
+    missing = tuple(name for name in spec.classes if name not in present)
     known = set(spec.classes)
     other = tuple(
         folder.name
-        for folder in (sorted(place.iterdir()) if place.is_dir() else ())
+        for folder in (sorted(path.iterdir()) if path.is_dir() else ())
         if folder.is_dir() and folder.name not in known and any(map(is_picture, folder.iterdir()))
     )
-    check = DomainCheck(name, place, len(items), len(present), expected, missing, other)
+    check = DomainCheck(domain, path, len(items), len(present), expected, missing, other)
     return check, [item.path for item in items]
 
 
 @contextmanager
-def _looking(workers: int) -> Iterator[Callable[[Sequence[Path], str], list[Look]]]:
-    """A function that looks at paths, with a bar of its title, in that many processes."""
+def _hashing(workers: int) -> Iterator[Callable[[Sequence[Path], str], list[ImageHashes]]]:
+    """Yield a function that hashes paths in ``workers`` processes, under a bar with a title."""
 
-    def bar(looks: Iterator[Look], title: str, count: int) -> list[Look]:
-        return list(tqdm(looks, title, count, unit="img", leave=False, delay=2, disable=None))
+    def bar(hashes: Iterator[ImageHashes], title: str, count: int) -> list[ImageHashes]:
+        return list(tqdm(hashes, title, count, unit="img", leave=False, delay=2, disable=None))
 
     if workers == 1:
-        yield lambda paths, title: bar(map(look_at, paths), title, len(paths))
+        yield lambda paths, title: bar(map(hash_image, paths), title, len(paths))
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield lambda paths, title: bar(pool.map(look_at, paths, chunksize=32), title, len(paths))
+        yield lambda paths, title: bar(pool.map(hash_image, paths, chunksize=32), title, len(paths))
 
 
 def fix_names(spec: DatasetSpec, domains: Sequence[str] = ()) -> list[tuple[Path, Path]]:
-    """Rename folders of domains, and of classes in them, to the names that the dataset expects.
+    """Rename folders of domains and classes to the names that the dataset expects.
 
-    A folder is taken for a missing one where its name differs only in case, spaces, hyphens and
-    underscores, or is another of the domain's names. Nothing else is touched. Returns what was
-    renamed, from and to. ValueError, before anything is renamed, where two folders want one name.
+    A folder gets a missing name if its name differs from it only in case, spaces, hyphens and
+    underscores, or is another of the domain's names. Nothing else is touched.
+
+    Returns:
+        The renamed folders: old and new path.
+
+    Raises:
+        ValueError: Two folders want the same name; nothing is renamed then.
     """
     if not spec.root.is_dir():
         raise ValueError(f"{spec.root}: no such folder; name the domains' folder with --root")
-    done: list[tuple[Path, Path]] = []
+    renamed: list[tuple[Path, Path]] = []
     for domain in domains or spec.domains:
         names = spec.folder_names[domain]
         top = Path(names[0]).parts[0]
         if top.endswith(".txt"):
             continue
-        aliases = [Path(name).parts[0] for name in names]
-        done += _rename(spec.root, {top: aliases})
-        place = next((spec.root / name for name in names if (spec.root / name).is_dir()), None)
-        if place:
-            done += _rename(place, {name: [name] for name in spec.classes})
-    return done
+        renamed += _rename(spec.root, {top: [Path(name).parts[0] for name in names]})
+        folder = next((spec.root / name for name in names if (spec.root / name).is_dir()), None)
+        if folder:
+            renamed += _rename(folder, {name: [name] for name in spec.classes})
+    return renamed
 
 
 def _rename(parent: Path, wanted: dict[str, list[str]]) -> list[tuple[Path, Path]]:
-    """Give each missing folder of ``wanted`` the name that one of its aliases has loosely."""
-    there = {path.name: path for path in sorted(parent.iterdir()) if path.is_dir()}
+    """Rename folders in ``parent`` to missing names; ``wanted`` maps each name to its aliases."""
+    present = {path.name: path for path in sorted(parent.iterdir()) if path.is_dir()}
     renames = []
     for name, aliases in wanted.items():
-        if name in there:
+        if name in present:
             continue
-        keys = {loose(alias) for alias in aliases}
-        found = [path for own, path in there.items() if loose(own) in keys and own not in wanted]
-        if len(found) > 1:
+        keys = {normalised_name(alias) for alias in aliases}
+        matches = [
+            path
+            for folder, path in present.items()
+            if normalised_name(folder) in keys and folder not in wanted
+        ]
+        if len(matches) > 1:
             raise ValueError(
-                f"{parent}: both {found[0].name!r} and {found[1].name!r} could be {name!r}; "
+                f"{parent}: both {matches[0].name!r} and {matches[1].name!r} could be {name!r}; "
                 "rename or remove one of them"
             )
-        renames += [(path, parent / name) for path in found]
+        renames += [(path, parent / name) for path in matches]
     for old, new in renames:
         os.rename(old, new)
     return renames
 
 
 def nested_root(spec: DatasetSpec) -> Path | None:
-    """The folder in ``spec.root`` that holds the domains, where the root itself holds none."""
+    """Return the folder in ``spec.root`` that holds the domains, if the root itself holds none."""
 
     def holds(folder: Path) -> bool:
         return any(
@@ -211,29 +227,14 @@ def nested_root(spec: DatasetSpec) -> Path | None:
 
 
 def describe(spec: DatasetSpec, check: DatasetCheck) -> list[str]:
-    """The check in lines for people: a line a domain, what is wrong, near-duplicates, a verdict."""
-    lines = []
-    for one in check.domains:
-        if not one.absent:
-            lines.append(
-                f"{one.name}: {one.num_images:,} images of {one.num_classes} of "
-                f"{len(spec.classes)} classes in {one.place}"
-            )
-        more = max(len(one.unreadable) - MOST_UNREADABLE, 0)
-        lines += [f"  ! {line}" for line in one.problems[: len(one.problems) - more]]
-        if more:
-            lines.append(f"  ! and {more:,} more that cannot be read")
-        if one.other:
-            lines.append(f"  passed over, no class of {spec.title}: {named(one.other)}")
-        missing = {loose(name) for name in one.missing}
-        if any(loose(name) in missing for name in one.other):
-            lines.append("  --fix-names renames those whose names are nearly a class's")
+    """Return the check as lines to print: domains, faults, near-duplicates and a verdict."""
+    lines = [line for domain in check.domains for line in _describe_domain(spec, domain)]
     for (a, b), pairs in check.near.items():
         example = f", such as {pairs[0].first} and {pairs[0].second}" if pairs else ""
         lines.append(f"{a} and {b}: {len(pairs)} pairs of near-duplicates{example}")
     if (outer := nested_root(spec)) is not None:
         lines.append(f"The domains are in {outer}: name it with --root")
-    elif any(one.absent for one in check.domains):
+    elif any(domain.absent for domain in check.domains):
         lines.append(
             "data/README.md says where the pictures go; --root names another folder, --fix-names "
             "renames folders of nearly the right name"
@@ -244,4 +245,23 @@ def describe(spec: DatasetSpec, check: DatasetCheck) -> list[str]:
         if count
         else f"WHOLE: {spec.title}, {len(check.domains)} domains as expected"
     )
+    return lines
+
+
+def _describe_domain(spec: DatasetSpec, check: DomainCheck) -> list[str]:
+    lines = []
+    if not check.absent:
+        lines.append(
+            f"{check.name}: {check.num_images:,} images of {check.num_classes} of "
+            f"{len(spec.classes)} classes in {check.path}"
+        )
+    more = max(len(check.unreadable) - MOST_UNREADABLE, 0)
+    lines += [f"  ! {line}" for line in check.problems[: len(check.problems) - more]]
+    if more:
+        lines.append(f"  ! and {more:,} more that cannot be read")
+    if check.other:
+        lines.append(f"  passed over, no class of {spec.title}: {join_names(check.other)}")
+    missing = {normalised_name(name) for name in check.missing}
+    if any(normalised_name(name) in missing for name in check.other):
+        lines.append("  --fix-names renames those whose names are nearly a class's")
     return lines

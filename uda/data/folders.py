@@ -1,4 +1,4 @@
-"""Anyone's folders of pictures as a dataset: its classes, its scenario, and its YAML file."""
+"""Anyone's folders of images as a dataset: its classes, its scenario, and its YAML file."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from genmix_aug.images import find_images, other_pictures
 from uda.compute.distributed import is_main
 from uda.config import SCENARIOS, read_yaml
 from uda.data.archives import image_folder_parts
-from uda.data.names import loose, named
-from uda.data.near_duplicates import look_at
-from uda.runs.files import atomic_path
+from uda.data.names import join_names, normalised_name
+from uda.data.near_duplicates import hash_image
+from uda.runs.files import write_text
 from uda.runs.hashing import config_hash
 
-Found = dict[str, list[Path]]  # class name -> its pictures
-Pictures = dict[str, dict[Path, bytes]]  # those that can be read -> the hash of the file's bytes
+ClassFiles = dict[str, list[Path]]  # class name -> its image files; "" for those in no class
+ClassImages = dict[str, dict[Path, bytes]]  # those that can be read -> the hash of the file's bytes
 TARGET_LABELS = ("auto", "folders", "none")
 
 
 class ClassSets(NamedTuple):
-    """Class names by who has them; ``renamed``: the target's folder -> the source's name of it."""
+    """Class names by role; ``renamed`` maps the target's folder names to the source's."""
 
     shared: tuple[str, ...]
     source_private: tuple[str, ...]
@@ -38,18 +38,21 @@ class ClassSets(NamedTuple):
 
     @property
     def scenario(self) -> str:
-        """opda, osda or pda; pda for equal sets too (closed set), as nothing is unknown there."""
+        """``opda``, ``osda`` or ``pda``; also ``pda`` for equal sets, where nothing is unknown."""
         if not self.target_private:
             return "pda"
         return "opda" if self.source_private else "osda"
 
 
 @dataclass(frozen=True)
-class OwnDataset:
-    """Two folders as a dataset that `load_dataset_spec` reads from ``file``.
+class FolderPair:
+    """Two folders as a dataset, written to ``file`` for `load_dataset_spec`.
 
-    ``sets`` is None where the target's labels are not known. ``notes`` are lines for people: what
-    was matched and what passed over. ``num_source`` and ``num_target`` count pictures.
+    Attributes:
+        source, target: Names of the domains.
+        sets: The classes of both, or None where the target's labels are not known.
+        num_source, num_target: Numbers of images.
+        notes: Lines to print: which names were matched, which files skipped.
     """
 
     file: Path
@@ -62,171 +65,174 @@ class OwnDataset:
     notes: tuple[str, ...]
 
 
-class OneFolder(NamedTuple):
-    """One folder as a dataset that `load_dataset_spec` reads from ``file``; ``notes`` are lines for
-    people: what is there, and what was passed over."""
+@dataclass(frozen=True)
+class ImageFolder:
+    """The readable images of a folder, by class."""
+
+    path: Path
+    classes: ClassImages
+
+    @property
+    def name(self) -> str:
+        """The folder's name, with ``_`` for what file names and tables do not allow."""
+        return _slug(self.path)
+
+    @property
+    def num_images(self) -> int:
+        """The number of images in all classes."""
+        return sum(map(len, self.classes.values()))
+
+    def content_hash(self) -> str:
+        """Return eight hexadecimal digits that depend on the images' names and bytes."""
+        digest = hashlib.blake2b(digest_size=4)
+        files = (item for images in self.classes.values() for item in images.items())
+        for file, content in sorted(files):
+            name = os.fsencode(file.relative_to(self.path).as_posix())
+            digest.update(hashlib.blake2b(name).digest())
+            digest.update(content)
+        return digest.hexdigest()
+
+
+class SingleFolder(NamedTuple):
+    """A folder as a dataset, written to ``file``; ``notes`` are lines to print about it."""
 
     file: Path
     domain: str
     notes: tuple[str, ...]
 
 
-def _check_apart(pictures: Path, folder: Path) -> None:
-    """ValueError where what is written into ``folder`` would be among the ``pictures``."""
-    if pictures.resolve() in folder.resolve().parents:
-        raise ValueError(
-            f"--runs: {folder.parent} lies in {pictures}, where the runs' own pictures would be "
-            "taken for more of those; name a folder elsewhere"
-        )
+def single_folder_dataset(images: Path, folder: Path) -> SingleFolder:
+    """Write a dataset's YAML file for training in a single domain into ``folder``.
 
+    Args:
+        images: Holds a folder for each class, of images at any depth; the file is then named after
+            their content. Or it holds ``train`` with ``val`` or ``test``, each with a folder for
+            each class (`uda.data.archives.image_folder`); the file is then named after the path.
+        folder: Where to write.
 
-def one_folder(pictures: Path, folder: Path) -> OneFolder:
-    """Write a dataset's YAML file for training in one domain into ``folder``.
-
-    ``pictures`` holds a folder for each class, of pictures at any depth: the file is named after
-    their content. Or it holds ``train`` with ``val`` or ``test``, each with a folder for each class
-    (`uda.data.archives.image_folder`): the file is named after the place. Raises ValueError naming
-    the folder that has too few classes, or parts and no ``train``, and writes nothing then.
+    Raises:
+        ValueError: A folder has too few classes, or parts without ``train``; nothing is written.
     """
-    _check_apart(pictures, folder)
-    domain, place, notes = _slug(pictures), pictures.resolve(), list[str]()
-    spec: dict[str, object] = {"title": domain, "abbreviations": {domain: domain[:16]}}
-    parts = image_folder_parts(place)
+    _check_outside(images, folder)
+    domain, path = _slug(images), images.resolve()
+    parts = image_folder_parts(path)
+    notes: list[str] = []
     if "train" in parts and len(parts) > 1:
-        name = f"{domain}-{config_hash({'folder': str(place)})}"
-        spec |= {"root": str(place.parent), "domains": {domain: place.name}}
+        name = f"{domain}-{config_hash({'folder': str(path)})}"
+        spec = {"root": str(path.parent), "domains": {domain: path.name}}
         spec |= {"reader": "image_folder", "classes": []}
     else:
-        found = _readable(pictures, _class_folders(pictures, notes), notes)
-        if {place / name for name in found} <= {*parts.values()}:
-            raise ValueError(
-                f"data.dataset: {pictures} holds {named([*found]) or 'no class folders'}; name a "
-                "folder with a folder for each class, or with train and val or test of such folders"
-            )
-        if len(found) < 2:
-            raise ValueError(
-                f"data.dataset: {pictures} has {len(found)} class folders with pictures; name the "
-                "folder that holds a folder for each class"
-            )
-        content = _content_hash(pictures, found)
-        name = f"{domain}-{content}"
-        spec |= {"root": "", "domains": {domain: f"{name}/{domain}.txt"}}
-        spec |= {"classes": list(found)}
-        _write_list(folder / name / f"{domain}.txt", found, list(found))
-        count = sum(map(len, found.values()))
-        notes.append(f"{pictures}: {count:,} pictures of {len(found)} classes ({named([*found])})")
+        content = _single_folder(images, list(parts.values()), notes)
+        name, classes = f"{domain}-{content.content_hash()}", list(content.classes)
+        spec = {"root": "", "domains": {domain: f"{name}/{domain}.txt"}, "classes": classes}
+        _write_list(folder / name / f"{domain}.txt", content.classes, classes)
     file = folder / f"{name}.yaml"
-    _write_yaml(file, {**spec, "scenarios": {}})
-    return OneFolder(file, domain, tuple(notes))
+    head = {"title": domain, "abbreviations": {domain: domain[:16]}}
+    _write_yaml(file, {**head, **spec, "scenarios": {}})
+    return SingleFolder(file, domain, tuple(notes))
 
 
-def own_dataset(
+def _single_folder(path: Path, parts: Sequence[Path], notes: list[str]) -> ImageFolder:
+    folder = _read_folder(path, _class_files(path, notes), notes)
+    names = list(folder.classes)
+    if {path.resolve() / name for name in names} <= {*parts}:
+        raise ValueError(
+            f"data.dataset: {path} holds {join_names(names) or 'no class folders'}; name a folder "
+            "with a folder for each class, or with train and val or test of such folders"
+        )
+    if len(names) < 2:
+        raise ValueError(
+            f"data.dataset: {path} has {len(names)} class folders with pictures; name the folder "
+            "that holds a folder for each class"
+        )
+    count = f"{folder.num_images:,} pictures of {len(names)} classes"
+    notes.append(f"{path}: {count} ({join_names(names)})")
+    return folder
+
+
+def folder_pair_dataset(
     source: Path,
     target: Path,
     target_labels: str,
     folder: Path,
     scenario: str = "",
     fewest: int = 0,
-) -> OwnDataset:
-    """Read both folders and write a dataset's YAML file and list files into ``folder``.
+) -> FolderPair:
+    """Read two folders and write a dataset's YAML file and list files into ``folder``.
 
-    ``source`` holds a folder for each class, of pictures at any depth. ``target_labels``:
-    "folders" reads ``target`` likewise, "none" takes it for pictures of unknown classes however
-    they lie, "auto" is the first where one class at least is the source's too, otherwise the
-    second. ``scenario`` decides for a target without labels (empty: opda).
+    The file is named after the source's content and the classes. Other targets of the same classes
+    are added to it, so that the same source model serves them all.
 
-    The file is named after the source's content and the classes; other targets of the same classes
-    join it, so that one source model serves them all. Raises ValueError naming the folder, class or
-    file at fault, or a target of fewer pictures than ``fewest``, and writes nothing then.
+    Args:
+        source: Holds a folder for each class, of images at any depth.
+        target: The same, or images in any order.
+        target_labels: "folders" takes the target's folders as classes, "none" takes its classes as
+            unknown, "auto" is "folders" if at least one folder has the name of a source class.
+        folder: Where to write.
+        scenario: The scenario of a target without labels (empty: opda).
+        fewest: Images that the target needs.
+
+    Raises:
+        ValueError: A folder, class or file that the message names is wrong; nothing is written.
     """
     if target_labels not in TARGET_LABELS:
         raise ValueError(
             f"--target-labels: {target_labels!r} is not one of {', '.join(TARGET_LABELS)}"
         )
-    _check_apart(source, folder)
-    _check_apart(target, folder)
+    _check_outside(source, folder)
+    _check_outside(target, folder)
     notes: list[str] = []
-    ours = _readable(source, _class_folders(source, notes), notes)
-    if len(ours) < 2:
+    source_folder = _read_source(source, notes)
+    _check_apart(source, target)
+    target_folder, sets = _read_target(target, target_labels, source_folder, notes)
+    num_source, num_target = source_folder.num_images, target_folder.num_images
+    if num_target < fewest:
         raise ValueError(
-            f"--source: {source} has {len(ours)} class folders with pictures; name the folder that "
-            "holds a folder for each class"
+            f"--target: {target} has {num_target} pictures, too few to adapt to (at least "
+            f"{fewest}); --adapt.method source_only answers without adapting"
         )
-    if taken := [name for name in ours if name.casefold() == "unknown"]:
-        raise ValueError(
-            f"--source: a class called {taken[0]!r} could not be told from what answers call "
-            "unknown; rename its folder"
-        )
-    _by_loose_name(tuple(ours))
-    theirs, sets = _target(source, target, target_labels, ours, notes)
-    if (count := sum(map(len, theirs.values()))) < fewest:
-        raise ValueError(
-            f"--target: {target} has {count} pictures, too few to adapt to (at least {fewest}); "
-            "--adapt.method source_only answers without adapting"
-        )
-    classes, scenarios = _label_sets(tuple(ours), sets)
-    chosen = _chosen_scenario(sets, scenario)
-    content = _content_hash(source, ours)
-    identity = {"source": content, "classes": classes, "scenarios": scenarios}
-    from_name, to_name = _slug(source), _slug(target)
-    name = f"{from_name}-{config_hash(identity)}"
-    target_hash = _content_hash(target, theirs)
-    to_domain = f"{to_name}-{target_hash}"
-    lists = {from_name: ours, to_domain: theirs}
-    for domain, pictures in lists.items():
-        _write_list(folder / name / f"{domain}.txt", pictures, classes)
-    file = folder / f"{name}.yaml"
-    there = read_yaml(file) if file.is_file() else {"domains": {}, "abbreviations": {}}
+    scenario = _choose_scenario(sets, scenario)
+    file, domain = _write_pair(folder, source_folder, target_folder, sets)
+    return FolderPair(
+        file, source_folder.name, domain, scenario, sets, num_source, num_target, tuple(notes)
+    )
+
+
+def _write_pair(
+    folder: Path, source: ImageFolder, target: ImageFolder, sets: ClassSets | None
+) -> tuple[Path, str]:
+    """Write list files and add the target to the dataset's file; return file and target domain."""
+    classes, scenarios = _label_sets(tuple(source.classes), sets)
+    identity = {"source": source.content_hash(), "classes": classes, "scenarios": scenarios}
+    file = folder / f"{source.name}-{config_hash(identity)}.yaml"
+    target_hash = target.content_hash()
+    domain = f"{target.name}-{target_hash}"
+    lists = {source.name: source, domain: target}
+    for name, images in lists.items():
+        _write_list(folder / file.stem / f"{name}.txt", images.classes, classes)
+    previous = read_yaml(file) if file.is_file() else {"domains": {}, "abbreviations": {}}
+    short = {
+        source.name: source.name[:16],
+        domain: _short_name(target.name, domain, target_hash, previous["abbreviations"]),
+    }
     spec = {
-        "title": from_name,
+        "title": source.name,
         "root": "",
-        "domains": {**there["domains"], **{one: f"{name}/{one}.txt" for one in lists}},
-        "abbreviations": {
-            **there["abbreviations"],
-            from_name: from_name[:16],
-            to_domain: _short_name(to_name, to_domain, target_hash, there["abbreviations"]),
-        },
+        "domains": {**previous["domains"], **{name: f"{file.stem}/{name}.txt" for name in lists}},
+        "abbreviations": {**previous["abbreviations"], **short},
         "scenarios": scenarios,
         "classes": list(classes),
     }
     _write_yaml(file, spec)
-    num_ours, num_theirs = (sum(map(len, pictures.values())) for pictures in lists.values())
-    return OwnDataset(file, from_name, to_domain, chosen, sets, num_ours, num_theirs, tuple(notes))
+    return file, domain
 
 
-def _write_list(path: Path, pictures: Pictures, classes: Sequence[str]) -> None:
-    """``picture class-number`` a line; -1 for those that are of none of ``classes``."""
-    number = {name: place for place, name in enumerate(classes)}
-    lines = [
-        f"{_listable(picture)} {number.get(label, -1)}\n"
-        for label, own in pictures.items()
-        for picture in own
-    ]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(os.fsencode("".join(lines)))
+def match_classes(source: Sequence[str], target: Sequence[str]) -> ClassSets:
+    """Compare class names of source and target, which may differ as `normalised_name` allows.
 
-
-def _write_yaml(file: Path, spec: Mapping[str, object]) -> None:
-    with atomic_path(file) as temporary:
-        temporary.write_text(yaml.safe_dump(dict(spec), sort_keys=False))
-
-
-def _short_name(name: str, domain: str, content: str, given: Mapping[str, str]) -> str:
-    """What tables call the target: its folder's name, and of a folder that has changed, or another
-    one of that name, a part of its content's hash, too."""
-    if domain in given:
-        return given[domain]
-    short = name[:16]
-    return short if short not in given.values() else f"{short}-{content[:4]}"
-
-
-def match_classes(ours: Sequence[str], theirs: Sequence[str]) -> ClassSets:
-    """Which classes are in both, by names that may differ in case, spaces, hyphens, underscores.
-
-    Shared classes bear the source's name. ValueError where two names of one side would be one.
+    Shared classes get the source's name. ValueError if two names of the same side match.
     """
-    keys = {side: _by_loose_name(names) for side, names in (("source", ours), ("target", theirs))}
-    in_source, in_target = keys["source"], keys["target"]
+    in_source, in_target = _by_normalised_name(source), _by_normalised_name(target)
     shared = tuple(name for key, name in in_source.items() if key in in_target)
     source_private = tuple(name for key, name in in_source.items() if key not in in_target)
     target_private = tuple(name for key, name in in_target.items() if key not in in_source)
@@ -234,35 +240,60 @@ def match_classes(ours: Sequence[str], theirs: Sequence[str]) -> ClassSets:
     return ClassSets(shared, source_private, target_private, renamed)
 
 
-def _by_loose_name(names: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _by_normalised_name(names: Sequence[str]) -> dict[str, str]:
+    result: dict[str, str] = {}
     for name in names:
-        other = found.setdefault(loose(name), name)
+        other = result.setdefault(normalised_name(name), name)
         if other != name:
             raise ValueError(
                 f"class folders {other!r} and {name!r} would be one class: rename or merge them"
             )
-    return found
+    return result
 
 
-def _class_folders(folder: Path, notes: list[str]) -> Found:
-    """Pictures below each folder of ``folder``; under the name "" those that lie in itself."""
-    found: Found = {}
+def _check_outside(images: Path, folder: Path) -> None:
+    """Refuse a ``folder`` to write into that lies among the ``images``."""
+    if images.resolve() in folder.resolve().parents:
+        raise ValueError(
+            f"--runs: {folder.parent} lies in {images}, where the runs' own pictures would be "
+            "taken for more of those; name a folder elsewhere"
+        )
+
+
+def _check_apart(source: Path, target: Path) -> None:
+    """Refuse folders that share images."""
+    source_path, target_path = source.resolve(), target.resolve()
+    if source_path == target_path:
+        raise ValueError(f"--target: {target} is the source too; name another folder")
+    if source_path in target_path.parents or target_path in source_path.parents:
+        raise ValueError(
+            f"--target: of {source} and {target} one lies in the other, whose pictures would be in "
+            "both; move one of them"
+        )
+
+
+def _class_files(folder: Path, notes: list[str]) -> ClassFiles:
+    """List the images below each folder of ``folder``."""
+    classes: ClassFiles = {}
     if others := other_pictures(folder):
         notes.append(f"Passed over in {folder}: {others}, whose format is not read: convert them")
     for path in find_images(folder):
         parts = path.relative_to(folder).parts
-        found.setdefault(parts[0] if len(parts) > 1 else "", []).append(path)
-    return found
+        classes.setdefault(parts[0] if len(parts) > 1 else "", []).append(path)
+    return classes
 
 
-def _readable(folder: Path, found: Found, notes: list[str], flat: bool = False) -> Pictures:
-    """Those of ``folder`` that can be read; of what is passed over, ``notes`` tell. ``flat`` keeps
-    those that lie in no class's folder."""
-    paths = [path for own in found.values() for path in own]
+def _read_folder(
+    folder: Path, classes: ClassFiles, notes: list[str], flat: bool = False
+) -> ImageFolder:
+    """Hash the images that can be read and note the others.
+
+    Images outside of class folders are skipped, too, unless ``flat``.
+    """
+    paths = [path for files in classes.values() for path in files]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        looks = tqdm(
-            pool.map(look_at, paths),
+        results = tqdm(
+            pool.map(hash_image, paths),
             f"looking through {folder.name}",
             len(paths),
             unit="img",
@@ -270,81 +301,96 @@ def _readable(folder: Path, found: Found, notes: list[str], flat: bool = False) 
             delay=2,
             disable=None if is_main() else True,
         )
-        seen = dict(zip(paths, looks, strict=True))
+        hashes = dict(zip(paths, results, strict=True))
     notes += [
-        f"Passed over, cannot be read: {path} ({look.problem})"
-        for path, look in seen.items()
-        if look.problem
+        f"Passed over, cannot be read: {path} ({result.problem})"
+        for path, result in hashes.items()
+        if result.problem
     ]
-    kept = {
+    readable = {
         name: good
-        for name, own in found.items()
-        if (good := {path: seen[path].content for path in own if not seen[path].problem})
+        for name, files in classes.items()
+        if (good := {path: hashes[path].content for path in files if not hashes[path].problem})
     }
-    if not flat and (loose_ones := kept.pop("", None)):
+    if not flat and (outside := readable.pop("", None)):
         notes.append(
-            f"Passed over, in no class's folder: {named([str(path) for path in loose_ones], 2)}"
+            f"Passed over, in no class's folder: {join_names([str(path) for path in outside], 2)}"
         )
-    return kept
+    return ImageFolder(folder, readable)
 
 
-def _target(
-    source: Path, target: Path, labels: str, ours: Pictures, notes: list[str]
-) -> tuple[Pictures, ClassSets | None]:
-    """The target's pictures by class (all under "" without labels), and the class sets."""
-    ours_at, theirs_at = source.resolve(), target.resolve()
-    if ours_at == theirs_at:
-        raise ValueError(f"--target: {target} is the source too; name another folder")
-    if ours_at in theirs_at.parents or theirs_at in ours_at.parents:
+def _read_source(path: Path, notes: list[str]) -> ImageFolder:
+    folder = _read_folder(path, _class_files(path, notes), notes)
+    if len(folder.classes) < 2:
         raise ValueError(
-            f"--target: of {source} and {target} one lies in the other, whose pictures would be in "
-            "both; move one of them"
+            f"--source: {path} has {len(folder.classes)} class folders with pictures; name the "
+            "folder that holds a folder for each class"
         )
-    found = _class_folders(target, notes)
-    folders = [name for name in found if name]
-    if labels != "none" and {*map(loose, ours)} & {*map(loose, folders)}:
-        theirs = _readable(target, found, notes)
-        sets = match_classes(list(ours), list(theirs))
-        notes += [
-            f"Matched: the target's {name!r} is the source's {own!r}"
-            for name, own in sets.renamed.items()
-            if name != own
-        ]
-        return {sets.renamed.get(name, name): own for name, own in theirs.items()}, sets
+    if reserved := [name for name in folder.classes if name.casefold() == "unknown"]:
+        raise ValueError(
+            f"--source: a class called {reserved[0]!r} could not be told from what answers call "
+            "unknown; rename its folder"
+        )
+    _by_normalised_name(tuple(folder.classes))  # two folders of the same class are an error
+    return folder
+
+
+def _read_target(
+    path: Path, labels: str, source: ImageFolder, notes: list[str]
+) -> tuple[ImageFolder, ClassSets | None]:
+    """Read the target by class (all images under "" without labels), and compare the classes."""
+    files = _class_files(path, notes)
+    names, source_names = [name for name in files if name], list(source.classes)
+    if labels != "none" and {*map(normalised_name, source_names)} & {*map(normalised_name, names)}:
+        return _read_labelled_target(path, files, source_names, notes)
     if labels == "folders":
         raise ValueError(
-            f"--target: no folder in {target} is named like a class of the source "
-            f"({named(list(ours), 3)}); without labels, say --target-labels none"
+            f"--target: no folder in {path} is named like a class of the source "
+            f"({join_names(source_names, 3)}); without labels, say --target-labels none"
         )
-    if folders and labels == "auto":
+    if names and labels == "auto":
         notes.append(
-            f"The target's folders ({named(folders, 3)}) are not named like the source's classes: "
-            "its labels are taken to be unknown"
+            f"The target's folders ({join_names(names, 3)}) are not named like the source's "
+            "classes: its labels are taken to be unknown"
         )
-    everything = {"": [path for paths in found.values() for path in paths]}
-    theirs = _readable(target, everything, notes, flat=True)
-    if not theirs:
-        raise ValueError(f"--target: no picture in {target} can be read")
-    return theirs, None
+    everything = {"": [file for paths in files.values() for file in paths]}
+    folder = _read_folder(path, everything, notes, flat=True)
+    if not folder.classes:
+        raise ValueError(f"--target: no picture in {path} can be read")
+    return folder, None
+
+
+def _read_labelled_target(
+    path: Path, files: ClassFiles, source_names: Sequence[str], notes: list[str]
+) -> tuple[ImageFolder, ClassSets]:
+    classes = _read_folder(path, files, notes).classes
+    sets = match_classes(source_names, list(classes))
+    notes += [
+        f"Matched: the target's {name!r} is the source's {source_name!r}"
+        for name, source_name in sets.renamed.items()
+        if name != source_name
+    ]
+    renamed = {sets.renamed.get(name, name): images for name, images in classes.items()}
+    return ImageFolder(path, renamed), sets
 
 
 def _label_sets(
-    ours: tuple[str, ...], sets: ClassSets | None
+    source_classes: tuple[str, ...], sets: ClassSets | None
 ) -> tuple[tuple[str, ...], dict[str, dict[str, list[int]]]]:
-    """The class order and each scenario's ranges in it, as a dataset's file has them."""
+    """Return the class order and each scenario's ranges in it, for a dataset's file."""
     if sets is None:
-        return ours, {name: {"shared": [0, len(ours)]} for name in SCENARIOS}
-    shared, source = len(sets.shared), len(ours)
+        return source_classes, {name: {"shared": [0, len(source_classes)]} for name in SCENARIOS}
+    num_shared, num_source = len(sets.shared), len(source_classes)
     classes = sets.shared + sets.source_private + sets.target_private
-    ranges = {"shared": [0, shared]}
+    ranges = {"shared": [0, num_shared]}
     if sets.source_private:
-        ranges["source_private"] = [shared, source]
+        ranges["source_private"] = [num_shared, num_source]
     if sets.target_private:
-        ranges["target_private"] = [source, len(classes)]
+        ranges["target_private"] = [num_source, len(classes)]
     return classes, {sets.scenario: ranges}
 
 
-def _chosen_scenario(sets: ClassSets | None, wanted: str) -> str:
+def _choose_scenario(sets: ClassSets | None, wanted: str) -> str:
     if sets is None:
         return wanted or "opda"
     if wanted not in ("", sets.scenario):
@@ -354,23 +400,36 @@ def _chosen_scenario(sets: ClassSets | None, wanted: str) -> str:
     return sets.scenario
 
 
-def _content_hash(folder: Path, pictures: Pictures) -> str:
-    """Eight hexadecimal digits that stand for the pictures' names in ``folder`` and their bytes."""
-    digest = hashlib.blake2b(digest_size=4)
-    for path, content in sorted(item for own in pictures.values() for item in own.items()):
-        name = os.fsencode(path.relative_to(folder).as_posix())
-        digest.update(hashlib.blake2b(name).digest())
-        digest.update(content)
-    return digest.hexdigest()
+def _write_list(path: Path, images: ClassImages, classes: Sequence[str]) -> None:
+    """Write ``path class-number`` lines; -1 for images of none of ``classes``."""
+    number = {name: index for index, name in enumerate(classes)}
+    lines = [
+        f"{_listable(file)} {number.get(name, -1)}\n"
+        for name, files in images.items()
+        for file in files
+    ]
+    write_text(path, "".join(lines), errors="surrogateescape")
+
+
+def _write_yaml(file: Path, spec: Mapping[str, object]) -> None:
+    write_text(file, yaml.safe_dump(dict(spec), sort_keys=False))
+
+
+def _short_name(name: str, domain: str, content: str, known: Mapping[str, str]) -> str:
+    """Return the target's name for tables: its folder's, with a part of the content's hash if that
+    name is taken by another content or folder."""
+    if domain in known:
+        return known[domain]
+    short = name[:16]
+    return short if short not in known.values() else f"{short}-{content[:4]}"
 
 
 def _slug(folder: Path) -> str:
-    """The folder's name with what files and tables do not take replaced by ``_``."""
     return re.sub(r"[^\w-]+", "_", folder.resolve().name).strip("_") or "pictures"
 
 
 def _listable(path: Path) -> str:
-    """The absolute path, as a list can hold it. ValueError for a line break in it."""
+    """Return the absolute path; ValueError if a list cannot hold it."""
     text = os.path.abspath(path)
     if "\n" in text or text != text.strip():
         raise ValueError(f"{text!r}: a line break or outer white space in a path; rename it")

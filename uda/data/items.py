@@ -1,4 +1,4 @@
-"""The pictures of a domain: their files and class names."""
+"""The images of a domain: files and class names."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from uda.data.spec import DatasetSpec
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-UNLABELLED = ""  # the class name of a picture whose class nobody knows
-# What names a dataset's folder, for messages: the flag of experiments, and of other commands.
+UNLABELLED = ""  # the class name of an image whose class is not known
+# The options that name a dataset's folder, for messages.
 ROOT_FLAGS = "--data.root (of uda evaluate and uda data: --root)"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture: where it is and the name of its class.
+    """An image: its file and the name of its class.
 
-    ``pixels`` uint8 [H, W, 3] of one that lies in an archive with others, where ``path`` names it.
+    ``pixels``, uint8 [H, W, 3], are those of an image in an archive, which ``path`` then names.
     """
 
     path: Path
@@ -32,8 +32,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Parts:
-    """Pictures of one domain: to train on, to choose the best epoch on, and to test on; the last
-    two may be none. ``classes`` are all classes in label order."""
+    """The images of a domain by use: training, choice of the best epoch, test.
+
+    ``validation`` and ``test`` may be empty. ``classes`` are all classes in label order.
+    """
 
     classes: tuple[str, ...]
     train: list[Item]
@@ -42,8 +44,11 @@ class Parts:
 
 
 def picture_names(items: Sequence[Item]) -> list[str]:
-    """``class/file``: how a run's predictions name each picture. With the folders above it
-    (``class/folder/file``) where several of a class have a file's name."""
+    """Return the names of images in a run's predictions: ``class/file``.
+
+    Where several images of a class have the same file name, the folders above it come in between
+    (``class/folder/file``).
+    """
     names = [_name(item, 1) for item in items]
     for depth in range(2, max((len(item.path.parts) for item in items), default=0)):
         shared = {name for name, count in Counter(names).items() if count > 1}
@@ -57,38 +62,40 @@ def picture_names(items: Sequence[Item]) -> list[str]:
 
 
 def paths_by_name(items: Iterable[Item], names: Iterable[str]) -> dict[str, Path]:
-    """Where the pictures are that `picture_names` called ``names``, among ``items``."""
+    """Return the paths of the ``items`` that `picture_names` calls ``names``, by name."""
     depths = {name.count("/") for name in names}
     return {_name(item, depth): item.path for item in items for depth in depths}
 
 
 def _name(item: Item, depth: int) -> str:
-    """The class and the last ``depth`` parts of the path."""
+    """Return the class and the last ``depth`` parts of the path."""
     return "/".join((item.class_name, *item.path.parts[-depth:]))
 
 
 def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
-    """Every picture of ``domain``, by class in the dataset's order, then by name.
+    """Return every image of a domain, by class in the dataset's order, then by file name.
 
-    A domain is a folder of class folders, or a list file (``path class-number`` a line, paths
-    relative to the dataset's root or the list's own folder, with spaces or without; -1 is a class
-    that nobody knows, named `UNLABELLED`). Raises ValueError naming the domain, folder or line at
-    fault.
+    A domain is a folder of class folders or a list file. Each line of a list is ``path
+    class-number``; paths are relative to the dataset's root or to the list's folder and may have
+    spaces; class -1 is not known and becomes `UNLABELLED`.
+
+    Raises:
+        ValueError: The domain, folder or line that the message names is wrong.
     """
     if domain not in spec.domains:
         raise ValueError(f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}")
-    place = spec.root / spec.domains[domain]
-    if place.suffix == ".txt":
-        items = _listed_items(spec, place)
-    elif place.is_dir():
-        items = _folder_items(spec, place)
+    path = spec.root / spec.domains[domain]
+    if path.suffix == ".txt":
+        items = _listed_items(spec, path)
+    elif path.is_dir():
+        items = _folder_items(spec, path)
     else:
         raise ValueError(
-            f"{place}: no such folder (domain {domain} of {spec.title}); see data/README.md for "
+            f"{path}: no such folder (domain {domain} of {spec.title}); see data/README.md for "
             f"where the pictures go, or name their folder with {ROOT_FLAGS}"
         )
     if not items:
-        raise ValueError(f"{place}: holds no picture of any class of {spec.title}")
+        raise ValueError(f"{path}: holds no picture of any class of {spec.title}")
     return items
 
 
@@ -103,7 +110,7 @@ def _folder_items(spec: DatasetSpec, folder: Path) -> list[Item]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file's name is a picture's, and not that of a hidden one (``._bike.jpg``)."""
+    """Return whether a file has an image's suffix and is not hidden (``._bike.jpg``)."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
@@ -112,13 +119,9 @@ def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:
         raise ValueError(f"{file}: no such list file")
     items: list[Item] = []
     text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    parts = [("", "", *line.strip().rsplit(None, 1))[-2:] for line in text.split("\n")]
-    # Relative to the list's own folder, as lists that come with other code have it, where the first
-    # picture that is there at all is there.
-    places = (spec.root, file.parent)
-    there = (place for path, _ in parts if path for place in places if (place / path).exists())
-    root = next(there, spec.root)
-    for number, (path, label) in enumerate(parts, start=1):
+    rows = [("", "", *line.strip().rsplit(None, 1))[-2:] for line in text.split("\n")]
+    root = _root_of_paths([path for path, _ in rows if path], (spec.root, file.parent))
+    for number, (path, label) in enumerate(rows, start=1):
         if not (path or label):
             continue
         if path and label == "-1":
@@ -131,3 +134,11 @@ def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:
             )
         items.append(Item(root / path, spec.classes[int(label)]))
     return items
+
+
+def _root_of_paths(paths: Sequence[str], roots: Sequence[Path]) -> Path:
+    """Return the root under which the first path that exists under any exists; else the first.
+
+    Lists that come with other code have paths relative to the list's folder.
+    """
+    return next((root for path in paths for root in roots if (root / path).exists()), roots[0])

@@ -1,4 +1,4 @@
-"""Names as people write them: which are the same, and how a list of them is told."""
+"""Names as people write them: compared without their usual variations, and listed in messages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import unicodedata
 from collections.abc import Sequence
 
 
-def loose(name: str) -> str:
-    """``name`` without case, spaces, hyphens and underscores, which people vary, and with accents
-    composed, which file systems vary."""
+def normalised_name(name: str) -> str:
+    """Return ``name`` without what people and file systems vary.
+
+    Case, spaces, hyphens and underscores go; accents are composed (Unicode's NFC).
+    """
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
 
 
-def named(names: Sequence[str], most: int = 5) -> str:
-    """``a, b, c`` of names, and how many more there are."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+def join_names(names: Sequence[str], most: int = 5) -> str:
+    """Return ``a, b, c``, the first ``most`` of ``names``, and how many more follow."""
+    listed = ", ".join(names[:most])
+    return f"{listed} and {len(names) - most} more" if len(names) > most else listed

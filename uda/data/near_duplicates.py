@@ -1,4 +1,7 @@
-"""Hashes of what pictures look like: near-duplicates have near hashes. No torch, for workers."""
+"""Perceptual hashes of images: near-duplicates have hashes that differ in few bits.
+
+This module does not import torch, since the processes that decode images import it.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +15,44 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from scipy.fft import dctn
 
-SIDE, LOW = 64, 16  # px that a picture is reduced to, and the frequencies kept in each direction
+SIDE, LOW = 64, 16  # px that an image is reduced to, and the frequencies kept in each direction
 HASH_BYTES = LOW * LOW // 8
 BLOCK = 4096
 
 
-class Look(NamedTuple):
-    """What came of reading a picture: the hash of what it looks like (`HASH_BYTES` bytes) and that
-    of its file's bytes, or why there is none."""
+class ImageHashes(NamedTuple):
+    """Hashes of an image file: perceptual (`HASH_BYTES` bytes) and of the file's bytes.
 
-    hash: bytes
+    Both are empty where the file cannot be read; ``problem`` then says why.
+    """
+
+    perceptual: bytes
     content: bytes
     problem: str
 
 
-def look_at(path: Path) -> Look:
-    """Read a picture once, decode it wholly, and hash it."""
+def hash_image(path: Path) -> ImageHashes:
+    """Read an image file once, decode it completely, and hash it."""
     try:
         content = path.read_bytes()
         with Image.open(BytesIO(content)) as image:
             image.load()
-            if image.mode.startswith("I") or image.mode == "F":  # rare, and not always told
+            if image.mode.startswith("I") or image.mode == "F":  # rare
                 from genmix_aug.images import to_rgb
 
-                to_rgb(image)
-            return Look(perceptual_hash(image), hashlib.blake2b(content).digest(), "")
+                to_rgb(image)  # raises ValueError where the range of values is unclear
+            return ImageHashes(perceptual_hash(image), hashlib.blake2b(content).digest(), "")
     except UnidentifiedImageError:
-        return Look(b"", b"", "no image")
+        return ImageHashes(b"", b"", "no image")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return Look(b"", b"", " ".join(str(error).split()) or type(error).__name__)
+        return ImageHashes(b"", b"", " ".join(str(error).split()) or type(error).__name__)
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """pHash of 256 bits: which of the lowest 16 × 16 cosine frequencies of the grey picture,
-    reduced to 64 px, are above their median. Size, format and light compression hardly change it.
+    """Return the pHash of 256 bits: which low frequencies of the image exceed their median.
+
+    The grey image is reduced to 64 px, and its lowest 16 x 16 cosine frequencies are compared.
+    Size, format and light compression hardly change the hash.
     """
     if image.mode in ("RGBA", "LA", "PA", "P"):
         layer = image.convert("RGBA")
@@ -57,14 +64,21 @@ def perceptual_hash(image: Image.Image) -> bytes:
 
 
 def near_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], most: int) -> NDArray[np.int64]:
-    """Rows [M, 2] (of ``first``, of ``second``, each [N, HASH_BYTES]) that differ in at most
-    ``most`` bits. Memory is that of a block of products, whatever N is."""
+    """Return the pairs of rows [M, 2] of ``first`` and ``second`` that differ in few bits.
+
+    Memory does not grow with N: the comparison is made in blocks.
+
+    Args:
+        first: Perceptual hashes [N, HASH_BYTES].
+        second: The same of other images.
+        most: Bits that a pair may differ in.
+    """
     signs = [np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1 for hashes in (first, second)]
-    # Of vectors of ±1 the product is the number of bits less twice those that differ.
+    # The product of two vectors of ±1 is the number of bits less twice those that differ.
     least = HASH_BYTES * 8 - 2 * most
-    found = [
+    pairs = [
         np.argwhere(signs[0][i : i + BLOCK] @ signs[1][j : j + BLOCK].T >= least) + np.array((i, j))
         for i in range(0, len(first), BLOCK)
         for j in range(0, len(second), BLOCK)
     ]
-    return np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
+    return np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64)

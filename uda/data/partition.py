@@ -1,73 +1,80 @@
-"""Which pictures an experiment trains on, holds out and adapts to."""
+"""Partition of a dataset: the images that an experiment trains on, holds out and adapts to."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from uda.config import Experiment
-from uda.data.items import Item
-from uda.data.names import named
+from uda.data.items import UNLABELLED, Item, Parts, domain_items
+from uda.data.names import join_names
 from uda.data.scenarios import ClassSplit
 from uda.data.spec import DatasetSpec
 
-if TYPE_CHECKING:
-    from uda.data.items import Item, Parts
-
 
 def of_classes(items: Sequence[Item], classes: Sequence[str], where: str) -> list[Item]:
-    """The ``items`` of ``classes``. ValueError where there is none; ``where`` names them."""
+    """Return the ``items`` of ``classes``; if none are, ValueError begins with ``where``."""
     wanted = set(classes)
     kept = [item for item in items if item.class_name in wanted]
     if not kept:
-        raise ValueError(f"{where}: holds no picture of the classes {named(classes, 3)}")
+        raise ValueError(f"{where}: holds no picture of the classes {join_names(classes, 3)}")
     return kept
 
 
 def hash_share(name: str) -> float:
-    """A number in [0, 1) that depends on ``name`` alone, to split pictures by."""
+    """Return a number in [0, 1) that depends on ``name`` alone, to split images by."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def disjoint_half(items: Sequence[Item], *, source: bool) -> list[Item]:
-    """The pictures that a source, or a target, may use so that no file name is in both."""
+    """Return the half that a source, or a target, may use so that they share no file name."""
     return [item for item in items if (hash_share(item.path.stem) < 0.5) == source]
 
 
 def holdout_split(
     items: Sequence[Item], share: float, key: str = "data.holdout", salt: str = ""
 ) -> tuple[list[Item], list[Item]]:
-    """Training and held-out pictures; of each class the ``share`` with the highest name hashes.
+    """Split items into training and held-out ones, class by class.
 
-    At least one picture of each class stays on either side (a class of one is trained on only).
-    Another ``salt`` holds out others. ValueError naming the setting ``key`` where none can be.
+    Both sides get at least one image of each class; a class with a single image is trained on.
+
+    Args:
+        share: Share of each class to hold out; the items with the highest name hashes.
+        key: The setting that an error names.
+        salt: Text that changes the hashes, to hold out different items.
+
+    Raises:
+        ValueError: No class has two images.
     """
     train: list[Item] = []
     test: list[Item] = []
-    for own in _by_class(items):
-        own.sort(key=lambda item: hash_share(salt + item.path.stem))
-        held = min(max(round(share * len(own)), 1), len(own) - 1)
-        train += own[: len(own) - held]
-        test += own[len(own) - held :]
+    for same_class in _by_class(items):
+        same_class.sort(key=lambda item: hash_share(salt + item.path.stem))
+        count = min(max(round(share * len(same_class)), 1), len(same_class) - 1)
+        train += same_class[: len(same_class) - count]
+        test += same_class[len(same_class) - count :]
     if not test:
         raise ValueError(f"{key}: no class has two pictures, so none can be held out")
     return train, test
 
 
 def few_of_each(items: Sequence[Item], count: int, seed: int) -> list[Item]:
-    """``count`` pictures of each class, or all where there are fewer; by hashes of the ``seed`` and
-    their names, so that fewer are a part of more."""
+    """Return ``count`` images of each class, or all if fewer.
+
+    They are chosen by hashes of ``seed`` and names, so that a smaller choice is part of a larger.
+    """
     return [
         item
-        for own in _by_class(items)
-        for item in sorted(own, key=lambda item: hash_share(f"{seed} {item.path.stem}"))[:count]
+        for same_class in _by_class(items)
+        for item in sorted(same_class, key=lambda item: hash_share(f"{seed} {item.path.stem}"))[
+            :count
+        ]
     ]
 
 
 def _by_class(items: Sequence[Item]) -> list[list[Item]]:
-    """The items of each class, classes in the order in which they first come."""
+    """Group items by class, in the order in which the classes first occur."""
     classes: dict[str, list[Item]] = {}
     for item in items:
         classes.setdefault(item.class_name, []).append(item)
@@ -77,15 +84,13 @@ def _by_class(items: Sequence[Item]) -> list[list[Item]]:
 def source_items(
     experiment: Experiment, spec: DatasetSpec, split: ClassSplit
 ) -> tuple[list[Item], list[Item]]:
-    """Pictures to train on, and those held out (none where a scenario is given)."""
+    """Return the source's training and test images; with a scenario, the latter are empty."""
     parts = source_parts(experiment, spec, split)
     return parts.train, parts.test
 
 
 def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> Parts:
-    """Pictures to train on and, where no scenario is given, to choose by and to test on."""
-    from uda.data.items import Parts, domain_items
-
+    """Return the source's images by use; with a scenario, all are for training."""
     data = experiment.data
     if not data.source:
         raise ValueError("data.source: name the domain to train on")
@@ -105,9 +110,7 @@ def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -
 
 
 def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
-    """Pictures of the target, of the classes that the scenario leaves in it."""
-    from uda.data.items import UNLABELLED, domain_items
-
+    """Return the target's images of the classes that the scenario leaves in it."""
     data = experiment.data
     items = domain_items(spec, data.target)
     if data.concepts == "disjoint":
@@ -117,21 +120,22 @@ def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -
 
 
 def in_domain_parts(experiment: Experiment, spec: DatasetSpec) -> Parts:
-    """Pictures to train on, to choose the best epoch on and to test on, by ``experiment.data``.
+    """Return the images to train on, to choose the best epoch on, and to test on.
 
-    The test part, and then the validation part, are cut off first, whatever the seed; of what
-    remains ``images_per_class`` takes a few. ValueError where the dataset or a setting is at fault.
+    The test part and then the validation part are split off first, independently of the seed;
+    ``images_per_class`` chooses from the rest.
+
+    Raises:
+        ValueError: The dataset, or a setting that the message names, is wrong.
     """
-    from uda.data.items import Parts, domain_items
-
     data = experiment.data
     if spec.reader:
-        parts = _read(spec, data.source)
+        parts = _read_archive(spec, data.source)
     else:
         items = domain_items(spec, data.source)
         labelled = of_classes(items, spec.classes, f"{spec.title}'s {data.source}")
-        whole, test = holdout_split(labelled, data.holdout)
-        parts = Parts(spec.classes, whole, [], test)
+        train, test = holdout_split(labelled, data.holdout)
+        parts = Parts(spec.classes, train, [], test)
     train, validation = parts.train, parts.validation
     if not data.validation:
         train, validation = [*train, *validation], []
@@ -142,15 +146,16 @@ def in_domain_parts(experiment: Experiment, spec: DatasetSpec) -> Parts:
     return Parts(parts.classes, train, validation, parts.test)
 
 
-def _read(spec: DatasetSpec, domain: str) -> Parts:
-    from uda.data.archives import READERS
+def _read_archive(spec: DatasetSpec, domain: str) -> Parts:
+    from uda.data.archives import READERS  # torchvision takes seconds to import
 
     if spec.reader not in READERS:
         raise ValueError(f"{spec.name}: reader: {spec.reader!r} is not one of {', '.join(READERS)}")
     if domain not in spec.domains:
         raise ValueError(f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}")
-    parts = READERS[spec.reader](spec.root / spec.domains[domain])
+    folder = spec.root / spec.domains[domain]
+    parts = READERS[spec.reader](folder)
     for name, items in (("training", parts.train), ("test", parts.test)):
         if not items:
-            raise ValueError(f"{spec.root / spec.domains[domain]}: holds no {name} pictures")
+            raise ValueError(f"{folder}: holds no {name} pictures")
     return parts

@@ -1,4 +1,4 @@
-"""Which classes source and target share under a scenario, and how all of them are numbered.
+"""The classes that source and target have under a scenario, and how they are numbered.
 
 Classes are numbered shared first, then source-private, then target-private, each in the dataset's
 class order. The K source classes are thus 0..K-1, and every label from K on is unknown to a source
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uda.data.spec import DatasetSpec
+from uda.data.spec import PARTS, DatasetSpec
 
 
 @dataclass(frozen=True)
 class ClassSplit:
-    """Class names by role; ``number`` gives each its label."""
+    """Class names by role; ``number`` maps each to its label."""
 
     shared: tuple[str, ...]
     source_private: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class ClassSplit:
 
     @property
     def target_classes(self) -> tuple[str, ...]:
-        """The classes that the target holds, in label order."""
+        """The classes of the target, in label order."""
         return self.shared + self.target_private
 
     @property
@@ -38,9 +38,12 @@ class ClassSplit:
 
 
 def class_split(spec: DatasetSpec, scenario: str) -> ClassSplit:
-    """The label sets of ``scenario``; all classes shared where it is empty (in-domain).
+    """Return the class sets of ``scenario``.
 
-    Raises ValueError where the dataset has no such scenario, or where it makes a class two things.
+    An empty ``scenario`` (in-domain training) makes every class shared.
+
+    Raises:
+        ValueError: The dataset lacks the scenario, or its ranges overlap or share no class.
     """
     if not scenario:
         return ClassSplit(shared=spec.classes)
@@ -49,11 +52,7 @@ def class_split(spec: DatasetSpec, scenario: str) -> ClassSplit:
             f"data.scenario: {spec.name} has no {scenario!r}; it has {', '.join(spec.scenarios)}"
         )
     ranges = spec.scenarios[scenario]
-    parts = {
-        part: spec.classes[slice(*ranges.get(part, (0, 0)))]
-        for part in ("shared", "source_private", "target_private")
-    }
-    split = ClassSplit(**parts)
+    split = ClassSplit(**{part: spec.classes[slice(*ranges.get(part, (0, 0)))] for part in PARTS})
     names = split.shared + split.source_private + split.target_private
     if len(set(names)) != len(names):
         raise ValueError(f"{spec.name}: scenario {scenario!r} gives a class two roles")

@@ -1,1 +1,1 @@
-"""Asking finished models: answers, exported files, explanations."""
+"""Use of finished models: predictions, exported files, explanations."""

@@ -1,4 +1,4 @@
-"""Where a model looks: Grad-CAM (arXiv 1610.02391) of several runs' models, side by side."""
+"""Grad-CAM (arXiv 1610.02391) of several runs' models, side by side."""
 
 from __future__ import annotations
 
@@ -16,29 +16,36 @@ from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import from_picture
 from uda.data.pixels import resize
 from uda.data.views import centre_crop, to_float
-from uda.inference.model import AnsweringModel, load
+from uda.inference.model import TrainedModel, load
 from uda.models.classifier import Classifier
 
 SHEET_PX = 160
-MOST = 12  # pictures on a sheet
+MOST = 12  # images on a sheet
 
 
 def explain(runs: Sequence[Path], paths: Sequence[Path], out: Path, device: str) -> list[str]:
-    """Write a sheet to ``out`` (.png): a row a picture, a column a run, heat where its model's most
-    probable class comes from, and that class's name. Lines that say what each run answers.
+    """Draw a sheet of heat maps: a row per image, a column per run.
 
-    Of many pictures `MOST` are shown, evenly chosen. ValueError naming a run, a picture or a
-    missing library.
+    Each cell has the heat map of the run's most probable class, and the class's name. Of more than
+    `MOST` images, that many are drawn, evenly chosen.
+
+    Args:
+        out: The file to write (.png).
+
+    Returns:
+        A line for each run: its classes of the images.
+
+    Raises:
+        ValueError: A run or image is wrong, or a library is missing.
     """
     _grad_cam()
     models = [load(run, device) for run in runs]
     if len(paths) > MOST:
-        paths = [paths[len(paths) * place // MOST] for place in range(MOST)]
-    columns = [explained(model, paths) for model in models]
-    first = [centre_crop(_resized(models[0], [path]), _crop_px(models[0]))[0] for path in paths]
-    rows = [
-        [picture, *(column[place][0] for column in columns)] for place, picture in enumerate(first)
-    ]
+        paths = [paths[len(paths) * index // MOST] for index in range(MOST)]
+    columns = [explain_images(model, paths) for model in models]
+    px = _crop_px(models[0])
+    plain = [centre_crop(_resized(models[0], [path]), px)[0] for path in paths]
+    rows = [[image, *(column[i][0] for column in columns)] for i, image in enumerate(plain)]
     titles = _titles(models)
     names = [f"{path.parent.name} {path.stem}" for path in paths]
     save_png(contact_sheet(rows, names, ["picture", *titles], SHEET_PX), out)
@@ -48,26 +55,35 @@ def explain(runs: Sequence[Path], paths: Sequence[Path], out: Path, device: str)
     ]
 
 
-def explained(model: AnsweringModel, paths: Sequence[Path]) -> list[tuple[Tensor, str]]:
-    """Of each picture its view with the heat laid over it and the most probable class written into
-    it, uint8 [3, S, S], and that class's name."""
+def explain_images(model: TrainedModel, paths: Sequence[Path]) -> list[tuple[Tensor, str]]:
+    """Draw each image's heat map and most probable class on it.
+
+    Returns:
+        Each drawn image, uint8 [3, S, S], and the name of the class.
+    """
     from pytorch_grad_cam.utils.image import show_cam_on_image
 
     px = _crop_px(model)
     views = to_float(centre_crop(_resized(model, paths), px), model.device)
     heats, labels = heat_maps(model.model, views)
-    shown = []
+    drawn = []
     for view, heat, label in zip(views.cpu(), heats, labels, strict=True):
         pixels = view.permute(1, 2, 0).numpy()
         overlay = show_cam_on_image(pixels, heat, use_rgb=True)
         name = model.classes[label]
-        shown.append((_captioned(Image.fromarray(overlay), name), name))
-    return shown
+        drawn.append((_captioned(Image.fromarray(overlay), name), name))
+    return drawn
 
 
 def heat_maps(model: Classifier, views: Tensor) -> tuple[np.ndarray, list[int]]:
-    """Grad-CAM of the most probable class, float [B, H, W] in [0, 1], and that class, of ``views``
-    float32 [B, 3, H, W] in [0, 1], at the last layer that still has places."""
+    """Return Grad-CAM heat maps of the most probable classes, and those classes.
+
+    Args:
+        views: float32 [B, 3, H, W] in [0, 1].
+
+    Returns:
+        float [B, H, W] in [0, 1], computed at `last_spatial_layer`; labels [B].
+    """
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     model.eval()
@@ -80,13 +96,15 @@ def heat_maps(model: Classifier, views: Tensor) -> tuple[np.ndarray, list[int]]:
 
 
 def last_spatial_layer(model: Classifier, view: Tensor) -> nn.Module:
-    """The layer of the backbone that last gives [B, C, h, w] with more than one place. ValueError
-    where there is none: transformers, or pictures too small."""
-    found: list[nn.Module] = []
+    """Return the backbone's last layer whose output [B, C, h, w] has several positions.
+
+    ValueError for transformers, and for images that are too small.
+    """
+    spatial: list[nn.Module] = []
 
     def note(layer: nn.Module, _: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and math.prod(output.shape[2:]) > 1:
-            found.append(layer)
+            spatial.append(layer)
 
     hooks = [layer.register_forward_hook(note) for layer in model.backbone.modules()]
     try:
@@ -95,12 +113,12 @@ def last_spatial_layer(model: Classifier, view: Tensor) -> nn.Module:
     finally:
         for hook in hooks:
             hook.remove()
-    if not found:
+    if not spatial:
         raise ValueError(
             f"{type(model.backbone).__name__}: no layer has places left of pictures of "
             f"{view.shape[-1]} px, which Grad-CAM needs"
         )
-    return found[-1]
+    return spatial[-1]
 
 
 class _Logits(nn.Module):
@@ -123,25 +141,25 @@ def _grad_cam() -> Any:
     return GradCAM
 
 
-def _crop_px(model: AnsweringModel) -> int:
+def _crop_px(model: TrainedModel) -> int:
     return model.experiment.images.crop_px
 
 
-def _resized(model: AnsweringModel, paths: Sequence[Path]) -> Tensor:
-    prepared = torch.stack([model.prepared(path) for path in paths])
-    return resize(prepared, model.experiment.images.resize_px)
+def _resized(model: TrainedModel, paths: Sequence[Path]) -> Tensor:
+    images = torch.stack([model.prepare(path) for path in paths])
+    return resize(images, model.experiment.images.resize_px)
 
 
-def _titles(models: Sequence[AnsweringModel]) -> list[str]:
-    """The runs' folders in words, with the hash only where they would be alike without it."""
+def _titles(models: Sequence[TrainedModel]) -> list[str]:
+    """Return the names of the runs' folders, with the hash only where they need it to differ."""
     names = [model.run.folder.name.removeprefix("train-") for model in models]
     short = [name.rsplit("-", 1)[0] for name in names]
-    shown = [name if short.count(own) > 1 else own for name, own in zip(names, short, strict=True)]
-    return [" ".join(name.split("-")) for name in shown]
+    titles = [name if short.count(cut) > 1 else cut for name, cut in zip(names, short, strict=True)]
+    return [" ".join(title.split("-")) for title in titles]
 
 
 def _captioned(picture: Image.Image, text: str) -> Tensor:
-    """``picture`` at the sheet's size with ``text`` on a dark bar below."""
+    """Resize ``picture`` to the sheet's size and write ``text`` on a dark bar at the bottom."""
     large = picture.resize((SHEET_PX, SHEET_PX), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(large)
     pen.rectangle((0, SHEET_PX - 16, SHEET_PX, SHEET_PX), fill=(20, 20, 24))

@@ -1,10 +1,10 @@
-"""A model in one file for other programs: preprocessing, class names and threshold inside.
+"""Export of a model to a file for other programs, with preprocessing, class names and threshold.
 
-The exported graph takes ``images`` float32 [N, 3, S, S] in [0, 1], RGB, whole pictures resized to a
+The exported graph takes ``images`` float32 [N, 3, S, S] in [0, 1], RGB: whole images resized to a
 square (bilinear, antialiased; first to D x D, the size that they were decoded to in training, which
-moves entropies by up to 0.01), and crops and normalises them itself. It gives ``label`` int64 [N]
-in 0..K, where K is unknown, ``probability`` [N] of the most probable class, ``entropy`` [N] over
-log K, and ``probabilities`` [N, K]. What that means in words lies beside the graph as JSON.
+moves entropies by up to 0.01). It crops and normalises them, and returns ``label`` int64 [N] in
+0..K, where K is unknown, ``probability`` [N] of the most probable class, ``entropy`` [N] over
+log K, and ``probabilities`` [N, K]. JSON in the file's metadata explains them.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ import torch
 from torch import Tensor, nn
 
 from uda.data.views import centre_crop
-from uda.inference.model import UNKNOWN, AnsweringModel
+from uda.inference.model import UNKNOWN, TrainedModel
 from uda.methods.unknown import normalised_entropy
 from uda.models.classifier import Classifier
 from uda.runs.files import atomic_path
 from uda.runs.version import code_version
 
-Ask = Callable[[Tensor], Sequence[np.ndarray]]  # images [N, 3, S, S] -> `OUTPUTS`
+Predict = Callable[[Tensor], Sequence[np.ndarray]]  # images [N, 3, S, S] -> `OUTPUTS`
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
 OUTPUTS = ("label", "probability", "entropy", "probabilities")
-METADATA = "uda.json"  # its name in a .pt2, and its key in ONNX's metadata_props
-# Largest difference of a probability between ONNX Runtime and PyTorch that is let pass.
+METADATA = "uda.json"  # the file in a .pt2, and the key in ONNX's metadata_props
+# Largest permitted difference of a probability between the exported file and PyTorch.
 TOLERANCE = 1e-4
 
 
 class Exported(nn.Module):
-    """What is exported, as a network of its own."""
+    """The network that is exported: crop, classifier, entropy and threshold."""
 
     def __init__(self, model: Classifier, crop_px: int, threshold: float | None) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ class Exported(nn.Module):
         return label, probability, entropy, probabilities
 
 
-def metadata(model: AnsweringModel) -> dict[str, Any]:
-    """What the exported graph's numbers mean; values that JSON can hold."""
+def metadata(model: TrainedModel) -> dict[str, Any]:
+    """Describe the exported graph's inputs and outputs in values for JSON."""
     decode_px, px = model.experiment.images.decode_px, model.experiment.images.resize_px
     return {
         "classes": list(model.classes),
@@ -72,26 +72,33 @@ def metadata(model: AnsweringModel) -> dict[str, Any]:
     }
 
 
-def export(model: AnsweringModel, kind: str, out: Path) -> float:
-    """Write ``model`` to ``out`` as ``onnx`` or ``torch`` (`torch.export`, a .pt2 file).
+def export(model: TrainedModel, kind: str, out: Path) -> float:
+    """Write ``model`` in float32 to a file, and compare the file's results with the model's.
 
-    In float32, whatever the run's precision. Returns the largest difference of a probability or
-    entropy between the file, read again, and the model in float32, on random pictures in batches of
-    several sizes. ValueError for another format or suffix, a missing package, a difference above
-    `TOLERANCE` or another label; then nothing is written.
+    Args:
+        kind: ``onnx``, or ``torch`` for `torch.export`.
+        out: The file to write: .onnx or .pt2.
+
+    Returns:
+        The largest difference of a probability or entropy between the file, read again, and the
+        model in float32, on random images in batches of several sizes.
+
+    Raises:
+        ValueError: The format or suffix is wrong, a package is missing, the difference exceeds
+            `TOLERANCE`, or a label differs. Nothing is written then.
     """
     if kind not in FORMATS:
         raise ValueError(f"--format: {kind!r} is not one of {', '.join(FORMATS)}")
     if out.suffix != (suffix := FORMATS[kind]):
         other = "; --format torch writes a .pt2" if kind == "onnx" else ""
         raise ValueError(f"--out: the name of a file of {kind} must end in {suffix}: {out}{other}")
-    network, plain = _network(model), _as_it_is(model)
+    network, reference = _exportable(model), _reference(model)
     px = model.experiment.images.resize_px
     about = json.dumps(metadata(model), ensure_ascii=False)
     write = _write_onnx if kind == "onnx" else _write_torch
     with atomic_path(out) as temporary:
-        ask = write(network, px, about, temporary)
-        difference = _difference(plain, ask, px)
+        predict = write(network, px, about, temporary)
+        difference = _difference(reference, predict, px)
         if not difference <= TOLERANCE:
             raise ValueError(
                 f"{out}: not written: its answers differ from those of the model in float32 by "
@@ -100,17 +107,17 @@ def export(model: AnsweringModel, kind: str, out: Path) -> float:
     return difference
 
 
-def _network(model: AnsweringModel) -> Exported:
-    """A copy on the CPU in plain layout, the classifier's weight normalisation worked out."""
+def _exportable(model: TrainedModel) -> Exported:
+    """Copy the model to the CPU in the default layout, without weight normalisation."""
     plain = copy.deepcopy(model.model).to("cpu")
     plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    given = plain.classifier
+    head = plain.classifier
     # Not remove_parametrizations: it changes the class, which the copy shares with the model.
-    plain.classifier = nn.Linear(given.in_features, given.out_features)
-    plain.classifier.load_state_dict({"weight": given.weight.detach(), "bias": given.bias})
+    plain.classifier = nn.Linear(head.in_features, head.out_features)
+    plain.classifier.load_state_dict({"weight": head.weight.detach(), "bias": head.bias})
     for parent in list(plain.modules()):
         for name, child in list(parent.named_children()):
-            # The one that training overwrites its input with is no operation that exports know.
+            # Training may use a variant that overwrites its input, which exporters do not know.
             if isinstance(child, nn.ReLU6) or type(child).__name__ == "OverwritingReLU6":
                 setattr(parent, name, nn.ReLU6())
     return (
@@ -120,52 +127,54 @@ def _network(model: AnsweringModel) -> Exported:
     )
 
 
-def _as_it_is(model: AnsweringModel) -> Exported:
-    """The model itself on the CPU, to compare with: nothing in it is changed for the export."""
+def _reference(model: TrainedModel) -> Exported:
+    """Copy the model to the CPU without changes for the export, to compare with."""
     plain = copy.deepcopy(model.model).to("cpu")
     return Exported(plain, model.experiment.images.crop_px, model.threshold).eval()
 
 
-def _difference(plain: Exported, ask: Ask, px: int) -> float:
-    """Largest difference of a probability or entropy between ``plain`` and ``ask``; infinite where
-    they call a picture something else whose entropy is not at the threshold."""
+def _difference(reference: Exported, predict: Predict, px: int) -> float:
+    """Return the largest difference of a probability or entropy.
+
+    It is infinite if a label differs of an image whose entropy is not at the threshold.
+    """
     generator = torch.Generator().manual_seed(0)
     differences = []
     for count in (1, 3):
         images = torch.rand(count, 3, px, px, generator=generator)
         with torch.no_grad():
-            expected = [own.numpy() for own in plain(images)]
-        found = dict(zip(OUTPUTS, ask(images), strict=True))
+            expected = [output.numpy() for output in reference(images)]
+        actual = dict(zip(OUTPUTS, predict(images), strict=True))
         wanted = dict(zip(OUTPUTS, expected, strict=True))
         names = ("probability", "entropy", "probabilities")
-        differences += [float(np.abs(found[name] - wanted[name]).max()) for name in names]
-        near = np.abs(wanted["entropy"] - plain.threshold) <= TOLERANCE
-        if (found["label"] != wanted["label"])[~near].any():
+        differences += [float(np.abs(actual[name] - wanted[name]).max()) for name in names]
+        near = np.abs(wanted["entropy"] - reference.threshold) <= TOLERANCE
+        if (actual["label"] != wanted["label"])[~near].any():
             return math.inf
     return max(differences)
 
 
 def _program(network: Exported, px: int) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch")
-    # Two, since torch takes a size of one for a constant.
+    # Two images, since torch treats a size of 1 as a constant.
     with torch.no_grad():
         return torch.export.export(
             network, (torch.zeros(2, 3, px, px),), dynamic_shapes={"images": {0: batch}}
         )
 
 
-def _write_torch(network: Exported, px: int, about: str, out: Path) -> Ask:
+def _write_torch(network: Exported, px: int, about: str, out: Path) -> Predict:
     torch.export.save(_program(network, px), out, extra_files={METADATA: about})
-    # torch looks at the file's name, and the temporary one ends in .pt2 too.
+    # torch checks the file's suffix; the temporary file has it, too.
     program = torch.export.load(out).module()
-    return lambda images: [own.detach().numpy() for own in program(images)]
+    return lambda images: [output.detach().numpy() for output in program(images)]
 
 
-def _write_onnx(network: Exported, px: int, about: str, out: Path) -> Ask:
+def _write_onnx(network: Exported, px: int, about: str, out: Path) -> Predict:
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401, which torch needs for it
+        import onnxscript  # noqa: F401, torch needs it
     except ImportError as error:
         raise ValueError(
             f"--format onnx: {error.name} is not installed; in the project's folder: "

@@ -1,4 +1,4 @@
-"""A finished run's model with all that it takes to answer: class names, sizes and the threshold."""
+"""A finished run's model with what predictions need: class names, image sizes and threshold."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from uda.data.spec import load_dataset_spec
 from uda.evaluation.choices import chosen_thresholds, decided_threshold, last_probabilities
 from uda.evaluation.criteria import THRESHOLDS
 from uda.methods.unknown import normalised_entropy, predict_by_entropy
-from uda.models.classifier import Classifier, build_model, load_weights
+from uda.models.classifier import Classifier, load_weights
 from uda.runs.folder import Run, read_run
 from uda.runs.hashing import config_hash
+from uda.stages.build import model_of
 from uda.stages.identity import experiment_of
 from uda.stages.options import method_of
 from uda.training.bank import forward_all
@@ -33,18 +34,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNKNOWN = "unknown"
-# A file, a Pillow image, or values as `picture_of` takes them.
+# A file, a Pillow image, or values that `picture_of` accepts.
 Picture = Union[str, Path, Image.Image, Tensor, "NDArray[Any]"]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says of one picture.
+class ImagePrediction:
+    """A model's prediction for an image.
 
-    ``label`` is a class name or `UNKNOWN`; ``nearest`` the most probable class even then, and
-    ``probability`` that class's, in 0..1. ``entropy`` is over log K: 0 for certain, 1 for uniform.
-    ``unknown_score`` is what the threshold is held against, which for all of today's methods is the
-    entropy.
+    Attributes:
+        label: A class name, or `UNKNOWN`.
+        nearest: The most probable class, also where ``label`` is `UNKNOWN`.
+        probability: The probability of ``nearest``, in 0..1.
+        entropy: Entropy over log K: 0 for certain, 1 for uniform.
+        unknown_score: The value that is compared with the threshold; today every method uses the
+            entropy.
     """
 
     label: str
@@ -55,11 +59,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class AnsweringModel:
-    """Answers for pictures: ``model(picture)`` for one, `answers` for many.
+class TrainedModel:
+    """The model of a finished run: ``model(picture)`` predicts an image, `predict` many.
 
-    ``classes`` are the K source classes in label order. Unknown is what has an unknown score above
-    ``threshold``; None calls nothing unknown (PDA, in-domain).
+    Attributes:
+        classes: The K source classes in label order.
+        threshold: The unknown score above which an image is unknown; None if nothing is (PDA,
+            in-domain).
     """
 
     run: Run
@@ -69,13 +75,12 @@ class AnsweringModel:
     threshold: float | None
     device: torch.device
 
-    def __call__(self, picture: Picture) -> Answer:
-        """The answer for one picture. ValueError naming a file that cannot be read, or saying what
-        is wrong with values."""
-        return self.answers([self.prepared(picture)])[0]
+    def __call__(self, picture: Picture) -> ImagePrediction:
+        """Predict an image. ValueError names an unreadable file, or what is wrong with values."""
+        return self.predict([self.prepare(picture)])[0]
 
-    def prepared(self, picture: Picture) -> Tensor:
-        """uint8 [3, S, S], as the run's own pictures were decoded (S is images.decode_px)."""
+    def prepare(self, picture: Picture) -> Tensor:
+        """Decode an image as in training: uint8 [3, S, S], where S is ``images.decode_px``."""
         px = self.experiment.images.decode_px
         if isinstance(picture, (str, Path)):
             return load_rgb(picture, px)
@@ -88,14 +93,14 @@ class AnsweringModel:
             )
         return from_picture(to_rgb(picture).resize((px, px), Image.Resampling.BILINEAR))
 
-    def answers(self, prepared: Sequence[Tensor]) -> list[Answer]:
-        """An answer for each picture that `prepared` has made."""
-        if not prepared:
+    def predict(self, images: Sequence[Tensor]) -> list[ImagePrediction]:
+        """Predict every image that `prepare` has returned."""
+        if not images:
             return []
         sizes = self.experiment.images
-        images = resize(torch.stack(list(prepared)), sizes.resize_px)
+        batch = resize(torch.stack(list(images)), sizes.resize_px)
         compute = self.experiment.compute
-        bank = forward_all(self.model, images, sizes.crop_px, self.device, compute)
+        bank = forward_all(self.model, batch, sizes.crop_px, self.device, compute)
         prediction = predict_by_entropy(bank.probabilities, self.threshold)
         highest = bank.probabilities.max(dim=1)
         entropy = normalised_entropy(bank.probabilities)
@@ -108,14 +113,22 @@ class AnsweringModel:
             prediction.unknown_score.tolist(),
             strict=True,
         )
-        return [Answer(names[label], names[near], *numbers) for label, near, *numbers in rows]
+        return [
+            ImagePrediction(names[label], names[nearest], *numbers)
+            for label, nearest, *numbers in rows
+        ]
 
 
 def picture_of(values: Tensor | NDArray[Any]) -> Image.Image:
-    """One picture given as ``values``: uint8, or floats in [0, 1].
+    """Return the image with the pixel ``values``.
 
-    A tensor [3, H, W] or an array [H, W, 3] (or 4, with transparency); the other way around too
-    where the sizes leave no doubt, and as a batch of one; [H, W] is grey. ValueError for others.
+    Args:
+        values: uint8, or floats in [0, 1]: a tensor [3, H, W], an array [H, W, 3], the other order
+            where the sizes leave no doubt, 4 channels with transparency, [H, W] for grey, or a
+            batch of a single image.
+
+    Raises:
+        ValueError: The type, shape or range is different.
     """
     is_tensor = isinstance(values, Tensor)
     if isinstance(values, Tensor):
@@ -140,40 +153,37 @@ def picture_of(values: Tensor | NDArray[Any]) -> Image.Image:
         raise ValueError(wrong) from None
 
 
-def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> AnsweringModel:
-    """The model of the run at ``checkpoint``: its folder, which stands for the run's result (the
-    best epoch's where one was chosen), or a .pt in it, which is then the one loaded.
+def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> TrainedModel:
+    """Load the model of a finished run.
 
-    The folder may have been copied elsewhere and renamed. ``device`` is auto, cpu, cuda or cuda:N;
-    a run in float16 answers in float32 without a GPU (`uda.compute.devices.to_answer`).
-    ``threshold`` is a number in [0, 1], or mixture or two-means, by which it is chosen over the
-    run's target; empty for the method's own. ValueError naming what is missing: the run, its end,
-    its class names, the device, what a threshold is chosen by.
+    Args:
+        checkpoint: The run's folder, which may have been copied and renamed, for the run's result
+            (the best epoch's if a best epoch was chosen); or a .pt file in it, for that checkpoint.
+        device: auto, cpu, cuda or cuda:N. Without a GPU, a run in float16 predicts in float32
+            (`uda.compute.devices.to_answer`).
+        threshold: A number in [0, 1], or mixture or two-means, which choose it over the run's
+            target; empty for the method's.
+
+    Raises:
+        ValueError: The run is missing, unfinished or without class names; the device cannot be
+            used; or the run has no target to choose a threshold by.
     """
     run = read_run(checkpoint.parent if checkpoint.is_file() else checkpoint, renamed=True)
     if not run.is_done:
         raise ValueError(f"{run.folder}: not finished; the command that began it goes on with it")
     experiment = experiment_of(run, "", "")
     classes = class_names(run, experiment)
-    settings = experiment.model
-    model = build_model(
-        settings.backbone,
-        "none",
-        settings.head,
-        settings.bottleneck_dim,
-        len(classes),
-        crop_px=experiment.images.crop_px,
-    )
+    model = model_of(experiment, len(classes), pretrained=False)
     load_weights(model, checkpoint if checkpoint.is_file() else run.result_checkpoint)
-    where = device_of_rank(device)
-    experiment = replace(experiment, compute=to_answer(where, experiment.compute))
-    place(model, where, experiment.compute)
+    torch_device = device_of_rank(device)
+    experiment = replace(experiment, compute=to_answer(torch_device, experiment.compute))
+    place(model, torch_device, experiment.compute)
     model.eval()
-    above = _given_threshold(run, threshold) if threshold else threshold_of(run, experiment)
-    return AnsweringModel(run, experiment, model, classes, above, where)
+    cut = _parse_threshold(run, threshold) if threshold else threshold_of(run, experiment)
+    return TrainedModel(run, experiment, model, classes, cut, torch_device)
 
 
-def _given_threshold(run: Run, threshold: str) -> float:
+def _parse_threshold(run: Run, threshold: str) -> float:
     if threshold in THRESHOLDS:
         if not run.is_adaptation:
             raise ValueError(f"threshold: {threshold} needs a target; {run.folder} has none")
@@ -188,10 +198,10 @@ def _given_threshold(run: Run, threshold: str) -> float:
 
 
 def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:
-    """The K source classes of a run in label order.
+    """Return the K source classes of a run in label order.
 
-    From the run's classes.json; runs from before it was written take the dataset's file, if it
-    still gives the classes that the run was made with. ValueError naming the run otherwise.
+    They are read from the run's classes.json. For older runs, which lack it, they come from the
+    dataset's file, if that still has the classes of the run; otherwise ValueError names the run.
     """
     if names := run.classes():
         return names
@@ -209,10 +219,10 @@ def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:
 
 
 def threshold_of(run: Run, experiment: Experiment) -> float | None:
-    """The unknown score above which a picture is unknown; None where nothing is.
+    """Return the unknown score above which an image is unknown; None where nothing is.
 
-    A method without a fixed threshold is given `uda.evaluation.choices.decided_threshold`, with its
-    errors.
+    For a method without a fixed threshold, `uda.evaluation.choices.decided_threshold` decides, with
+    its errors.
     """
     if experiment.data.scenario in ("", "pda"):
         return None

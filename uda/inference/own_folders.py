@@ -1,5 +1,4 @@
-"""``uda run``: train on one folder, adapt to another one, answer for its pictures, and say what of
-that could be measured."""
+"""``uda run``: train on a folder, adapt to another, predict its images, and report the scores."""
 
 from __future__ import annotations
 
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from uda.compute.distributed import is_main, join
 from uda.config import Experiment
-from uda.data.folders import OwnDataset, own_dataset
-from uda.data.names import named
+from uda.data.folders import FolderPair, folder_pair_dataset
+from uda.data.names import join_names
 from uda.data.spec import load_dataset_spec
 from uda.runs.files import write_text
 from uda.runs.folder import DATASETS, Run
@@ -22,9 +21,9 @@ from uda.stages.source import train
 from uda.stages.target import adapt, target_score_line
 
 if TYPE_CHECKING:
-    from uda.inference.pictures import Answered
+    from uda.inference.pictures import PredictedImages
 
-FEWEST = 10  # pictures that clusters and neighbours can be made of
+FEWEST = 10  # images that clusters and neighbours can be made of
 
 
 def run(experiment: Experiment, source: str, target: str, target_labels: str) -> None:
@@ -33,7 +32,7 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
     if data.source or data.target:
         raise ValueError("data: --source and --target name the folders; leave --data.source out")
     join(experiment.device)
-    found = own_dataset(
+    pair = folder_pair_dataset(
         Path(source),
         Path(target),
         target_labels,
@@ -41,35 +40,27 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         data.scenario,
         fewest=0 if experiment.adapt.method == "source_only" else FEWEST,
     )
-    for line in (*found.notes, *describe(found)):
+    for line in (*pair.notes, *describe(pair)):
         say(line)
-    experiment = _for_folders(experiment, found)
+    experiment = _on_folders(experiment, pair)
     method_of(experiment)  # a mistake in its options now, rather than after the training
     train(experiment)
     adapt(experiment)
-    spec = load_dataset_spec(experiment.data.dataset)
-    finished = adapt_run(experiment, spec)
-    answered = _answered(finished, experiment, found)  # every process has its share of it
-    if not is_main():
-        return
-    lines = _answers(finished, answered, found)
-    scores = target_score_line(finished.metrics("evaluate"))
-    text = ["# Answers", "", *found.notes, *describe(found), "", f"Scores: {scores}", *lines, ""]
-    # Names of files need not be of any encoding.
-    write_text(finished.answers_md, "\n".join(text), errors="surrogateescape")
-    for line in lines:
-        say(line)
+    adapted = adapt_run(experiment, load_dataset_spec(experiment.data.dataset))
+    predicted = _predict(adapted, experiment, pair)  # all processes share this work
+    if is_main():
+        _write_answers(adapted, predicted, pair)
 
 
-def describe(found: OwnDataset) -> list[str]:
-    """What the folders hold and which scenario that is, in lines for people."""
-    lines = [f"{found.num_source} pictures to train on, {found.num_target} to adapt to"]
-    sets = found.sets
+def describe(pair: FolderPair) -> list[str]:
+    """Return the folders' numbers, classes and scenario, as lines to print."""
+    lines = [f"{pair.num_source} pictures to train on, {pair.num_target} to adapt to"]
+    sets = pair.sets
     if sets is None:
         return [
             *lines,
-            f"Which classes the target holds is not known; run as {found.scenario}, "
-            + ("nothing is called unknown" if found.scenario == "pda" else "some may be unknown"),
+            f"Which classes the target holds is not known; run as {pair.scenario}, "
+            + ("nothing is called unknown" if pair.scenario == "pda" else "some may be unknown"),
         ]
     parts = {
         "in both": sets.shared,
@@ -77,19 +68,21 @@ def describe(found: OwnDataset) -> list[str]:
         "in the target only": sets.target_private,
     }
     lines += [
-        f"Classes {where} ({len(own)}): {named(own, 12)}" for where, own in parts.items() if own
+        f"Classes {where} ({len(names)}): {join_names(names, 12)}"
+        for where, names in parts.items()
+        if names
     ]
     closed = not (sets.source_private or sets.target_private)
-    word = "a closed set: the same classes, nothing is unknown" if closed else found.scenario
+    word = "a closed set: the same classes, nothing is unknown" if closed else pair.scenario
     return [*lines, f"That is {word}"]
 
 
-def _for_folders(experiment: Experiment, found: OwnDataset) -> Experiment:
-    """The experiment on the dataset, its batches no larger than the folders."""
+def _on_folders(experiment: Experiment, pair: FolderPair) -> Experiment:
+    """Return the experiment on the dataset, with batches no larger than the folders."""
     train, adapt = experiment.train, experiment.adapt
     for name, count, size in (
-        ("train", found.num_source, train.batch_size),
-        ("adapt", found.num_target, adapt.batch_size),
+        ("train", pair.num_source, train.batch_size),
+        ("adapt", pair.num_target, adapt.batch_size),
     ):
         if 1 < count < size:
             say(f"{name}.batch_size is {count}, all that there are, not {size}")
@@ -97,58 +90,71 @@ def _for_folders(experiment: Experiment, found: OwnDataset) -> Experiment:
         experiment,
         data=replace(
             experiment.data,
-            dataset=str(found.file),
-            source=found.source,
-            target=found.target,
-            scenario=found.scenario,
+            dataset=str(pair.file),
+            source=pair.source,
+            target=pair.target,
+            scenario=pair.scenario,
         ),
-        train=replace(train, batch_size=max(2, min(train.batch_size, found.num_source))),
-        adapt=replace(adapt, batch_size=max(2, min(adapt.batch_size, found.num_target))),
+        train=replace(train, batch_size=max(2, min(train.batch_size, pair.num_source))),
+        adapt=replace(adapt, batch_size=max(2, min(adapt.batch_size, pair.num_target))),
     )
 
 
-def _answered(finished: Run, experiment: Experiment, found: OwnDataset) -> Answered:
-    """What the run's model says of the target's pictures."""
+def _predict(adapted: Run, experiment: Experiment, pair: FolderPair) -> PredictedImages:
+    """Predict the target's images with the run's model."""
     from uda.inference.model import load
     from uda.inference.pictures import find_pictures, predict
 
-    pictures = found.file.parent / found.file.stem / f"{found.target}.txt"
-    return predict(load(finished.folder, experiment.device), find_pictures([str(pictures)]))
+    images = pair.file.parent / pair.file.stem / f"{pair.target}.txt"
+    return predict(load(adapted.folder, experiment.device), find_pictures([str(images)]))
 
 
-def _answers(finished: Run, answered: Answered, found: OwnDataset) -> list[str]:
-    """Write predictions.csv and unknown.png into the run's folder; lines on them."""
+def _write_answers(adapted: Run, predicted: PredictedImages, pair: FolderPair) -> None:
+    """Write predictions.csv, unknown.png and answers.md into the run's folder; print the last."""
     from uda.inference.pictures import summary, write_csv, write_sheet
 
-    write_csv(answered, finished.answers_csv)
-    sheet = finished.unknown_png
-    drawn = write_sheet(answered, sheet)
-    lines = ["", *summary(answered), "", *_measured(found, finished), *_chosen(finished)]
-    lines.append(f"Every picture's answer: {finished.folder / 'predictions.csv'}")
-    if drawn:
-        count = len(answered.unknown)
-        part = f", the surest {drawn} of {count:,}" if drawn < count else ""
-        lines.append(f"What was found unknown: {sheet}{part}")
-    lines.append(
-        f"For other pictures: uda predict {quote(str(finished.folder))} FOLDER --out answers.csv"
-    )
-    return lines
+    write_csv(predicted, adapted.answers_csv)
+    num_drawn = write_sheet(predicted, adapted.unknown_png)
+    lines = [
+        "",
+        *summary(predicted),
+        "",
+        *_unscored(adapted, pair),
+        *_choices_without_labels(adapted),
+        *_files(adapted, num_drawn, len(predicted.unknown)),
+    ]
+    scores = target_score_line(adapted.metrics("evaluate"))
+    text = ["# Answers", "", *pair.notes, *describe(pair), "", f"Scores: {scores}", *lines, ""]
+    # File names may have bytes of no encoding.
+    write_text(adapted.answers_md, "\n".join(text), errors="surrogateescape")
+    for line in lines:
+        say(line)
 
 
-def _chosen(finished: Run) -> list[str]:
-    """Which epoch and which threshold would be chosen without labels, where banks were kept."""
+def _files(adapted: Run, num_drawn: int, num_unknown: int) -> list[str]:
+    """Return lines that name the written files and the next command."""
+    lines = [f"Every picture's answer: {adapted.answers_csv}"]
+    if num_drawn:
+        part = f", the surest {num_drawn} of {num_unknown:,}" if num_drawn < num_unknown else ""
+        lines.append(f"What was found unknown: {adapted.unknown_png}{part}")
+    command = f"uda predict {quote(str(adapted.folder))} FOLDER --out answers.csv"
+    return [*lines, f"For other pictures: {command}"]
+
+
+def _choices_without_labels(adapted: Run) -> list[str]:
+    """Return the epoch and threshold of each criterion without labels, if banks were saved."""
     from uda.evaluation.choices import chosen_epochs, chosen_thresholds, last_probabilities
 
     try:
-        epochs = chosen_epochs(finished)
-        cuts = chosen_thresholds(finished, last_probabilities(finished))
+        epochs = chosen_epochs(adapted)
+        thresholds = chosen_thresholds(adapted, last_probabilities(adapted))
     except ValueError:
         return []
-    last, fixed = epochs.pop("last"), cuts.pop("fixed")
+    last, fixed = epochs.pop("last"), thresholds.pop("fixed")
     by = ", ".join(f"{epoch} by {name}" for name, epoch in epochs.items())
     lines = [f"Epochs chosen without labels: {by}; the answers are of the last, {last}"]
-    if finished.scenario != "pda":
-        by = ", ".join(f"{cut:.2f} by {name}" for name, cut in cuts.items())
+    if adapted.scenario != "pda":
+        by = ", ".join(f"{threshold:.2f} by {name}" for name, threshold in thresholds.items())
         lines.append(
             f"Thresholds chosen without labels: {by} (uda predict --threshold …); the answers' is "
             f"{fixed:.2f}"
@@ -156,15 +162,14 @@ def _chosen(finished: Run) -> list[str]:
     return lines
 
 
-def _measured(found: OwnDataset, finished: Run) -> list[str]:
-    """What the scores above leave out."""
+def _unscored(adapted: Run, pair: FolderPair) -> list[str]:
+    """Return a line on what the scores leave out."""
     from uda.evaluation.choices import NOT_MEASURED
 
-    sets = found.sets
-    if sets is None:
+    if pair.sets is None:
         return [NOT_MEASURED]
-    if not sets.target_private:
+    if not pair.sets.target_private:
         return [
             "Not measured: H-score and unknown accuracy, as the target has no class of its own."
         ]
-    return [f"How each class fares: uda evaluate {quote(str(finished.folder))} --per-class"]
+    return [f"How each class fares: uda evaluate {quote(str(adapted.folder))} --per-class"]

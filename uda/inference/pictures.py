@@ -1,4 +1,4 @@
-"""Answers for many pictures: a table of them, and a sheet of those found unknown."""
+"""Predictions for many images: a table of all, and a sheet of the unknown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import find_images, load_rgb
-from uda.inference.model import UNKNOWN, Answer, AnsweringModel
+from uda.inference.model import UNKNOWN, ImagePrediction, TrainedModel
 from uda.runs.files import atomic_path
 
 BATCH = 128
@@ -25,41 +25,40 @@ SHEET_COLUMNS, SHEET_ROWS, SHEET_PX = 8, 8, 120
 
 
 @dataclass(frozen=True)
-class Answered:
-    """``answers`` of the pictures ``paths``, in their order; ``unreadable``: path -> why."""
+class PredictedImages:
+    """Images and their ``predictions``, in the same order; ``unreadable`` maps path to reason."""
 
     paths: tuple[Path, ...]
-    answers: tuple[Answer, ...]
+    predictions: tuple[ImagePrediction, ...]
     unreadable: dict[Path, str]
 
     @property
-    def unknown(self) -> list[tuple[Path, Answer]]:
-        """Pictures found unknown, the highest unknown score first."""
-        pairs = zip(self.paths, self.answers, strict=True)
-        found = [(path, answer) for path, answer in pairs if answer.label == UNKNOWN]
-        return sorted(found, key=lambda pair: -pair[1].unknown_score)
+    def unknown(self) -> list[tuple[Path, ImagePrediction]]:
+        """The unknown images, the highest unknown score first."""
+        pairs = zip(self.paths, self.predictions, strict=True)
+        unknown = [(path, prediction) for path, prediction in pairs if prediction.label == UNKNOWN]
+        return sorted(unknown, key=lambda pair: -pair[1].unknown_score)
 
 
-def find_pictures(given: Sequence[str]) -> list[Path]:
-    """The pictures that folders, list files (.txt), globs and files name, each once, in order.
+def find_pictures(names: Sequence[str]) -> list[Path]:
+    """Return the images in folders, list files (.txt), globs and files, in order, each once.
 
-    A folder gives all below it. A list has a path a line, from the list's own folder, and may have
-    a class number behind it, which is not read. ValueError naming what is not there or empty.
+    A folder includes its subfolders. A list has a path on each line, relative to the list's folder;
+    a class number after it is ignored. ValueError names what is missing or empty.
     """
     paths: dict[Path, None] = {}
-    for name in given:
+    for name in names:
         path = Path(name)
         if path.is_dir():
-            found = find_images(path)
+            images = find_images(path)
         elif path.is_file():
-            found = list(_listed(path)) if path.suffix == ".txt" else [path]
-        else:
-            # As typed in quotes; ** reaches folders in folders.
-            found = [Path(one) for one in sorted(glob.glob(name, recursive=True))]
-            found = [one for one in found if one.is_file()]
-        if not found:
+            images = list(_listed(path)) if path.suffix == ".txt" else [path]
+        else:  # a glob in quotes; ** matches any depth
+            matches = map(Path, sorted(glob.glob(name, recursive=True)))
+            images = [match for match in matches if match.is_file()]
+        if not images:
             raise ValueError(f"{name}: no picture there")
-        paths.update(dict.fromkeys(found))
+        paths.update(dict.fromkeys(images))
     return list(paths)
 
 
@@ -75,15 +74,15 @@ def _listed(file: Path) -> Iterator[Path]:
         yield path
 
 
-def predict(model: AnsweringModel, paths: Sequence[Path]) -> Answered:
-    """Ask ``model`` for every picture of ``paths``; those that cannot be read are passed over."""
-    kept: list[Path] = []
-    answers: list[Answer] = []
+def predict(model: TrainedModel, paths: Sequence[Path]) -> PredictedImages:
+    """Predict every image of ``paths`` that can be read."""
+    readable: list[Path] = []
+    predictions: list[ImagePrediction] = []
     unreadable: dict[Path, str] = {}
 
     def prepare(path: Path) -> Tensor | str:
         try:
-            return model.prepared(path)
+            return model.prepare(path)
         except ValueError as error:
             return str(error)
 
@@ -91,58 +90,65 @@ def predict(model: AnsweringModel, paths: Sequence[Path]) -> Answered:
     with ThreadPoolExecutor(max_workers=4) as pool, bar:
         for start in range(0, len(paths), BATCH):
             part = paths[start : start + BATCH]
-            ready = []
-            for path, picture in zip(part, pool.map(prepare, part), strict=True):
-                if isinstance(picture, str):
-                    unreadable[path] = picture
+            images = []
+            for path, image in zip(part, pool.map(prepare, part), strict=True):
+                if isinstance(image, str):
+                    unreadable[path] = image
                 else:
-                    kept.append(path)
-                    ready.append(picture)
-            answers += model.answers(ready)
+                    readable.append(path)
+                    images.append(image)
+            predictions += model.predict(images)
             bar.update(len(part))
-    return Answered(tuple(kept), tuple(answers), unreadable)
+    return PredictedImages(tuple(readable), tuple(predictions), unreadable)
 
 
-def summary(answered: Answered) -> list[str]:
-    """How many pictures were found what, in lines for people."""
-    counts = Counter(answer.label for answer in answered.answers)
+def summary(predicted: PredictedImages) -> list[str]:
+    """Return the number of images of each class, as lines to print."""
+    counts = Counter(prediction.label for prediction in predicted.predictions)
     unknown = counts.pop(UNKNOWN, 0)
-    total = len(answered.answers)
-    found = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    total = len(predicted.predictions)
+    classes = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     lines = [f"{total} pictures: {unknown} unknown, {total - unknown} of known classes"]
-    lines += textwrap.wrap(found, 98, initial_indent="  ", subsequent_indent="  ")
-    if answered.unreadable:
-        lines.append(f"{len(answered.unreadable)} could not be read and were passed over")
+    lines += textwrap.wrap(classes, 98, initial_indent="  ", subsequent_indent="  ")
+    if predicted.unreadable:
+        lines.append(f"{len(predicted.unreadable)} could not be read and were passed over")
     return lines
 
 
-def write_csv(answered: Answered, out: Path) -> None:
-    """A line a picture: path, class (a name or ``unknown``), nearest (the most probable class),
-    probability of that class, entropy over log K, unknown_score."""
+def write_csv(predicted: PredictedImages, out: Path) -> None:
+    """Write a table with a row per image.
+
+    Columns: path, class (a name or ``unknown``), nearest (the most probable class), probability of
+    that class, entropy over log K, unknown_score.
+    """
     with (
         atomic_path(out) as temporary,
-        # Names of files need not be of any encoding.
+        # File names may have bytes of no encoding.
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", "class", "nearest", "probability", "entropy", "unknown_score"])
-        for path, answer in zip(answered.paths, answered.answers, strict=True):
-            numbers = (answer.probability, answer.entropy, answer.unknown_score)
-            table.writerow([path, answer.label, answer.nearest, *(f"{n:.4f}" for n in numbers)])
+        for path, prediction in zip(predicted.paths, predicted.predictions, strict=True):
+            numbers = (prediction.probability, prediction.entropy, prediction.unknown_score)
+            row = [prediction.label, prediction.nearest, *(f"{n:.4f}" for n in numbers)]
+            table.writerow([path, *row])
 
 
-def write_sheet(answered: Answered, out: Path) -> int:
-    """Draw what was found unknown, the surest first, each under its file's name and the class that
-    it came nearest to; how many are drawn. Nothing is written where none was found unknown."""
-    shown = answered.unknown[: SHEET_COLUMNS * SHEET_ROWS]
-    if not shown:
+def write_sheet(predicted: PredictedImages, out: Path) -> int:
+    """Draw the unknown images with the highest scores, each under file name and nearest class.
+
+    Returns:
+        How many are drawn; without any, nothing is written.
+    """
+    drawn = predicted.unknown[: SHEET_COLUMNS * SHEET_ROWS]
+    if not drawn:
         return 0
-    rows = [shown[i : i + SHEET_COLUMNS] for i in range(0, len(shown), SHEET_COLUMNS)]
+    rows = [drawn[i : i + SHEET_COLUMNS] for i in range(0, len(drawn), SHEET_COLUMNS)]
     strips = [
         contact_sheet(
             [[load_rgb(path) for path, _ in row]],
             [""],
-            [f"{path.stem} {answer.nearest}?" for path, answer in row],
+            [f"{path.stem} {prediction.nearest}?" for path, prediction in row],
             SHEET_PX,
         )
         for row in rows
@@ -154,4 +160,4 @@ def write_sheet(answered: Answered, out: Path) -> int:
         sheet.paste(strip, (0, top))
         top += strip.height
     save_png(sheet, out)
-    return len(shown)
+    return len(drawn)

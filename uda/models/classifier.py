@@ -14,10 +14,10 @@ from uda.runs.checkpoints import read_checkpoint
 
 
 class Classifier(nn.Module):
-    """``backbone`` -> ``bottleneck`` -> ``classifier``, on images in [0, 1].
+    """A network of ``backbone``, ``bottleneck`` and ``classifier``, for images in [0, 1].
 
-    ``forward(images [B, 3, H, W])`` gives features [B, D] and logits [B, K]. Inputs are normalised
-    inside, so callers need not know the backbone's mean and deviation.
+    ``forward(images [B, 3, H, W])`` returns features [B, D] and logits [B, K]. It normalises the
+    images, so callers need not know the backbone's mean and deviation.
     """
 
     mean: Tensor
@@ -52,30 +52,35 @@ def build_model(
     seed: int = 0,
     crop_px: int | None = None,
 ) -> Classifier:
-    """A classifier of ``num_classes`` in channels-last layout, for images of ``crop_px`` a side.
+    """Build a classifier in channels-last layout.
 
-    ``backbone``: ``efficientnet_lite0``, a torchvision ResNet, ``vgg19`` (up to its 4,096-wide
-    layer), ``preact_resnet18`` (for 32 px images; ``preact_resnet18_64`` for 64 px), or
-    ``timm:NAME``. ``weights``: ``imagenet`` (torchvision's IMAGENET1K_V1, or what timm
-    loads by default), ``none``, another of torchvision's names such as IMAGENET1K_V2 (timm's names
-    hold theirs: ``timm:resnet50.a1_in1k``), or a file of backbone weights. ``head``:
-    ``bottleneck_wn`` (Linear, BatchNorm, weight-normalised classifier) or ``linear``. New layers
-    are drawn from ``seed``. Without ``crop_px``, images are taken to be of the backbone's own size.
+    Args:
+        backbone: ``efficientnet_lite0``, a torchvision ResNet, ``vgg19`` (up to its 4,096-wide
+            layer), ``preact_resnet18`` (for 32 px images; ``preact_resnet18_64`` for 64 px), or
+            ``timm:NAME``.
+        weights: ``imagenet`` (torchvision's IMAGENET1K_V1, or timm's default), ``none``, another of
+            torchvision's names such as IMAGENET1K_V2, or a file of backbone weights. timm's names
+            include theirs: ``timm:resnet50.a1_in1k``.
+        head: ``bottleneck_wn`` (Linear, BatchNorm, weight-normalised classifier) or ``linear``.
+        bottleneck_dim: Features of a ``bottleneck_wn``.
+        num_classes: Classes K.
+        seed: Seed of the new layers' weights.
+        crop_px: Side of the images; by default the backbone's.
 
-    Raises ValueError naming the backbone or file at fault, or a size that the backbone does not
-    take.
+    Raises:
+        ValueError: The backbone or file is wrong, or the backbone does not accept the image size.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs too
-        body, own_px, mean, std = build_backbone(backbone, weights)
-        width = feature_width(body, backbone, crop_px or own_px, own_px)
+        body, default_px, mean, std = build_backbone(backbone, weights)
+        width = feature_width(body, backbone, crop_px or default_px, default_px)
         if head == "bottleneck_wn":
             bottleneck: nn.Module = nn.Sequential(
                 nn.Linear(width, bottleneck_dim), nn.BatchNorm1d(bottleneck_dim)
             )
-            # Torch's own initial weights, on purpose: a classifier that starts larger (Xavier's)
-            # fits the source with features that lie further from its weights, which leaves LEAD's
-            # decomposition less to see (docs/adaptation.md).
+            # Torch's default initial weights, on purpose: a classifier that starts larger
+            # (Xavier's) fits the source with features that lie further from its weights, which
+            # LEAD's decomposition separates less well (docs/adaptation.md).
             classifier = nn.Linear(bottleneck_dim, num_classes)
             weight_norm(classifier, dim=0)
         elif head == "linear":
@@ -88,9 +93,10 @@ def build_model(
 
 
 def load_weights(model: Classifier, path: Path) -> None:
-    """Load a checkpoint's weights (its key ``model``) into ``model``, in place.
+    """Load a checkpoint's weights (its key ``model``) into ``model``.
 
-    Raises ValueError naming the file, and what does not fit: the number of classes, or a tensor.
+    Raises:
+        ValueError: The file cannot be read, or the number of classes or a tensor does not fit.
     """
     checkpoint = read_checkpoint(path)
     state = checkpoint.get("model")

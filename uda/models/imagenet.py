@@ -1,4 +1,4 @@
-"""Features of pictures by a network trained on ImageNet."""
+"""Image features of a network trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def _imagenet_backbone() -> Classifier:
 
 @torch.no_grad()
 def imagenet_features(images: Tensor) -> Tensor:
-    """Features [B, 1280] of images uint8 [B, 3, H, W] by EfficientNet-lite0 trained on ImageNet.
+    """Return features [B, 1280] of images uint8 [B, 3, H, W], by EfficientNet-lite0 on the CPU.
 
-    On the CPU, larger ones reduced to 224 px; what screening compares edits and originals by.
+    Images larger than 224 px are reduced. Screening compares edits and originals by these features.
     """
     pixels = images.cpu().float() / 255
     if (longer := max(pixels.shape[-2:])) > 224:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class PreActBlock(nn.Module):
-    """x + conv(relu(bn(conv(relu(bn(x)))))), the paper's Figure 4 (e).
+    """A block x + conv(relu(bn(conv(relu(bn(x)))))), the paper's Figure 4 (e).
 
     Where stride or channels change, the shortcut is a 1 by 1 convolution of the first activation,
     as in the authors' code; elsewhere it is x itself.
@@ -25,15 +25,15 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         active = torch.relu(self.norm1(x))
-        kept = x if self.shortcut is None else self.shortcut(active)
-        return kept + self.conv2(torch.relu(self.norm2(self.conv1(active))))
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        return shortcut + self.conv2(torch.relu(self.norm2(self.conv1(active))))
 
 
 class PreActResNet18(nn.Module):
-    """Features [B, 512] of images [B, 3, H, W]: four stages of two `PreActBlock`, averaged.
+    """A network of four stages of two `PreActBlock`: images [B, 3, H, W] -> features [B, 512].
 
     ``stem_stride`` 1 keeps the size of 32 px images in the first stage, as on CIFAR; 2 halves that
-    of 64 px images, so that the last stage has 4 by 4 places of either.
+    of 64 px images. The last stage then has 4 by 4 positions of both.
     """
 
     def __init__(self, stem_stride: int) -> None:

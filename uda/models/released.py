@@ -1,10 +1,10 @@
-"""Source models that the released code of LEAD and of GLC has trained, as checkpoints of ours.
+"""Conversion of source models that the released code of LEAD or GLC has trained.
 
 Their file holds ``epoch`` and ``model_state_dict``: ``backbone_layer`` (torchvision's ResNet
 without ``fc``, or its VGG without the last Linear), ``feat_embed_layer`` (Linear, BatchNorm) and
 ``class_layer`` (a weight-normalised Linear). The mathematics is that of
-`uda.models.classifier.Classifier` with the head ``bottleneck_wn``, so only names change; inputs,
-which they normalise where pictures are loaded, are normalised inside our model.
+`uda.models.classifier.Classifier` with the head ``bottleneck_wn``, so only names change. Their code
+normalises images when it loads them; our model does it in ``forward``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from uda.models.weights import check_shapes, without_module_prefix
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.files import atomic_path
 
-# Their names of what is not the backbone, to ours. Weight normalisation (w = g v / |v|, a norm for
-# each class) keeps g and v as original0 and original1 in torch's parametrization.
+# Their names -> ours, except for the backbone's. Weight normalisation (w = g v / |v|, a norm for
+# each class) has g and v as original0 and original1 in torch's parametrization.
 HEAD = {
     "feat_embed_layer.bottleneck.weight": "bottleneck.0.weight",
     "feat_embed_layer.bottleneck.bias": "bottleneck.0.bias",
@@ -45,12 +45,12 @@ RESNET_BLOCKS: dict[tuple[tuple[int, ...], bool], str] = {
     ((3, 4, 23, 3), True): "resnet101",
     ((3, 8, 36, 3), True): "resnet152",
 }
-# Where VGG-19's sixteen convolutions stand in `features`.
+# Indices of VGG-19's sixteen convolutions in `features`.
 VGG19_CONVOLUTIONS = {0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34}
 
 
 class ImportedModel(NamedTuple):
-    """What was found: `model.backbone`, source classes K, and `model.bottleneck_dim` D."""
+    """The sizes of a converted model: ``model.backbone``, K classes, ``model.bottleneck_dim`` D."""
 
     backbone: str
     num_classes: int
@@ -58,29 +58,31 @@ class ImportedModel(NamedTuple):
 
 
 def import_lead(checkpoint: Path, out: Path) -> ImportedModel:
-    """Write the source model of the released code in ``checkpoint`` as ``out``, in our form.
+    """Convert a source model of the released code to a checkpoint of this project.
 
     `uda.models.classifier.load_weights` reads the result (``uda adapt --adapt.checkpoint OUT``).
-    The same file gives the same bytes, so that runs which start from it are found again. Nothing is
-    unpickled.
+    The same file always gives the same bytes, and so the same runs. Nothing is unpickled.
 
-    Raises ValueError naming the file, and the key that is missing, superfluous or of another shape;
-    nothing is written then.
+    Raises:
+        ValueError: The file is wrong, or a key is missing, superfluous or of another shape. Nothing
+            is written then.
     """
     if out.is_dir():
         raise ValueError(f"{out}: a folder; name the file to write")
     if out.resolve() == checkpoint.resolve():
         raise ValueError(f"{out}: the checkpoint itself; name another file to write")
-    found, state = our_state(read_checkpoint(checkpoint), str(checkpoint))
+    imported, state = convert_state(read_checkpoint(checkpoint), str(checkpoint))
     with atomic_path(out) as path, open(path, "wb") as file:
-        torch.save({"model": state}, file)  # given a path, it writes the path's name into the file
-    return found
+        torch.save({"model": state}, file)  # with a path, torch writes its name into the file
+    return imported
 
 
-def our_state(checkpoint: dict[str, Any], where: str) -> tuple[ImportedModel, dict[str, Tensor]]:
-    """What a checkpoint of the released code holds, and its tensors under our names.
+def convert_state(
+    checkpoint: dict[str, Any], where: str
+) -> tuple[ImportedModel, dict[str, Tensor]]:
+    """Return the sizes of a released model, and its tensors under our names.
 
-    Raises ValueError that begins with ``where``, the file's name.
+    Errors begin with ``where``, the file's name.
     """
     theirs = checkpoint.get("model_state_dict")
     if not isinstance(theirs, dict):
@@ -94,7 +96,7 @@ def our_state(checkpoint: dict[str, Any], where: str) -> tuple[ImportedModel, di
         if not (isinstance(theirs.get(key), Tensor) and theirs[key].ndim == 2):
             raise ValueError(f"{where}: {key} is missing, or not a matrix")
     num_classes, bottleneck_dim = (len(theirs[key]) for key in sizes)
-    with torch.device("meta"):  # its shapes are wanted, not its weights
+    with torch.device("meta"):  # only shapes are needed
         model = build_model(backbone, "none", "bottleneck_wn", bottleneck_dim, num_classes)
     their_names = {ours: name for name, ours in HEAD.items()}
     wanted = {
@@ -110,17 +112,20 @@ def our_state(checkpoint: dict[str, Any], where: str) -> tuple[ImportedModel, di
 
 
 def _their_backbone_name(name: str) -> str:
-    """``backbone.classifier.3.bias`` -> ``backbone_layer.classifier.classifier3.bias``."""
+    """Return their name of our tensor ``name`` of the backbone.
+
+    ``backbone.classifier.3.bias`` -> ``backbone_layer.classifier.classifier3.bias``
+    """
     name = re.sub(r"^backbone\.classifier\.(\d+)\.", r"backbone.classifier.classifier\1.", name)
     return name.replace("backbone.", "backbone_layer.", 1)
 
 
 def _backbone_of(keys: Collection[str], where: str) -> str:
-    """The backbone that a file's keys are those of. ValueError where it is none of ours."""
-    # By any key of a layer, so that one that is missing from it is named later.
+    """Return the name of the backbone that has a file's keys; ValueError if it is unknown."""
+    # Any key of a layer counts, so that a missing key of that layer is named later.
     features = _numbers(keys, r"backbone_layer\.features\.(\d+)\..*")
     if features:
-        if {place for (place,) in features} != VGG19_CONVOLUTIONS:
+        if {index for (index,) in features} != VGG19_CONVOLUTIONS:
             raise ValueError(
                 f"{where}: the layers of backbone_layer.features are not VGG-19's, the one VGG "
                 "known here"
@@ -143,6 +148,6 @@ def _backbone_of(keys: Collection[str], where: str) -> str:
 
 
 def _numbers(keys: Collection[str], pattern: str) -> set[tuple[int, ...]]:
-    """The numbers in the groups of ``pattern``, of the keys that it matches whole."""
+    """Return the numbers in the groups of ``pattern`` for each key that it fully matches."""
     matches = (re.fullmatch(pattern, str(key)) for key in keys)
     return {tuple(map(int, match.groups())) for match in matches if match}

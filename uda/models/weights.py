@@ -1,4 +1,4 @@
-"""State dicts of weight files, and whether they fit."""
+"""State dicts of weight files, and checks that they fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from uda.runs.checkpoints import read_checkpoint
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """A file's state dict: of torch.save or safetensors, bare or under state_dict or model."""
+    """Read a state dict from a file of torch.save or safetensors.
+
+    It may be the whole content or stand under the key ``state_dict`` or ``model``.
+    """
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -30,17 +33,17 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 
 def without_module_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
-    """``state`` with ``module.``, which DataParallel puts before every key, taken off."""
+    """Return ``state`` without ``module.``, which DataParallel puts before every key."""
     if not all(str(key).startswith("module.") for key in state):
         return dict(state)
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
 def check_shapes(state: Mapping[str, Any], wanted: Mapping[str, Tensor], where: str) -> None:
-    """Check that ``state`` has a tensor of the same shape for every key of ``wanted``.
+    """Raise ValueError unless ``state`` has a tensor of the same shape for every key of ``wanted``.
 
     BatchNorm's ``num_batches_tracked``, which older files lack and nothing here reads, may be
-    absent. Raises ValueError that begins with ``where`` and names the first key at fault.
+    absent. The message begins with ``where`` and names the first wrong key.
     """
     for key, value in wanted.items():
         if key not in state:

@@ -91,18 +91,9 @@ class Task:
 
         Raises ValueError where the method cannot work in the dimensions of its features.
         """
-        from uda.models.classifier import build_model, load_weights
+        from uda.models.classifier import load_weights
 
-        settings = self.experiment.model
-        model = build_model(
-            settings.backbone,
-            "none" if checkpoint else settings.weights,
-            settings.head,
-            settings.bottleneck_dim,
-            len(self.split.source_classes),
-            self.experiment.seed,
-            self.experiment.images.crop_px,
-        )
+        model = model_of(self.experiment, len(self.split.source_classes), not checkpoint)
         check_dimensions(self.experiment, self.split, model.classifier.in_features)
         if checkpoint:
             load_weights(model, checkpoint)
@@ -146,6 +137,22 @@ class Task:
         wait()  # what comes next may ask whether the run is done
 
 
+def model_of(experiment: Experiment, num_classes: int, pretrained: bool = True) -> Classifier:
+    """Build the configured network; without ``pretrained``, for weights that are loaded later."""
+    from uda.models.classifier import build_model
+
+    settings = experiment.model
+    return build_model(
+        settings.backbone,
+        settings.weights if pretrained else "none",
+        settings.head,
+        settings.bottleneck_dim,
+        num_classes,
+        experiment.seed,
+        experiment.images.crop_px,
+    )
+
+
 def experiment_on_folder(experiment: Experiment) -> Experiment:
     """Return ``experiment`` on the dataset made of the folder ``data.dataset``, if it is a folder.
 
@@ -161,9 +168,9 @@ def experiment_on_folder(experiment: Experiment) -> Experiment:
             f"data.scenario: {folder} is a single domain; leave the scenario out to train in it, "
             "or adapt between two folders with uda run"
         )
-    from uda.data.folders import one_folder
+    from uda.data.folders import single_folder_dataset
 
-    dataset = one_folder(folder, Path(experiment.runs) / DATASETS)
+    dataset = single_folder_dataset(folder, Path(experiment.runs) / DATASETS)
     for line in dataset.notes:
         say(line)
     sweep = experiment.sweep  # a recipe's sweep is named after the recipe's dataset

