@@ -13,7 +13,7 @@ from helpers.tiny import arguments, make_dataset
 from PIL import Image
 
 from genmix_aug.screening.checks import Verdict
-from uda.cli.main import _parser, _with_merged_options, main
+from uda.cli.main import main, parse
 from uda.reports.selection import CUTS, EPOCHS, epoch_choices, threshold_choices
 from uda.runs.folder import find_runs, open_run, read_run
 
@@ -212,8 +212,7 @@ def test_training_goes_on_where_screening_rejects_every_edit(capsys, flags, tmp_
 def test_numbers_of_options_are_read_as_in_files(tmp_path):
     def options(command, *given):
         """What the command would get, and not what it would print."""
-        parser, _ = _parser()
-        return parser.parse_args(_with_merged_options([command, *given]))[command]
+        return parse([command, *given])[1]
 
     path = tmp_path / "c.yaml"
     path.write_text("augment: {options: {mixup: {alpha: 1e-1}}}")
@@ -388,7 +387,7 @@ def test_a_glob_that_matches_several_runs(capsys, tmp_path, monkeypatch, command
     fails_with(capsys, [command, first, second, *more], *words)
     fails_with(capsys, [command, first, f"{second}/checkpoint.pt", *more], *words)
     if command != "predict":
-        fails_with(capsys, [command, first, "Dark", *more], "'Dark': one run is named here")
+        fails_with(capsys, [command, first, "Dark", *more], "'Dark': name a single run")
     assert sorted(tmp_path.iterdir()) == sorted(run.folder for run in runs)
 
 

@@ -1,0 +1,102 @@
+"""What is typed, in the form that the parser takes: configuration files and options of methods."""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import get_loader
+
+from uda.cli.command import Command
+from uda.config import CONFIGS, check_sections, read_yaml
+
+OPTION = re.compile(r"--(adapt|augment)\.options\.(\w+)(?:\.(\w+))?")
+
+
+def with_config_flag(arguments: Sequence[str], command: Command) -> list[str]:
+    """Return ``train --config FILE.yaml`` for ``train FILE.yaml``; so with adapt and sweep.
+
+    The file that a command always starts from is put before the others.
+    """
+    name, *options = arguments
+    if command.base:
+        return [name, "--config", str(command.base), *options]
+    if command.takes_experiment and options and not options[0].startswith("-"):
+        return [name, "--config", *options]
+    return [name, *options]
+
+
+def with_merged_options(arguments: Sequence[str]) -> list[str]:
+    """Put all ``--adapt.options.lead.KEY VALUE`` into one ``--adapt.options.lead={…}`` at the end.
+
+    The parser takes each of them for the whole of ``lead``, so the last one would win over the
+    others and over the configuration files, of which the last one with options counts.
+    """
+    kept: list[str] = []
+    merged = _MergedOptions()
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        option = OPTION.fullmatch(flag)
+        if not (option or flag == "--config"):
+            kept.append(word)
+            continue
+        text = value if equals else next(words, "--")
+        if text.startswith("--") or not (text or option):
+            raise ArgumentError(None, f"{flag}: expected a value")
+        if option:
+            merged.add(*option.groups(), text)
+        else:
+            kept += ["--config", merged.read(text)]
+    return kept + merged.flags()
+
+
+class _MergedOptions:
+    """The options of methods and augmentations, from flags over those of configuration files."""
+
+    def __init__(self) -> None:
+        self.load = get_loader("yaml")  # the parser's: plain YAML takes 1e-1 for text
+        self.in_files: dict[str, dict[str, Any]] = {}  # by section
+        self.in_flags: dict[str, Any] = {}  # by section.name
+
+    def read(self, path: str) -> str:
+        """Check a configuration file and note its options; return the path to read it from."""
+        path = installed_config(path)
+        config = read_yaml(Path(path), self.load)
+        check_sections(config, path)  # the parser's messages would not name the file
+        for section in ("adapt", "augment"):
+            if options := config.get(section, {}).get("options"):
+                self.in_files[section] = options
+        return path
+
+    def add(self, section: str, name: str, key: str | None, text: str) -> None:
+        """Note a flag ``--SECTION.options.NAME[.KEY] TEXT``."""
+        value = self.load(text)
+        if key is None:
+            self.in_flags[f"{section}.{name}"] = value
+            return
+        in_file = self.in_files.get(section, {}).get(name) or {}
+        options = self.in_flags.setdefault(f"{section}.{name}", dict(in_file))
+        if not isinstance(options, dict):
+            flag = f"--{section}.options.{name}.{key}"
+            raise ValueError(f"{flag}: {section}.options.{name} was given as {options!r}")
+        options[key] = value
+
+    def flags(self) -> list[str]:
+        """Return a flag for each method and augmentation with options."""
+        texts = []
+        for where, options in self.in_flags.items():
+            section, name = where.split(".")
+            texts.append(f"--{section}.options.{name}={json.dumps(options)}")
+        return texts
+
+
+def installed_config(path: str) -> str:
+    """Return the installed file for a path ``configs/…`` that does not exist, or ``path``."""
+    installed = CONFIGS.parent / path
+    is_missing = path.startswith("configs/") and not Path(path).exists()
+    return str(installed) if is_missing and installed.is_file() else path
