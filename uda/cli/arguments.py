@@ -49,7 +49,8 @@ def with_merged_options(arguments: Sequence[str]) -> list[str]:
         if text.startswith("--") or not (text or option):
             raise ArgumentError(None, f"{flag}: expected a value")
         if option:
-            merged.add(*option.groups(), text)
+            section, name, key = option.groups()
+            merged.add(section, name, key, text)
         else:
             kept += ["--config", merged.read(text)]
     return kept + merged.flags()
