@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +65,12 @@ class _MergedOptions:
         self.in_flags: dict[str, Any] = {}  # by section.name
 
     def read(self, path: str) -> str:
-        """Check a configuration file and note its options; return the path to read it from."""
-        path = installed_config(path)
-        config = read_yaml(Path(path), self.load)
-        check_sections(config, path)  # the parser's messages would not name the file
+        """Read a configuration file and note its options; return its content as JSON."""
+        config = read_config(Path(installed_config(path)), self.load)
         for section in ("adapt", "augment"):
             if options := config.get(section, {}).get("options"):
                 self.in_files[section] = options
-        return path
+        return json.dumps(config, default=str)  # YAML may hold dates
 
     def add(self, section: str, name: str, key: str | None, text: str) -> None:
         """Note a flag ``--SECTION.options.NAME[.KEY] TEXT``."""
@@ -94,6 +92,36 @@ class _MergedOptions:
             section, name = where.split(".")
             texts.append(f"--{section}.options.{name}={json.dumps(options)}")
         return texts
+
+
+def read_config(path: Path, load: Callable[[str], Any]) -> dict[str, Any]:
+    """Return the keys of an experiment's file, laid over those of the file that it calls ``base``.
+
+    The base is a path from the file's folder, and has no base itself.
+
+    Raises:
+        ValueError: naming the file and the key at fault; the parser's messages would not name the
+            file.
+    """
+    config = read_yaml(path, load)
+    check_sections(config, str(path))
+    base = config.pop("base", "")
+    if not base:
+        return config
+    below = read_yaml(path.parent / str(base), load)
+    check_sections(below, str(path.parent / str(base)))
+    if "base" in below:
+        raise ValueError(f"{path}: base: {base} has a base itself; name that one")
+    return _laid_over(below, config)
+
+
+def _laid_over(below: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings key by key; where both values are no mappings, that of ``over`` counts."""
+    merged = {**below, **over}
+    for key in below.keys() & over.keys():
+        if isinstance(below[key], Mapping) and isinstance(over[key], Mapping):
+            merged[key] = _laid_over(below[key], over[key])
+    return merged
 
 
 def installed_config(path: str) -> str:
