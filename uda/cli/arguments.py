@@ -31,10 +31,10 @@ def with_config_flag(arguments: Sequence[str], command: Command) -> list[str]:
 
 
 def with_merged_options(arguments: Sequence[str]) -> list[str]:
-    """Put all ``--adapt.options.lead.KEY VALUE`` into one ``--adapt.options.lead={…}`` at the end.
+    """Put all ``--adapt.options.lead.KEY VALUE`` into a single ``--adapt.options.lead={…}``.
 
-    The parser takes each of them for the whole of ``lead``, so the last one would win over the
-    others and over the configuration files, of which the last one with options counts.
+    The parser takes each for the whole of ``lead``, so the last would win over the others and over
+    the configuration files, of which the last with options counts.
     """
     kept: list[str] = []
     merged = _MergedOptions()
@@ -111,7 +111,7 @@ def read_config(path: Path, load: Callable[[str], Any]) -> dict[str, Any]:
     below = read_yaml(path.parent / str(base), load)
     check_sections(below, str(path.parent / str(base)))
     if "base" in below:
-        raise ValueError(f"{path}: base: {base} has a base itself; name that one")
+        raise ValueError(f"{path}: base: {base} has a base itself; name that file")
     return _laid_over(below, config)
 
 

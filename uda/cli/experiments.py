@@ -7,7 +7,7 @@ from uda.config import CONFIGS, Experiment
 
 
 def train(experiment: Experiment) -> None:
-    """Train a source model, or an in-domain classifier where no scenario is given."""
+    """Train a source model, or an in-domain classifier without a scenario."""
     from uda.stages.source import train
 
     train(experiment)

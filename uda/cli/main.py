@@ -34,7 +34,7 @@ def build_parser() -> ArgumentParser:
         prog="uda",
         version=package_version(),
         description="Train a classifier on one domain, with GenMix or without, adapt it to another "
-        "one without labels, and score it.",
+        "without labels, and score it.",
         allow_abbrev=False,
         exit_on_error=False,
     )
@@ -79,7 +79,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _plain(message: str) -> str:
-    """The parser's message on one line, its word for a list put into YAML's."""
+    """Put the parser's message on a single line, and its word for a list into YAML's."""
     text = " ".join(message.split())
     return re.sub(
         r"Parser key \"([\w.]+)\": Expected a <class 'list'>\. Got value: (\S+)",

@@ -12,7 +12,7 @@ from uda.cli.command import Command, only_run, refuse_runs
 
 
 def evaluate(run: list[str], target: str = "", root: str = "", per_class: bool = False) -> None:
-    """Score a finished run's model: on its target, on another one, or on what it held out.
+    """Score a finished run's model: on its target, on another one, or on the part held out.
 
     Args:
         run: Folder of a run of `uda train` or `uda adapt`.
@@ -76,8 +76,8 @@ def explain(
     Draws a sheet with a row a picture and a column a run.
 
     Args:
-        runs: Folders of runs, side by side; without --images the last one is of the images.
-        images: As for `uda predict`; 12 are shown.
+        runs: Folders of runs, side by side; without --images the last is of the images.
+        images: As for `uda predict`; 12 are drawn.
         out: Picture to write.
         device: auto, cpu, cuda or cuda:N.
     """

@@ -1,5 +1,4 @@
-"""The commands that tell what runs have found, and move their scores: report, select, pack and
-unpack."""
+"""The commands that show what came of runs, and move their scores: report, select, pack, unpack."""
 
 from __future__ import annotations
 
@@ -54,7 +53,7 @@ def _write_event_files(folder: Path, sweep: str) -> None:
 def select(runs: str, sweep: str = "") -> None:
     """Choose epochs and unknown thresholds of finished adaptations without labels.
 
-    Says how far each criterion falls short of the oracle: RUNS/selection.md and .csv, of one sweep
+    Says how far each criterion falls short of the oracle: RUNS/selection.md and .csv, with --sweep
     in RUNS/sweeps/NAME.
 
     Args:
@@ -67,9 +66,9 @@ def select(runs: str, sweep: str = "") -> None:
 
 
 def pack(runs: list[str], *, out: str, sweep: str = "") -> None:
-    """Write finished runs' configurations and scores to one small file.
+    """Write finished runs' configurations and scores to a small file.
 
-    It is without their models and predictions: to be committed, sent, and unpacked elsewhere.
+    Models and predictions are left out: the file is to be committed, sent, and unpacked elsewhere.
 
     Args:
         runs: Folders of runs.
@@ -100,6 +99,6 @@ def unpack(file: str, runs: str) -> None:
 COMMANDS = (
     Command(select, "compare choices made without labels"),
     Command(report, "make tables, figures and a page of runs"),
-    Command(pack, "finished runs' scores as one small file"),
+    Command(pack, "finished runs' scores as a small file"),
     Command(unpack, "make the runs' folders of such a file"),
 )
