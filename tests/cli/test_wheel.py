@@ -71,9 +71,9 @@ def test_an_installed_wheel_works_from_any_folder(uda, tmp_path):
     assert uda("--version") == "uda 0.1.0\n"
     assert "Office-Home, OPDA" in uda("data", "splits", "office-home")
     file = "configs/experiments/emoji_home_opda.yaml"
-    shown = uda("train", file, "--print_config")
-    assert "steps: 1000" in shown
-    assert shown == uda("train", "--config", file, "--print_config")
+    config = uda("train", file, "--print_config")
+    assert "steps: 1000" in config
+    assert config == uda("train", "--config", file, "--print_config")
     more = ["--config", "configs/methods/shot_o.yaml", "--print_config"]
     assert "method: shot_o" in uda("adapt", file, *more)
     more = ["--data.target=Dark", "--train.steps=2", "--adapt.epochs=1"]
@@ -91,7 +91,7 @@ def test_an_editable_installation_reads_the_clones_configurations(sources, tmp_p
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     # As Python starts up with the folder as site-packages; libraries come without their .pth files,
-    # of which this checkout may have one.
+    # of which this checkout may have some.
     libraries = sysconfig.get_path("purelib")
     code = (
         f"import site, sys; site.addsitedir({str(tmp_path)!r}); sys.path.append({libraries!r})\n"
