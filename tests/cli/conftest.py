@@ -29,7 +29,7 @@ def flags(dataset: Path, runs: Path) -> list[str]:
 
 @pytest.fixture
 def fails_with(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
-    """Check that a command exits with ``code``, and a single line on standard error has ``words``."""
+    """Check a command's exit code, and that its single line on standard error has ``words``."""
 
     def check(arguments: list[str], *words: str, code: int = 1) -> None:
         capsys.readouterr()
