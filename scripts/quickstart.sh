@@ -3,7 +3,7 @@
 # benchmark EmojiHome, trains on Twemoji without and with GenMix, adapts both models to Fluent3D by
 # LEAD, and writes runs/quickstart/report.md. About seven minutes on two cores after the installation.
 #   bash scripts/quickstart.sh          seed 0
-#   bash scripts/quickstart.sh 0 1 2    three seeds, as in the README's table
+#   bash scripts/quickstart.sh 0 1 2    three seeds, as in docs/experiments.md
 # Stopped anywhere, the same command goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -220,7 +220,7 @@ IS_FILE = re.compile(r"[a-z_]+\.(yaml|jsonl|pt|json|npz|png|csv|md|txt)")
 RUN_FILES = {word for word in words_of(FILES[OWNER].read_text()) if IS_FILE.fullmatch(word)}
 RUN_FILES |= {f"{name}.json" for name in CHOICES}
 # Files of users, which are called the same.
-OTHERS = {("uda.cli.answers", "predictions.csv")}
+OTHERS = {("uda.cli.models", "predictions.csv")}
 
 
 def spelled(module: str, text: str) -> list[str]:

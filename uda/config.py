@@ -16,7 +16,9 @@ import yaml
 SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
 PRECISIONS = ("float32", "bfloat16", "float16")
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+PACKAGE = Path(__file__).resolve().parent
+INSTALLED_CONFIGS = PACKAGE / "configs"  # a wheel brings them
+CONFIGS = INSTALLED_CONFIGS if INSTALLED_CONFIGS.is_dir() else PACKAGE.parent / "configs"
 MAX_SEED = 2**63 - 1
 # Marks a field that is newer than some runs. At its default it is left out of a run's identity, so
 # that runs from before it keep their names.

@@ -11,7 +11,7 @@ import torch
 import yaml
 from helpers.tiny import arguments, make_dataset
 
-from uda.cli.main import main
+from uda.cli.main import main, parse
 from uda.config import (
     CONFIGS,
     AdaptConfig,
@@ -239,14 +239,10 @@ def test_no_two_experiments_share_a_name():
 
 def test_smaller_experiments_share_the_runs_of_the_large_one(tmp_path):
     def folders(name):
-        from uda.cli.main import _parser
-
-        parser, _ = _parser()
-        given = parser.parse_args(["sweep", f"--config={CONFIGS / 'experiments' / f'{name}.yaml'}"])
-        values = vars(parser.instantiate(given).sweep)
+        _, options = parse(["sweep", str(CONFIGS / "experiments" / f"{name}.yaml")])
         keys = ("data", "images", "model", "train", "augment", "adapt", "sweep")
-        return {job.run.folder.name for job in plan(
-            Experiment(**{key: values[key] for key in keys}), SPEC)[0]}  # fmt: skip
+        jobs, _ = plan(Experiment(**{key: options[key] for key in keys}), SPEC)
+        return {job.run.folder.name for job in jobs}
 
     large = folders("emoji_home_opda")
     assert len(large & folders("emoji_home_baselines")) == 4 * 2 + 4 * 2 * 2

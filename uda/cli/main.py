@@ -1,134 +1,85 @@
-"""The command line: ``uda data|import-lead|train|adapt|run|…``, a subcommand for each thing."""
+"""The command line: ``uda data|train|adapt|run|…``, a subcommand for each thing."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 import time
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from io import TextIOWrapper
-from pathlib import Path
-from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, get_loader
+from jsonargparse import ArgumentParser, Namespace
 
-from uda.cli.commands import OWN_FOLDERS, Command, commands
-from uda.cli.data_commands import data_commands
-from uda.config import Experiment, check_sections, read_yaml
+from uda.cli import datasets, experiments, models, results
+from uda.cli.arguments import with_config_flag, with_merged_options
+from uda.cli.command import Command
+from uda.runs.version import package_version
 from uda.stages.memory import lack_of_memory
 
-# In which a launcher of several processes ends those whose first one has failed.
+# In which a launcher of several processes ends those whose first rank has failed.
 GRACE_SECONDS = 10
-EXPERIMENTS = ("train", "adapt", "sweep")  # the commands that take an experiment
-SHARED = ("train", "adapt", "run", "evaluate")  # those that several processes do together
+COMMANDS = {
+    command.name: command
+    for command in (*experiments.COMMANDS, *models.COMMANDS, *results.COMMANDS)
+}
+DATA_COMMANDS = {command.name: command for command in datasets.COMMANDS}
 
 
-def _parser() -> tuple[ArgumentParser, dict[str, Command]]:
-    """The parser, and the commands by the words that name them (``data check``)."""
+def build_parser() -> ArgumentParser:
+    """Return the parser of ``uda`` with its subcommands."""
     parser = ArgumentParser(
         prog="uda",
+        version=package_version(),
         description="Train a classifier on one domain, with GenMix or without, adapt it to another "
-        "one without labels, and score it.",
+        "without labels, and score it.",
         allow_abbrev=False,
         exit_on_error=False,
     )
     subcommands = parser.add_subcommands(required=True, dest="command")
     data = ArgumentParser(description="Build, check or prepare datasets.", allow_abbrev=False)
     subcommands.add_subcommand("data", data, help="build, check or prepare a dataset")
-    datasets = data.add_subcommands(required=True, dest="dataset_command")
-    known = {}
-    for command in data_commands():
-        datasets.add_subcommand(command.name, command.parser, help=command.help)
-        known[f"data {command.name}"] = command
-    for command in commands():
-        subcommands.add_subcommand(command.name, command.parser, help=command.help)
-        known[command.name] = command
-    return parser, known
+    data_subcommands = data.add_subcommands(required=True, dest="dataset_command")
+    for name, command in DATA_COMMANDS.items():
+        data_subcommands.add_subcommand(name, command.parser(), help=command.help)
+    for name, command in COMMANDS.items():
+        subcommands.add_subcommand(name, command.parser(), help=command.help)
+    return parser
 
 
-def _act(parser: ArgumentParser, known: Mapping[str, Command], typed: Sequence[str]) -> int:
-    """Do what was ``typed``; the exit code."""
-    given = parser.parse_args(typed)
-    name, options = given.command, given[given.command]
-    if name == "data":
-        name, options = f"data {options.dataset_command}", options[options.dataset_command]
-    if _in_several_processes() and name not in SHARED:
+def parse(arguments: Sequence[str]) -> tuple[Command, Namespace]:
+    """Return the command that ``arguments`` name, and its options.
+
+    Raises:
+        ArgumentError: an unknown command or option, or a value of the wrong type.
+        ValueError: a configuration file that cannot be read, or a value that cannot be had.
+    """
+    parser = build_parser()
+    if arguments and arguments[0] in COMMANDS:
+        arguments = with_config_flag(arguments, COMMANDS[arguments[0]])
+    parsed = parser.parse_args(with_merged_options(arguments))
+    options = parsed[parsed.command]
+    if parsed.command == "data":
+        return DATA_COMMANDS[options.dataset_command], options[options.dataset_command]
+    command = COMMANDS[parsed.command]
+    if command.takes_experiment:
+        options = parser.instantiate(parsed)[parsed.command]
+    return command, options
+
+
+def _run(arguments: Sequence[str]) -> int:
+    command, options = parse(arguments)
+    if _in_several_processes() and not command.several_processes:
+        name = f"data {command.name}" if command in datasets.COMMANDS else command.name
         instead = "; --workers N does N runs at a time" if name == "sweep" else ""
         raise ValueError(f"uda {name} is for one process: start it without a launcher{instead}")
-    command = known[name]
-    if command.act:
-        return command.act(options) or 0
-    values = vars(parser.instantiate(given)[name])
-    experiment = Experiment(**{one.name: values[one.name] for one in fields(Experiment)})
-    assert command.act_on
-    command.act_on(experiment, options)
-    return 0
-
-
-def _with_config_flag(arguments: Sequence[str]) -> list[str]:
-    """``uda train FILE.yaml`` is ``uda train --config FILE.yaml``; so with adapt and sweep.
-
-    ``uda run`` has a file to begin with.
-    """
-    given = list(arguments)
-    if given[:1] == ["run"]:
-        given[1:1] = ["--config", str(OWN_FOLDERS)]
-    if len(given) > 1 and given[0] in EXPERIMENTS and not given[1].startswith("-"):
-        given.insert(1, "--config")
-    return given
-
-
-def _with_merged_options(arguments: Sequence[str]) -> list[str]:
-    """Put all ``--adapt.options.lead.KEY VALUE`` into one ``--adapt.options.lead={…}`` at the end.
-
-    The parser takes each of them for the whole of ``lead``, so the last one would win over the
-    others and over the configuration files, of which the last one with options counts.
-    """
-    load = get_loader("yaml")  # the parser's: plain YAML takes 1e-1 for text
-    bases: dict[str, dict[str, Any]] = {}
-    options: dict[str, dict[str, Any]] = {}
-    kept: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        flag, equals, value = word.partition("=")
-        match = re.fullmatch(r"--(adapt|augment)\.options\.(\w+)(?:\.(\w+))?", flag)
-        if not (match or flag == "--config"):
-            kept.append(word)
-            continue
-        text = value if equals else next(words, "--")
-        if text.startswith("--") or not (text or match):
-            raise ArgumentError(None, f"{flag}: expected a value")
-        if not match:
-            kept += ["--config", text]
-            config = read_yaml(Path(text), load)
-            check_sections(config, text)  # the parser's own words would not name the file
-            for section in ("adapt", "augment"):
-                if found := config.get(section, {}).get("options"):
-                    bases[section] = found
-            continue
-        section, name, key = match.groups()
-        given = load(text)
-        if not key:
-            options[f"{section}.{name}"] = given
-            continue
-        base = bases.get(section, {}).get(name) or {}
-        own = options.setdefault(f"{section}.{name}", dict(base))
-        if not isinstance(own, dict):
-            raise ValueError(f"{flag}: {section}.options.{name} was given as {own!r}")
-        own[key] = given
-    for place, given in options.items():
-        section, name = place.split(".")
-        kept.append(f"--{section}.options.{name}={json.dumps(given)}")
-    return kept
+    return command.run(options)
 
 
 def _plain(message: str) -> str:
-    """The parser's message on one line, its word for a list put into YAML's."""
+    """Put the parser's message on a single line, and its word for a list into YAML's."""
     text = " ".join(message.split())
     return re.sub(
         r"Parser key \"([\w.]+)\": Expected a <class 'list'>\. Got value: (\S+)",
@@ -138,10 +89,10 @@ def _plain(message: str) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    """Print ``message`` as an error; ``code``.
+    """Print ``message`` as an error and return ``code``.
 
-    Of several processes that fail alike only the first one speaks: it ends, and the launcher ends
-    the others, which wait for that. One that fails alone speaks after all.
+    Of several ranks that fail alike only the first speaks: it ends, and the launcher ends the
+    others, which wait for that. A rank that fails alone speaks after all.
     """
     rank = int(os.environ.get("RANK", 0)) if _in_several_processes() else 0
     if rank:
@@ -155,28 +106,30 @@ def _in_several_processes() -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Mistakes of the user's are one line, not a traceback."""
-    parser, known = _parser()
+    """Run one command and return its exit code.
+
+    A mistake of the user's is a line on standard error, not a traceback: 2 where the arguments do
+    not parse, else 1.
+    """
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files are of any encoding
-    typed = _with_config_flag(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _act(parser, known, _with_merged_options(typed))
+        code = _run(sys.argv[1:] if arguments is None else arguments)
         if _in_several_processes():
             from uda.compute.distributed import finish
 
             finish()
     except ArgumentError as error:
         return _fail(f"{_plain(str(error))} (see uda COMMAND --help)", 2)
-    except BrokenPipeError:  # the reader, such as head, has gone: nobody to tell
+    except BrokenPipeError:  # the reader, such as head, has gone: nobody listens
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, OSError, yaml.YAMLError) as error:
         return _fail(" ".join(str(error).split()), 1)
     except (RuntimeError, MemoryError) as error:
-        if lacking := lack_of_memory(error):
-            return _fail(lacking, 1)
-        if _in_several_processes():  # another one failed, has said so, and this one lost it?
+        if reason := lack_of_memory(error):
+            return _fail(reason, 1)
+        if _in_several_processes():  # another rank may have failed and said so, and this lost it
             time.sleep(GRACE_SECONDS)
         raise
     except KeyboardInterrupt:

@@ -26,6 +26,11 @@ def code_version() -> str:
                 timeout=10,
                 check=True,
             ).stdout.strip()
+    return package_version()
+
+
+def package_version() -> str:
+    """Return the installed package's version, such as ``0.1.0``; "unknown" of a bare copy."""
     try:
         return version("genmix-uda")
     except PackageNotFoundError:

@@ -1,1 +1,1 @@
-"""Whole experiments: which runs they need, and making them."""
+"""Whole experiments: the runs that they need, and making them."""

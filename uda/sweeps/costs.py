@@ -1,4 +1,4 @@
-"""What finished runs cost, for saying what others will."""
+"""What finished runs cost, to estimate what others will."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from uda.runs.folder import Run
 
 
 def seconds_of(run: Run) -> float:
-    """How long a finished run took, in seconds.
+    """Return how long a finished run took, in seconds.
 
-    By the times of its epochs' lines: their median, so that a pause in between does not count. A
-    run of no epochs goes by its folder's first and last file.
+    This is the median time between the lines of its epochs, so that a pause does not count, for
+    each of them. A run of no epochs goes by its folder's first and last file.
     """
     times = sorted(line["time"] for line in run.metrics(run.stage))
     steps = [later - earlier for earlier, later in pairwise(times)]
@@ -22,7 +22,7 @@ def seconds_of(run: Run) -> float:
 
 
 def in_words(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """Return ``40 s``, ``12 min``, ``3 h 20 min`` or ``2 d 4 h``."""
     whole = round(seconds)
     if whole < 100:
         return f"{whole} s"
@@ -36,7 +36,7 @@ def in_words(seconds: float) -> str:
 
 
 def size_in_words(size: float) -> str:
-    """``512 kB``, ``30 MB``, ``61 GB``."""
+    """Return a size in bytes as ``512 kB``, ``30 MB`` or ``61 GB``."""
     for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= step:
             return f"{size / step:.0f} {unit}" if size >= 10 * step else f"{size / step:.1f} {unit}"

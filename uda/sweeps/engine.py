@@ -1,4 +1,4 @@
-"""Processes that each do one run after another, and the one that hands the runs out."""
+"""Workers, processes that each make a run at a time, and the schedule that gives them runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,13 @@ STOP_SECONDS = 15.0  # for a worker to end by itself
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with ``error``, a line (and a traceback below), or ``busy`` elsewhere."""
+    """How a job ended.
+
+    Attributes:
+        error: A line that says what failed, and a traceback below it; empty if nothing did.
+        busy: Whether another process is at work on the run.
+        seconds: How long the job took.
+    """
 
     error: str = ""
     busy: bool = False
@@ -44,7 +50,7 @@ class Outcome:
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """Return how many processor cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -52,12 +58,20 @@ def cores() -> int:
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, threads: int, started: float) -> list[str]:
-    """Do the jobs that are not done, ``workers`` at a time with so many ``threads`` each.
+    """Do the jobs that are not done yet.
 
-    A job that others hold is passed over and waited for at the end; one that failed elsewhere since
-    ``started`` (by the disk's clock) is tried here too, after the others: the fault may have been
-    that machine's. Returns a line for each job that failed here or waits for one that did.
-    Interrupted, it stops the workers and then raises.
+    A job that another machine is at work on is passed over and waited for at the end. A job that
+    failed on another machine is tried here, too, after the others: the fault may have been that
+    machine's. An interrupt stops the workers and is then raised.
+
+    Args:
+        jobs: The jobs, those that others need first.
+        workers: Jobs done at a time.
+        threads: Threads of each worker.
+        started: When the sweep began, by the disk's clock; failures since then are of this sweep.
+
+    Returns:
+        A line for each job that failed here, or that needs a failed job.
     """
     crew = [Worker(number, threads) for number in range(workers)]
     schedule = Schedule(jobs, started)
@@ -85,7 +99,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, threads: int, started: float) ->
 
 
 class Schedule:
-    """Which job comes next, and what became of the others."""
+    """The order of the jobs: which comes next, and what became of the others."""
 
     def __init__(self, jobs: Sequence[Job], started: float) -> None:
         self.total = len(jobs)
@@ -97,12 +111,12 @@ class Schedule:
         self.started = started
         self.all = list(jobs)
         self.bar: tqdm[Never] | None = None
-        self._told = False
+        self._said_waiting = False
 
     def next_job(self) -> Job | None:
-        """The first that can be started now, of those that failed elsewhere after all others.
+        """Return the first job that can start now; jobs that failed elsewhere come last.
 
-        Those done elsewhere are struck off.
+        Jobs that were done elsewhere are struck off.
         """
         for job in sorted(self.waiting, key=lambda job: _failed_since(job, self.started)):
             if job.run.is_done:
@@ -114,14 +128,14 @@ class Schedule:
             elif self._is_free(job):
                 self.waiting.remove(job)
                 return job
-        if self.waiting and not self.running and not self._told:
-            self._told = True
+        if self.waiting and not self.running and not self._said_waiting:
+            self._said_waiting = True
             self._print(f"{len(self.waiting)} runs are left to other workers: waiting for them")
         return None
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """A worker has come back with the job."""
-        if outcome.busy:  # another one was quicker: it is looked at again
+        """Note how a worker's job ended."""
+        if outcome.busy:  # another process was quicker: the job is looked at again
             self.waiting.append(job)
         elif outcome.error:
             job.run.write_error(outcome.error)
@@ -164,7 +178,7 @@ def _failed_since(job: Job, started: float) -> bool:
 
 
 def _score(job: Job) -> str:
-    """``H-score 54.0, ``; empty for a source model."""
+    """Return ``H-score 54.0, ``; empty for a source model."""
     lines = job.run.metrics("evaluate")
     if not lines:
         return ""
@@ -177,7 +191,7 @@ def _score(job: Job) -> str:
 
 
 class Worker:
-    """A process that does one job at a time; started with its first, and anew if it dies."""
+    """A process that does a job at a time; it starts with its first job, and anew if it dies."""
 
     def __init__(self, number: int, threads: int) -> None:
         self.number = number
@@ -187,21 +201,21 @@ class Worker:
         self.connection: Connection | None = None
 
     def give(self, job: Job) -> None:
-        """Hand out a job; the process is started if there is none."""
+        """Send a job to the process, which is started if it is not running."""
         if self.process is None or not self.process.is_alive():
             self.connection, theirs = PROCESSES.Pipe()
             self.process = PROCESSES.Process(
                 target=work, args=(theirs, self.number, self.threads), name=f"sweep-{self.number}"
             )
             self.process.start()
-            theirs.close()  # so that its death is the end of the file here
+            theirs.close()  # so that the process's death ends the connection
         assert self.connection is not None
         self.job = job
         with suppress(BrokenPipeError):  # died meanwhile: take() says so
             self.connection.send(job)
 
     def take(self) -> tuple[Job, Outcome]:
-        """The job, and how it ended: the process may have died of it."""
+        """Return the job, and how it ended: the process may have died of it."""
         assert self.connection is not None
         assert self.job is not None
         job, self.job = self.job, None
@@ -221,12 +235,12 @@ class Worker:
         return f"its process was killed by {name}{why}"
 
     def ask_to_stop(self) -> None:
-        """Tell the process to leave its run at once; its last finished epoch is kept."""
+        """Tell the process to leave its run at once; the last finished epoch is kept."""
         if self.process and self.process.is_alive():
             self.process.terminate()
 
     def stop(self) -> None:
-        """Wait for its end, and make sure of it."""
+        """Wait for the process's end, and kill it if it does not come."""
         if self.process:
             self.process.join(STOP_SECONDS)
             if self.process.is_alive():
@@ -235,7 +249,7 @@ class Worker:
 
 
 def wait_for(crew: Sequence[Worker]) -> list[Worker]:
-    """Workers that are done with their jobs, after `POLL_SECONDS` at most."""
+    """Return the workers that are done with their jobs, after `POLL_SECONDS` at most."""
     busy = {worker.connection: worker for worker in crew if worker.job and worker.connection}
     if not busy:
         time.sleep(POLL_SECONDS)
@@ -246,21 +260,21 @@ def wait_for(crew: Sequence[Worker]) -> list[Worker]:
 
 
 def work(connection: Connection, number: int, threads: int) -> None:
-    """What a worker's process does, until it is told to stop or whoever started it is gone."""
+    """Do jobs in a worker's process, until it is stopped or the process that started it is gone."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch and its like are imported
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent sees to it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 1)
+        os.dup2(null.fileno(), 2)
     with suppress(EOFError):
         while True:
             connection.send(outcome_of(connection.recv(), number, threads))
 
 
 def outcome_of(job: Job, number: int, threads: int) -> Outcome:
-    """Do the job in this process."""
+    """Do the job in this process, and return how it ended."""
     began = time.monotonic()
     stage = {"train": train, "adapt": adapt}[job.stage]
     try:
@@ -272,15 +286,15 @@ def outcome_of(job: Job, number: int, threads: int) -> Outcome:
     except (ValueError, OSError) as error:
         return Outcome(error=" ".join(str(error).split()) or type(error).__name__)
     except Exception as error:  # a run's fault must not be the sweep's
-        if lacking := lack_of_memory(error):
-            return Outcome(error=lacking)
+        if reason := lack_of_memory(error):
+            return Outcome(error=reason)
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return Outcome(error=f"{line}\n{traceback.format_exc()}")
     return Outcome(seconds=time.monotonic() - began)
 
 
 def _device(name: str, number: int) -> str:
-    """Of several GPUs, each worker takes another."""
+    """Return the device of a worker: of several GPUs each takes another."""
     if name != "auto":
         return name
     import torch

@@ -1,9 +1,9 @@
-"""Finished runs as one small file of text, to be committed or sent, and back.
+"""Finished runs as a small file of text, to be committed or sent, and back.
 
 A line is a JSON object: ``{"run": its folder's name, "done": …, "config": …, "metrics": [lines]}``,
-``{"sweep": its name, "record": what it is to hold}``, or of one's own folders ``{"dataset": its
-file's name, "file": what it holds}``. Models, pictures and predictions stay behind: what is
-unpacked is there for tables, and counts as finished.
+``{"sweep": its name, "record": its record}``, or of `uda run` ``{"dataset": its file's name,
+"file": its content}``. Models, pictures and predictions stay behind: unpacked runs are for tables,
+and count as finished.
 """
 
 from __future__ import annotations
@@ -23,23 +23,34 @@ from uda.runs.folder import CHOICES, DATASETS, Run
 from uda.runs.hashing import config_hash
 from uda.sweeps.record import FOLDER, record_path, runs_and_plan
 
-DIGITS = 6  # significant ones of a score; percentages need four
+DIGITS = 6  # significant digits of a score; percentages need four
 OF_THE_MACHINE = ("runs", "store", "device", "threads", "compute")
 LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
 
 
 def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
-    """Write the finished adaptations and in-domain runs of ``folders``, their sweeps' records and
-    the datasets' files that lie beside them to ``path``; how many runs. A run of several folders
-    stands there once. Where a ``sweep`` is named, only its own.
+    """Pack the finished adaptations and in-domain runs of ``folders`` into a file.
 
-    ValueError naming a folder without runs, or where none has finished, or an unknown sweep.
+    The sweeps' records and the datasets' files that lie beside the runs go with them. A run that
+    several folders have is packed once.
+
+    Args:
+        folders: Folders of runs.
+        path: File to write.
+        sweep: Name of a sweep, to pack its runs alone.
+
+    Returns:
+        The number of packed runs.
+
+    Raises:
+        ValueError: naming a folder without runs, or an unknown sweep; or no run has finished.
     """
     runs: dict[str, Run] = {}
     records: dict[str, dict[str, Any]] = {}
     for folder in folders:
-        found = runs_and_plan(folder, sweep)[0]
-        runs |= {run.folder.name: run for run in found if _counts(run)}
+        runs |= {
+            run.folder.name: run for run in runs_and_plan(folder, sweep)[0] if _has_scores(run)
+        }
         for record in sorted((folder / FOLDER).glob(f"{sweep or '*'}.yaml")):
             _add_record(records, record.stem, read_yaml(record))
     if not runs:
@@ -53,15 +64,20 @@ def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
 
 
 def unpack(path: Path, runs: Path) -> tuple[int, int]:
-    """Make the folders of ``path``'s runs under ``runs``: how many were made, and how many were
-    there already, which are left as they are. Each appears whole, by a rename.
+    """Make the folders of the runs that are packed in ``path``.
 
-    ValueError naming the line that is not one of `pack`'s; nothing is written then.
+    A folder appears whole, by a rename. Folders that exist already are left as they are.
+
+    Returns:
+        How many folders were made, and how many existed.
+
+    Raises:
+        ValueError: naming a line that `pack` did not write; nothing is written then.
     """
     lines = list(_read(path))
     if not lines:
         raise ValueError(f"{path}: holds no runs; `uda pack` makes such files")
-    made = there = 0
+    num_made = num_existing = 0
     for line in lines:
         if "sweep" in line:
             _write_new(record_path(runs, line["sweep"]), line["record"])
@@ -71,25 +87,24 @@ def unpack(path: Path, runs: Path) -> tuple[int, int]:
             continue
         folder = runs / line["run"]
         if folder.exists():
-            there += 1
+            num_existing += 1
             continue
-        _unpacked(line, folder)
-        made += 1
-    return made, there
+        _restore(line, folder)
+        num_made += 1
+    return num_made, num_existing
 
 
 def _add_record(records: dict[str, dict[str, Any]], name: str, record: Mapping[str, Any]) -> None:
-    """Add a sweep's record, without what is this machine's; of sweeps of one name, what either
-    expects."""
+    """Add a sweep's record, without this machine's settings; sweeps of the same name are joined."""
     experiment = {k: v for k, v in record.get("experiment", {}).items() if k not in OF_THE_MACHINE}
     if "data" in experiment:
         experiment["data"] = {k: v for k, v in experiment["data"].items() if k != "root"}
-    there = records.setdefault(name, {"experiment": experiment, "expected": []})
-    there["expected"] += [one for one in record["expected"] if one not in there["expected"]]
+    expected = records.setdefault(name, {"experiment": experiment, "expected": []})["expected"]
+    expected += [row for row in record["expected"] if row not in expected]
 
 
 def _datasets(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """Lines of the datasets' files that `uda run` and in-domain training wrote beside the runs."""
+    """Return lines of the dataset files that `uda run` and in-domain training wrote."""
     files = {}
     for run in runs:
         name = run.dataset_name
@@ -107,7 +122,7 @@ def _write_new(path: Path, record: Mapping[str, Any]) -> None:
             temporary.write_text(yaml.safe_dump(record, sort_keys=False))
 
 
-def _counts(run: Run) -> bool:
+def _has_scores(run: Run) -> bool:
     return run.is_done and (run.is_adaptation or run.is_in_domain)
 
 
@@ -129,7 +144,7 @@ def _packed(run: Run) -> dict[str, Any]:
 
 
 def _short(line: Mapping[str, Any], without_details: bool) -> dict[str, Any]:
-    """A line of metrics, rounded, without the run's hash."""
+    """Return a line of metrics, rounded, without the run's hash."""
     left_out = ("run", *LONG) if without_details else ("run",)
     kept = {key: _rounded(value) for key, value in line.items() if key not in left_out}
     return {**kept, "time": round(line["time"], 1)}
@@ -139,14 +154,14 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, Mapping):
-        return {key: _rounded(own) for key, own in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(own) for own in value]
+        return [_rounded(item) for item in value]
     return value
 
 
 def _read(path: Path) -> Iterable[dict[str, Any]]:
-    """The lines of ``path``, each checked."""
+    """Yield the lines of ``path``, each checked."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; `uda pack` makes such files")
     try:
@@ -171,7 +186,7 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
         yield line
 
 
-def _unpacked(line: Mapping[str, Any], folder: Path) -> None:
+def _restore(line: Mapping[str, Any], folder: Path) -> None:
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
         choices = {name: line[name] for name in CHOICES if name in line}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
@@ -22,7 +22,7 @@ from uda.sweeps.record import Expected, setting_name
 
 @dataclass(frozen=True)
 class Row:
-    """A table's row: a method on sources trained with an augmentation."""
+    """A row of the tables: a method on source models trained with an augmentation."""
 
     method_title: str
     augment_title: str
@@ -32,7 +32,7 @@ class Row:
 
 
 def default_name(experiment: Experiment, spec: DatasetSpec) -> str:
-    """``emoji_home_opda``, as its tables' files are called; ``emoji_home_in_domain``."""
+    """Return ``emoji_home_opda``, as the tables' files are called, or ``emoji_home_in_domain``."""
     data = experiment.data
     if not data.scenario:
         return f"{spec.name}_in_domain"
@@ -40,62 +40,74 @@ def default_name(experiment: Experiment, spec: DatasetSpec) -> str:
 
 
 def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Expected]]:
-    """The runs in the order in which they are started, seed by seed and sources first; and those
-    of them that tables are made of, in the tables' order.
+    """Plan the runs of a sweep.
 
-    Raises ValueError naming what the sweep asks for and there is not.
+    Returns:
+        The jobs in the order in which they start: seed by seed, and sources first. Then the runs
+        that tables are made of, in the tables' order: by pair, row and seed.
+
+    Raises:
+        ValueError: naming what the sweep asks for and the dataset or a method does not have.
     """
     if experiment.adapt.checkpoint:
         raise ValueError("adapt.checkpoint: a sweep trains its own source models; leave it out")
     split = class_split(spec, experiment.data.scenario)  # where there is such a scenario
-    columns, rows = list(_columns(experiment, spec)), list(_rows(experiment))
+    pairs, rows = list(_pairs(experiment, spec)), list(_rows(experiment))
     jobs: dict[Path, Job] = {}
     expected: dict[tuple[int, int, int], Expected] = {}
     for seed in experiment.sweep.seeds:
-        adaptations: list[Job] = []
-        for (i, (source, target)), (k, row) in product(enumerate(columns), enumerate(rows)):
-            own = replace(
-                experiment,
-                data=replace(experiment.data, source=source, target=target),
-                adapt=row.adapt,
-                augment=row.augment,
-                seed=seed,
-            )
+        adaptations: dict[Path, Job] = {}
+        for (i, pair), (k, row) in product(enumerate(pairs), enumerate(rows)):
+            cell = _cell(experiment, pair, row, seed)
             if experiment.model.head == "bottleneck_wn":
-                check_dimensions(own, split, experiment.model.bottleneck_dim)
-            training = _training(own, spec, row, bool(target))
+                check_dimensions(cell, split, experiment.model.bottleneck_dim)
+            job = training = _training(cell, spec, row)
             jobs.setdefault(training.run.folder, training)
-            job = training
-            if target:
-                job = _adaptation(own, spec, row, training)
-                adaptations.append(job)
-            expected[i, k, seed] = Expected(
-                source,
-                target,
-                _column_title(spec, source, target),
-                experiment.data.scenario,
-                row.method_title,
-                row.augment_title,
-                row.title,
-                seed,
-                job.run.folder,
-                spec.name,
-                experiment.data.concepts,
-            )
-        jobs |= {job.run.folder: job for job in adaptations}
-    folders: dict[Path, Expected] = {}
-    for one in expected.values():
-        if other := folders.get(one.run_folder):
+            if cell.data.target:
+                job = _adaptation(cell, spec, row, training)
+                adaptations[job.run.folder] = job
+            expected[i, k, seed] = _expected(cell, spec, row, job.run.folder)
+        jobs |= adaptations
+    _check_different(expected.values())
+    return _needed(list(jobs.values())), [expected[key] for key in sorted(expected)]
+
+
+def _cell(experiment: Experiment, pair: tuple[str, str], row: Row, seed: int) -> Experiment:
+    """Return the experiment of a cell of the tables."""
+    data = replace(experiment.data, source=pair[0], target=pair[1])
+    return replace(experiment, data=data, adapt=row.adapt, augment=row.augment, seed=seed)
+
+
+def _expected(cell: Experiment, spec: DatasetSpec, row: Row, run_folder: Path) -> Expected:
+    data = cell.data
+    return Expected(
+        source=data.source,
+        target=data.target,
+        pair=_column_title(spec, data.source, data.target),
+        scenario=data.scenario,
+        method_title=row.method_title,
+        augment_title=row.augment_title,
+        row_title=row.title,
+        seed=cell.seed,
+        run_folder=run_folder,
+        dataset=spec.name,
+        concepts=data.concepts,
+    )
+
+
+def _check_different(expected: Iterable[Expected]) -> None:
+    rows: dict[Path, str] = {}
+    for run in expected:
+        if run.run_folder in rows:
             raise ValueError(
-                f"sweep: {other.row_title!r} and {one.row_title!r} are the same runs; leave one out"
+                f"sweep: {rows[run.run_folder]!r} and {run.row_title!r} are the same runs; leave "
+                "one out"
             )
-        folders[one.run_folder] = one
-    needed = _needed(list(jobs.values()))
-    return needed, [expected[place] for place in sorted(expected)]
+        rows[run.run_folder] = run.row_title
 
 
 def _needed(jobs: Sequence[Job]) -> list[Job]:
-    """Without the source models that are not there, but all of whose adaptations are."""
+    """Drop the source models that are missing, but whose adaptations are all done."""
     for_others = {job.needs for job in jobs if job.needs}
     for_left = {job.needs for job in jobs if job.needs and not job.run.is_done}
     return [
@@ -105,8 +117,8 @@ def _needed(jobs: Sequence[Job]) -> list[Job]:
     ]
 
 
-def _columns(experiment: Experiment, spec: DatasetSpec) -> Iterator[tuple[str, str]]:
-    """(source, target) of each pair; without a scenario (domain, "")."""
+def _pairs(experiment: Experiment, spec: DatasetSpec) -> Iterator[tuple[str, str]]:
+    """Yield the (source, target) of each column; without a scenario (domain, "")."""
     if experiment.data.scenario:
         known = {spec.pair_name(*pair): pair for pair in permutations(spec.domains, 2)}
         what = "pair"
@@ -131,7 +143,7 @@ def _column_title(spec: DatasetSpec, source: str, target: str) -> str:
 
 
 def _rows(experiment: Experiment) -> Iterator[Row]:
-    """Every method with every augmentation; without a scenario every augmentation."""
+    """Yield every method with every augmentation; without a scenario every augmentation."""
     settings = experiment.sweep
     methods = [_method(entry, experiment.adapt) for entry in settings.methods]
     if not experiment.data.scenario:
@@ -155,45 +167,45 @@ def _row_title(method_title: str, augment_title: str) -> str:
 
 
 def _method(entry: str | dict[str, Any], settings: AdaptConfig) -> tuple[str, AdaptConfig]:
-    given: dict[str, Any] = {"method": entry} if isinstance(entry, str) else dict(entry)
-    # 1 and 1.0 are one run.
-    given = {k: float(v) if METHOD_KEYS.get(k) is float else v for k, v in given.items()}
-    title = given.pop("title", title_of_method(given["method"]))
-    options = _merged(settings.options, given.pop("options", {}))
-    return title, replace(settings, **given, options=options)
+    keys: dict[str, Any] = {"method": entry} if isinstance(entry, str) else dict(entry)
+    # 1 and 1.0 make the same run.
+    keys = {key: float(v) if METHOD_KEYS.get(key) is float else v for key, v in keys.items()}
+    title = keys.pop("title", title_of_method(keys["method"]))
+    options = _merged(settings.options, keys.pop("options", {}))
+    return title, replace(settings, **keys, options=options)
 
 
 def _augmentation(
     entry: str | dict[str, Any], settings: AugmentConfig
 ) -> tuple[str, AugmentConfig]:
-    given: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
-    plain = "" if given["name"] == "none" else title_of_augmentation(given["name"])
-    title = given.pop("title", plain)
-    options = _merged(settings.options, given.pop("options", {}))
-    return title, replace(settings, **given, options=options)
+    keys: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
+    name_title = "" if keys["name"] == "none" else title_of_augmentation(keys["name"])
+    title = keys.pop("title", name_title)
+    options = _merged(settings.options, keys.pop("options", {}))
+    return title, replace(settings, **keys, options=options)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by name, those of ``over`` laid over those of ``base`` key by key."""
+    """Lay the options of ``over`` over those of ``base``, by name and key."""
     merged = dict(base)
-    for name, own in over.items():
+    for name, options in over.items():
         below = base.get(name) or {}
-        mappings = isinstance(own, Mapping) and isinstance(below, Mapping)
-        merged[name] = {**below, **own} if mappings else own
+        mappings = isinstance(options, Mapping) and isinstance(below, Mapping)
+        merged[name] = {**below, **options} if mappings else options
     return merged
 
 
-def _training(experiment: Experiment, spec: DatasetSpec, row: Row, is_source: bool) -> Job:
-    own = replace(experiment, data=replace(experiment.data, target=""))
+def _training(experiment: Experiment, spec: DatasetSpec, row: Row) -> Job:
+    experiment = replace(experiment, data=replace(experiment.data, target=""))
     short = spec.abbreviations[experiment.data.source]
     kind = " + ".join(["train", row.augment_title] if row.augment_title else ["train"])
-    edits = augmentation_of(own).wanted_edits
+    edits = augmentation_of(experiment).wanted_edits
     return Job(
         title=f"{kind} {short} s{experiment.seed}",
         kind=kind,
         stage="train",
-        experiment=own,
-        run=source_run(own, spec),
+        experiment=experiment,
+        run=source_run(experiment, spec),
         needs=None,
         prepares=f"{short} {edits}" if edits else "",
     )
@@ -214,11 +226,17 @@ def _adaptation(experiment: Experiment, spec: DatasetSpec, row: Row, source: Job
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be made: ``stage`` (train or adapt) of ``experiment``.
+    """A run that is to be made.
 
-    ``needs`` is the folder of the run that has to be done before. Of jobs with the same
-    ``prepares`` (edits in the shared store; empty for none) one starts first, and the others once
-    it has made them. ``kind`` is the same for jobs that cost the same.
+    Attributes:
+        title: The job's name in lines for people.
+        kind: The same for jobs that cost the same.
+        stage: ``train`` or ``adapt``.
+        experiment: What the stage is called with.
+        run: The run that the stage makes.
+        needs: Folder of the run that has to be done before.
+        prepares: The edits that the job makes in the shared store; empty for none. Of jobs with
+            the same edits a single job starts first, and the others once it has made them.
     """
 
     title: str

@@ -1,8 +1,9 @@
-"""What the sweeps of a folder of runs are to hold, as `uda sweep` wrote it down.
+"""Records of sweeps, which `uda sweep` writes beside the runs: the runs that tables expect.
 
-    RUNS/sweeps/NAME.yaml        one sweep: its experiment, and the runs that its tables are made of
+    RUNS/sweeps/NAME.yaml        a sweep: its experiment, and the runs that its tables are made of
 
-Nothing here imports torch or looks into the runs: a run is there when its folder says ``done``.
+This module neither imports torch nor looks into the runs: a run exists when its folder says
+``done``.
 """
 
 from __future__ import annotations
@@ -22,20 +23,30 @@ from uda.runs.folder import Run, error_in, find_runs, is_done
 FOLDER = "sweeps"
 OF_THE_MACHINE = ("runs", "store", "device", "threads")
 PARTS = ("pairs", "seeds")  # by which a sweep may be done part by part
-# What a record does not say of each run: it says it once, or it is seen beside other records.
+# Fields that a record does not repeat for each run: they follow from its experiment, or from other
+# records.
 OF_THE_EXPERIMENT = {"dataset", "concepts", "sweep", "published", "other_titles"}
 
 
 @dataclass(frozen=True)
 class Expected:
-    """One run that a table needs.
+    """A run that a table needs, finished or not.
 
-    ``pair`` is its column (``Tw2Fl``; the source's short name where there is no target) and
-    ``row_title`` its row (``LEAD + GenMix``), made of ``method_title`` (empty in one domain) and
-    ``augment_title`` (empty without augmentation). ``run_folder`` is where it is, or will be.
-    ``dataset`` is the name of the dataset's file, ``concepts`` as in `uda.config.DataConfig`,
-    ``sweep`` the name of the sweep's record and ``published`` as in `uda.config.SweepConfig`.
-    ``other_titles`` are what other sweeps call its row.
+    Attributes:
+        source: Domain with labels.
+        target: Domain adapted to; empty for in-domain training.
+        pair: The column: ``Tw2Fl``, or the source's short name without a target.
+        scenario: As in `uda.config.DataConfig`.
+        method_title: The method in the row's title; empty for in-domain training.
+        augment_title: The augmentation in the row's title; empty without augmentation.
+        row_title: The row: ``LEAD + GenMix``.
+        seed: The run's seed.
+        run_folder: Folder of the run.
+        dataset: Name of the dataset's file.
+        concepts: As in `uda.config.DataConfig`.
+        sweep: Name of the sweep's record.
+        published: As in `uda.config.SweepConfig`.
+        other_titles: What other sweeps call the row.
     """
 
     source: str
@@ -60,16 +71,18 @@ class Expected:
 
     @property
     def error(self) -> str:
-        """The line that says why its last try in a sweep failed; empty if it did not."""
+        """The line that says why the run's last try in a sweep failed; empty if it did not."""
         return error_in(self.run_folder)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs that a folder's sweeps are to hold, in their tables' order: by pair, row and seed.
+    """The runs that the sweeps of a folder expect.
 
-    ``experiments`` has each sweep's resolved configuration by its name: what
-    ``uda sweep FILE.yaml`` takes. A run that two sweeps share stands there once.
+    Attributes:
+        expected: The runs in the tables' order, by pair, row and seed; once if sweeps share them.
+        experiments: Each sweep's resolved configuration, which ``uda sweep FILE.yaml`` takes, by
+            the sweep's name.
     """
 
     expected: list[Expected]
@@ -82,85 +95,97 @@ def setting_name(dataset: str, scenario: str, concepts: str) -> str:
 
 
 def record_path(runs: Path, name: str) -> Path:
-    """The file in which the sweep called ``name`` is written down."""
+    """Return the path of the record of the sweep called ``name``."""
     return runs / FOLDER / f"{name}.yaml"
 
 
 def results_folder(runs: Path, sweep: str = "") -> Path:
-    """Where what is made of all runs is written, or of those of one ``sweep``."""
+    """Return the folder for what is made of all runs, or of those of a ``sweep``."""
     return runs / FOLDER / sweep if sweep else runs
 
 
 def write_plan(
     runs: Path, name: str, experiment: Mapping[str, Any], expected: Iterable[Expected]
 ) -> None:
-    """Write one sweep down, over what was there under its name. Folders are kept by name alone.
+    """Write a sweep's record, in place of an older record of the same name.
 
-    Where that was of other pairs and seeds alone, it is one sweep done part by part: the runs of
-    both are expected.
+    If the older record differs in pairs and seeds alone, the sweep is done part by part: the runs
+    of both are expected.
+
+    Args:
+        runs: Folder of the runs.
+        name: The sweep's name.
+        experiment: The sweep's resolved configuration.
+        expected: The runs that its tables need; their folders are kept by name alone.
     """
     rows = [
-        {key: value for key, value in asdict(one).items() if key not in OF_THE_EXPERIMENT}
-        | {"run_folder": one.run_folder.name}
-        for one in expected
+        {key: value for key, value in asdict(run).items() if key not in OF_THE_EXPERIMENT}
+        | {"run_folder": run.run_folder.name}
+        for run in expected
     ]
     path = record_path(runs, name)
     record: Mapping[str, Any] = {"experiment": dict(experiment), "expected": rows}
     if path.is_file():
-        with suppress(ValueError):  # a broken one is written anew
+        with suppress(ValueError):  # a broken record is replaced
             record = _joined(_read_record(path), record)
     with atomic_path(path) as temporary:
         temporary.write_text(yaml.safe_dump(dict(record), sort_keys=False, width=1000))
 
 
 def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The record of both where they differ in pairs and seeds alone, in the order of the larger;
-    otherwise ``now``."""
-    parts = [_parted(record.get("experiment", {})) for record in (before, now)]
-    if parts[0][0] != parts[1][0]:
+    """Join two records that differ in pairs and seeds alone, in the order of the larger.
+
+    Returns ``now`` if they differ in more.
+    """
+    about_before, parts_before = _split_parts(before.get("experiment", {}))
+    about_now, parts_now = _split_parts(now.get("experiment", {}))
+    if about_before != about_now:
         return now
-    both = {key: list(dict.fromkeys(parts[0][1][key] + parts[1][1][key])) for key in PARTS}
-    if "all" in both["pairs"]:
-        both["pairs"] = ["all"]
+    parts = {key: list(dict.fromkeys(parts_before[key] + parts_now[key])) for key in PARTS}
+    if "all" in parts["pairs"]:
+        parts["pairs"] = ["all"]
     ordered = sorted((now, before), key=lambda record: -len(record["expected"]))
     rows = {row["run_folder"]: row for record in ordered for row in record["expected"]}
-    sweep = {**now["experiment"].get("sweep", {}), **both}
+    sweep = {**now["experiment"].get("sweep", {}), **parts}
     return {"experiment": {**now["experiment"], "sweep": sweep}, "expected": list(rows.values())}
 
 
-def _parted(experiment: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """What an experiment is about, and which of its pairs and seeds it names."""
+def _split_parts(experiment: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Split an experiment into what it is about, and its pairs and seeds."""
     sweep = dict(experiment.get("sweep", {}))
-    own = {key: sweep.pop(key, []) for key in PARTS}
+    parts = {key: sweep.pop(key, []) for key in PARTS}
     about = {key: value for key, value in experiment.items() if key not in OF_THE_MACHINE}
-    return {**about, "sweep": sweep}, own
+    return {**about, "sweep": sweep}, parts
 
 
 def runs_and_plan(runs: Path, sweep: str = "") -> tuple[list[Run], Plan | None]:
-    """The runs under ``runs``, in the order in which its sweeps have them, and what these expect;
-    where a ``sweep`` is named, only what that one expects, with the finished source models.
+    """Return the runs under ``runs``, in the order of its sweeps' tables, and what these expect.
 
-    Raises ValueError where there are no runs, or no such sweep.
+    If a ``sweep`` is named, only what it expects is returned, and the finished source models.
+
+    Raises:
+        ValueError: there are no runs, or no such sweep.
     """
     if not sweep:
-        found, plan = find_runs(runs), read_plan(runs)
-        return _in_order(found, plan), plan
+        plan = read_plan(runs)
+        return _in_order(find_runs(runs), plan), plan
     if not record_path(runs, sweep).is_file():
         known = ", ".join(path.stem for path in sorted((runs / FOLDER).glob("*.yaml")))
         raise ValueError(f"--sweep: {runs} has no sweep {sweep!r}; it has {known or 'none'}")
     plan = read_plan(runs, sweep)
-    wanted = {one.run_folder for one in plan.expected} if plan else set()
+    expected = {run.run_folder for run in plan.expected} if plan else set()
 
     def is_source(run: Run) -> bool:
         return run.is_source_model and run.is_done
 
-    found = [run for run in find_runs(runs) if run.folder in wanted or is_source(run)]
-    return _in_order(found, plan), plan
+    selected = [run for run in find_runs(runs) if run.folder in expected or is_source(run)]
+    return _in_order(selected, plan), plan
 
 
-def _in_order(found: Sequence[Run], plan: Plan | None) -> list[Run]:
-    place = {one.run_folder: number for number, one in enumerate(plan.expected if plan else [])}
-    return sorted(found, key=lambda run: place.get(run.folder, len(place)))
+def _in_order(runs: Sequence[Run], plan: Plan | None) -> list[Run]:
+    expected = plan.expected if plan else []
+    order = {run.run_folder: number for number, run in enumerate(expected)}
+    return sorted(runs, key=lambda run: order.get(run.folder, len(order)))
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -173,9 +198,10 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def read_plan(runs: Path, sweep: str = "*") -> Plan | None:
-    """What all sweeps written down under ``runs``, or one, expect; None where there is none.
+    """Return what all sweeps recorded under ``runs`` expect, or the named one; None without any.
 
-    Raises ValueError naming a file that does not hold a sweep.
+    Raises:
+        ValueError: naming a file that is not a sweep's record.
     """
     expected: dict[Path, Expected] = {}
     experiments: dict[str, Mapping[str, Any]] = {}
@@ -183,16 +209,16 @@ def read_plan(runs: Path, sweep: str = "*") -> Plan | None:
         record = _read_record(path)
         experiments[path.stem] = experiment = record.get("experiment", {})
         data = experiment.get("data", {})
-        of_all = {
+        shared = {
             "dataset": Path(data.get("dataset", "")).stem,
             "concepts": data.get("concepts", "shared"),
             "sweep": path.stem,
             "published": experiment.get("sweep", {}).get("published", 0),
         }
         for row in record["expected"]:
-            own = Expected(**{**row, "run_folder": runs / row["run_folder"]}, **of_all)
-            first = expected.setdefault(own.run_folder, own)
-            if own.row_title not in (first.row_title, *first.other_titles):
-                others = (*first.other_titles, own.row_title)
-                expected[own.run_folder] = replace(first, other_titles=others)
+            run = Expected(**{**row, "run_folder": runs / row["run_folder"]}, **shared)
+            first = expected.setdefault(run.run_folder, run)
+            if run.row_title not in (first.row_title, *first.other_titles):
+                others = (*first.other_titles, run.row_title)
+                expected[run.run_folder] = replace(first, other_titles=others)
     return Plan(list(expected.values()), experiments) if experiments else None

@@ -1,8 +1,7 @@
-"""Sweeps: every pair, method, augmentation and seed of an experiment, what is missing of it.
+"""Sweeps: the runs of every pair, method, augmentation and seed of an experiment.
 
-One source model serves every target and method, so the runs are those of two stages. They are told
-apart from others by their folders' names alone: what is there already, from whichever sweep or
-command, is not done again.
+A source model serves every target and method, so the runs are those of two stages. A run is known
+by its folder's name alone: what another sweep or command has done already is not done again.
 """
 
 from __future__ import annotations
@@ -27,9 +26,15 @@ from uda.sweeps.record import write_plan
 
 
 def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
-    """Say what the sweep consists of, and run what is missing of it.
+    """Print what the sweep consists of, and make the runs that are missing.
 
-    Raises ValueError, at the end, where runs failed; the others are done then.
+    Args:
+        experiment: What to run; its section ``sweep`` says over what.
+        workers: Runs at a time, each in a process.
+        dry_run: Whether to print the plan only.
+
+    Raises:
+        ValueError: at the end, where runs failed; the others are done then.
     """
     if workers < 1:
         raise ValueError(f"workers: {workers} must be at least 1")
@@ -54,15 +59,15 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
 
 
 def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec) -> None:
-    """That every domain is there, and fills a batch: one error now rather than one for each run."""
+    """Check that every domain exists and fills a batch: an error now, not one for each run."""
     from uda.training.train import total_steps
 
-    seen: set[tuple[str, str]] = set()
+    checked: set[tuple[str, str]] = set()
     for job in jobs:
-        place = (job.experiment.data.source, job.experiment.data.target)
-        if place in seen:
+        pair = (job.experiment.data.source, job.experiment.data.target)
+        if pair in checked:
             continue
-        seen.add(place)
+        checked.add(pair)
         split = class_split(spec, job.experiment.data.scenario)
         if job.stage == "adapt":
             target_items(job.experiment, spec, split)
@@ -72,42 +77,64 @@ def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec) -> None:
 
 
 def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], workers: int) -> str:
-    """The plan as a table: how many runs of each kind there are, are done and are left, and how
-    much time and disk those take, going by finished ones of their kind."""
+    """Return the plan as a table for people.
+
+    It says how many runs of each kind are planned, done and left, and how much time and disk those
+    left take, going by finished runs of their kind.
+    """
     runs = Path(experiment.runs)
-    scenario = experiment.data.scenario.upper() or "in one domain"
     seconds = space = 0.0
-    unknown = False
+    is_partial = False
     table = [("", "all", "done", "to do", "time left", "disk left")]
     for kind in dict.fromkeys(job.kind for job in jobs):
-        own = [job for job in jobs if job.kind == kind]
-        left = sum(not job.run.is_done for job in own)
-        like = [job.run for job in own if job.run.was_made_here] or [
-            job.run for job in jobs if _alike(job, own[0]) and job.run.was_made_here
-        ]
+        same = [job for job in jobs if job.kind == kind]
+        num_left = sum(not job.run.is_done for job in same)
         costs = ("", "")
-        if left and like:
-            seconds_left = left * statistics.fmean(seconds_of(run) for run in like)
-            bytes_left = left * statistics.fmean(run.size_bytes for run in like)
+        if num_left and (mean := _mean_cost(same, jobs)):
+            seconds_left, bytes_left = num_left * mean[0], num_left * mean[1]
             costs = (in_words(seconds_left), size_in_words(bytes_left))
             seconds, space = seconds + seconds_left, space + bytes_left
-        elif left:
+        elif num_left:
             costs = ("unknown yet", "unknown yet")
-            unknown = True
-        table.append((kind, str(len(own)), str(len(own) - left), str(left), *costs))
-    done = sum(job.run.is_done for job in jobs)
-    least = "at least " if unknown else ""
-    costs = (least + in_words(seconds / workers), least + size_in_words(space))
-    counts = (str(len(jobs)), str(done), str(len(jobs) - done))
+            is_partial = True
+        table.append((kind, *_counts(same), *costs))
+    least = "at least " if is_partial else ""
+    total = (least + in_words(seconds / workers), least + size_in_words(space))
     at_a_time = "together" if workers == 1 else f"together, {workers} at a time"
-    table.append((at_a_time, *counts, *(costs if seconds else ("", ""))))
+    table.append((at_a_time, *_counts(jobs), *(total if seconds else ("", ""))))
+    scenario = experiment.data.scenario.upper() or "in one domain"
     free = size_in_words(shutil.disk_usage(_existing(runs)).free)
     lines = [f"{spec.title}, {scenario}; runs in {runs}, where {free} are free", ""]
     return "\n".join([*lines, *_aligned(table), ""])
 
 
+def _mean_cost(same: Sequence[Job], jobs: Sequence[Job]) -> tuple[float, float] | None:
+    """Return the mean seconds and bytes of finished runs of a kind, or else of similar ones."""
+    finished = [job.run for job in same if job.run.was_made_here] or [
+        job.run for job in jobs if _is_similar(job, same[0]) and job.run.was_made_here
+    ]
+    if not finished:
+        return None
+    return (
+        statistics.fmean(seconds_of(run) for run in finished),
+        statistics.fmean(run.size_bytes for run in finished),
+    )
+
+
+def _is_similar(job: Job, other: Job) -> bool:
+    """Return whether two jobs of different augmentations take about as long."""
+    methods = (job.experiment.adapt.method, other.experiment.adapt.method)
+    return job.stage == other.stage and (job.stage == "train" or methods[0] == methods[1])
+
+
+def _counts(jobs: Sequence[Job]) -> tuple[str, str, str]:
+    """Return how many jobs are planned, done and left."""
+    num_done = sum(job.run.is_done for job in jobs)
+    return str(len(jobs)), str(num_done), str(len(jobs) - num_done)
+
+
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of columns; those of counts flush right."""
+    """Format rows as lines, with the columns of counts flush right."""
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = []
     for row in table:
@@ -119,11 +146,6 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
-def _alike(job: Job, other: Job) -> bool:
-    """Whether two runs of different augmentations take about as long."""
-    methods = (job.experiment.adapt.method, other.experiment.adapt.method)
-    return job.stage == other.stage and (job.stage == "train" or methods[0] == methods[1])
-
-
 def _existing(path: Path) -> Path:
-    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    """Return the nearest folder above ``path`` that exists."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())

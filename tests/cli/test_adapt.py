@@ -1,0 +1,104 @@
+"""`uda adapt`: its mistakes, and what the target's labels do not reach."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from uda.cli.main import main
+from uda.reports.selection import CUTS, EPOCHS, epoch_choices, threshold_choices
+from uda.runs.folder import find_runs, read_run
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("neighbours=0", ["adapt.options.lead.neighbours", "at least 1"]),
+        ("cluster_every=0", ["adapt.options.lead.cluster_every"]),
+        ("ce_weight=much", ["adapt.options.lead.ce_weight", "'much' is not a float"]),
+        ("clusters=umap", ["adapt.options.lead.clusters", "tsne, features"]),
+    ],
+)
+def test_wrong_options_of_lead_are_named(fails_with, flags, option, words):
+    assert main(["train", *flags]) == 0
+    more = ["--data.target=Dark", f"--adapt.options.lead.{option}"]
+    fails_with(["adapt", *flags, *more], *words)
+
+
+def test_as_many_dimensions_as_classes_are_too_few_for_lead_alone(fails_with, flags):
+    options = [*flags, "--model.bottleneck_dim=3", "--data.target=Dark", "--train.steps=1"]
+    assert main(["train", *options, "--adapt.method=glc"]) == 0
+    fails_with(["adapt", *options], "adapt.method: lead needs", "--model.bottleneck_dim 4")
+
+
+def test_one_source_class(flags, dataset):
+    spec = yaml.safe_load(dataset.read_text())
+    spec["scenarios"]["osda"] = {"shared": [0, 1], "target_private": [1, 5]}
+    dataset.write_text(yaml.safe_dump(spec, sort_keys=False))
+    options = [*flags, "--data.scenario=osda", "--data.target=Dark"]
+    assert main(["train", *options, "--train.batch_size=4"]) == 0
+    assert main(["adapt", *options, "--train.batch_size=4"]) == 0
+
+
+def test_adapt_wants_a_target_and_a_trained_source(fails_with, flags):
+    fails_with(["adapt", *flags], "data.target")
+    fails_with(["adapt", *flags, "--data.target=Dark"], "run `uda train`")
+
+
+def test_a_checkpoint_of_another_class_count_is_named(fails_with, flags, runs):
+    assert main(["train", *flags]) == 0
+    (run,) = find_runs(runs)
+    path = run.folder / "checkpoint.pt"
+    more = ["--data.target=Dark", "--data.scenario=pda", f"--adapt.checkpoint={path}"]
+    fails_with(["adapt", *flags, *more], str(path), "a model of 3 classes", "has 5")
+    path.write_bytes(b"nothing")
+    fails_with(["adapt", *flags, "--data.target=Dark"], str(path))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("", "data.source: name the domain"), ("Plane", "no domain 'Plane'; it has Plain, Dark")],
+)
+def test_a_checkpoint_wants_a_source_domain(fails_with, flags, tmp_path, source, words):
+    path = tmp_path / "s.pt"
+    path.write_bytes(b"a model")
+    more = [f"--data.source={source}", "--data.target=Dark", f"--adapt.checkpoint={path}"]
+    fails_with(["adapt", *flags, *more], words)
+
+
+@pytest.mark.parametrize("method", ["lead", "shot_o", "glc"])
+def test_labels_of_the_target_reach_no_weight_and_no_choice(flags, dataset, method, runs):
+    """The same pictures in other class folders give the same adapted weights, the same epoch and
+    threshold by every criterion but the oracle, and other scores."""
+
+    def adapted():
+        more = ["--data.target=Dark", f"--adapt.method={method}", "--adapt.epochs=3"]
+        assert main(["adapt", *flags, *more]) == 0
+        (folder,) = runs.glob(f"{method}-*")
+        run = read_run(folder)
+        chosen = {**epoch_choices(run), **threshold_choices(run)}
+        choices = {name: at for name, (at, _) in chosen.items() if name != "oracle"}
+        result = run.load_checkpoint()["model"], choices, run.metrics("evaluate")[-1]["auroc"]
+        shutil.rmtree(folder)
+        return result
+
+    assert main(["train", *flags]) == 0
+    weights, choices, score = adapted()
+    assert choices.keys() == {*EPOCHS, *CUTS} - {"oracle"}
+    dark = dataset.parent / "pictures" / "Dark"
+    names = ["bar", "cross", "ring", "square"]  # the classes that the target holds
+    pictures = [(dark / name / f"{i:02d}.png").read_bytes() for name in names for i in range(9)]
+    files = np.random.default_rng(0).permutation(
+        [f"{n}/{i:02d}.png" for n in names for i in range(9)]
+    )
+    for file, content in zip(files, pictures, strict=True):
+        (dark / file).write_bytes(content)
+    again, other_choices, other_score = adapted()
+    assert other_score != score
+    assert other_choices == choices
+    for name, value in weights.items():
+        assert torch.equal(value, again[name]), name

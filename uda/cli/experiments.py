@@ -1,0 +1,69 @@
+"""The commands that take an experiment: train, adapt, sweep and run."""
+
+from __future__ import annotations
+
+from uda.cli.command import Command
+from uda.config import CONFIGS, Experiment
+
+
+def train(experiment: Experiment) -> None:
+    """Train a source model, or an in-domain classifier without a scenario."""
+    from uda.stages.source import train
+
+    train(experiment)
+
+
+def adapt(experiment: Experiment) -> None:
+    """Adapt a source model to the target, and score it after every epoch."""
+    from uda.stages.target import adapt
+
+    adapt(experiment)
+
+
+def sweep(experiment: Experiment, workers: int = 1, dry_run: bool = False) -> None:
+    """Run every pair, method, augmentation and seed of an experiment (its `sweep` section).
+
+    First says how many runs are missing, and makes only those.
+
+    Args:
+        workers: Runs at a time, each in a process.
+        dry_run: Only say what would be run.
+    """
+    from uda.sweeps.sweep import sweep
+
+    sweep(experiment, workers, dry_run)
+
+
+def run(experiment: Experiment, *, source: str, target: str, target_labels: str = "auto") -> None:
+    """Train on a folder of your own, adapt to another one, and answer for its pictures.
+
+    The first holds a folder for each class, the second pictures with labels or without. Starts
+    from configs/experiments/own_folders.yaml; every option can be changed.
+
+    Args:
+        source: Folder of class folders.
+        target: Folder of pictures to adapt to.
+        target_labels: folders: the target's folders are classes; none: they mean nothing; auto:
+            folders if any is named like a class of the source. Labels are for the scenario and the
+            scores.
+    """
+    from uda.inference.own_folders import run
+
+    run(experiment, source, target, target_labels)
+
+
+COMMANDS = (
+    Command(
+        train,
+        "train a source model, or a classifier in one domain",
+        several_processes=True,
+    ),
+    Command(adapt, "adapt a source model to the target", several_processes=True),
+    Command(sweep, "run a whole experiment, or what is missing of it"),
+    Command(
+        run,
+        "train, adapt and answer: two folders of your own",
+        several_processes=True,
+        base=CONFIGS / "experiments" / "own_folders.yaml",
+    ),
+)
