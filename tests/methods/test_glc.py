@@ -1,29 +1,15 @@
-"""GLC against renderings of its formulas by loops, and as whole runs."""
+"""GLC against renderings of its formulas by loops."""
 
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import arguments, make_dataset
+from helpers.banks import random_bank
 from sklearn.cluster import KMeans
 from torch.nn import functional as F
 
-from uda.cli.main import main
-from uda.config import CONFIGS
 from uda.methods import METHODS, clusters, glc, lead
-from uda.methods.base import Bank, Batch
+from uda.methods.base import Batch
 from uda.methods.geometry import consistency, most_confident, prototypes
-from uda.models.classifier import build_model
-from uda.runs.folder import read_run
-
-
-def random_bank(count=60, dim=8, num_classes=4, seed=0, spread=0.5, num_private=3):
-    """Features around class means, some of classes that the classifier does not know."""
-    generator = torch.Generator().manual_seed(seed)
-    means = torch.randn(num_classes + num_private, dim, generator=generator)
-    own = torch.randint(len(means), (count,), generator=generator)
-    features = means[own] + spread * torch.randn(count, dim, generator=generator)
-    weights = means[:num_classes]
-    return Bank(features, (features @ weights.T / 2).softmax(dim=1), weights)
 
 
 def naive_labels(features, probabilities, num_clusters, rho, centroids_of):
@@ -174,17 +160,6 @@ def test_one_cluster_leaves_nothing_to_be_unknown():
     assert torch.isinf(pseudo.rival).all()
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 9])
-@pytest.mark.parametrize("num_classes", [1, 4])
-def test_a_handful_of_samples_and_one_class_work(count, num_classes):
-    bank = random_bank(count=count, num_classes=num_classes)
-    method = METHODS["glc"](open_set=True, clusters="features")
-    pseudo = method.refresh(bank, 0).pseudo
-    assert 1 <= method.num_clusters <= count
-    assert pseudo.label.shape == (count,)
-    torch.testing.assert_close(pseudo.target.sum(dim=1), torch.ones(count))
-
-
 def test_num_clusters_is_sought_among_the_papers_multiples(monkeypatch):
     tried = []
     monkeypatch.setattr(clusters, "best_num_clusters", lambda points, counts: tried.append(counts))
@@ -309,13 +284,6 @@ def test_the_method_weighs_the_first_loss():
     assert parts[1]["con"].item() == pytest.approx(parts[0]["con"].item())
 
 
-def test_prediction_is_by_entropy_and_rejects_nothing_under_pda():
-    probabilities = torch.tensor([[0.97, 0.01, 0.01, 0.01], [0.3, 0.25, 0.25, 0.2]])
-    bank = Bank(torch.zeros(2, 5), probabilities, torch.zeros(4, 5))
-    assert METHODS["glc"](open_set=True).predict(bank).label.tolist() == [0, 4]
-    assert METHODS["glc"](open_set=False).predict(bank).label.tolist() == [0, 0]
-
-
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
@@ -327,60 +295,3 @@ def test_prediction_is_by_entropy_and_rejects_nothing_under_pda():
 def test_wrong_options_are_named(option, value, words):
     with pytest.raises(ValueError, match=words):
         METHODS["glc"](open_set=True, **{option: value})
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("tiny"), per_class=6)
-
-
-def adapt(dataset, runs, scenario):
-    """`uda adapt` from an untrained model; its exit code and the run."""
-    num_classes = 5 if scenario == "pda" else 3
-    model = build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, num_classes, seed=0)
-    runs.mkdir(exist_ok=True)
-    torch.save({"model": model.state_dict()}, runs.parent / "source.pt")
-    flags = arguments(
-        dataset,
-        runs,
-        "--data.target=Dark",
-        f"--data.scenario={scenario}",
-        f"--config={CONFIGS / 'methods' / 'glc.yaml'}",
-        "--adapt.options.glc.clusters=features",
-        "--adapt.epochs=2",
-        f"--adapt.checkpoint={runs.parent / 'source.pt'}",
-    )
-    code = main(["adapt", *flags])
-    return code, read_run(next(runs.glob("glc-*")))
-
-
-@pytest.mark.parametrize("scenario", ["osda", "pda"])
-def test_every_scenario_runs(dataset, tmp_path, scenario):
-    code, run = adapt(dataset, tmp_path / "runs", scenario)
-    assert code == 0
-    assert run.is_done
-    score = "accuracy" if scenario == "pda" else "h_score"
-    assert [line["epoch"] for line in run.metrics("evaluate") if score in line] == [0, 1, 2]
-
-
-def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path, monkeypatch):
-    code, whole = adapt(dataset, tmp_path / "whole", "opda")
-    assert code == 0
-    refresh = glc.Glc.refresh
-
-    def stopped(self, bank, epoch, *more):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return refresh(self, bank, epoch, *more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(glc.Glc, "refresh", stopped)
-        assert adapt(dataset, tmp_path / "killed", "opda")[0] == 130
-    code, killed = adapt(dataset, tmp_path / "killed", "opda")
-    assert code == 0
-    assert [line["epoch"] for line in killed.metrics("adapt")] == [1, 2]
-    assert {"loss_ce", "loss_con"} <= killed.metrics("adapt")[0].keys()
-    first, second = whole.load_checkpoint()["model"], killed.load_checkpoint()["model"]
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
-    before = torch.load(tmp_path / "source.pt", weights_only=True)["model"]
-    assert any(not torch.equal(value, first[name]) for name, value in before.items())

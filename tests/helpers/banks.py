@@ -1,0 +1,35 @@
+"""Made-up banks for tests of adaptation methods."""
+
+from __future__ import annotations
+
+import torch
+
+from uda.methods.base import Bank
+
+
+def random_bank(
+    count: int = 60,
+    dim: int = 8,
+    num_classes: int = 4,
+    seed: int = 0,
+    spread: float = 0.5,
+    num_private: int = 3,
+    scale: float = 0.5,
+) -> Bank:
+    """Return a bank of features around the means of classes, which are the classifier's weights.
+
+    Args:
+        count: Rows.
+        dim: Of a feature.
+        num_classes: Classes that the classifier knows.
+        seed: Of everything drawn.
+        spread: Deviation around a mean; 0 puts features on the means.
+        num_private: Classes that the classifier does not know.
+        scale: Of the logits; the higher, the surer the probabilities.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.randn(num_classes + num_private, dim, generator=generator)
+    label = torch.randint(len(means), (count,), generator=generator)
+    features = means[label] + spread * torch.randn(count, dim, generator=generator)
+    weights = means[:num_classes]
+    return Bank(features, (scale * features @ weights.T).softmax(dim=1), weights)
