@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from torch import Tensor
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
-from genmix_aug.edits.plan import attempts
+from genmix_aug.edits.keys import attempts
 from genmix_aug.files import STALE_SECONDS, host
 
 try:

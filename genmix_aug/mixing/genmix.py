@@ -23,8 +23,14 @@ from genmix_aug.mixing.masks import (
     side_is_horizontal,
     smooth_mask,
 )
-from genmix_aug.mixing.mix import PAPER_FRACTAL_WEIGHT, blend, concatenate, mix_box, mix_constant
-from genmix_aug.mixing.mix import mix_seam as mix
+from genmix_aug.mixing.mix import (
+    PAPER_FRACTAL_WEIGHT,
+    blend,
+    concatenate,
+    mix_box,
+    mix_constant,
+    mix_seam,
+)
 from genmix_aug.seeding import hash_seed, unit_draw
 
 JOINS = ("seam", "cutmix", "mixup", "edited", "original")
@@ -216,7 +222,7 @@ class GenMix:
         fractals = self._chosen(draws.fractals, original) if weight > 0 else original
         if self.join == "seam":
             seam_px = self._seam_px(height, width)
-            return mix(original, edited, fractals, draws.sides, seam_px, weight)
+            return mix_seam(original, edited, fractals, draws.sides, seam_px, weight)
         if self.join == "mixup":
             return mix_constant(original, edited, fractals, draws.shares, weight)
         return mix_box(original, edited, fractals, self._boxes(draws, height, width), weight)

@@ -7,7 +7,6 @@ import torch
 
 from genmix_aug.batching import batches
 from genmix_aug.editors import EDITORS
-from genmix_aug.editors.base import group_of
 
 
 def blank(height, width):
@@ -36,7 +35,7 @@ def test_what_waits_is_bounded_by_bytes(side):
             yield k, blank(side, side + k)
 
     bound, taken = 3 * side * side * 9, 0
-    for batch in batches(numbered(), 2, held_bytes=bound):
+    for batch in batches(numbered(), 2, max_waiting_bytes=bound):
         assert sum(given) - taken <= bound + given[-1]
         taken += sum(image.nbytes for _, image in batch)
     assert taken == sum(given)
@@ -44,7 +43,11 @@ def test_what_waits_is_bounded_by_bytes(side):
 
 def test_an_image_over_the_bound_goes_at_once():
     images = [blank(50, 50)] * 3
-    assert [len(batch) for batch in batches(enumerate(images), 2, held_bytes=10)] == [1, 1, 1]
+    assert [len(batch) for batch in batches(enumerate(images), 2, max_waiting_bytes=10)] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def photographs(count=200):
@@ -67,6 +70,6 @@ def test_photographs_fill_their_batches_where_the_editor_resizes_them():
         return 200 / len(sizes)
 
     diffusion, filters = EDITORS["instruct-pix2pix"](resolution=128), EDITORS["filters"]()
-    assert mean(group_of(filters)) == 8
-    assert mean(group_of(diffusion)) > 6
+    assert mean(filters.group) == 8
+    assert mean(diffusion.group) > 6
     assert mean(lambda height, width: (height, width)) < 2

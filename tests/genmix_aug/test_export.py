@@ -3,19 +3,22 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from helpers.edits import fill as fill_store
+from helpers.edits import requests_for
 from PIL import Image
 
 from genmix_aug.editors import EDITORS
-from genmix_aug.edits.fill import fill as fill_store
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.edits.keys import image_digest
+from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import BrokenEditError, EditStore, MissingEditError
-from genmix_aug.export import Exported, export
+from genmix_aug.export import Exported, ExportSettings, export_tree
 from genmix_aug.images import find_images, load_rgb
-from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.fractals import draw_fractals
 from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.mixing.masks import blend_width_for
 from genmix_aug.prompts import CROSS_DOMAIN
@@ -23,7 +26,8 @@ from genmix_aug.seeding import hash_seed
 
 PROMPTS = ("retro comic", "graffiti", "digital art")
 EDITOR = EDITORS["filters"]()
-GENMIX = GenMix(fractals(3, 32))
+PLAN = EditPlan(PROMPTS, 2, EDITOR.fingerprint)
+GENMIX = GenMix(draw_fractals(3, 32))
 
 
 def draw_picture(path, seed, size):
@@ -55,10 +59,8 @@ def images(tmp_path):
 def fill(root, images, per_image=2, screen=None, seed=0):
     store = EditStore(root)
     pictures = [load_rgb(path) for path in find_images(images)]
-    digests = [image_digest(picture) for picture in pictures]
-    requests = plan_edits(digests, PROMPTS, per_image, seed)
-    names = [str(number) for number in range(len(pictures))]
-    fill_store(store, EDITOR, pictures, names, requests, digests=digests, screen=screen)
+    requests = requests_for(pictures, PROMPTS, per_image, seed)
+    fill_store(store, EDITOR, pictures, requests, screen=screen)
     return store
 
 
@@ -67,8 +69,8 @@ def store(images, tmp_path):
     return fill(tmp_path / "store", images)
 
 
-def run(images, store, out, genmix=GENMIX, **more):
-    return export(images, store, out, PROMPTS, 2, EDITOR.fingerprint, genmix, **more)
+def run(images, store, out, genmix=GENMIX, plan=PLAN, **settings):
+    return export_tree(images, store, out, plan, genmix, ExportSettings(**settings))
 
 
 def tree(folder):
@@ -105,7 +107,7 @@ def test_each_copy_is_genmix_of_one_of_its_edits(images, store, tmp_path):
         for copy in (1, 2):
             name = path.relative_to(images).with_name(f"{path.stem}_genmix{copy}.png")
             result = load_rgb(tmp_path / "out" / name)
-            for number, (_, prompt, seed) in enumerate(plan_edits([digest], PROMPTS, 2)):
+            for number, (_, prompt, seed) in enumerate(PLAN.requests([digest])):
                 edit = store.read(store.served(digest, prompt, seed, EDITOR.fingerprint))
                 expected = genmix(image[None], edit[None], [hash_seed(4, copy, digest)])[0]
                 used += [number] if torch.equal(expected, result) else []
@@ -281,15 +283,11 @@ def test_a_missing_edit_names_the_command(images, tmp_path):
     assert command in str(raised.value)
     assert not (tmp_path / "out").exists()
     with pytest.raises(MissingEditError, match="--prompts cross-domain --per-image 1 --seed 3`"):
-        export(
+        run(
             images,
             empty,
             tmp_path / "out",
-            CROSS_DOMAIN,
-            1,
-            EDITOR.fingerprint,
-            GENMIX,
-            edit_seed=3,
+            plan=replace(PLAN, prompts=CROSS_DOMAIN, per_image=1, seed=3),
         )
     fill(empty.root, images)
     assert run(images, empty, tmp_path / "out").augmented == 6
@@ -299,7 +297,7 @@ def test_edits_of_another_seed(images, tmp_path):
     store = fill(tmp_path / "store", images, seed=3)
     with pytest.raises(MissingEditError):
         run(images, store, tmp_path / "out")
-    assert run(images, store, tmp_path / "out", edit_seed=3).augmented == 6
+    assert run(images, store, tmp_path / "out", plan=replace(PLAN, seed=3)).augmented == 6
 
 
 def test_a_broken_edit_is_named(images, store, tmp_path):
@@ -364,9 +362,7 @@ def test_senseless_values_are_refused(images, store, tmp_path, more, message):
     with pytest.raises(ValueError, match=message):
         run(images, store, tmp_path / "out", **more)
     with pytest.raises(ValueError, match="at least 1, not 0"):
-        export(images, store, tmp_path / "out", PROMPTS, 0, EDITOR.fingerprint, GENMIX)
-    with pytest.raises(ValueError, match="no prompts"):
-        export(images, store, tmp_path / "out", (), 1, EDITOR.fingerprint, GENMIX)
+        run(images, store, tmp_path / "out", plan=replace(PLAN, per_image=0))
     with pytest.raises(ValueError, match="nowhere does not exist"):
         run(tmp_path / "nowhere", store, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -6,15 +6,15 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.edits import fill as fill_store
+from helpers.edits import requests_for
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from genmix_aug.editors import EDITORS
-from genmix_aug.edits.fill import fill as fill_store
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.editors import EDITORS, Editor
 from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.images import find_images, from_picture, load_rgb, to_picture
 from genmix_aug.mixing.genmix import GenMix
@@ -34,13 +34,8 @@ def random_images(count, seed=0, size=SIZE):
 
 
 def fill(store, images, prompts=CROSS_DOMAIN, screen=None, seed=0):
-    digests = [image_digest(image) for image in images]
-    requests = plan_edits(digests, prompts, PER_IMAGE, seed)
-    names = [str(number) for number in range(len(images))]
-    editor = EDITORS["filters"]()
-    return fill_store(
-        EditStore(store), editor, images, names, requests, digests=digests, screen=screen
-    )
+    requests = requests_for(images, prompts, PER_IMAGE, seed)
+    return fill_store(EditStore(store), EDITORS["filters"](), images, requests, screen=screen)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +195,8 @@ def test_the_rest_of_a_sample_passes_through(folder):
 def test_rejected_edits_are_not_used(tmp_path, rejected):
     """All of an image's edits rejected: it stays; one of them: the other one is used."""
     image = random_images(1, seed=5)[0]
-    asked = [prompt for _, prompt, _ in plan_edits([image_digest(image)], CROSS_DOMAIN, PER_IMAGE)]
+    requests = requests_for([image], CROSS_DOMAIN, PER_IMAGE)
+    asked = [request.prompt for request in requests]
 
     def screen(originals, edits):
         verdicts = []
@@ -212,7 +208,7 @@ def test_rejected_edits_are_not_used(tmp_path, rejected):
     # The filters vary with the seed: know the edits of every attempt by their prompt.
     editor, made = EDITORS["filters"](), {}
 
-    class Recorded:
+    class Recorded(Editor):
         fingerprint, prompts = editor.fingerprint, editor.prompts
 
         def edit(self, images, prompts, seeds):
@@ -221,8 +217,7 @@ def test_rejected_edits_are_not_used(tmp_path, rejected):
             return edits
 
     store = EditStore(tmp_path / "edits")
-    requests = plan_edits([image_digest(image)], CROSS_DOMAIN, PER_IMAGE)
-    keys = fill_store(store, Recorded(), [image], ["a"], requests, batch_size=1, screen=screen)
+    keys = fill_store(store, Recorded(), [image], requests, batch_size=1, screen=screen)
     assert keys[0] is None
     augment = transform(tmp_path, probability=1)
     unchanged = 0
@@ -258,16 +253,16 @@ def test_another_seed_of_the_edits_asks_for_other_edits(folder, tmp_path):
 def test_prompts_are_a_set_a_text_or_a_sequence(folder):
     for given in ("snowy, retro comic", ["snowy", "retro comic"]):
         augment = transform(folder, prompts=given, probability=1)
-        assert augment.prompts == ("snowy", "retro comic")
+        assert augment.plan.prompts == ("snowy", "retro comic")
         with pytest.raises(MissingEditError, match="--prompts 'snowy,retro comic' --per-image 2`"):
             augment(random_images(1)[0])
-    assert transform(folder, prompts="cross-domain").prompts == CROSS_DOMAIN
+    assert transform(folder, prompts="cross-domain").plan.prompts == CROSS_DOMAIN
 
 
 def test_an_editor_is_named_in_three_ways(folder):
     editor = EDITORS["filters"]()
     for given in ("filters", editor, editor.fingerprint):
-        assert transform(folder, editor=given).fingerprint == editor.fingerprint
+        assert transform(folder, editor=given).plan.fingerprint == editor.fingerprint
 
 
 def test_copies_have_the_same_settings_and_an_epoch_of_their_own(folder):
@@ -338,13 +333,13 @@ def test_an_editor_that_made_nothing_is_refused_at_once(folder, editor):
 
 
 def test_an_editor_is_not_asked_of_an_empty_store(tmp_path):
-    assert transform(tmp_path, editor="filters").fingerprint == "filters-v2"
+    assert transform(tmp_path, editor="filters").plan.fingerprint == "filters-v2"
     with pytest.raises(ValueError, match="has edits by none"):
         transform(tmp_path, editor="filters-v2")
 
 
 def test_prompts_may_name_sets_in_a_sequence(folder):
-    assert transform(folder, prompts=["cross_domain"]).prompts == CROSS_DOMAIN
+    assert transform(folder, prompts=["cross_domain"]).plan.prompts == CROSS_DOMAIN
     with pytest.raises(ValueError, match="is the set cross-domain meant"):
         transform(folder, prompts=["cross-domian"])
 

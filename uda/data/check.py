@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -16,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genmix_aug.pools import process_map
 from uda.data.items import domain_items, is_picture
 from uda.data.names import loose, named
-from uda.data.near_duplicates import HASH_BYTES, Look, look_at, near_pairs
+from uda.data.near_duplicates import HASH_BYTES, look_at, near_pairs
 from uda.data.spec import DatasetSpec
 
 # Bits of 256: rescaled and compressed again, nine in ten pictures stay within 6; of EmojiHome's
@@ -99,10 +97,20 @@ def check_dataset(spec: DatasetSpec, domains: Sequence[str] = (), workers: int =
     checks: list[DomainCheck] = []
     readable: dict[str, list[Path]] = {}
     hashes: dict[str, NDArray[np.uint8]] = {}
-    with _looking(workers) as look_at_all:
+    with process_map(workers, "looks at pictures", chunk=32) as run:
         for name in wanted:
             check, paths = _by_name(spec, name)
-            looks = look_at_all(paths, name)
+            looks = list(
+                tqdm(
+                    run(look_at, paths),
+                    desc=name,
+                    total=len(paths),
+                    unit="img",
+                    leave=False,
+                    delay=2,
+                    disable=None,
+                )
+            )
             pairs = list(zip(paths, looks, strict=True))
             bad = tuple((path, look.problem) for path, look in pairs if look.problem)
             checks.append(replace(check, unreadable=bad))
@@ -136,20 +144,6 @@ def _by_name(spec: DatasetSpec, name: str) -> tuple[DomainCheck, list[Path]]:
     )
     check = DomainCheck(name, place, len(items), len(present), expected, missing, other)
     return check, [item.path for item in items]
-
-
-@contextmanager
-def _looking(workers: int) -> Iterator[Callable[[Sequence[Path], str], list[Look]]]:
-    """A function that looks at paths, with a bar of its title, in that many processes."""
-
-    def bar(looks: Iterator[Look], title: str, count: int) -> list[Look]:
-        return list(tqdm(looks, title, count, unit="img", leave=False, delay=2, disable=None))
-
-    if workers == 1:
-        yield lambda paths, title: bar(map(look_at, paths), title, len(paths))
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield lambda paths, title: bar(pool.map(look_at, paths, chunksize=32), title, len(paths))
 
 
 def fix_names(spec: DatasetSpec, domains: Sequence[str] = ()) -> list[tuple[Path, Path]]:

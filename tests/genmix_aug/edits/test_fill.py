@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.edits import fill as fill_store
+from helpers.edits import requests_for
 from tqdm import tqdm
 
+from genmix_aug.editors import Editor
 from genmix_aug.edits import store as edit_store
-from genmix_aug.edits.fill import fill as fill_store
-from genmix_aug.edits.plan import image_digest, plan_edits
 from genmix_aug.edits.store import BrokenEditError, EditStore
 from genmix_aug.screening.checks import Verdict
 
@@ -25,7 +26,7 @@ FORK = multiprocessing.get_context("fork")
 NUM_IMAGES, PROMPTS, PER_IMAGE = 120, ("snowy", "mosaic", "sunset"), 3
 
 
-class Noise:
+class Noise(Editor):
     """Adds noise by its seed; takes its time where that is asked for."""
 
     fingerprint, prompts = "noise-v1", ()
@@ -57,12 +58,9 @@ def pictures():
 
 def fill(store, seconds_an_image=0.0):
     images = pictures()
-    digests = [image_digest(image) for image in images]
-    requests = plan_edits(digests, PROMPTS, PER_IMAGE)
-    names = [f"{number}.png" for number in range(len(images))]
-    return fill_store(
-        store, Noise(seconds_an_image), images, names, requests, 4, screen=refuse_some, redraws=2
-    )
+    requests = requests_for(images, PROMPTS, PER_IMAGE)
+    settings = {"batch_size": 4, "screen": refuse_some, "redraws": 2}
+    return fill_store(store, Noise(seconds_an_image), images, requests, **settings)
 
 
 def files(store):

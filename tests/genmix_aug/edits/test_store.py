@@ -8,21 +8,22 @@ from itertools import islice
 
 import pytest
 import torch
+from helpers import edits
 
+from genmix_aug.editors import Editor
 from genmix_aug.edits import store as edit_store
-from genmix_aug.edits.fill import fill as fill_store
-from genmix_aug.edits.fill import missing
-from genmix_aug.edits.plan import attempts, edit_key, image_digest, plan_edits
+from genmix_aug.edits.keys import attempts, edit_key, image_digest
 from genmix_aug.edits.store import BrokenEditError, EditStore, MissingEditError
 from genmix_aug.screening.checks import Verdict
 
 
-class Inverter:
+class Inverter(Editor):
     """A quick editor: inverts, shifted by the seed; counts its calls."""
 
-    fingerprint = "inverter-v1"
+    fingerprint = ""
 
-    def __init__(self):
+    def __init__(self, fingerprint="inverter-v1"):
+        self.fingerprint = fingerprint
         self.batches = []
 
     def edit(self, images, prompts, seeds):
@@ -37,7 +38,7 @@ def pictures(count, size=(12, 9), seed=0):
 
 
 def requests_for(images, per_image=2):
-    return plan_edits([image_digest(image) for image in images], ["snowy", "mosaic"], per_image)
+    return edits.requests_for(images, ["snowy", "mosaic"], per_image)
 
 
 @pytest.fixture
@@ -46,8 +47,7 @@ def store(tmp_path):
 
 
 def fill(store, images, editor=None, **options):
-    names = [f"image {k}.png" for k in range(len(images))]
-    return fill_store(store, editor or Inverter(), images, names, requests_for(images), **options)
+    return edits.fill(store, editor or Inverter(), images, requests_for(images), **options)
 
 
 def test_edits_come_back_as_they_were_made(store):
@@ -69,7 +69,7 @@ def test_the_manifest_says_where_each_edit_came_from(store):
     assert set(records) == set(keys)
     for key, (index, prompt, seed) in zip(keys, requests_for(images), strict=True):
         record = records[key]
-        assert record["source"] == f"image {index}.png"
+        assert record["source"] == f"image {index}"
         assert (record["prompt"], record["seed"]) == (prompt, seed)
         assert record["editor"] == "inverter-v1"
 
@@ -83,13 +83,14 @@ def test_only_what_is_missing_is_made(store):
     before = {key: store.path(key).stat().st_mtime_ns for key in keys}
     assert fill(store, images, editor) == keys
     assert {key: store.path(key).stat().st_mtime_ns for key in keys} == before
-    assert len(missing(store, images, requests_for(images), "another editor")[1]) == 8
+    other = edits.filler(store, Inverter("another editor"), images, requests_for(images))
+    assert len(other.missing()[1]) == 8
 
 
 def test_equal_requests_are_made_once(store):
     image = pictures(1)[0]
     editor = Inverter()
-    keys = fill_store(store, editor, [image, image], ["a", "b"], [(0, "snowy", 1), (1, "snowy", 1)])
+    keys = edits.fill(store, editor, [image, image], [(0, "snowy", 1), (1, "snowy", 1)])
     assert keys[0] == keys[1]
     assert sum(len(prompts) for _, prompts in editor.batches) == 1
 
@@ -261,15 +262,14 @@ def test_what_is_rejected_is_redrawn_and_never_served(store):
     """Each request is served by its first seed that the screen accepts, if there is one."""
     images = pictures(3)
     digests = [image_digest(image) for image in images]
-    requests = plan_edits(digests, ["snowy"], 3)
+    requests = edits.requests_for(images, ["snowy"], 3)
 
     def screen(originals, edits):
         changes = (edits.int() - (255 - originals.int())) % 256
         shifts = changes[:, 0, 0, 0].tolist()
         return [Verdict("white" if shift < 3 else "", {"shift": shift}) for shift in shifts]
 
-    names = ["a", "b", "c"]
-    keys = fill_store(store, Inverter(), images, names, requests, screen=screen, redraws=1)
+    keys = edits.fill(store, Inverter(), images, requests, screen=screen, redraws=1)
     redrawn = 0
     for key, (index, prompt, seed) in zip(keys, requests, strict=True):
         tries = islice(attempts(digests[index], prompt, seed, "inverter-v1"), 2)
@@ -285,13 +285,14 @@ def test_what_is_rejected_is_redrawn_and_never_served(store):
     assert {r["key"] for r in records if not r["reason"]} == set(store.keys()) == set(keys) - {None}
     assert {r["key"] for r in records if r["reason"] == "white"} == set(store.rejected_keys())
     assert all((r["scores"]["shift"] < 3) == (r["reason"] == "white") for r in records)
-    assert missing(store, images, requests, "inverter-v1", redraws=1) == (keys, [])
+    again = edits.filler(store, Inverter(), images, requests, redraws=1)
+    assert again.missing() == (keys, [])
     with pytest.raises(MissingEditError):
         store.read(store.rejected_keys()[0])
     # More redraws go on from there; without a screen, what was rejected stays rejected.
-    again = fill_store(store, Inverter(), images, names, requests, redraws=2)
-    assert None not in again
-    assert [key for key in keys if key] == [k for k, old in zip(again, keys, strict=True) if old]
+    more = edits.fill(store, Inverter(), images, requests, redraws=2)
+    assert None not in more
+    assert [key for key in keys if key] == [k for k, old in zip(more, keys, strict=True) if old]
 
 
 def test_an_edit_can_be_rejected_afterwards(store):
@@ -341,11 +342,11 @@ def test_a_store_goes_to_worker_processes(store):
 
 def test_a_picture_that_changed_in_the_meantime_is_named(store):
     images = pictures(2)
-    digests = [image_digest(image) for image in images]
-    requests = plan_edits(digests, ["snowy"], 1)
-    changed = [images[0], 255 - images[1]]
-    with pytest.raises(ValueError, match="image b changed in the meantime"):
-        fill_store(store, Inverter(), changed, ["a", "b"], requests, digests=digests, batch_size=1)
+    requests = edits.requests_for(images, ["snowy"], 1)
+    filler = edits.filler(store, Inverter(), images, requests, batch_size=1)
+    images[1] = 255 - images[1]
+    with pytest.raises(ValueError, match="image 1 changed in the meantime"):
+        filler.fill()
     assert len(store.keys()) == 1
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
+from helpers.edits import fill, requests_for
 
-from genmix_aug.edits.fill import fill
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.editors import Editor
 from genmix_aug.edits.store import EditStore
 from genmix_aug.edits.verdicts import verdicts
 from genmix_aug.screening.checks import Verdict, screen
@@ -14,7 +14,7 @@ from genmix_aug.screening.checks import Verdict, screen
 PROMPTS = ("snowy", "mosaic", "sunset")
 
 
-class Washer:
+class Washer(Editor):
     """Paints white where the seed's last bits are 0 and 1, else the negative, moved by the seed."""
 
     fingerprint, prompts = "washer-v1", ()
@@ -50,10 +50,9 @@ def pictures():
 
 def filled(store, by, editor=None, **options):
     images = pictures()
-    requests = plan_edits([image_digest(image) for image in images], PROMPTS, 3)
-    names = [f"{number}.png" for number in range(len(images))]
-    given = {"screen": SCREENS[by], "judged_by": by, "redraws": 2, "batch_size": 5}
-    return fill(store, editor or Washer(), images, names, requests, **{**given, **options})
+    requests = requests_for(images, PROMPTS, 3)
+    settings = {"screen": SCREENS[by], "judged_by": by, "redraws": 2, "batch_size": 5}
+    return fill(store, editor or Washer(), images, requests, **{**settings, **options})
 
 
 @pytest.fixture(scope="module")

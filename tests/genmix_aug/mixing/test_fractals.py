@@ -8,22 +8,20 @@ import torch
 from PIL import Image
 
 from genmix_aug.mixing.fractal_folder import load_fractals, write_fractals
-from genmix_aug.mixing.fractals import chaos_game, draw_system
-from genmix_aug.mixing.fractals import draw_fractal as fractal
-from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.fractals import chaos_game, draw_fractal, draw_fractals, draw_system
 
 
 @pytest.fixture(scope="module")
 def some():
-    return fractals(12, 64, seed=5)
+    return draw_fractals(12, 64, seed=5)
 
 
 def test_deterministic_by_seed(some):
     assert some.shape == (12, 3, 64, 64)
     assert some.dtype == torch.uint8
-    assert torch.equal(fractals(3, 64, seed=5), some[:3])
-    assert not torch.equal(fractals(1, 64, seed=6)[0], some[0])
-    assert torch.equal(fractal(8, 33), fractal(8, 33))
+    assert torch.equal(draw_fractals(3, 64, seed=5), some[:3])
+    assert not torch.equal(draw_fractals(1, 64, seed=6)[0], some[0])
+    assert torch.equal(draw_fractal(8, 33), draw_fractal(8, 33))
 
 
 def test_no_two_alike(some):
@@ -72,11 +70,15 @@ def test_the_attractor_is_the_union_of_its_images():
 
 @pytest.mark.parametrize("size", [1, 2, 17])
 def test_any_size(size):
-    assert fractal(0, size).shape == (3, size, size)
+    assert draw_fractal(0, size).shape == (3, size, size)
 
 
 def test_senseless_requests_are_refused(tmp_path):
-    for call in (lambda: fractal(0, 0), lambda: fractals(0, 8), lambda: load_fractals(tmp_path, 0)):
+    for call in (
+        lambda: draw_fractal(0, 0),
+        lambda: draw_fractals(0, 8),
+        lambda: load_fractals(tmp_path, 0),
+    ):
         with pytest.raises(ValueError, match="at least 1"):
             call()
 
