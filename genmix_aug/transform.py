@@ -49,7 +49,7 @@ class GenMixTransform(v2.Transform):
         prompts, per_image, edit_seed: As for `genmix edit` (its --seed is `edit_seed`): prompts
             are the name of a set, text with commas, or a sequence. An edit of the image is drawn
             from those stored each time.
-        editor: What made the edits: an editor, the name of one with its default options, or the
+        editor: What made the edits: an editor, an editor's name for its default options, or the
             fingerprint that the store's manifest records. None of its weights are loaded.
         genmix: Joins original and edit; by default the paper's settings, the seam scaled to the
             size of each image and 32 fractals of 256 px, drawn in a few seconds.
@@ -169,7 +169,7 @@ class GenMixTransform(v2.Transform):
 
 
 def _fingerprint(editor: Editor | str, store: EditStore) -> str:
-    """Return the fingerprint of an editor, of one by its name, or the text if it is one.
+    """Return the fingerprint of an editor, or of a text: an editor's name or its fingerprint.
 
     Raises:
         ValueError: A text that is neither a name nor in the store's manifest.

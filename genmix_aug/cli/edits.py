@@ -124,7 +124,7 @@ def _check_apart(images: Path, store: Path) -> None:
 
 
 def shard_of(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
-    """Return this process's share of the work: its number, from 0, and how many shares there are.
+    """Return this process's share of the work: its number, from 0, and how many shares.
 
     Args:
         text: "2/8" for the second of eight; "" for that of `torchrun`, if it runs us.

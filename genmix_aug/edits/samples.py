@@ -49,9 +49,9 @@ def fill_store(
         images: uint8 [N, 3, H, W], or what gives image after image by number: a list or Dataset of
             uint8 tensors [3, H, W] or Pillow images of any sizes, or of samples (tuples, lists,
             dicts) of which the first such image is taken. A Dataset without transforms, as those
-            would change the pixels from one reading to the next.
+            would change the pixels between readings.
         store: The store or its folder.
-        editor: An editor, or the name of one with its default options. Its memory is freed
+        editor: An editor, or an editor's name for its default options. Its memory is freed
             afterwards.
         prompts: The name of a set, text with commas, or a sequence.
         per_image: Edits of each image.
@@ -64,7 +64,7 @@ def fill_store(
         could not be redrawn well.
 
     Raises:
-        ValueError: No image in a sample or one of another type, no such editor or prompt, a number
+        ValueError: No image in a sample or of another type, no such editor or prompt, a number
             out of range, or images that change while they are read.
         OSError: The disk is full or not writable; what is stored stays good.
     """
@@ -116,7 +116,7 @@ class _Pictures:
 
 
 def _first_image(sample: Any) -> Tensor | Image.Image | None:
-    """Return the first image in a sample, depth first."""
+    """Return the first image in a sample, looking into its parts in turn."""
     if isinstance(sample, Image.Image) or (isinstance(sample, Tensor) and sample.ndim == 3):
         return sample
     parts = sample.values() if isinstance(sample, Mapping) else sample

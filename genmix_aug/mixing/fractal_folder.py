@@ -1,4 +1,4 @@
-"""Fractals as files: written into a folder, and read from one."""
+"""Fractals as files: written into a folder, and read from it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _claim(folder: Path, size: int, seed: int) -> None:
 
 
 def _write_all(tasks: list[tuple[Path, int, int]], workers: int) -> Iterator[None]:
-    # A worker draws with a single thread, as there are others beside it.
+    # A worker draws with a single thread, as others run beside it.
     with process_map(workers, "draws fractals", start=partial(cv2.setNumThreads, 1)) as run:
         yield from run(_write_fractal, tasks)
 

@@ -1,4 +1,4 @@
-"""Batches of one size each, and how much waits for one."""
+"""Batches of equal sizes, and how much waits for them."""
 
 from collections import Counter
 
@@ -26,19 +26,19 @@ def test_every_image_comes_once_in_a_batch_of_its_size():
 
 @pytest.mark.parametrize("side", [1, 10, 40])
 def test_what_waits_is_bounded_by_bytes(side):
-    """Sizes all differ, so none fills up: at most the bound and one image are held."""
-    given = []
+    """Sizes all differ, so none fills up: at most the bound and an image wait."""
+    sizes = []
 
     def numbered():
         for k in range(60):
-            given.append(3 * side * (side + k))
+            sizes.append(3 * side * (side + k))
             yield k, blank(side, side + k)
 
     bound, taken = 3 * side * side * 9, 0
     for batch in batches(numbered(), 2, max_waiting_bytes=bound):
-        assert sum(given) - taken <= bound + given[-1]
+        assert sum(sizes) - taken <= bound + sizes[-1]
         taken += sum(image.nbytes for _, image in batch)
-    assert taken == sum(given)
+    assert taken == sum(sizes)
 
 
 def test_an_image_over_the_bound_goes_at_once():
@@ -62,7 +62,7 @@ def photographs(count=200):
 
 
 def test_photographs_fill_their_batches_where_the_editor_resizes_them():
-    """By their own sizes hardly any two go together."""
+    """By their sizes hardly any two go together."""
 
     def mean(group):
         sizes = [len(batch) for batch in batches(photographs(), 8, group)]

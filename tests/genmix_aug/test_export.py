@@ -85,18 +85,18 @@ def tree(folder):
 def test_originals_and_copies_in_the_same_layout(images, store, tmp_path):
     done = run(images, store, tmp_path / "out", copies=2)
     assert done == Exported(originals=6, augmented=12, unaugmented=0, written=18)
-    found = tree(tmp_path / "out")
+    files = tree(tmp_path / "out")
     originals = {path.relative_to(images).as_posix() for path in find_images(images)}
-    assert originals < set(found)
-    assert len(found) == 18
+    assert originals < set(files)
+    assert len(files) == 18
     for name in originals:
-        assert found[name] == (images / name).read_bytes()
+        assert files[name] == (images / name).read_bytes()
     for name in ("top", "a/b", "a/c.d", "a b/e f", "a b/grey", "a b/clear"):
-        assert {f"{name}_genmix1.png", f"{name}_genmix2.png"} < set(found)
+        assert {f"{name}_genmix1.png", f"{name}_genmix2.png"} < set(files)
 
 
 def test_each_copy_is_genmix_of_one_of_its_edits(images, store, tmp_path):
-    """Against GenMix applied by hand to every accepted edit: exactly one fits each copy."""
+    """Against GenMix applied by hand to every accepted edit: exactly one of them fits each copy."""
     run(images, store, tmp_path / "out", copies=2, seed=4)
     for path in find_images(images):
         image = load_rgb(path)
@@ -167,7 +167,7 @@ def test_whole_files_stay_and_broken_ones_are_made_again(images, store, tmp_path
     (out / "a" / "b_genmix1.png").write_bytes(expected["a/b_genmix1.png"][:-9])
     (out / "a" / "c.d.JPEG").unlink()
     (out / "a b" / "clear.webp").write_bytes(b"")
-    assert run(images, store, out).written == 5  # two originals with theirs, and one copy
+    assert run(images, store, out).written == 5  # two originals with theirs, and a copy
     assert tree(out) == expected
     assert (out / "top_genmix1.png").stat().st_mtime_ns == stamp
 
@@ -239,13 +239,13 @@ def test_spaces_are_replaced(images, store, tmp_path):
     draw_picture(images / "a b" / "tab\there\u2003too.png", 8, (16, 16))
     fill(store.root, images)
     run(images, store, tmp_path / "out", replace_spaces=True)
-    found = tree(tmp_path / "out")
-    assert not any(letter.isspace() for name in found for letter in name)
-    assert {"a_b/e_f.png", "a_b/e_f_genmix1.png", "a_b/tab_here_too.png"} < set(found)
+    files = tree(tmp_path / "out")
+    assert not any(letter.isspace() for name in files for letter in name)
+    assert {"a_b/e_f.png", "a_b/e_f_genmix1.png", "a_b/tab_here_too.png"} < set(files)
 
 
 @pytest.mark.parametrize(
-    ("names", "more", "place"),
+    ("names", "more", "target"),
     [
         (("a/b.jpg", "a/b.png"), {}, "a/b_genmix1.png"),
         (("a/b.jpg", "a/b_genmix1.png"), {}, "a/b_genmix1.png"),
@@ -255,15 +255,15 @@ def test_spaces_are_replaced(images, store, tmp_path):
         (("a/b.jpg", "a/b_genmix2.jpg"), {"copies": 2, "image_format": "jpeg"}, "a/b_genmix2.jpg"),
     ],
 )
-def test_clashes_are_named_before_anything_is_written(images, store, tmp_path, names, more, place):
+def test_clashes_are_named_before_anything_is_written(images, store, tmp_path, names, more, target):
     for name in names:
         draw_picture(images / name, 5, (16, 16))
     with pytest.raises(ValueError, match="would both be written to") as raised:
         run(images, store, tmp_path / "out", **more)
     owners = [str(images / name) for name in names]
-    if place == "x_y":
+    if target == "x_y":
         owners = [str(images / "x y"), str(images / "x_y")]
-    for part in (*owners, f" {place}: rename"):
+    for part in (*owners, f" {target}: rename"):
         assert part in str(raised.value)
     assert not (tmp_path / "out").exists()
 
@@ -334,11 +334,11 @@ def test_one_rejected_edit_leaves_the_other(images, store, tmp_path):
     assert run(images, store, tmp_path / "out", copies=2) == Exported(6, 12, 0, 18)
 
 
-@pytest.mark.parametrize("place", ["images", "images/a/out", "."])
-def test_the_export_lies_apart_from_the_images(images, store, tmp_path, place):
+@pytest.mark.parametrize("out", ["images", "images/a/out", "."])
+def test_the_export_lies_apart_from_the_images(images, store, tmp_path, out):
     before = tree(tmp_path)
     with pytest.raises(ValueError, match="must not lie within one another"):
-        run(images, store, tmp_path / place)
+        run(images, store, tmp_path / out)
     assert tree(tmp_path) == before
 
 

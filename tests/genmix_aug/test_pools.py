@@ -28,10 +28,10 @@ def test_a_single_worker_is_this_process():
 
 def test_workers_are_other_processes_that_ignore_the_keyboard():
     with process_map(2, "counts", chunk=3, start=mark) as run:
-        found = list(run(describe, range(9)))
-    assert [number for number, *_ in found] == list(range(9))
-    assert os.getpid() not in {process for _, process, *_ in found}
-    assert {(quiet, started) for *_, quiet, started in found} == {(True, "started")}
+        described = list(run(describe, range(9)))
+    assert [number for number, *_ in described] == list(range(9))
+    assert os.getpid() not in {process for _, process, *_ in described}
+    assert {(quiet, started) for *_, quiet, started in described} == {(True, "started")}
 
 
 def test_a_dead_worker_is_one_clear_line():

@@ -55,8 +55,8 @@ def folder(tmp_path_factory):
 
 def transform(folder, **options):
     fractals = torch.randint(0, 256, (4, 3, 64, 64), generator=torch.Generator().manual_seed(1))
-    given = {"genmix": GenMix(fractals.byte(), blend_width=None), "per_image": PER_IMAGE}
-    return GenMixTransform(folder / "edits", **{**given, **options})
+    defaults = {"genmix": GenMix(fractals.byte(), blend_width=None), "per_image": PER_IMAGE}
+    return GenMixTransform(folder / "edits", **{**defaults, **options})
 
 
 def dataset(folder, augment, **options):
@@ -125,12 +125,12 @@ def test_an_augmented_image_is_genmix_of_one_of_its_edits(folder):
         augment.set_epoch(epoch)
         result = augment(image)
         assert (result.dtype, result.shape) == (torch.uint8, image.shape)
-        # Each way of joining that the options allow, in turn: which one was it?
+        # Each way of joining that the options allow, in turn: which was it?
         for number, key in enumerate(keys):
             for side in genmix.sides:
                 for noise in range(len(genmix.fractals)):
-                    one = GenMix(genmix.fractals[[noise]], None, sides=(side,))
-                    if torch.equal(one(image, store.read(key), 0), result):
+                    way = GenMix(genmix.fractals[[noise]], None, sides=(side,))
+                    if torch.equal(way(image, store.read(key), 0), result):
                         drawn.add((number, side, noise))
     assert {number for number, _, _ in drawn} == {0, 1}
     assert {side for _, side, _ in drawn} == set(genmix.sides)
@@ -169,9 +169,9 @@ def test_pillow_images_become_rgb_augmented_or_not(folder, probability):
     """A transparent PNG, opened as it is: the pixels are those of `load_rgb`."""
     path = folder / "tree" / "class0" / "layer.png"
     with Image.open(path) as picture:
-        shown = transform(folder, probability=probability)(picture)
-    assert shown.mode == "RGB"
-    assert torch.equal(from_picture(shown), load_rgb(path)) == (probability == 0)
+        result = transform(folder, probability=probability)(picture)
+    assert result.mode == "RGB"
+    assert torch.equal(from_picture(result), load_rgb(path)) == (probability == 0)
 
 
 def test_the_rest_of_a_sample_passes_through(folder):
@@ -193,7 +193,7 @@ def test_the_rest_of_a_sample_passes_through(folder):
 
 @pytest.mark.parametrize("rejected", [1, 2])
 def test_rejected_edits_are_not_used(tmp_path, rejected):
-    """All of an image's edits rejected: it stays; one of them: the other one is used."""
+    """All of an image's edits rejected: it stays; one of two: the other is used."""
     image = random_images(1, seed=5)[0]
     requests = requests_for([image], CROSS_DOMAIN, PER_IMAGE)
     asked = [request.prompt for request in requests]
@@ -251,8 +251,8 @@ def test_another_seed_of_the_edits_asks_for_other_edits(folder, tmp_path):
 
 
 def test_prompts_are_a_set_a_text_or_a_sequence(folder):
-    for given in ("snowy, retro comic", ["snowy", "retro comic"]):
-        augment = transform(folder, prompts=given, probability=1)
+    for words in ("snowy, retro comic", ["snowy", "retro comic"]):
+        augment = transform(folder, prompts=words, probability=1)
         assert augment.plan.prompts == ("snowy", "retro comic")
         with pytest.raises(MissingEditError, match="--prompts 'snowy,retro comic' --per-image 2`"):
             augment(random_images(1)[0])
@@ -261,8 +261,8 @@ def test_prompts_are_a_set_a_text_or_a_sequence(folder):
 
 def test_an_editor_is_named_in_three_ways(folder):
     editor = EDITORS["filters"]()
-    for given in ("filters", editor, editor.fingerprint):
-        assert transform(folder, editor=given).plan.fingerprint == editor.fingerprint
+    for name in ("filters", editor, editor.fingerprint):
+        assert transform(folder, editor=name).plan.fingerprint == editor.fingerprint
 
 
 def test_copies_have_the_same_settings_and_an_epoch_of_their_own(folder):

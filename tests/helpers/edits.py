@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genmix_aug.editors import Editor
@@ -12,6 +13,14 @@ from genmix_aug.edits.fill import Filler, FillSettings, Originals
 from genmix_aug.edits.keys import Request, image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
+
+
+def random_images(
+    count: int, size: tuple[int, int] = (12, 9), seed: int = 0, below: int = 256
+) -> list[Tensor]:
+    """Return images uint8 [3, *size] of random levels below a limit."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(0, below, (3, *size), generator=generator).byte() for _ in range(count)]
 
 
 def requests_for(

@@ -42,7 +42,7 @@ class GenMixAugmentation(Augmentation):
     ("preset=fast,steps=30") make them; ``screening`` rejects those whose ``pixels`` are at fault
     (black, white, flat, unchanged), with ``features`` also those that ImageNet features no longer
     recognise; ``none`` accepts all. Whoever filled the store, and by what screen, a run takes the
-    edits that its own screen accepts. ``join``, ``sides`` and ``fractal_weight`` are those of
+    edits that its screen accepts. ``join``, ``sides`` and ``fractal_weight`` are those of
     `genmix_aug.mixing.genmix.GenMix`. ``blend_width`` in pixels of the decoded size; 0 scales the
     paper's 20 in 512, -1 is a hard cut. ``num_fractals`` are drawn, unless a folder of ``fractals``
     is named. Raises ValueError naming the option at fault.

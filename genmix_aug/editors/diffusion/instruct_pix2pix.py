@@ -39,7 +39,7 @@ class InstructPix2PixEditor(Editor):
     costs nothing where all edits are in the store.
 
     Presets:
-        released: as GenMix's authors released it: 100 steps (the pipeline's default),
+        released: As GenMix's authors released it: 100 steps (the pipeline's default),
             Euler-ancestral, text guidance 4, image guidance 1.5, 512 px, float16.
         fast: DPM-Solver++ in 20 steps, so about five times as fast, and channels-last weights.
             Still float16, which rounds eight times finer than bfloat16. Not compiled, as that takes
@@ -57,26 +57,26 @@ class InstructPix2PixEditor(Editor):
     to rounding, so under the same fingerprint.
 
     Args:
-        model: a name on the Hugging Face hub, or a folder that diffusers' save_pretrained wrote.
-        revision: the hub's commit; not used for a folder.
+        model: A name on the Hugging Face hub, or a folder that diffusers' save_pretrained wrote.
+        revision: The hub's commit; not used for a folder.
         preset: released, fast or low-memory.
-        steps: of denoising, at least 1.
-        text_guidance: over 1; higher follows the prompt more.
-        image_guidance: at least 1; higher keeps more of the image.
+        steps: Of denoising, at least 1.
+        text_guidance: Over 1; higher follows the prompt more.
+        image_guidance: At least 1; higher keeps more of the image.
         resolution: px of the longer side while editing, a multiple of 8, at least 64.
         scheduler: euler-ancestral, dpm-solver++ or unipc.
         precision: float32, float16 or bfloat16.
-        channels_last: the weights' layout in memory.
-        compile: the UNet by torch.compile.
-        vae_slicing: pictures encoded and decoded singly.
+        channels_last: The weights' layout in memory.
+        compile: The UNet by torch.compile.
+        vae_slicing: Pictures encoded and decoded singly.
         device: auto (a GPU if PyTorch sees any), cpu, cuda or cuda:N.
 
     Attributes:
-        redone: images edited again in float32 so far.
-        failed: images that came out black so far.
+        redone: Images edited again in float32 so far.
+        failed: Images that came out black so far.
 
     Raises:
-        ValueError: an option has a value that it cannot have.
+        ValueError: An option has a value that it cannot have.
     """
 
     def __init__(
@@ -339,7 +339,7 @@ def _check_model(model: str, revision: str) -> None:
 
 
 def _chosen_device(device: str) -> torch.device:
-    """Return the device of the option `device`; auto is a GPU if PyTorch sees one."""
+    """Return the device of the option `device`; auto is a GPU if PyTorch sees any."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = torch.device(device)

@@ -54,7 +54,7 @@ def test_a_dry_run_says_how_many_how_large_and_how_long(folder, tmp_path, capsys
 def test_a_dry_run_warms_up_with_the_batch_that_it_times(folder, tmp_path, monkeypatch):
     batches, edit_each = [], FilterEditor.edit_each
     monkeypatch.setattr(
-        FilterEditor, "edit_each", lambda *given: batches.append(len(given[1])) or edit_each(*given)
+        FilterEditor, "edit_each", lambda *args: batches.append(len(args[1])) or edit_each(*args)
     )
     arguments = ["edit", str(folder), "--store", str(tmp_path / "s"), "--batch-size", "4"]
     assert main([*arguments, "--dry-run"]) == 0
@@ -69,14 +69,14 @@ def test_a_dry_run_says_that_the_disk_is_too_small(folder, tmp_path, capsys, mon
 
 
 def test_features_of_the_current_folder_are_found(folder, tmp_path, monkeypatch):
-    """As an installed command runs: only its own folder is looked through."""
+    """As an installed command runs: the current folder is not in its path."""
     work = tmp_path / "work"
     work.mkdir()
     (work / "genmix_cli_own.py").write_text(
         "def mine(images):\n    return images.float().mean((2, 3))\n"
     )
     monkeypatch.chdir(work)
-    installed = [place for place in sys.path if place not in ("", str(work))]
+    installed = [folder for folder in sys.path if folder not in ("", str(work))]
     monkeypatch.setattr(sys, "path", installed)
     arguments = ["edit", str(folder), "--store", str(tmp_path / "s"), "--per-image", "1"]
     assert main([*arguments, "--features", "genmix_cli_own:mine"]) == 0

@@ -14,7 +14,7 @@ from genmix_aug.prompts import PROMPT_SETS
 def test_a_preview_takes_few_prompts_at_a_time(folder, tmp_path, monkeypatch):
     batches, edit_each = [], FilterEditor.edit_each
     monkeypatch.setattr(
-        FilterEditor, "edit_each", lambda *given: batches.append(given[2]) or edit_each(*given)
+        FilterEditor, "edit_each", lambda *args: batches.append(args[2]) or edit_each(*args)
     )
     out = ["--out", str(tmp_path / "sheet.png"), "--size", "16", "--count", "1"]
     assert main(["preview", str(folder), *out]) == 0
@@ -89,11 +89,11 @@ def test_an_image_narrower_than_the_seam_is_named(folder, tmp_path, monkeypatch,
     capsys.readouterr()
     narrow = folder / "b" / "c.jpg"  # 17 px wide, 23 px high
     words = f"genmix: error: {narrow}: blend width 20 px does not fit an image side of 17 px"
-    given = ["export", str(folder), "--store", "s", "--out", "out", "--blend-width", "20"]
-    assert main(given) == 1
+    export = ["export", str(folder), "--store", "s", "--out", "out", "--blend-width", "20"]
+    assert main(export) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main(["preview", str(folder), "--stages", "--blend-width", "20"]) == 1
     assert words in capsys.readouterr().err
-    assert main([*given, "--sides", "top,bottom"]) == 0
-    assert main([*given[:5], "out2", *given[6:], "--join", "mixup"]) == 0
+    assert main([*export, "--sides", "top,bottom"]) == 0
+    assert main([*export[:5], "out2", *export[6:], "--join", "mixup"]) == 0

@@ -98,4 +98,4 @@ def test_a_report_needs_no_writing_to_the_store(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(EditStore, "record", refuse)
     screen = ["screen", str(store.root), "--features", "helpers.features:colours"]
     assert main([*screen, "--out", str(tmp_path / "out")]) == 1
-    assert len(list((tmp_path / "out").iterdir())) == 2, "the figures are there"
+    assert len(list((tmp_path / "out").iterdir())) == 2, "the figures are written"

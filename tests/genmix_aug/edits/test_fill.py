@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.edits import fill as fill_store
-from helpers.edits import requests_for
+from helpers.edits import random_images, requests_for
 from tqdm import tqdm
 
 from genmix_aug.editors import Editor
@@ -49,15 +49,8 @@ def refuse_some(originals, edits):
     return [Verdict("flat" if is_bad else "", {"contrast": 1.0}) for is_bad in bad]
 
 
-def pictures():
-    generator = torch.Generator().manual_seed(0)
-    return [
-        torch.randint(0, 256, (3, 20, 16), generator=generator).byte() for _ in range(NUM_IMAGES)
-    ]
-
-
 def fill(store, seconds_an_image=0.0):
-    images = pictures()
+    images = random_images(NUM_IMAGES, (20, 16))
     requests = requests_for(images, PROMPTS, PER_IMAGE)
     settings = {"batch_size": 4, "screen": refuse_some, "redraws": 2}
     return fill_store(store, Noise(seconds_an_image), images, requests, **settings)
@@ -73,7 +66,7 @@ def files(store):
 
 
 def check_sound(store):
-    """What is there is whole, readable and accounted for."""
+    """Check that every stored edit is whole, readable and accounted for."""
     keys = store.keys()
     for key in keys:
         assert store.has(key)
@@ -135,7 +128,7 @@ def dies_in(point, count):
 
 
 def _fill_and_die(root, ready, point, count):
-    # Forked processes share the lock of tqdm's bars: one killed with it would stop all others.
+    # Forked processes share the lock of tqdm's bars: a process killed with it would stop all.
     tqdm.set_lock(threading.RLock())
     dies_in(point, count)
     ready.set()
@@ -214,7 +207,7 @@ def test_a_living_writers_files_are_left_alone(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 120 kB; the test is skipped where one cannot be mounted."""
+    """A file system of 120 kB; the test is skipped where none can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(

@@ -3,18 +3,13 @@
 import itertools
 
 import pytest
-import torch
+from helpers.edits import random_images
 
 from genmix_aug.edits.keys import attempts, edit_key, image_digest
 
 
-def pictures(count, size=(12, 9)):
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randint(0, 256, (3, *size), generator=generator).byte() for _ in range(count)]
-
-
 def test_everything_that_matters_changes_the_key():
-    image = pictures(1)[0]
+    (image,) = random_images(1)
     other = image.clone()
     other[0, 0, 0] ^= 1
     variants = [

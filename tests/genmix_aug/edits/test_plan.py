@@ -1,7 +1,7 @@
 """Which edits an image gets, and the command that makes them."""
 
 import pytest
-import torch
+from helpers.edits import random_images
 
 from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
@@ -10,9 +10,7 @@ from genmix_aug.prompts import CROSS_DOMAIN
 
 
 def digests(count):
-    generator = torch.Generator().manual_seed(0)
-    images = [torch.randint(0, 256, (3, 12, 9), generator=generator).byte() for _ in range(count)]
-    return [image_digest(image) for image in images]
+    return [image_digest(image) for image in random_images(count)]
 
 
 def test_requests_depend_on_content_alone():

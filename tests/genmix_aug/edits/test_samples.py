@@ -53,10 +53,10 @@ def test_the_transform_finds_what_was_filled(tmp_path, kind):
     assert sorted(key for each in keys for key in each) == store.keys()
     fractals = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     augment = GenMixTransform(store.root, genmix=GenMix(fractals, join="edited"), probability=1)
-    for image, own in zip(images, keys, strict=True):
+    for image, keys_of_image in zip(images, keys, strict=True):
         seen = augment(image)
         assert seen.shape == image.shape
-        expected = [augment.genmix(image, store.read(key), 0) for key in own]
+        expected = [augment.genmix(image, store.read(key), 0) for key in keys_of_image]
         assert any(torch.equal(seen, each) for each in expected)
 
 

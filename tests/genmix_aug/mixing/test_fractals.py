@@ -111,12 +111,12 @@ def test_a_set_on_disk_is_the_set_in_memory(tmp_path, some):
     assert before.items() <= written(folder).items()
 
 
-@pytest.mark.parametrize(("there", "most"), [(5, 4), (5, 5), (4, 5), (9, 2), (11, 10), (3, 1)])
-def test_of_too_many_pictures_an_even_sample_of_so_many_is_taken(tmp_path, there, most):
-    for number in range(there):
+@pytest.mark.parametrize(("count", "most"), [(5, 4), (5, 5), (4, 5), (9, 2), (11, 10), (3, 1)])
+def test_of_too_many_pictures_an_even_sample_of_so_many_is_taken(tmp_path, count, most):
+    for number in range(count):
         Image.new("RGB", (2, 2), (number, 0, 0)).save(tmp_path / f"{number:02d}.png")
     taken = load_fractals(tmp_path, 2, most)[:, 0, 0, 0].tolist()
-    assert len(taken) == min(there, most)
+    assert len(taken) == min(count, most)
     assert taken[0] == 0
     gaps = {after - before for before, after in pairwise(taken)}
     assert not gaps or max(gaps) - min(gaps) <= 1
@@ -136,9 +136,9 @@ def test_only_what_is_missing_or_broken_is_made_again(tmp_path):
 
 @pytest.mark.slow
 def test_processes_draw_the_same(tmp_path):
-    assert write_fractals(tmp_path / "one", 3, 16, seed=2) == 3
+    assert write_fractals(tmp_path / "single", 3, 16, seed=2) == 3
     assert write_fractals(tmp_path / "two", 3, 16, seed=2, workers=2) == 3
-    assert written(tmp_path / "one") == written(tmp_path / "two")
+    assert written(tmp_path / "single") == written(tmp_path / "two")
 
 
 def test_sets_are_not_mixed(tmp_path):
@@ -152,11 +152,11 @@ def test_sets_are_not_mixed(tmp_path):
         (tmp_path / "set" / "fractals.json").write_bytes(content)
         with pytest.raises(ValueError, match=r"fractals\.json cannot be read"):
             write_fractals(tmp_path / "set", 2, 16, 2)
-    (tmp_path / "own").mkdir()
-    Image.new("RGB", (8, 8)).save(tmp_path / "own" / "a.JPG")
-    with pytest.raises(ValueError, match=r"own holds pictures that were not made as fractals"):
-        write_fractals(tmp_path / "own", 1, 16)
-    assert list(written(tmp_path / "own")) == ["a.JPG"]
+    (tmp_path / "mine").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "mine" / "a.JPG")
+    with pytest.raises(ValueError, match=r"mine holds pictures that were not made as fractals"):
+        write_fractals(tmp_path / "mine", 1, 16)
+    assert list(written(tmp_path / "mine")) == ["a.JPG"]
 
 
 @pytest.mark.parametrize(("count", "size", "workers"), [(0, 8, 1), (1, 0, 1), (1, 8, 0)])

@@ -17,7 +17,7 @@ def images(*shape, seed=0, dtype=torch.uint8):
 
 
 def naive_mix(original, edited, fractal, mask, weight):
-    """Eq. 3 then 4 of one image [3, H, W], a pixel at a time in float64."""
+    """Apply Eq. 3 then 4 to an image [3, H, W], a pixel at a time in float64."""
     result = torch.zeros(original.shape, dtype=torch.float64)
     for channel, row, column in torch.cartesian_prod(*map(torch.arange, original.shape)).tolist():
         m = float(mask[row, column])
@@ -105,15 +105,15 @@ def test_each_image_of_a_batch_is_as_if_alone(device, function, settings, dtype)
         (images(6, 3, 9, 8, seed=seed) / scale).to(dtype).to(device) for seed in range(3)
     )
     order = [3, 0, 1, 0, 2, 3]
-    given = [settings[index] for index in order]
-    together = fused(function, original, edited, fractal, given)
-    for index, setting in enumerate(given):
+    chosen = [settings[index] for index in order]
+    together = fused(function, original, edited, fractal, chosen)
+    for index, setting in enumerate(chosen):
         parts = original[index], edited[index], fractal[index]
         assert torch.equal(together[index], fused(function, *parts, setting))
         assert torch.equal(together[index], fused(function, *parts, [setting]))
         of_one = (part[index : index + 1] for part in (original, edited, fractal))
         assert torch.equal(together[index : index + 1], fused(function, *of_one, [setting]))
-    listed = fused(function, original, edited, list(fractal), given)
+    listed = fused(function, original, edited, list(fractal), chosen)
     assert torch.equal(listed, together)
     one_for_all = fused(function, original, edited, fractal[0], settings[0])
     each = fused(function, original, edited, fractal[:1].expand_as(original), [settings[0]] * 6)
@@ -138,7 +138,7 @@ def test_what_the_mask_hides_and_what_has_no_weight_is_not_read(dtype):
 
 @pytest.mark.parametrize(("function", "settings"), JOINS)
 def test_nothing_is_copied_to_the_cpu(function, settings):
-    # Tensors of the device "meta" have no values: reading one on the host raises.
+    # Tensors of the device "meta" have no values: reading them on the host raises.
     original, edited, fractal = (torch.empty(4, 3, 9, 8, device="meta") for _ in range(3))
     for parts in ((original, edited, fractal), (t.byte() for t in (original, edited, fractal))):
         assert fused(function, *parts, settings).device.type == "meta"
@@ -158,11 +158,11 @@ def test_a_batch_is_its_images_one_by_one():
     batch = mix_seam(original, edited, fractal, list(SIDES), 5)
     for index, side in enumerate(SIDES):
         alone = mix_seam(original[index], edited[index], fractal[index], side, 5)
-        one = mix_seam(
+        batched = mix_seam(
             original[index : index + 1], edited[index : index + 1], fractal[index], side, 5
         )
         assert torch.equal(batch[index], alone)
-        assert torch.equal(one[0], alone)
+        assert torch.equal(batched[0], alone)
     assert torch.equal(
         mix_seam(original, edited, fractal[0], "top", 5),
         mix_seam(original, edited, fractal[:1].expand(4, -1, -1, -1), ["top"] * 4, 5),
@@ -243,6 +243,6 @@ def test_images_are_joined_in_their_own_precision_or_better(dtype):
     expected = wide * edited.double() + (1 - wide) * original.double()
     joined = concatenate(original, edited, mask)
     assert joined.dtype == dtype
-    # What float32 rounds of numbers up to 1, and what the images' own type does.
+    # What float32 rounds of numbers up to 1, and what the images' type does.
     allowed = 1e-15 if dtype == torch.float64 else 1e-7 + torch.finfo(dtype).eps / 2
     assert (joined.double() - expected).abs().max() <= allowed

@@ -54,7 +54,7 @@ def test_what_float32_cannot_edit_comes_out_black_and_counted(make, in_half):
 
     def poison(module, inputs):
         latents = inputs[0].clone()
-        latents[-1] = float("nan")  # the last of a batch, and each one alone
+        latents[-1] = float("nan")  # the last of a batch, and each alone
         return (latents,)
 
     editor._pipeline.vae.decoder.register_forward_pre_hook(poison)
@@ -65,7 +65,7 @@ def test_what_float32_cannot_edit_comes_out_black_and_counted(make, in_half):
 
 
 def test_infinities_are_not_taken_for_white(make):
-    """In float32 from the start there is nothing to redo."""
+    """In float32 from the start nothing can be redone."""
     editor = make()
     editor._load()
     with torch.no_grad():

@@ -46,8 +46,8 @@ def test_an_edit_does_not_depend_on_its_neighbours(make, scheduler):
     images, prompts, seeds = pictures(4), ["snowy", "sunset", "mosaic", "snowy"], [5, 6, 7, 8]
     batch = editor.edit(images, prompts, seeds)
     for number in range(4):
-        one = slice(number, number + 1)
-        alone = editor.edit(images[one], prompts[one], seeds[one])
+        row = slice(number, number + 1)
+        alone = editor.edit(images[row], prompts[row], seeds[row])
         assert difference(alone[0], batch[number]) <= 1
     order = [2, 0, 3]
     other = editor.edit(images[order], [prompts[k] for k in order], [seeds[k] for k in order])
@@ -98,7 +98,7 @@ def test_each_distinct_prompt_is_encoded_once(make):
     text_encoder.register_forward_hook(lambda *_: calls.append(1))
     editor.edit(pictures(3), ["snowy", "sunset", "snowy"], [0, 1, 2])
     editor.edit(pictures(2), ["sunset", "mosaic"], [3, 4])
-    assert len(calls) == 2  # mosaic and the empty one were encoded before
+    assert len(calls) == 2  # mosaic and the empty prompt were encoded before
     assert editor._pipeline.text_encoder is None
 
 
@@ -142,7 +142,7 @@ def test_a_used_editor_can_be_pickled(make):
 
 
 def test_images_of_one_working_size_are_one_batch(make):
-    """Of other sizes themselves; each edit is that of the image alone, at its own size."""
+    """Of other sizes themselves; each edit is that of the image alone, at its size."""
     editor = make(steps=1)
     sizes = [(40, 30), (80, 60), (44, 33), (64, 48)]
     images = [pictures(1, *size, seed=k)[0] for k, size in enumerate(sizes)]
@@ -160,8 +160,8 @@ def test_images_of_one_working_size_are_one_batch(make):
 
 
 def test_a_device_is_for_those_who_leave_it_open(make):
-    for given, expected in (("auto", "cuda:1"), ("cpu", "cpu")):
-        editor = make(device=given)
+    for option, expected in (("auto", "cuda:1"), ("cpu", "cpu")):
+        editor = make(device=option)
         editor.prefer_device("cuda:1")
         assert editor.device == expected
     EDITORS["filters"]().prefer_device("cuda:1")

@@ -28,11 +28,11 @@ def test_large_weights_are_sampled(tmp_path):
     path.parent.mkdir()
     size = CHUNKS * CHUNK_BYTES + 12_345
 
-    def digest_with(*places, length=size):
+    def digest_with(*positions, length=size):
         with path.open("wb") as file:
             file.truncate(length)
-            for place in places:
-                file.seek(place)
+            for position in positions:
+                file.seek(position)
                 file.write(b"x")
         return folder_digest(tmp_path)
 

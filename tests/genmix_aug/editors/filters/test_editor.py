@@ -1,4 +1,4 @@
-"""The `filters` editor on drawings with a white ground and on pictures without one."""
+"""The `filters` editor on drawings with a white ground and on pictures with another."""
 
 import cv2
 import numpy as np
