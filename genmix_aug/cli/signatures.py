@@ -50,10 +50,11 @@ def call(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
 
 
 def description_of(function: Callable[..., Any], short: bool = False) -> str:
-    """Return the docstring's text before its sections; of it the first sentence where ``short``."""
+    """Return the docstring's text before its sections; with ``short`` its first sentence alone."""
     parsed = parse(inspect.getdoc(function) or "")
-    parts = [parsed.short_description, None if short else parsed.long_description]
-    return " ".join(" ".join(filter(None, parts)).replace("``", "`").split())
+    parts = filter(None, (parsed.short_description, parsed.long_description))
+    text = " ".join(" ".join(parts).replace("``", "`").split())
+    return text.partition(". ")[0].rstrip(".") if short else text
 
 
 class _Parameter(NamedTuple):

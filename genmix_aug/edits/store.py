@@ -169,14 +169,11 @@ class EditStore:
             for path in list(temporary):
                 os.replace(temporary[path], path)
                 del temporary[path]
-                for suffix in SUFFIXES.values():  # a broken file of the other format
-                    if suffix != path.suffix:
-                        path.with_suffix(suffix).unlink(missing_ok=True)
+                _remove(path.with_suffix(""), but=path)  # a broken file of the other format
             for key in edits:
                 # A broken accepted edit would be read before the rejected edit, for ever.
                 if key in rejected and not self.has(key):
-                    for suffix in SUFFIXES.values():
-                        self._stem(key, rejected=False).with_suffix(suffix).unlink(missing_ok=True)
+                    _remove(self._stem(key, rejected=False))
         finally:
             for left in temporary.values():
                 left.unlink(missing_ok=True)
@@ -295,6 +292,13 @@ class EditStore:
                 with suppress(OSError):  # a disk without locks
                     fcntl.flock(self._manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self._manifest
+
+
+def _remove(stem: Path, but: Path | None = None) -> None:
+    """Remove the files of an edit, of any format, except `but`."""
+    for suffix in SUFFIXES.values():
+        if (path := stem.with_suffix(suffix)) != but:
+            path.unlink(missing_ok=True)
 
 
 def _is_whole_file(path: Path | None) -> bool:

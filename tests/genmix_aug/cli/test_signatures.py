@@ -64,7 +64,7 @@ def test_help_comes_from_docstrings():
     for part in ("Act on `name`. And so on. More of it.", "whom to act on, in two lines", "across"):
         assert part in text
     assert "how large" not in text, "a group is no option"
-    assert description_of(act, short=True) == "Act on `name`. And so on."
+    assert description_of(act, short=True) == "Act on `name`"
 
 
 def test_skipped_parameters_are_no_options():
