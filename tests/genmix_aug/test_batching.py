@@ -51,7 +51,7 @@ def test_an_image_over_the_bound_goes_at_once():
 
 
 def photographs(count=200):
-    """Sizes of a photo folder: five ways of holding the camera, cropped by a few pixels."""
+    """Yield images of a photo folder's sizes: five shapes, cropped by a few px."""
     generator = torch.Generator().manual_seed(0)
     sides = [(300, 400), (400, 300), (300, 300), (225, 400), (267, 400)]
     for number in range(count):

@@ -11,7 +11,7 @@ from genmix_aug.codec import SUFFIXES, decode, encode, is_whole, png_is_whole
 
 
 def picture(height=37, width=23):
-    """A soft picture, as JPEG likes them, with some colour."""
+    """Return a soft picture, as JPEG likes them, with some colour."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return torch.stack([4 * rows, 255 - 6 * columns, 3 * (rows + columns)]).clamp(0, 255).byte()
 

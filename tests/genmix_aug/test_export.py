@@ -38,7 +38,7 @@ def draw_picture(path, seed, size):
 
 @pytest.fixture
 def images(tmp_path):
-    """A tree of pictures of several sizes and kinds, with what is no picture beside them."""
+    """Return a tree of pictures of several sizes and kinds, with other files beside them."""
     folder = tmp_path / "images"
     for seed, (name, size) in enumerate(
         {
@@ -74,7 +74,7 @@ def run(images, store, out, genmix=GENMIX, plan=PLAN, **settings):
 
 
 def tree(folder):
-    """Every file below ``folder`` with its content, but for the mark."""
+    """Return every file below ``folder`` with its content, but for the mark."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

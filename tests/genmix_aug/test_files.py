@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def left_by_a_killed_process(folder):
-    """The temporary file of a process that SIGKILL ended within `write_whole`."""
+    """Return the temporary file of a process that SIGKILL ended within `write_whole`."""
     folder.mkdir(parents=True, exist_ok=True)
     code = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom genmix_aug import files\n"

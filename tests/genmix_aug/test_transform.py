@@ -27,7 +27,7 @@ SIZE = 40
 
 
 def random_images(count, seed=0, size=SIZE):
-    """Smooth colours, so that JPEG and the filters have something to work on."""
+    """Return smooth colours, so that JPEG and the filters have something to work on."""
     rng = np.random.default_rng(seed)
     small = torch.from_numpy(rng.integers(0, 256, (count, 3, 4, 5), dtype=np.uint8))
     return torch.nn.functional.interpolate(small, (size, size + 7), mode="bilinear")
@@ -40,7 +40,7 @@ def fill(store, images, prompts=CROSS_DOMAIN, screen=None, seed=0):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tree of JPEGs, a transparent PNG among them, with the edits of all in a store."""
+    """Return a tree of JPEGs and a transparent PNG, with the edits of all in a store."""
     root = tmp_path_factory.mktemp("pictures")
     for number, image in enumerate(random_images(9)):
         path = root / "tree" / f"class{number % 3}" / f"{number}.jpg"

@@ -4,7 +4,7 @@ import torch
 
 
 def pictures(count, height=64, width=64, seed=0):
-    """Smooth random colours, uint8 [count, 3, height, width]."""
+    """Return smooth random colours, uint8 [count, 3, height, width]."""
     noise = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
     smooth = torch.nn.functional.interpolate(noise, (height, width), mode="bilinear")
     return (smooth * 255).to(torch.uint8)
@@ -15,7 +15,7 @@ def difference(first, second):
 
 
 def spoil(items):
-    """A hook that makes half-precision input of a network infinite, and leaves float32 alone."""
+    """Return a hook that makes half-precision input of a network infinite, not float32."""
 
     def hook(module, inputs):
         hidden = inputs[0].clone()
@@ -27,7 +27,7 @@ def spoil(items):
 
 
 def fails_over(editor, most, error):
-    """Lets the network fail where more images than `most` come at a time (each comes thrice)."""
+    """Let the network fail where more images than `most` come at a time (each comes thrice)."""
     editor._load()
     tried = []
 

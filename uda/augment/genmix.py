@@ -36,16 +36,23 @@ SCREENS = ("pixels", "features", "none")
 class GenMixAugmentation(Augmentation):
     """GenMix (arXiv 2412.02366).
 
-    ``prompts``: cross-domain, in-domain, all, or prompts separated by commas. ``edits_per_image``:
-    how many edits of each image are made and stored, each under another prompt while they last;
-    every augmented draw takes an edit at random. ``editor`` and ``editor_options``
-    ("preset=fast,steps=30") make them; ``screening`` rejects those whose ``pixels`` are at fault
-    (black, white, flat, unchanged), with ``features`` also those that ImageNet features no longer
-    recognise; ``none`` accepts all. Whoever filled the store, and by what screen, a run takes the
-    edits that its screen accepts. ``join``, ``sides`` and ``fractal_weight`` are those of
-    `genmix_aug.mixing.genmix.GenMix`. ``blend_width`` in pixels of the decoded size; 0 scales the
-    paper's 20 in 512, -1 is a hard cut. ``num_fractals`` are drawn, unless a folder of ``fractals``
-    is named. Raises ValueError naming the option at fault.
+    Whoever filled the store, and by what screen, a run takes the edits that its screen accepts.
+
+    Args:
+        prompts: cross-domain, in-domain, all, or prompts separated by commas.
+        edits_per_image: How many edits of each image are made and stored, each under another
+            prompt while they last; every augmented draw takes an edit at random.
+        editor, editor_options: What makes the edits, and options such as "preset=fast,steps=30".
+        screening: What rejects edits: ``pixels`` (black, white, flat, unchanged), ``features``
+            (these, and what ImageNet features no longer recognise) or ``none``.
+        join, sides, fractal_weight: As in `genmix_aug.mixing.genmix.GenMix`.
+        blend_width: In pixels of the decoded size; 0 scales the paper's 20 in 512, -1 is a hard
+            cut.
+        num_fractals: How many fractals are drawn.
+        fractals: A folder of pictures to take instead.
+
+    Raises:
+        ValueError: Names the option at fault.
     """
 
     name = "genmix"
@@ -118,9 +125,13 @@ class GenMixAugmentation(Augmentation):
         runs of every seed share them. The editor works on ``device`` unless its options name
         another, and frees its memory.
 
-        Returns a hash of the edits that are trained on (``edits``) and how many of them lossy JPEG
-        files hold (``jpeg``): what the run's configuration does not say. Raises ValueError where
-        the seam does not fit the images or a fractal cannot be read, before any edit is made.
+        Returns:
+            What the run's configuration does not say: ``edits``, a hash of the edits that are
+            trained on, and ``jpeg``, how many of them lossy JPEG files hold.
+
+        Raises:
+            ValueError: The seam does not fit the images or a fractal cannot be read; before any
+                edit is made.
         """
         try:
             self.genmix.check_size(*images.shape[-2:])
@@ -128,12 +139,19 @@ class GenMixAugmentation(Augmentation):
         except ValueError as error:
             raise ValueError(f"augment.options.genmix: {error}") from None
         self.genmix = replace(self.genmix, fractals=pictures)
-        digests = [image_digest(image) for image in images]
+        self.store = EditStore(store)
+        self._fill(images, names, device)
+        if without := sum(not rows for rows in self.rows):
+            tqdm.write(f"{without} images stay as they are: screening rejected all of their edits")
+        self.edits = self._load(images) if self._fits(images) else None
+        return self._summary()
+
+    def _fill(self, images: Tensor, names: Sequence[str], device: torch.device | None) -> None:
+        """Make the missing edits; set a row's key and prompt, and each image's accepted rows."""
         fingerprint, side = self.editor.fingerprint, images.shape[-1]
         plan = EditPlan(self.prompts, self.edits_per_image, fingerprint, square_px=side)
+        digests = [image_digest(image) for image in images]
         requests = plan.requests(digests)
-        self.row_prompts = [request.prompt for request in requests]
-        self.store = EditStore(store)
         originals = Originals(images, names, digests, {"square_px": plan.square_px})
         settings = _fill_settings(self.screening, originals)
         if device is not None and device.type in ("cpu", "cuda"):
@@ -142,15 +160,11 @@ class GenMixAugmentation(Augmentation):
             self.keys = Filler(self.store, self.editor, originals, requests, settings).fill()
         finally:
             self.editor.release()
-        # Of each image, the rows of the edits that screening accepted.
+        self.row_prompts = [request.prompt for request in requests]
         self.rows: list[list[int]] = [[] for _ in images]
         for row, request in enumerate(requests):
             if self.keys[row] is not None:
                 self.rows[request.image].append(row)
-        if without := sum(not rows for rows in self.rows):
-            tqdm.write(f"{without} images stay as they are: screening rejected all of their edits")
-        self.edits = self._load(images) if self._fits(images) else None
-        return self._summary()
 
     def _summary(self) -> dict[str, Any]:
         """Return what the log says of the edits; print what their configuration does not say."""

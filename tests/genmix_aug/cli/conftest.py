@@ -7,7 +7,7 @@ from PIL import Image
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pictures in two folders: square, odd, and with a transparent ground."""
+    """Return three pictures in two folders: square, odd, and with a transparent ground."""
     images = tmp_path / "images"
     (images / "b").mkdir(parents=True)
     rng = np.random.default_rng(0)

@@ -44,7 +44,7 @@ class Noise(Editor):
 
 
 def refuse_some(originals, edits):
-    """A screen that rejects about a third, by the edit's first pixel."""
+    """Reject about a third, by the edit's first pixel."""
     bad = [int(edit[0, 0, 0]) % 3 == 0 for edit in edits]
     return [Verdict("flat" if is_bad else "", {"contrast": 1.0}) for is_bad in bad]
 
@@ -57,7 +57,7 @@ def fill(store, seconds_an_image=0.0):
 
 
 def files(store):
-    """Every file of the store except the manifests, with its bytes."""
+    """Return every file of the store except the manifests, with its bytes."""
     return {
         path.relative_to(store.root).as_posix(): path.read_bytes()
         for path in store.root.rglob("*")
@@ -91,7 +91,7 @@ def die():
 
 
 def dies_in(point, count):
-    """Makes the `count`-th pass of a point inside a write the process's last."""
+    """Make the `count`-th pass of a point inside a write the process's last."""
     left = [count]
 
     def passing():
@@ -207,7 +207,7 @@ def test_a_living_writers_files_are_left_alone(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 120 kB; the test is skipped where none can be mounted."""
+    """Mount a file system of 120 kB; the test is skipped where none can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(

@@ -31,7 +31,7 @@ class Washer(Editor):
 
 
 def by_features(originals, edits):
-    """The checks of pixels, and another that rejects about half of what they accept."""
+    """Apply the checks of pixels, and another that rejects about half of what they accept."""
     verdicts = []
     for verdict, edit in zip(screen(originals, edits), edits, strict=True):
         odd = int(edit[0, 0, 0]) % 2 == 1
@@ -52,7 +52,7 @@ def filled(store, by, editor=None, **options):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What each screen serves on a store that no other has touched."""
+    """Return what each screen serves on a store that no other has touched."""
     keys_by_screen = {by: filled(EditStore(tmp_path_factory.mktemp("alone")), by) for by in SCREENS}
     assert len({tuple(keys) for keys in keys_by_screen.values()}) == 3, "they differ"
     assert None in keys_by_screen["features a"]

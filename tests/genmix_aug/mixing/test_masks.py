@@ -19,7 +19,7 @@ SIZES = [(16, 16), (17, 23), (23, 16), (1, 9), (512, 8)]
 
 
 def naive_mask(height, width, side, blend_width):
-    """Each pixel by the definition: how far its centre lies past the middle, over the ramp."""
+    """Compute each pixel by the definition: how far its centre lies past the middle."""
     mask = torch.zeros(height, width, dtype=torch.float64)
     for row in range(height):
         for column in range(width):

@@ -57,7 +57,7 @@ def test_floats_stay_floats(dtype):
 
 
 def masks_of(function, settings, height, width):
-    """The mask of Eq. 3 that each setting of a fused function stands for, float [H, W]."""
+    """Return the mask of Eq. 3 that each setting of a fused function stands for, float [H, W]."""
     make = {
         mix_seam: lambda side: smooth_mask(height, width, side, 4),
         mix_box: lambda box: box_mask(height, width, box),

@@ -39,7 +39,7 @@ def textures(count=1, size=(40, 31), seed=0):
 
 
 def colours(images):
-    """Stand-in for a network: mean and deviation of each channel, and a constant."""
+    """Return mean and deviation of each channel, and a constant; as a network would."""
     levels = images.float().flatten(2) / 255
     ones = torch.ones(len(images), 1)
     return torch.cat([levels.mean(2), levels.std(2, correction=0), ones], 1)

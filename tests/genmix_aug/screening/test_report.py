@@ -54,7 +54,7 @@ class Breaking:
 
 
 def screened(prompts, count=10, features=None, px=48):
-    """Records and pictures of real edits, as the store would keep them."""
+    """Return records and pictures of real edits, as the store would keep them."""
     originals = drawings(count, px)
     reference = features and reference_of(features(originals))
     records, pictures = [], {}
@@ -70,7 +70,7 @@ def screened(prompts, count=10, features=None, px=48):
 
 
 def edges(images):
-    """Stand-in for a network: how strong the edges are in each of 16 parts, less their mean."""
+    """Return how strong the edges are in each of 16 parts, less their mean; as a network would."""
     grey = images.float().mean(1, keepdim=True)
     across = (grey[..., :, 1:] - grey[..., :, :-1]).abs()
     parts = torch.nn.functional.adaptive_avg_pool2d(across, 4).flatten(1)

@@ -8,13 +8,13 @@ from genmix_aug.editors.diffusion.instruct_pix2pix import InstructPix2PixEditor
 
 @pytest.fixture
 def folder(tiny_pipeline):
-    """The pipeline as diffusers saves it."""
+    """Return the pipeline's folder, as diffusers saves it."""
     return tiny_pipeline
 
 
 @pytest.fixture
 def make(folder):
-    """Makes editors quick enough for tests."""
+    """Return what makes editors that are quick enough for tests."""
 
     def make(**options):
         quick = {"model": str(folder), "steps": 2, "resolution": 64, "device": "cpu"}
@@ -25,7 +25,7 @@ def make(folder):
 
 @pytest.fixture
 def in_half(monkeypatch):
-    """A CPU that computes in half precision, which PyTorch can but the editor never asks for."""
+    """Let the CPU compute in half precision, which PyTorch can but the editor never does."""
     monkeypatch.setattr(
         instruct_pix2pix,
         "_compute_dtype",
