@@ -51,7 +51,7 @@ class ScreenOptions:
     Args:
         features: PACKAGE.MODULE:FUNCTION from images uint8 [B,3,H,W] to features [B,D], to detect
             edits that are changed past recognition, such as
-            uda.models.classifier:imagenet_features
+            uda.models.imagenet:imagenet_features
     """
 
     features: str = ""

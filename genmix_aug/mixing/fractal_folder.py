@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +97,13 @@ def _claim(folder: Path, size: int, seed: int) -> None:
 
 
 def _write_all(tasks: list[tuple[Path, int, int]], workers: int) -> Iterator[None]:
-    # A worker draws with a single thread, as others run beside it.
-    with process_map(workers, "draws fractals", start=partial(cv2.setNumThreads, 1)) as run:
+    with process_map(workers, "draws fractals", start=_use_one_thread) as run:
         yield from run(_write_fractal, tasks)
+
+
+def _use_one_thread() -> None:
+    """Keep a worker from taking the cores of those beside it."""
+    cv2.setNumThreads(1)
 
 
 def _write_fractal(task: tuple[Path, int, int]) -> None:

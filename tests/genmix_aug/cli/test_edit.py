@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genmix_aug.cli.edits import shard_of
+from genmix_aug.cli.edits import load_features, shard_of
 from genmix_aug.cli.main import main
 from genmix_aug.cli.options import EditorOptions, chosen_editor
 from genmix_aug.editors import FilterEditor
@@ -20,6 +20,8 @@ from genmix_aug.images import find_images, load_rgb
 from genmix_aug.prompts import CROSS_DOMAIN
 from genmix_aug.screening.checks import Reference
 from uda.augment.genmix import GenMixAugmentation
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_edit_fills_a_store_once(folder, tmp_path, capsys):
@@ -66,6 +68,14 @@ def test_a_dry_run_says_that_the_disk_is_too_small(folder, tmp_path, capsys, mon
     monkeypatch.setattr(estimate.shutil, "disk_usage", lambda path: usage._replace(free=100))
     assert main(["edit", str(folder), "--store", str(tmp_path / "s"), "--dry-run"]) == 0
     assert "the disk is too small" in capsys.readouterr().out
+
+
+def test_the_features_that_help_and_documents_name_exist():
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "genmix_aug/cli/edits.py"]
+    names = {name for page in pages for name in re.findall(r"uda[.\w]+:\w+", page.read_text())}
+    assert names
+    for name in names:
+        load_features(name)
 
 
 def test_features_of_the_current_folder_are_found(folder, tmp_path, monkeypatch):
