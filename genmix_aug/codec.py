@@ -1,4 +1,4 @@
-"""Edits as bytes: PNG or JPEG files that people can open and whose damage can be told."""
+"""Edits as bytes: PNG or JPEG files that people can open and that show when they are damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHECKSUM_BYTES = 32  # hexadecimal digits
-# Start of image, then a comment segment of its own two length bytes and the checksum.
+# Start of image, then a comment segment: two length bytes and the checksum.
 JPEG_HEAD = b"\xff\xd8\xff\xfe" + (2 + CHECKSUM_BYTES).to_bytes(2, "big")
 JPEG_SETTINGS = [
     cv2.IMWRITE_JPEG_QUALITY,
@@ -24,11 +24,12 @@ JPEG_SETTINGS = [
 
 
 def encode(image: Tensor, image_format: str) -> bytes:
-    """An image uint8 [3, H, W] as a file's bytes.
+    """Return an image uint8 [3, H, W] as a file's bytes.
 
     Args:
+        image: uint8 [3, H, W].
         image_format: png (little compressed, for speed) or jpeg (quality 95, 4:4:4, with a
-            checksum of the rest in a comment, since JPEG has none of its own).
+            checksum of the rest in a comment, since JPEG has none).
     """
     pixels = image.permute(1, 2, 0).contiguous().cpu().numpy()
     blue_first = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
@@ -39,7 +40,7 @@ def encode(image: Tensor, image_format: str) -> bytes:
 
 
 def decode(data: bytes) -> Tensor | None:
-    """The image uint8 [3, H, W] of `encode`'s bytes, or None where they are not whole."""
+    """Return the image uint8 [3, H, W] of `encode`'s bytes, or None where they are not whole."""
     if not is_whole(data):
         return None
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -50,15 +51,15 @@ def decode(data: bytes) -> Tensor | None:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether `encode` made these bytes and none of them is missing or changed.
+    """Return whether `encode` made these bytes and none of them is missing or changed.
 
-    Finds truncated and damaged files many times faster than decoding them.
+    This detects truncated and damaged files many times faster than decoding them.
     """
     return png_is_whole(data) or _jpeg_is_whole(data)
 
 
 def png_is_whole(data: bytes) -> bool:
-    """Whether these bytes are a complete PNG: every chunk's checksum right, the last one IEND."""
+    """Return whether these bytes are a complete PNG: all checksums right, the last chunk IEND."""
     if data[:8] != PNG_SIGNATURE:
         return False
     view, at = memoryview(data), 8

@@ -23,15 +23,15 @@ def contact_sheet(
     column_labels: Sequence[str],
     size: int,
 ) -> Image.Image:
-    """A sheet with a row for each sequence of pictures, labelled at the left and on top.
+    """Return a sheet with a row for each sequence of pictures, labelled at the left and on top.
 
     Args:
-        rows: pictures, uint8 [3, H, W] or float [H, W] in [0, 1], as many as column labels.
-        row_labels, column_labels: their texts; long ones are wrapped, then cut.
-        size: px of a cell's side; pictures are scaled into it, their aspect ratio kept.
+        rows: Pictures, uint8 [3, H, W] or float [H, W] in [0, 1], as many as column labels.
+        row_labels, column_labels: Texts; long ones are wrapped, then cut.
+        size: Side of a cell in px; pictures are scaled into it, their aspect ratio kept.
 
     Raises:
-        ValueError: nothing to show, rows of differing lengths, or a size under 16 px.
+        ValueError: Nothing to show, rows of differing lengths, or a size under 16 px.
     """
     check_size(size)
     if not rows or not column_labels:
@@ -78,26 +78,34 @@ def contact_sheet(
 
 
 def check_size(size: int) -> None:
-    """ValueError where pictures of `size` px are too small for a sheet."""
+    """Refuse pictures that are too small for a sheet.
+
+    Raises:
+        ValueError: A size under 16 px.
+    """
     if size < 16:
         raise ValueError(f"a picture on the sheet needs at least 16 px, not {size}")
 
 
 def check_name(path: Path | str) -> None:
-    """ValueError where `save_png` cannot write to `path` by its name."""
+    """Refuse a name that `save_png` cannot write to.
+
+    Raises:
+        ValueError: The name does not end in .png.
+    """
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"the picture's name must end in .png: {path}")
 
 
 def _font(size: int) -> Font:
-    """Matplotlib's DejaVu Sans, which knows most alphabets; Pillow's own knows ASCII."""
+    """Return Matplotlib's DejaVu Sans, which knows most alphabets; Pillow's font knows ASCII."""
     from matplotlib import get_data_path
 
     return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _wrap(text: str, font: Font, width: float, most: int) -> list[str]:
-    """Up to `most` lines of at most `width` px, broken at spaces; what is too long is cut."""
+    """Return up to `most` lines of at most `width` px, broken at spaces or cut."""
     lines: list[str] = []
     for word in text.split() or [""]:
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
@@ -110,6 +118,7 @@ def _wrap(text: str, font: Font, width: float, most: int) -> list[str]:
 
 
 def _cut(text: str, font: Font, width: float) -> str:
+    """Return a text, its end replaced by … where it is wider than `width` px."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:
@@ -118,6 +127,7 @@ def _cut(text: str, font: Font, width: float) -> str:
 
 
 def _scaled(picture: Tensor, size: int) -> Image.Image:
+    """Return a picture scaled so that its longer side is `size` px."""
     array = picture.cpu().numpy()
     if array.ndim == 2:
         image = Image.fromarray(np.rint(array * 255).astype(np.uint8)).convert("RGB")
@@ -129,11 +139,11 @@ def _scaled(picture: Tensor, size: int) -> Image.Image:
 
 
 def save_png(image: Image.Image, path: Path | str) -> None:
-    """Writes a PNG to a temporary name beside `path`, then renames it.
+    """Write a PNG to a temporary name beside `path`, then renames it.
 
     Raises:
         ValueError: `path` does not end in .png.
-        OSError: the folder cannot be made or written to.
+        OSError: The folder cannot be made or written to.
     """
     check_name(path)
     data = io.BytesIO()

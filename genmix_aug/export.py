@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES, encode, is_whole
-from genmix_aug.edits.plan import image_digest
-from genmix_aug.edits.serving import edit_command, served_keys
+from genmix_aug.edits.keys import image_digest
+from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.files import read_mark, sweep, write_whole
 from genmix_aug.images import find_images, load_rgb, size_of
@@ -29,8 +29,8 @@ MARK = "genmix_export.json"
 class Exported(NamedTuple):
     """What a tree holds: originals, augmented images, and originals without any.
 
-    `written` counts the files, of either kind, that were not there before; `unaugmented` the
-    originals whose every edit was rejected by screening.
+    `written` counts the files, of either kind, that were new; `unaugmented` the originals whose
+    every edit was rejected by screening.
     """
 
     originals: int
@@ -39,130 +39,156 @@ class Exported(NamedTuple):
     written: int
 
 
-def export(
+@dataclass(frozen=True)
+class ExportSettings:
+    """How a tree is written.
+
+    Attributes:
+        copies: GenMix images of each original. A larger number adds to a tree; with 0 the
+            originals alone are copied (and no edit is needed).
+        seed: Decides edits, seams and fractals.
+        image_format: Of the GenMix images, png or jpeg (quality 95, 4:4:4).
+        replace_spaces: Whether white space in names becomes `_`.
+
+    Raises:
+        ValueError: A negative number of copies or another format.
+    """
+
+    copies: int = 1
+    seed: int = 0
+    image_format: str = "png"
+    replace_spaces: bool = False
+
+    def __post_init__(self) -> None:
+        if self.copies < 0:
+            raise ValueError(f"the number of copies must be 0 or more, not {self.copies}")
+        if self.image_format not in SUFFIXES:
+            known = ", ".join(SUFFIXES)
+            raise ValueError(f"unknown image format {self.image_format!r}: choose from {known}")
+
+
+DEFAULT_SETTINGS = ExportSettings()
+
+
+class _Target(NamedTuple):
+    """An original, and where it and its copies go in the tree."""
+
+    path: Path
+    target: Path
+    copies: list[Path]
+
+
+def export_tree(
     images: Path | str,
     store: EditStore,
     out: Path | str,
-    prompts: Sequence[str],
-    per_image: int,
-    fingerprint: str,
+    plan: EditPlan,
     genmix: GenMix,
-    copies: int = 1,
-    seed: int = 0,
-    edit_seed: int = 0,
-    image_format: str = "png",
-    replace_spaces: bool = False,
-    square_px: int = 0,
+    settings: ExportSettings = DEFAULT_SETTINGS,
     progress: bool = False,
 ) -> Exported:
-    """Writes a tree of the layout of `images`: originals, and `copies` GenMix images of each.
+    """Write a tree of the layout of `images`: originals, and GenMix images of each.
 
     `a/b.jpg` is copied byte for byte; beside it come `a/b_genmix1.png` … `a/b_genmixM.png`. Each
     copy takes another accepted edit of its image while they last, and draws the rest (side,
     fractal) from `hash_seed(seed, copy, image_digest(image))`: names and order of the files decide
-    nothing. May be stopped at any moment and run again: files that are there and whole stay. A
+    nothing. May be stopped at any moment and run again: files that exist and are whole stay. A
     file `genmix_export.json` in `out` keeps exports of other settings apart.
 
     Args:
-        images: folder of originals; hidden files and what is no image are left out.
-        store: holds the edits, made with the same `prompts`, `per_image`, `fingerprint` and
-            `edit_seed` (the `seed` of `plan_edits`).
-        out: folder to write; new, empty, or that of an export to go on with.
-        genmix: joins them; with a blend width of None the seam fits each image's size.
-        copies: GenMix images of each original. A larger number adds to what is there; with 0
-            the originals alone are copied (and no edit is needed).
-        seed: of the draws.
-        image_format: of the GenMix images, png or jpeg (quality 95, 4:4:4).
-        replace_spaces: whether white space in names becomes `_`.
-        square_px: as the edits were made with: the copies are squares of this side; originals
-            are copied as they are all the same.
-        progress: whether to show a progress bar.
+        images: Folder of originals; hidden files and what is no image are left out.
+        store: Holds the edits.
+        out: Folder to write; new, empty, or that of an export to go on with.
+        plan: The edits, as they were made. With `square_px` the copies are squares of this side;
+            originals are copied as they are all the same.
+        genmix: Joins them; with a blend width of None the seam fits each image's size.
+        settings: Number, draws, format and names of the copies.
+        progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: a value out of range, `out` within `images` or around it, or in use for
-            something else, two files that would be written to one name, an image narrower than
-            the seam (all of these before anything is written), or one that cannot be read.
-        MissingEditError: an edit has not been made yet; says which command makes it.
-        OSError: the disk is full or not writable; what is there stays good.
+        ValueError: `out` within `images` or around it, or in use for something else, two files
+            that would be written to the same name, an image narrower than the seam (all of these
+            before anything is written), or an image that cannot be read.
+        MissingEditError: An edit has not been made yet; says which command makes it.
+        OSError: The disk is full or not writable; what is written stays good.
     """
     folder, out = Path(images), Path(out)
-    if copies < 0:
-        raise ValueError(f"the number of copies must be 0 or more, not {copies}")
-    if copies and per_image < 1:
-        raise ValueError(f"the number of edits of each image must be at least 1, not {per_image}")
-    if image_format not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise ValueError(f"unknown image format {image_format!r}: choose from {known}")
+    if settings.copies and plan.per_image < 1:
+        raise ValueError(
+            f"the number of edits of each image must be at least 1, not {plan.per_image}"
+        )
     paths = find_images(folder)
     _check_apart(folder, out)
-    layout = _layout(folder, paths, copies, SUFFIXES[image_format], replace_spaces)
-    settings = {
-        "images": str(folder.resolve()),
-        "prompts": sorted(prompts),
-        "per_image": per_image,
-        "editor": fingerprint,
-        "edit_seed": edit_seed,
-        "draw_seed": seed,
-        "image_format": image_format,
-        "replace_spaces": replace_spaces,
-        "square_px": square_px,
-        **_genmix_settings(genmix),
-    }
+    layout = _layout(folder, paths, settings)
     sweep(out)
-    mark = _checked_mark(out, settings, copies)
-    if copies:
-        check_sizes(genmix, paths, square_px)
-    for place in {out / target.parent for _, target, _ in layout}:
-        sweep(place)
-
-    def draw(path: Path, wanted: Sequence[int]) -> dict[int, Tensor]:
-        """These copies of an image; none where all of its edits were rejected."""
-        image = load_rgb(path, square_px)
-        digest = image_digest(image)
-        planned = (prompts, per_image, edit_seed)
-        try:
-            keys = served_keys(store, digest, *planned, fingerprint)
-        except MissingEditError as error:
-            command = edit_command(str(folder), store, *planned, square_px)
-            raise MissingEditError(
-                f"{path} lacks an edit by {fingerprint}: run `{command}` with that editor"
-            ) from error
-        if not keys:
-            return {}
-        start = hash_seed("which edit", seed, digest)
-        edited = [store.read(keys[(start + copy) % len(keys)]) for copy in wanted]
-        seeds = [hash_seed(seed, copy, digest) for copy in wanted]
-        mixed = genmix(image.expand(len(wanted), -1, -1, -1), torch.stack(edited), seeds)
-        return dict(zip(wanted, mixed, strict=True))
-
+    mark = _checked_mark(out, _mark(folder, plan, genmix, settings))
+    if settings.copies:
+        check_sizes(genmix, paths, plan.square_px)
+    for parent in {out / each.target.parent for each in layout}:
+        sweep(parent)
+    copier = _Copier(folder, store, plan, genmix, settings.seed)
     augmented = unaugmented = written = 0
     for path, target, names in tqdm(
         layout, "exporting", unit="image", disable=None if progress else True
     ):
         data = path.read_bytes()
-        # The original is written last: where it stands, its copies were made of these bytes.
+        # The original is written last: once it is in the tree, its copies were made of its bytes.
         same = _content(out / target) == data
-        places = {copy: out / name for copy, name in enumerate(names, start=1)}
-        todo = [copy for copy in places if not (same and is_whole(_content(places[copy])))]
-        made = draw(path, todo) if todo else {}
+        files = {copy: out / name for copy, name in enumerate(names, start=1)}
+        todo = [copy for copy in files if not (same and is_whole(_content(files[copy])))]
+        made = copier.draw(path, todo) if todo else {}
         if mark and (made or not same):
             write_whole(out / MARK, mark)
             mark = b""
         for copy in todo:
             if copy in made:
-                write_whole(places[copy], encode(made[copy], image_format))
+                write_whole(files[copy], encode(made[copy], settings.image_format))
             else:
-                places[copy].unlink(missing_ok=True)
+                files[copy].unlink(missing_ok=True)
         if not same:
             write_whole(out / target, data)
-        augmented += copies - len(todo) + len(made)
+        augmented += settings.copies - len(todo) + len(made)
         unaugmented += bool(todo) and not made
         written += len(made) + (not same)
     return Exported(len(paths), augmented, unaugmented, written)
 
 
+class _Copier(NamedTuple):
+    """Draws GenMix images of the originals in a folder."""
+
+    folder: Path
+    store: EditStore
+    plan: EditPlan
+    genmix: GenMix
+    seed: int
+
+    def draw(self, path: Path, copies: Sequence[int]) -> dict[int, Tensor]:
+        """Return these copies of an image; none where all of its edits were rejected."""
+        image = load_rgb(path, self.plan.square_px)
+        digest = image_digest(image)
+        try:
+            keys = self.plan.served_keys(self.store, digest)
+        except MissingEditError as error:
+            command = self.plan.command(str(self.folder), self.store)
+            raise MissingEditError(
+                f"{path} lacks an edit by {self.plan.fingerprint}: run `{command}` with that editor"
+            ) from error
+        if not keys:
+            return {}
+        start = hash_seed("which edit", self.seed, digest)
+        edited = [self.store.read(keys[(start + copy) % len(keys)]) for copy in copies]
+        seeds = [hash_seed(self.seed, copy, digest) for copy in copies]
+        originals = image.expand(len(copies), -1, -1, -1)
+        mixed = self.genmix(originals, torch.stack(edited), seeds)
+        return dict(zip(copies, mixed, strict=True))
+
+
 def check_sizes(genmix: GenMix, paths: Sequence[Path], square_px: int = 0) -> None:
-    """ValueError naming the first image that is narrower than the seam."""
+    """Refuse images that are narrower than the seam.
+
+    Raises:
+        ValueError: Names the first such image.
+    """
     if genmix.blend_width is None:
         return
     for path in paths:
@@ -174,38 +200,39 @@ def check_sizes(genmix: GenMix, paths: Sequence[Path], square_px: int = 0) -> No
 
 
 def _content(path: Path) -> bytes:
-    """A file's bytes, none where there is no such file."""
+    """Return a file's bytes, none where no such file exists."""
     return path.read_bytes() if path.is_file() else b""
 
 
-def _layout(
-    folder: Path, paths: Sequence[Path], copies: int, suffix: str, replace_spaces: bool
-) -> list[tuple[Path, Path, list[Path]]]:
-    """Each original, its place in the export and those of its copies; no two the same."""
+def _layout(folder: Path, paths: Sequence[Path], settings: ExportSettings) -> list[_Target]:
+    """Return where each original and its copies go; no two to the same name."""
+    suffix = SUFFIXES[settings.image_format]
     owners: dict[Path, Path] = {}
 
-    def claim(place: Path, owner: Path) -> None:
-        other = owners.setdefault(place, owner)
+    def claim(target: Path, owner: Path) -> None:
+        other = owners.setdefault(target, owner)
         if other != owner:
             raise ValueError(
-                f"{folder / other} and {folder / owner} would both be written to {place}: "
+                f"{folder / other} and {folder / owner} would both be written to {target}: "
                 "rename one of them"
             )
 
     layout = []
     for path in paths:
         name = path.relative_to(folder)
-        target = Path(re.sub(r"\s", "_", str(name))) if replace_spaces else name
+        target = Path(re.sub(r"\s", "_", str(name))) if settings.replace_spaces else name
         # Folders too, outermost first: two classes must not become one.
-        for place, owner in zip(target.parents[::-1], name.parents[::-1], strict=True):
-            claim(place, owner)
+        for parent, owner in zip(target.parents[::-1], name.parents[::-1], strict=True):
+            claim(parent, owner)
         claim(target, name)
-        stem = f"{target.stem}_genmix"
-        places = [target.with_name(f"{stem}{copy}{suffix}") for copy in range(1, copies + 1)]
-        layout.append((path, target, places))
-    for path, _, places in layout:
-        for place in places:
-            claim(place, path.relative_to(folder))
+        copies = [
+            target.with_name(f"{target.stem}_genmix{copy}{suffix}")
+            for copy in range(1, settings.copies + 1)
+        ]
+        layout.append(_Target(path, target, copies))
+    for path, _, copies in layout:
+        for copy in copies:
+            claim(copy, path.relative_to(folder))
     return layout
 
 
@@ -218,8 +245,27 @@ def _check_apart(folder: Path, out: Path) -> None:
         )
 
 
+def _mark(folder: Path, plan: EditPlan, genmix: GenMix, settings: ExportSettings) -> dict[str, Any]:
+    """Return everything that decides a tree, as JSON reads it."""
+    values = {
+        "images": str(folder.resolve()),
+        "prompts": sorted(plan.prompts),
+        "per_image": plan.per_image,
+        "editor": plan.fingerprint,
+        "edit_seed": plan.seed,
+        "draw_seed": settings.seed,
+        "image_format": settings.image_format,
+        "replace_spaces": settings.replace_spaces,
+        "square_px": plan.square_px,
+        **_genmix_settings(genmix),
+        "copies": settings.copies,
+    }
+    mark: dict[str, Any] = json.loads(json.dumps(values))  # tuples become lists
+    return mark
+
+
 def _genmix_settings(genmix: GenMix) -> dict[str, Any]:
-    """Everything that decides what it gives, the fractals by a hash of them."""
+    """Return everything that decides what it gives, the fractals by a hash of them."""
     settings = {
         field.name: getattr(genmix, field.name)
         for field in fields(genmix)
@@ -231,25 +277,23 @@ def _genmix_settings(genmix: GenMix) -> dict[str, Any]:
     return {**settings, "fractals": digest.hexdigest()}
 
 
-def _checked_mark(out: Path, settings: dict[str, Any], copies: int) -> bytes:
-    """What is to be noted in the folder, nothing where it stands there already.
+def _checked_mark(out: Path, mark: dict[str, Any]) -> bytes:
+    """Return the mark that is to be written into the folder; empty where it is written already.
 
     Raises:
-        ValueError: the folder is in use for something else.
+        ValueError: The folder is in use for something else.
     """
-    wanted = json.loads(json.dumps({**settings, "copies": copies}))  # tuples become lists
-    path = out / MARK
-    if (found := read_mark(path)) is not None:
-        for key in wanted:
-            old, new = found.get(key), wanted[key]
+    if (written := read_mark(out / MARK)) is not None:
+        for key in mark:
+            old, new = written.get(key), mark[key]
             grows = key == "copies" and isinstance(old, int) and old <= new
             if old != new and not grows:
                 raise ValueError(
                     f"{out} holds an export of other settings ({key} was {old!r}, is now {new!r}): "
                     "name another folder"
                 )
-        if found == wanted:
+        if written == mark:
             return b""
     elif out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no export: name an empty or new folder")
-    return (json.dumps(wanted, indent=1) + "\n").encode()
+    return (json.dumps(mark, indent=1) + "\n").encode()

@@ -26,7 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     ``path`` as it was and no temporary behind.
 
     Raises:
-        OSError: naming `path`: the disk is full or the folder not writable.
+        OSError: Naming `path`: the disk is full or the folder not writable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Processes of two machines, or containers, may have the same number.
@@ -50,9 +50,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sweep(folder: Path, older_than_s: float = STALE_SECONDS) -> int:
-    """Removes what killed processes left of `write_whole` in a folder; the number removed.
+    """Remove what killed processes left of `atomic_path` in a folder; return the number of files.
 
-    Those of this machine whose process is gone, and those that are too old for any to be at work.
+    Files of this machine go if their process is gone, others if no process can be that old.
     """
     removed = 0
     for path in folder.glob(".*.tmp*"):
@@ -65,17 +65,17 @@ def sweep(folder: Path, older_than_s: float = STALE_SECONDS) -> int:
                 path.unlink()
                 removed += 1
         except OSError:
-            continue  # another one was quicker, or the folder is not ours to tidy
+            continue  # another process was quicker, or the folder is not ours to tidy
     return removed
 
 
 def host() -> str:
-    """This machine's name, letters and digits alone, as names of temporary files hold it."""
+    """Return this machine's name, letters and digits alone, for names of temporary files."""
     return "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
 
 
 def _runs(process: int) -> bool:
-    """Whether a process of this number is at work on this machine; where in doubt, it is."""
+    """Return whether a process of this number runs on this machine; where in doubt, it does."""
     if os.name != "posix":
         return True  # elsewhere the signal would end it
     try:
@@ -88,17 +88,17 @@ def _runs(process: int) -> bool:
 
 
 def read_mark(path: Path) -> dict[str, Any] | None:
-    """The JSON object that stands in a folder to say what it holds, or None where there is none.
+    """Return the JSON object in a file that says what its folder holds; None without a file.
 
     Raises:
-        ValueError: the file is there and no such object.
+        ValueError: The file holds no such object.
     """
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_bytes())
+        mark = json.loads(path.read_bytes())
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        mark = None
+    if not isinstance(mark, dict):
         raise ValueError(f"{path} cannot be read: name another folder, or delete this one")
-    return found
+    return mark

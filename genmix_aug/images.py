@@ -24,13 +24,13 @@ SIXTEEN_BITS_WIDE = ("PPM", "PNG")  # files of 16 bits that Pillow gives as 32-b
 
 
 def find_images(folder: Path | str) -> list[Path]:
-    """The image files below `folder`, sorted by path; hidden files and folders are left out.
+    """Return the image files below `folder`, sorted by path, without hidden files and folders.
 
     Links to folders are followed, each folder is entered once.
 
     Raises:
-        ValueError: `folder` does not exist, is no folder, or has no image below it; a folder in it
-            cannot be read.
+        ValueError: `folder` does not exist, is no folder, or has no image below it, or a folder in
+            it cannot be read.
     """
     folder = Path(folder)
 
@@ -41,55 +41,58 @@ def find_images(folder: Path | str) -> list[Path]:
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise ValueError(f"image folder {folder} {problem}")
-    found: list[Path] = []
+    images: list[Path] = []
     seen: set[str] = set()
-    for place, folders, files in os.walk(folder, onerror=stop, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=stop, followlinks=True):
         # A link that leads back up would have no end.
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if (real := os.path.realpath(place)) in seen:
+        if (real := os.path.realpath(parent)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        found += [
+        images += [
             path
             for name in files
-            if (path := Path(place, name)).suffix.lower() in IMAGE_SUFFIXES
+            if (path := Path(parent, name)).suffix.lower() in IMAGE_SUFFIXES
             and not name.startswith(".")
             and path.is_file()
         ]
-    found.sort()
-    if not found:
+    images.sort()
+    if not images:
         raise ValueError(f"image folder {folder} has no images ({', '.join(IMAGE_SUFFIXES)})")
-    return found
+    return images
 
 
 def other_pictures(folder: Path) -> str:
-    """What lies below ``folder`` in formats that are not read: ``8 pictures (.heic 5, .avif 3)``;
-    empty where there is nothing."""
-    found = Counter(
+    """Return what pictures a folder has in formats that are not read: `8 pictures (.heic 8)`.
+
+    Empty where all can be read.
+    """
+    counts = Counter(
         suffix
         for _, _, files in os.walk(folder, followlinks=False)
         for name in files
         if (suffix := Path(name).suffix.lower()) in OTHER_SUFFIXES and not name.startswith(".")
     )
-    kinds = ", ".join(f"{suffix} {count}" for suffix, count in found.most_common())
-    return f"{found.total()} pictures ({kinds})" if found else ""
+    kinds = ", ".join(f"{suffix} {count}" for suffix, count in counts.most_common())
+    return f"{counts.total()} pictures ({kinds})" if counts else ""
 
 
 def load_rgb(path: Path | str, square_px: int = 0) -> Tensor:
-    """An image file as RGB uint8 [3, H, W], whatever its mode.
+    """Return an image file as RGB uint8 [3, H, W], whatever its mode.
 
     Transparency is laid on white, 16 bits and floats in [0, 1] are scaled to 8 bits, palette,
     grey, CMYK and the rest are converted. Pixels come as stored: an orientation noted beside them
     is not applied.
 
     Args:
-        square_px: side of the square that the image is resized to, bilinearly, its aspect ratio
+        path: The file.
+        square_px: Side of the square that the image is resized to, bilinearly, its aspect ratio
             not kept; 0 leaves it as it is.
 
     Raises:
-        ValueError: the file is missing, truncated, no image or of grey values that cannot be told
-            (see `to_rgb`); one line that names it.
+        ValueError: The file is missing, truncated, no image or of grey values of unknown scale
+            (see `to_rgb`); a single line that names it.
     """
     try:
         with Image.open(path) as image:
@@ -109,10 +112,10 @@ def load_rgb(path: Path | str, square_px: int = 0) -> Tensor:
 
 
 def size_of(path: Path | str) -> tuple[int, int]:
-    """Height and width in px of the image that `load_rgb` reads, from the file's first bytes.
+    """Return height and width in px of an image file as `load_rgb` reads it, from its first bytes.
 
     Raises:
-        ValueError: as `load_rgb`.
+        ValueError: As `load_rgb`.
     """
     try:
         with Image.open(path) as image:
@@ -123,23 +126,23 @@ def size_of(path: Path | str) -> tuple[int, int]:
 
 
 def from_picture(picture: Image.Image) -> Tensor:
-    """A Pillow image of any mode as uint8 [3, H, W], as `load_rgb` gives its pixels."""
+    """Return a Pillow image of any mode as uint8 [3, H, W], as `load_rgb` reads its pixels."""
     return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1).contiguous()
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """An image uint8 [3, H, W] as a Pillow image of mode RGB."""
+    """Return an image uint8 [3, H, W] as a Pillow image of mode RGB."""
     return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any Pillow mode as RGB; transparency on white, 16 bits scaled to 8.
+    """Return an image of any Pillow mode as RGB; transparency on white, 16 bits scaled to 8.
 
     How grey values are scaled goes by the image's type, never by the values in it, so that the
     pictures of a folder stay alike. Floating point means [0, 1].
 
     Raises:
-        ValueError: floating-point values outside [0, 1], or integers of 32 bits, whose white
+        ValueError: Floating-point values outside [0, 1], or integers of 32 bits, whose white
             nobody knows.
     """
     if image.mode.startswith("I") or image.mode == "F":
@@ -152,7 +155,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(grey: np.ndarray, file_format: str | None) -> np.ndarray:
-    """Grey values of 16 bits, or floats in [0, 1], as 8 bits."""
+    """Return grey values of 16 bits, or floats in [0, 1], as 8 bits."""
     values = np.nan_to_num(grey.astype(np.float64))
     low, high = values.min(initial=0), values.max(initial=0)
     if grey.dtype.kind == "f":

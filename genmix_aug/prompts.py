@@ -34,28 +34,28 @@ PROMPT_SETS = {
 TEMPLATE = "A transformed version of image into {prompt}"
 
 
-def parse_prompts(given: str | Sequence[str]) -> tuple[str, ...]:
-    """The prompts that a text, or a sequence of texts, stands for.
+def parse_prompts(words: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the prompts that a text, or a sequence of texts, stands for.
 
     Args:
-        given: a set's name, a prompt, or several of them in any mixture, separated by commas where
-            they are one text. Sets are known whatever their case and with "_", a space or nothing
-            for "-"; in a text what is named twice counts once.
+        words: A set's name, a prompt, or several of them in any mixture, separated by commas if
+            they are a single text. Sets are known whatever their case and with "_", a space or
+            nothing for "-"; in a text what is named twice counts once.
 
     Raises:
-        ValueError: no prompt in it, or what can only be a misspelt set.
+        ValueError: No prompt in it, or what can only be a misspelt set.
     """
-    parts = given.split(",") if isinstance(given, str) else given
+    parts = words.split(",") if isinstance(words, str) else words
     chosen = [prompt for part in parts if part.strip() for prompt in _meant(part.strip())]
     if not chosen:
         raise ValueError(
-            f"no prompt in {given!r}: name a set ({', '.join(PROMPT_SETS)}) or prompts"
+            f"no prompt in {words!r}: name a set ({', '.join(PROMPT_SETS)}) or prompts"
         )
-    return tuple(dict.fromkeys(chosen) if isinstance(given, str) else chosen)
+    return tuple(dict.fromkeys(chosen) if isinstance(words, str) else chosen)
 
 
 def _meant(part: str) -> tuple[str, ...]:
-    """The prompts of a set, or the one prompt itself."""
+    """Return the prompts of a set, or the prompt itself."""
     bare = "".join(letter for letter in part.lower() if letter not in "-_ ")
     sets = {name.replace("-", ""): name for name in PROMPT_SETS}
     if bare in sets:
@@ -67,13 +67,14 @@ def _meant(part: str) -> tuple[str, ...]:
 
 
 def check_prompts(prompts: Sequence[str], known: Sequence[str]) -> None:
-    """Refuses prompts that an editor does not know.
+    """Refuse prompts that an editor does not know.
 
     Args:
-        known: all that it knows; empty for an editor that takes any text.
+        prompts: The prompts to check.
+        known: All that it knows; empty for an editor that takes any text.
 
     Raises:
-        ValueError: names the first unknown prompt and the choices.
+        ValueError: Names the first unknown prompt and the choices.
     """
     if known and (unknown := [prompt for prompt in prompts if prompt not in known]):
         choices = ", ".join((*PROMPT_SETS, *known))
@@ -81,20 +82,20 @@ def check_prompts(prompts: Sequence[str], known: Sequence[str]) -> None:
 
 
 def full_prompt(prompt: str) -> str:
-    """The sentence that a text-guided editor is given for a short prompt such as "snowy"."""
+    """Return the sentence that a text-guided editor reads for a short prompt such as "snowy"."""
     return TEMPLATE.format(prompt=prompt)
 
 
 def prompts_for_image(
     image_key: str, prompts: Sequence[str], count: int, seed: int = 0
 ) -> list[str]:
-    """`count` prompts for one image, none twice before every one was used once.
+    """Return `count` prompts for an image, none twice before each was used once.
 
     The order is decided by hashing (seed, image_key, prompt), so it depends neither on other
     images nor on the order of `prompts`, and a larger `count` keeps the earlier choices.
 
     Raises:
-        ValueError: `prompts` is empty or names one twice, or `count` is negative.
+        ValueError: `prompts` is empty or names a prompt twice, or `count` is negative.
     """
     if not prompts:
         raise ValueError("no prompts to choose from")

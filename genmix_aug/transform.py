@@ -14,11 +14,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from genmix_aug.editors import EDITORS, Editor
-from genmix_aug.edits.plan import image_digest, plan_edits
-from genmix_aug.edits.serving import edit_command, served_keys
+from genmix_aug.edits.keys import image_digest
+from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.images import from_picture, to_picture
-from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.fractals import draw_fractals
 from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.prompts import parse_prompts
 from genmix_aug.seeding import hash_seed, unit_draw
@@ -35,8 +35,8 @@ class GenMixTransform(v2.Transform):
             augment.set_epoch(epoch)
             for images, labels in loader: ...
 
-    It comes first, where the pixels are those that `genmix edit` read: an image finds its edits
-    by content. Whether an image is augmented, the edit, seam and fractal are functions of (seed,
+    It comes first, where the pixels are those that `genmix edit` read: an image's edits are looked
+    up by content. Whether an image is augmented, the edit, seam and fractal are functions of (seed,
     epoch, pixels), so the result is the same with any number of workers and in any order.
 
     Images are Pillow images, `tv_tensors.Image` or uint8 tensors [3, H, W] (in a sample without
@@ -45,22 +45,22 @@ class GenMixTransform(v2.Transform):
     rejected by screening is left as it is.
 
     Args:
-        store: the folder of edits.
-        prompts, per_image, edit_seed: as given to `genmix edit` (its --seed is `edit_seed`):
-            prompts are the name of a set, text with commas, or a sequence. One of an image's
-            edits is drawn each time.
-        editor: what made the edits: an editor, the name of one with its default options, or the
+        store: The folder of edits.
+        prompts, per_image, edit_seed: As for `genmix edit` (its --seed is `edit_seed`): prompts
+            are the name of a set, text with commas, or a sequence. An edit of the image is drawn
+            from those stored each time.
+        editor: What made the edits: an editor, an editor's name for its default options, or the
             fingerprint that the store's manifest records. None of its weights are loaded.
-        genmix: joins original and edit; without one, the paper's settings, the seam scaled to
-            the size of each image and 32 fractals of 256 px, made here in a few seconds.
-        probability: share of the images that are augmented, in [0, 1].
-        seed: of everything that is drawn here.
+        genmix: Joins original and edit; by default the paper's settings, the seam scaled to the
+            size of each image and 32 fractals of 256 px, drawn in a few seconds.
+        probability: Share of the images that are augmented, in [0, 1].
+        seed: Of everything that the transform draws.
 
     Raises:
-        ValueError: no prompts or one named twice, an editor that neither goes by that name nor
-            made any edit of the store, or a number out of range. When applied: a sample without
-            an image, or one of another dtype or shape.
-        MissingEditError: when applied, the store has no edits of the image.
+        ValueError: No prompts or a prompt named twice, an editor that neither goes by that name
+            nor made any edit of the store, or a number out of range. When applied: a sample
+            without an image, or an image of another dtype or shape.
+        MissingEditError: When applied, the store has no edits of the image.
     """
 
     def __init__(
@@ -79,15 +79,12 @@ class GenMixTransform(v2.Transform):
             raise ValueError(f"per_image must be at least 1, not {per_image}")
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be in [0, 1], not {probability}")
-        self.prompts = parse_prompts(prompts)
-        plan_edits([""], self.prompts, per_image)  # refuses prompts that do not fit
+        chosen = parse_prompts(prompts)
         self.store = EditStore(store)
-        self.per_image = per_image
-        self.fingerprint = _fingerprint(editor, self.store)
-        self.genmix = genmix or GenMix(fractals(*DEFAULT_FRACTALS))
+        self.plan = EditPlan(chosen, per_image, _fingerprint(editor, self.store), edit_seed)
+        self.genmix = genmix or GenMix(draw_fractals(*DEFAULT_FRACTALS))
         self.probability = probability
         self.seed = seed
-        self.edit_seed = edit_seed
         # In shared memory: workers that were started before see what is set later.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -102,20 +99,23 @@ class GenMixTransform(v2.Transform):
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Other draws for another epoch; reaches running (persistent) workers as well.
+        """Draw anew for another epoch; this reaches running (persistent) workers as well.
 
-        To be called before the loader's pass over the epoch begins.
+        Call it before the loader's pass over the epoch begins.
         """
         self._epoch.fill_(epoch)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """ValueError where the sample has no image, and would pass as it is without a word.
+        """Refuse a sample without an image, which would pass unchanged without a word.
 
-        To torchvision a NumPy array is none.
+        To torchvision a NumPy array is no image.
+
+        Raises:
+            ValueError: No image in the sample.
         """
         if any(isinstance(part, Image.Image | tv_tensors.Image) for part in flat_inputs):
             return
-        # Without one of those torchvision takes the first plain tensor for the image.
+        # Otherwise torchvision takes the first plain tensor for the image.
         plain = [
             part
             for part in flat_inputs
@@ -131,7 +131,7 @@ class GenMixTransform(v2.Transform):
             )
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """The image of a sample, augmented or not; boxes, masks and videos as they are."""
+        """Return the image of a sample, augmented or not; boxes, masks and videos as they are."""
         if isinstance(inpt, Image.Image):
             return to_picture(self._augment(from_picture(inpt)))
         if isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, tv_tensors.Image):
@@ -139,6 +139,7 @@ class GenMixTransform(v2.Transform):
         return self._augment(inpt)
 
     def _augment(self, image: Tensor) -> Tensor:
+        """Return an image uint8 [3, H, W], augmented if it is its turn in this epoch."""
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(
                 f"GenMixTransform takes images uint8 [3, H, W], not {image.dtype} "
@@ -155,12 +156,11 @@ class GenMixTransform(v2.Transform):
         return self.genmix(image, edit.to(image.device), draw)
 
     def _keys(self, digest: str) -> list[str]:
-        """The store's accepted edits of an image."""
-        wanted = (self.prompts, self.per_image, self.edit_seed)
+        """Return the keys of an image's accepted edits."""
         try:
-            return served_keys(self.store, digest, *wanted, self.fingerprint)
+            return self.plan.served_keys(self.store, digest)
         except MissingEditError as error:
-            command = edit_command("FOLDER", self.store, *wanted)
+            command = self.plan.command("FOLDER", self.store)
             raise MissingEditError(
                 f"{error}: make it with `{command}` and that editor, and let the Dataset "
                 "read pictures as the command does, by genmix_aug.images.load_rgb "
@@ -169,19 +169,19 @@ class GenMixTransform(v2.Transform):
 
 
 def _fingerprint(editor: Editor | str, store: EditStore) -> str:
-    """The fingerprint that an editor, its name or itself stands for.
+    """Return the fingerprint of an editor, or of a text: an editor's name or its fingerprint.
 
     Raises:
-        ValueError: a text that is neither a name nor in the store's manifest.
+        ValueError: A text that is neither a name nor in the store's manifest.
     """
     if not isinstance(editor, str):
         return editor.fingerprint
     if editor in EDITORS:
         return EDITORS[editor]().fingerprint
-    found: set[str] = set()
-    for record in store.lines():
-        if record.get("editor") == editor:
-            return editor
-        found.add(str(record.get("editor")))
-    held = f"the store {store.root} has edits by {', '.join(sorted(found)) or 'none'}"
-    raise ValueError(f"unknown editor {editor!r}: choose from {', '.join(EDITORS)}; {held}")
+    known = {str(record.get("editor")) for record in store.lines()}
+    if editor in known:
+        return editor
+    raise ValueError(
+        f"unknown editor {editor!r}: choose from {', '.join(EDITORS)}; the store {store.root} has "
+        f"edits by {', '.join(sorted(known)) or 'none'}"
+    )

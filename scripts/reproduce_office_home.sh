@@ -101,7 +101,7 @@ if [ "$editor" != filters ]; then
     fi
     for domain in Art Clipart Product "$real"; do
         "${edit[@]}" "$data/$domain" --store "$store" --square-px 256 --per-image 1 \
-            --editor "$editor" --features uda.models.classifier:imagenet_features
+            --editor "$editor" --features uda.models.imagenet:imagenet_features
     done
 fi
 failed=no

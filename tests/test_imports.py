@@ -38,9 +38,10 @@ UDA: dict[str, tuple[str, ...]] = {
 }
 # The folders of uda that may import genmix_aug, and what of it.
 PICTURES = ("images", "codec", "files", "seeding", "contact_sheet")
+DATA = (*PICTURES, "pools")
 GENMIX_AUG = {
     "runs": ("files",),  # one way to write a file whole
-    "data": PICTURES,
+    "data": DATA,
     "augment": None,  # all of it
     "evaluation": PICTURES,
     "stages": None,
@@ -49,7 +50,7 @@ GENMIX_AUG = {
     "cli": None,
 }
 # The same for genmix_aug itself; its single files are folders of one file here.
-BASIC = (*PICTURES, "prompts", "batching")
+BASIC = (*DATA, "options", "prompts", "batching")
 GENMIX: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BASIC, BASIC),
     "mixing": BASIC,

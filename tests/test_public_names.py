@@ -22,18 +22,29 @@ def test_every_name_is_there(name):
 
 
 def test_names_are_those_of_the_modules():
-    from genmix_aug.mixing.fractals import draw_fractals as fractals
+    from genmix_aug.export import export_tree
     from genmix_aug.mixing.genmix import GenMix
-    from genmix_aug.mixing.mix import mix_seam as mix
 
     assert genmix_aug.GenMix is GenMix
-    assert genmix_aug.draw_fractals is fractals
-    assert genmix_aug.mix_seam is mix
-    assert genmix_aug.mixing.fractals.draw_fractals is fractals, "modules stay modules"
+    assert genmix_aug.export_tree is export_tree
+    assert genmix_aug.export.export_tree is export_tree, "modules stay modules"
+
+
+def test_type_checkers_see_the_names(tmp_path):
+    """By the stub file, which mypy reads in place of the package's code."""
+    file = tmp_path / "uses.py"
+    file.write_text("import genmix_aug\nreveal_type(genmix_aug.blend_width_for)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "--config-file=", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert "def (size: int) -> int" in done.stdout.replace("builtins.", ""), done.stdout
 
 
 def test_an_unknown_name_is_named():
-    with pytest.raises(AttributeError, match="'genmix_aug' has no attribute 'Genmix'"):
+    with pytest.raises(AttributeError, match="No genmix_aug attribute Genmix"):
         genmix_aug.Genmix  # noqa: B018
     with pytest.raises(ImportError, match="cannot import name 'Genmix'"):
         from genmix_aug import Genmix  # noqa: F401
@@ -56,5 +67,6 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_packages_are_marked_as_typed(package):
     assert (files(package) / "py.typed").is_file()
     settings = (ROOT / "setup.cfg").read_text().partition("[options.package_data]")[2]
-    own = settings.partition(f"{package} =")[2].partition("=")[0]
-    assert "py.typed" in own
+    patterns = settings.partition(f"{package} =")[2].partition("=")[0]
+    assert "py.typed" in patterns
+    assert "*.pyi" in patterns or package == "uda"

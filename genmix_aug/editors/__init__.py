@@ -1,4 +1,4 @@
-"""Editors by name; adding one is one file here and one line below."""
+"""Editors by name; a new editor is a file in this folder and a line below."""
 
 from collections.abc import Callable
 

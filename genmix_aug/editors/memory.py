@@ -1,4 +1,4 @@
-"""When a GPU's memory is too small: telling that from other errors, and giving memory back."""
+"""When a GPU's memory is too small: how such errors look, and freeing memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 
 import torch
 
-# Torch has an error of its own for its own allocations; cuBLAS, cuDNN and the driver allocate for
-# themselves and are heard of through plain RuntimeErrors. NOT_INITIALIZED is what a library says
+# Torch has a special error for its allocations; cuBLAS, cuDNN and the driver allocate for
+# themselves and fail with plain RuntimeErrors. NOT_INITIALIZED is what a library says
 # that has no memory left to start in.
 WORDS = re.compile(
     r"out of memory|can't allocate memory|not enough memory"
@@ -18,14 +18,14 @@ WORDS = re.compile(
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an error says that there is too little memory, of a GPU or of the machine."""
+    """Return whether an error says that memory is too small, of a GPU or of the machine."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and bool(WORDS.search(str(error)))
 
 
 def give_back() -> None:
-    """Lets other processes, and other parts of this one, have what is no longer in use."""
+    """Free what is no longer in use, for other processes and other parts of this process."""
     gc.collect()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Screening a store that is filled already: its records against originals found again."""
+"""Screening a store that is filled already: its records against their originals, read again."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ from tqdm import tqdm
 
 from genmix_aug.batching import batches
 from genmix_aug.codec import decode
-from genmix_aug.edits.plan import image_digest
+from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.store import EditStore
 from genmix_aug.images import find_images, load_rgb
 from genmix_aug.screening.checks import REFERENCE_IMAGES, Features, Reference, reference_of, screen
 
 NO_PICTURE = torch.zeros(3, 64, 64, dtype=torch.uint8)
 
+Original = tuple[Path, int]  # a file and the side of the square it was read as, or 0
+
 
 def reference_from(features: Features, image: Callable[[int], Tensor], count: int) -> Reference:
-    """What an even sample of `count` originals, read by `image`, says about similarity."""
+    """Return what an even sample of `count` originals, read by `image`, says about similarity."""
     sample = range(0, count, -(-count // REFERENCE_IMAGES))
     numbers = tqdm(sample, desc="features of originals", unit="image", disable=None)
     return reference_of(torch.cat([features(image(number)[None]) for number in numbers]))
 
 
-Original = tuple[Path, int]  # a file and the side of the square it was read as, or 0
-
-
 def originals_of(records: Sequence[Mapping[str, Any]], images: str) -> dict[str, Original]:
-    """Where each original is, by `image_digest`: in this folder, or where the manifest says."""
+    """Return the file of each original, by `image_digest`.
+
+    Args:
+        records: Of the store's manifest.
+        images: The folder to look through; empty for the files that the manifest names.
+    """
     sizes = sorted({record.get("square_px", 0) for record in records})
     if images:
-        places = [(path, size) for size in sizes for path in find_images(images)]
+        candidates = [(path, size) for size in sizes for path in find_images(images)]
     else:
         named = {
             (Path(record["folder"]) / record["source"], record.get("square_px", 0))
             for record in records
             if record.get("folder")
         }
-        places = sorted(place for place in named if place[0].is_file())
+        candidates = sorted(original for original in named if original[0].is_file())
     wanted = {record["image"] for record in records}
-    found = {
-        image_digest(load_rgb(*place)): place
-        for place in tqdm(places, desc="reading", unit="image", disable=None)
+    by_digest = {
+        image_digest(load_rgb(*original)): original
+        for original in tqdm(candidates, desc="reading", unit="image", disable=None)
     }
-    return {digest: place for digest, place in found.items() if digest in wanted}
+    return {digest: original for digest, original in by_digest.items() if digest in wanted}
 
 
 def judged(
@@ -57,22 +61,22 @@ def judged(
     features: Features,
     batch_size: int = 16,
 ) -> tuple[list[dict[str, Any]], float]:
-    """The records with reasons and scores as screening by features gives them, and the limit.
+    """Return the records with the reasons and scores of screening by features, and the limit.
 
-    What was rejected stays so. Edits that are broken, or whose originals are not found, keep
-    what they have.
+    What was rejected stays so. Edits that are broken, or whose originals are lost, keep what they
+    have.
 
     Raises:
-        ValueError: fewer than two originals are found.
+        ValueError: Fewer than two originals are known.
     """
     if len(originals) < 2:
         raise ValueError("the originals are not where they were: name their folder with --images")
-    places = sorted(originals.values())
-    reference = reference_from(features, lambda number: load_rgb(*places[number]), len(places))
-    found = [dict(record) for record in records]
+    files = sorted(originals.values())
+    reference = reference_from(features, lambda number: load_rgb(*files[number]), len(files))
+    copies = [dict(record) for record in records]
     known = [
         record
-        for record in found
+        for record in copies
         if record["image"] in originals
         and (store.has(record["key"]) or store.has_rejected(record["key"]))
     ]
@@ -86,16 +90,16 @@ def judged(
         for ((record, _), _), verdict in zip(batch, verdicts, strict=True):
             record["scores"] = verdict.scores
             record["reason"] = record["reason"] or verdict.reason
-    return found, reference.min_similarity
+    return copies, reference.min_similarity
 
 
 def pair_of(
     store: EditStore, record: Mapping[str, Any], originals: Mapping[str, Original]
 ) -> tuple[Tensor, Tensor]:
-    """Original and edit; a grey picture where the original is not found or the edit is broken."""
+    """Return original and edit; a grey picture where the original is lost or the edit broken."""
     path = store.find(record["key"]) or store.find_rejected(record["key"])
     edit = decode(path.read_bytes()) if path else None
-    place = originals.get(record["image"])
-    original = load_rgb(*place) if place else None
+    file = originals.get(record["image"])
+    original = load_rgb(*file) if file else None
     grey = torch.full_like(next((p for p in (original, edit) if p is not None), NO_PICTURE), 200)
     return grey if original is None else original, grey if edit is None else edit

@@ -6,31 +6,26 @@ import shutil
 import time
 from collections.abc import Sequence
 
-from genmix_aug.batching import batches
 from genmix_aug.codec import encode
-from genmix_aug.editors.base import Editor, edit_each, group_of
-from genmix_aug.edits.fill import Images
-from genmix_aug.edits.plan import Request
-from genmix_aug.edits.store import EditStore
+from genmix_aug.edits.fill import Filler
 
 
-def estimate(
-    editor: Editor,
-    store: EditStore,
-    images: Images,
-    todo: Sequence[Request],
-    batch_size: int,
-) -> str:
-    """What the requests `todo` will take of disk and time, from a trial that is thrown away."""
-    numbered = ((number, images[request[0]]) for number, request in enumerate(todo))
-    batch = next(batches(numbered, batch_size, group_of(editor)))
+def estimate(filler: Filler, todo: Sequence[int]) -> str:
+    """Return in words what requests will take of disk and time, from a trial batch.
+
+    Args:
+        filler: What is to be filled; its store is not written to.
+        todo: Numbers of the requests still to be made, from `Filler.missing`.
+    """
+    editor, store = filler.editor, filler.store
+    batch = next(filler.batches(todo))
     originals = [image for _, image in batch]
-    prompts = [todo[number][1] for number, _ in batch]
-    seeds = [todo[number][2] for number, _ in batch]
-    # Loads what is loaded once, and finds what is found out for batches of this size.
-    edit_each(editor, originals, prompts, seeds)
+    prompts = [filler.requests[number].prompt for number, _ in batch]
+    seeds = [filler.requests[number].seed for number, _ in batch]
+    # The first call loads what is loaded once and settles how large a batch memory holds.
+    editor.edit_each(originals, prompts, seeds)
     start = time.perf_counter()
-    made = edit_each(editor, originals, prompts, seeds)
+    made = editor.edit_each(originals, prompts, seeds)
     sizes = [len(encode(edit, store.image_format)) for edit in made]
     rate = len(batch) / (time.perf_counter() - start)
     disk = sum(sizes) / len(sizes) * len(todo)
@@ -45,7 +40,7 @@ def estimate(
 
 
 def disk_text(size: float) -> str:
-    """Bytes in words, such as 1.2 GB."""
+    """Return bytes in words, such as 1.2 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -54,7 +49,7 @@ def disk_text(size: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Seconds in words, such as 3 h 20 min."""
+    """Return seconds in words, such as 3 h 20 min."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

@@ -1,76 +1,73 @@
-"""Which edits an image gets: requests by content, and the keys that edits are stored under."""
+"""Which edits an image gets, and the command that makes them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from itertools import count
-from typing import NamedTuple
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from genmix_aug.prompts import prompts_for_image
+from genmix_aug.edits.keys import Request
+from genmix_aug.edits.store import EditStore
+from genmix_aug.prompts import PROMPT_SETS, prompts_for_image
 from genmix_aug.seeding import hash_seed
 
-Request = tuple[int, str, int]  # image number, short prompt, seed
 
-
-class Attempt(NamedTuple):
-    """One edit that may stand for a request; a redraw has a seed, and so a key, of its own."""
-
-    key: str
-    seed: int
-    number: int  # 0 for the request's own seed
-
-
-def image_digest(image: Tensor) -> str:
-    """Hash of an image's size and pixels, uint8 [3, H, W].
-
-    Raises:
-        ValueError: another dtype or shape.
-    """
-    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"an image must be uint8 [3, H, W], not {image.dtype} {[*image.shape]}")
-    digest = blake2b(repr(tuple(image.shape)).encode(), digest_size=20)
-    digest.update(image.contiguous().cpu().numpy().data)
-    return digest.hexdigest()
-
-
-def edit_key(digest: str, prompt: str, seed: int, fingerprint: str) -> str:
-    """The name of an edit: 40 hexadecimal digits from `image_digest`, prompt, seed and editor."""
-    parts = json.dumps([digest, prompt, int(seed), fingerprint])
-    return blake2b(parts.encode(), digest_size=20).hexdigest()
-
-
-def attempts(digest: str, prompt: str, seed: int, fingerprint: str) -> Iterator[Attempt]:
-    """The edits to try for a request, without end: its own seed, then seeds hashed from it."""
-    for number in count():
-        own = hash_seed("redraw", seed, number) if number else seed
-        yield Attempt(edit_key(digest, prompt, own, fingerprint), own, number)
-
-
-def plan_edits(
-    digests: Sequence[str], prompts: Sequence[str], per_image: int, seed: int = 0
-) -> list[Request]:
-    """The requests for `per_image` edits of each image, under different prompts while they last.
+@dataclass(frozen=True)
+class EditPlan:
+    """Which edits every image gets.
 
     Prompts and seeds depend on image content and `seed` alone, not on names or order: whoever
     asks for edits of the same pictures asks for the same edits. A larger `per_image` keeps the
     earlier requests.
 
     Args:
-        digests: `image_digest` of each image.
-        prompts: short prompts to choose from.
-        per_image: edits of each image, 0 or more.
-        seed: of the choice.
+        prompts: Short prompts to choose from.
+        per_image: Edits of each image, 0 or more, under different prompts while they last.
+        fingerprint: The editor's, see `Editor.fingerprint`.
+        seed: Decides the choice of prompts and the variations.
+        square_px: The side of the squares that image files are read as; 0 reads them as they are.
 
     Raises:
-        ValueError: no prompts, one named twice, or `per_image` negative.
+        ValueError: No prompts, a prompt named twice, or `per_image` negative.
     """
-    return [
-        (index, prompt, hash_seed("edit", seed, digest, number))
-        for index, digest in enumerate(digests)
-        for number, prompt in enumerate(prompts_for_image(digest, prompts, per_image, seed))
-    ]
+
+    prompts: tuple[str, ...]
+    per_image: int
+    fingerprint: str
+    seed: int = 0
+    square_px: int = 0
+
+    def __post_init__(self) -> None:
+        self.requests([""])  # refuses prompts and numbers that cannot be
+
+    def requests(self, digests: Sequence[str]) -> list[Request]:
+        """Return the requests for edits of images, by the `image_digest` of each."""
+        return [
+            Request(index, prompt, hash_seed("edit", self.seed, digest, number))
+            for index, digest in enumerate(digests)
+            for number, prompt in enumerate(
+                prompts_for_image(digest, self.prompts, self.per_image, self.seed)
+            )
+        ]
+
+    def served_keys(self, store: EditStore, digest: str) -> list[str]:
+        """Return the keys of an image's accepted edits; none where screening rejected all.
+
+        Raises:
+            MissingEditError: An edit has not been made.
+        """
+        served = [
+            store.served(digest, request.prompt, request.seed, self.fingerprint)
+            for request in self.requests([digest])
+        ]
+        return [key for key in served if key is not None]
+
+    def command(self, folder: str, store: EditStore) -> str:
+        """Return the `genmix edit` that makes these edits of a folder, its editor aside."""
+        sets = [name for name, members in PROMPT_SETS.items() if set(members) == set(self.prompts)]
+        words = ["genmix", "edit", folder, "--store", str(store.root)]
+        words += ["--prompts", sets[0] if sets else ",".join(self.prompts)]
+        words += ["--per-image", str(self.per_image)]
+        words += ["--seed", str(self.seed)] if self.seed else []
+        words += ["--square-px", str(self.square_px)] if self.square_px else []
+        return shlex.join(words)

@@ -1,4 +1,4 @@
-"""Edits of pictures that a program holds: a Dataset, a tensor, a list of images."""
+"""Edits of pictures in memory: a Dataset, a tensor, a list of images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 from genmix_aug.editors import Editor
-from genmix_aug.editors.base import release
 from genmix_aug.editors.options import make_editor
-from genmix_aug.edits.fill import REDRAWS, Screen, fill
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.edits.fill import Filler, FillSettings, Originals
+from genmix_aug.edits.keys import image_digest
+from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 from genmix_aug.images import from_picture
 from genmix_aug.prompts import check_prompts, parse_prompts
-from genmix_aug.screening.checks import screen as screen_pixels
+from genmix_aug.screening.checks import screen
+
+DEFAULT_SETTINGS = FillSettings(screen=screen)
 
 
 class Samples(Protocol):
@@ -35,70 +37,57 @@ def fill_store(
     prompts: Sequence[str] | str = "cross-domain",
     per_image: int = 2,
     seed: int = 0,
-    batch_size: int = 16,
-    screen: Screen | None = screen_pixels,
-    redraws: int = REDRAWS,
-    progress: bool = False,
+    settings: FillSettings = DEFAULT_SETTINGS,
 ) -> list[list[str]]:
-    """Fills a store with edits of images that are at hand, as `genmix edit` does with files.
+    """Fill a store with edits of images in memory, as `genmix edit` does with files.
 
-    May be stopped at any moment and run again: what is there is not made again. The defaults are
-    those of `genmix_aug.transform.GenMixTransform`, which then finds the edits by the pixels: let
+    May be stopped at any moment and run again: what is stored is not made again. The defaults are
+    those of `genmix_aug.transform.GenMixTransform`, which then looks edits up by the pixels: let
     it see the same images.
 
     Args:
         images: uint8 [N, 3, H, W], or what gives image after image by number: a list or Dataset of
             uint8 tensors [3, H, W] or Pillow images of any sizes, or of samples (tuples, lists,
-            dicts) of which the first such image is taken. A Dataset without transforms of its own,
-            as those would change the pixels from one reading to the next.
-        store: the store or its folder.
-        editor: an editor, or the name of one with its default options. Its memory is given back
+            dicts) of which the first such image is taken. A Dataset without transforms, as those
+            would change the pixels between readings.
+        store: The store or its folder.
+        editor: An editor, or an editor's name for its default options. Its memory is freed
             afterwards.
-        prompts: the name of a set, text with commas, or a sequence.
-        per_image: edits of each image.
-        seed: of prompts and edits; the transform's `edit_seed`.
-        batch_size: images in one call of the editor.
-        screen: judges the edits; None accepts all (see `genmix_aug.edits.fill.fill`).
-        redraws: further seeds to try where an edit is rejected.
-        progress: whether to show progress bars.
+        prompts: The name of a set, text with commas, or a sequence.
+        per_image: Edits of each image.
+        seed: Decides prompts and edits; the transform's `edit_seed`.
+        settings: Batch size, screening, redraws and progress bars. By default edits are screened
+            by their pixels.
 
     Returns:
         For each image the keys of its edits in the store, without those that were rejected and
         could not be redrawn well.
 
     Raises:
-        ValueError: no image in a sample or one of another type, no such editor or prompt, a number
+        ValueError: No image in a sample or of another type, no such editor or prompt, a number
             out of range, or images that change while they are read.
-        OSError: the disk is full or not writable; what is there stays good.
+        OSError: The disk is full or not writable; what is stored stays good.
     """
     if per_image < 1:
         raise ValueError(f"per_image must be at least 1, not {per_image}")
-    redraw_with = make_editor(editor) if isinstance(editor, str) else editor
+    editor = make_editor(editor) if isinstance(editor, str) else editor
     chosen = parse_prompts(prompts)
-    check_prompts(chosen, redraw_with.prompts)
+    check_prompts(chosen, editor.prompts)
     pictures = _Pictures(images)
     digests = [image_digest(pictures[number]) for number in range(len(images))]
-    requests = plan_edits(digests, chosen, per_image, seed)
+    requests = EditPlan(chosen, per_image, editor.fingerprint, seed).requests(digests)
+    names = [f"image {number}" for number in range(len(images))]
+    store = store if isinstance(store, EditStore) else EditStore(store)
+    filler = Filler(store, editor, Originals(pictures, names, digests), requests, settings)
     try:
-        keys = fill(
-            store if isinstance(store, EditStore) else EditStore(store),
-            redraw_with,
-            pictures,
-            [f"image {number}" for number in range(len(images))],
-            requests,
-            batch_size,
-            progress,
-            digests,
-            screen,
-            redraws,
-        )
+        keys = filler.fill()
     finally:
-        release(redraw_with)
-    found: list[list[str]] = [[] for _ in digests]
-    for (number, _, _), key in zip(requests, keys, strict=True):
+        editor.release()
+    keys_of: list[list[str]] = [[] for _ in digests]
+    for request, key in zip(requests, keys, strict=True):
         if key is not None:
-            found[number].append(key)
-    return found
+            keys_of[request.image].append(key)
+    return keys_of
 
 
 class _Pictures:
@@ -127,9 +116,10 @@ class _Pictures:
 
 
 def _first_image(sample: Any) -> Tensor | Image.Image | None:
+    """Return the first image in a sample, looking into its parts in turn."""
     if isinstance(sample, Image.Image) or (isinstance(sample, Tensor) and sample.ndim == 3):
         return sample
     parts = sample.values() if isinstance(sample, Mapping) else sample
     if not isinstance(parts, str | Tensor) and isinstance(sample, tuple | list | Mapping):
-        return next((found for part in parts if (found := _first_image(part)) is not None), None)
+        return next((image for part in parts if (image := _first_image(part)) is not None), None)
     return None

@@ -1,8 +1,8 @@
 """Edits on disk: content-addressed, written atomically, resumable, shared between processes.
 
-    ROOT/ab/ab12….png            one edit, named by the hash of image, prompt, seed and editor
-    ROOT/rejected/ab/ab34….png   one that screening rejected: for people to look at, never served
-    ROOT/manifest/*.jsonl        one file for each writer; a line says where an edit came from
+    ROOT/ab/ab12….png            an edit, named by the hash of image, prompt, seed and editor
+    ROOT/rejected/ab/ab34….png   a rejected edit: for people to look at, never served
+    ROOT/manifest/*.jsonl        a file for each writer; a line says where an edit came from
 
 A line is written before its edit, so every edit is accounted for; a line without an edit is
 that of a writer which was stopped in between, and is passed over. A writer holds a lock on its
@@ -23,12 +23,12 @@ from typing import Any, TextIO
 from torch import Tensor
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
-from genmix_aug.edits.plan import attempts
+from genmix_aug.edits.keys import attempts
 from genmix_aug.files import STALE_SECONDS, host
 
 try:
     import fcntl
-except ImportError:  # not a Unix: abandoned files are then told by their age
+except ImportError:  # not a Unix: abandoned files are then known by their age
     fcntl = None  # type: ignore[assignment]
 
 # What each record of the manifest has at least.
@@ -47,12 +47,12 @@ class EditStore:
     """A folder of edits. Opening it reads and writes nothing.
 
     Args:
-        root: the store's folder; made when the first edit is written.
-        image_format: of the edits it will write, png or jpeg (quality 95, 4:4:4: a fifth of the
+        root: The store's folder; made when the first edit is written.
+        image_format: Of the edits it will write, png or jpeg (quality 95, 4:4:4: a fifth of the
             space, within a few grey levels); it reads both.
 
     Raises:
-        ValueError: another format.
+        ValueError: Another format.
     """
 
     def __init__(self, root: Path | str, image_format: str = "png") -> None:
@@ -61,21 +61,21 @@ class EditStore:
         self.root = Path(root)
         self.image_format = image_format
         self._manifest: TextIO | None = None
-        self._writer = 0  # the process that owns the manifest file: a fork takes one of its own
+        self._writer = 0  # the process that owns the manifest file: a fork opens another
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return EditStore, (self.root, self.image_format)  # worker processes open their own
+        return EditStore, (self.root, self.image_format)  # worker processes open theirs
 
     def path(self, key: str, rejected: bool = False) -> Path:
-        """Where the edit of this key would be written."""
+        """Return the path at which the edit of this key would be written."""
         return self._stem(key, rejected).with_suffix(SUFFIXES[self.image_format])
 
     def find(self, key: str) -> Path | None:
-        """The file of this accepted edit, of either format, or None."""
+        """Return the file of this accepted edit, of either format, or None."""
         return self._find(key, rejected=False)
 
     def find_rejected(self, key: str) -> Path | None:
-        """The file of this edit that screening rejected, or None."""
+        """Return the file of this rejected edit, or None."""
         return self._find(key, rejected=True)
 
     def _stem(self, key: str, rejected: bool) -> Path:
@@ -87,33 +87,31 @@ class EditStore:
         return next((path for path in paths if path.is_file()), None)
 
     def has(self, key: str) -> bool:
-        """Whether the accepted edit is there and whole (checksums, not only the name)."""
+        """Return whether the accepted edit exists and is whole, by its checksums."""
         return _is_whole_file(self.find(key))
 
     def has_rejected(self, key: str) -> bool:
-        """Whether this edit was made, rejected and is whole."""
+        """Return whether this edit was made and rejected and is whole."""
         return _is_whole_file(self.find_rejected(key))
 
     def read(self, key: str) -> Tensor:
-        """The accepted edit, uint8 [3, H, W].
+        """Return the accepted edit, uint8 [3, H, W].
 
         Raises:
-            MissingEditError: there is none.
-            BrokenEditError: its file is truncated or damaged.
+            MissingEditError: The store has no such edit.
+            BrokenEditError: Its file is truncated or damaged.
         """
         return self._read(key, self.find(key))
 
     def has_any(self, key: str) -> bool:
-        """Whether the edit is there and whole, accepted or rejected."""
+        """Return whether the edit exists and is whole, accepted or rejected."""
         return self.has(key) or self.has_rejected(key)
 
     def read_any(self, key: str) -> Tensor:
-        """The edit, uint8 [3, H, W], whether it was accepted or rejected.
-
-        For those who judge for themselves.
+        """Return the edit, uint8 [3, H, W], accepted or rejected, for those who judge themselves.
 
         Raises:
-            MissingEditError, BrokenEditError: as `read`.
+            MissingEditError, BrokenEditError: As `read`.
         """
         accepted, rejected = self.find(key), self.find_rejected(key)
         if rejected and not _is_whole_file(accepted):
@@ -129,12 +127,12 @@ class EditStore:
         return edit
 
     def served(self, digest: str, prompt: str, seed: int, fingerprint: str) -> str | None:
-        """The key of the edit that stands for a request: its first attempt that was accepted.
+        """Return the key of a request's edit: its first attempt that was accepted.
 
         None where every attempt made so far was rejected.
 
         Raises:
-            MissingEditError: no attempt has been made.
+            MissingEditError: No attempt has been made.
         """
         for attempt in attempts(digest, prompt, seed, fingerprint):
             if self.find(attempt.key):
@@ -148,13 +146,14 @@ class EditStore:
         )
 
     def write(self, edits: Mapping[str, Tensor], rejected: Collection[str] = ()) -> None:
-        """Puts edits, uint8 [3, H, W] by key, into the store: each whole or not at all.
+        """Put edits into the store, each whole or not at all.
 
         Args:
-            rejected: those of the keys that screening rejected; they are kept apart.
+            edits: uint8 [3, H, W] by key.
+            rejected: Those of the keys that screening rejected; they are kept apart.
 
         Raises:
-            OSError: the disk is full or not writable; nothing half-written is left.
+            OSError: The disk is full or not writable; nothing half-written is left.
         """
         writer = Path(self._manifest_file().name).stem
         temporary: dict[Path, Path] = {}
@@ -170,24 +169,21 @@ class EditStore:
             for path in list(temporary):
                 os.replace(temporary[path], path)
                 del temporary[path]
-                for suffix in SUFFIXES.values():  # a broken file of the other format
-                    if suffix != path.suffix:
-                        path.with_suffix(suffix).unlink(missing_ok=True)
+                _remove(path.with_suffix(""), but=path)  # a broken file of the other format
             for key in edits:
-                # A broken accepted one would be found before the rejected one, for ever.
+                # A broken accepted edit would be read before the rejected edit, for ever.
                 if key in rejected and not self.has(key):
-                    for suffix in SUFFIXES.values():
-                        self._stem(key, rejected=False).with_suffix(suffix).unlink(missing_ok=True)
+                    _remove(self._stem(key, rejected=False))
         finally:
             for left in temporary.values():
                 left.unlink(missing_ok=True)
 
     def reject(self, record: Mapping[str, Any], reason: str) -> None:
-        """Takes an accepted edit out of service, keeping its file among the rejected ones.
+        """Take an accepted edit out of service, keeping its file among the rejected.
 
         Args:
-            record: of the edit, from `entries`.
-            reason: one of `genmix_aug.screening.checks.REASONS`.
+            record: Of the edit, from `entries`.
+            reason: A member of `genmix_aug.screening.checks.REASONS`.
         """
         path = self.find(record["key"])
         if path is None:
@@ -200,38 +196,38 @@ class EditStore:
         os.replace(path, moved)
 
     def keys(self) -> list[str]:
-        """The keys of all accepted edits' files, sorted."""
+        """Return the keys of all accepted edits' files, sorted."""
         return self._keys(self.root)
 
     def rejected_keys(self) -> list[str]:
-        """The keys of all rejected edits' files, sorted."""
+        """Return the keys of all rejected edits' files, sorted."""
         return self._keys(self.root / "rejected")
 
     def _keys(self, folder: Path) -> list[str]:
-        found = folder.glob("[0-9a-f][0-9a-f]/[0-9a-f]*.*")
-        return sorted(path.stem for path in found if path.suffix in SUFFIXES.values())
+        files = folder.glob("[0-9a-f][0-9a-f]/[0-9a-f]*.*")
+        return sorted(path.stem for path in files if path.suffix in SUFFIXES.values())
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """The manifest's record of each edit that is there, accepted or rejected.
+        """Yield the manifest's record of each stored edit, accepted or rejected.
 
-        key, image (`image_digest` of the original), source (the original's name), prompt, seed,
-        editor, time (unix, s), attempt (0 for the request's own seed), reason (why it was
+        A record has key, image (`image_digest` of the original), source (the original's name),
+        prompt, seed, editor, time (unix, s), attempt (0 for the request's seed), reason (why it was
         rejected; "" if accepted) and scores; where it is known, folder (what source is relative
         to), square_px (see `genmix_aug.images.load_rgb`) and screen (see
         `genmix_aug.edits.verdicts.verdicts`).
         """
         records: dict[tuple[str, bool], dict[str, Any]] = {}
         for record in self.lines():
-            place = record["key"], bool(record["reason"])
-            if place not in records or records[place]["time"] < record["time"]:
-                records[place] = record
+            file = record["key"], bool(record["reason"])
+            if file not in records or records[file]["time"] < record["time"]:
+                records[file] = record
         # Where a file lies is the verdict: a line may be ahead of it by a writer's death.
         for (key, rejected), record in records.items():
             if self._find(key, rejected) and not (rejected and self.find(key)):
                 yield record
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Every record that was ever written, those of edits that are gone as well.
+        """Yield every record that was ever written, those of lost edits as well.
 
         What is no record is passed over: a writer was killed within the line, or somebody else
         wrote it.
@@ -248,10 +244,10 @@ class EditStore:
                     yield record
 
     def sweep(self, older_than_s: float = STALE_SECONDS) -> int:
-        """Removes temporary files of writers that are dead, or too old; the number removed.
+        """Remove temporary files of writers that are dead, or too old; return their number.
 
-        Whether a writer is dead is asked on its own machine alone: a lock across machines may
-        seem free while it is held. Elsewhere age tells.
+        Whether a writer is dead is asked on its machine alone: a lock across machines may seem
+        free while it is taken. Elsewhere age decides.
         """
         removed = 0
         alive: dict[str, bool | None] = {}
@@ -270,9 +266,9 @@ class EditStore:
         return removed
 
     def record(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Appends to the manifest, with the time; see `entries`. The latest of a key counts.
+        """Append to the manifest, with the time; see `entries`. The latest of a key counts.
 
-        Each writer has a file of its own, so that their lines never interleave.
+        Each writer has a separate file, so that their lines never interleave.
         """
         file, now = self._manifest_file(), round(time.time(), 3)
         try:
@@ -280,12 +276,12 @@ class EditStore:
             file.flush()
             os.fsync(file.fileno())
         except OSError:
-            # Part of a line may be there: what comes next must not be glued to it.
+            # Part of a line may be written: what comes next must not be glued to it.
             self._manifest = None
             raise
 
     def _manifest_file(self) -> TextIO:
-        """This process's manifest file, locked for as long as it lives."""
+        """Return this process's manifest file, locked for as long as it lives."""
         if self._manifest is None or self._writer != os.getpid():
             folder = self.root / "manifest"
             folder.mkdir(parents=True, exist_ok=True)
@@ -298,6 +294,13 @@ class EditStore:
         return self._manifest
 
 
+def _remove(stem: Path, but: Path | None = None) -> None:
+    """Remove the files of an edit, of any format, except `but`."""
+    for suffix in SUFFIXES.values():
+        if (path := stem.with_suffix(suffix)) != but:
+            path.unlink(missing_ok=True)
+
+
 def _is_whole_file(path: Path | None) -> bool:
     try:
         return path is not None and is_whole(path.read_bytes())
@@ -306,7 +309,7 @@ def _is_whole_file(path: Path | None) -> bool:
 
 
 def _is_locked(path: Path) -> bool | None:
-    """Whether a living writer holds this manifest file; None where that cannot be told."""
+    """Return whether a living writer has locked this manifest file; None if nobody can say."""
     try:
         with open(path, "rb") as file:
             if not fcntl:
@@ -320,7 +323,7 @@ def _is_locked(path: Path) -> bool | None:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file's bytes are on the disk."""
+    """Wait until a file's bytes are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

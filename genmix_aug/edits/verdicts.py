@@ -1,7 +1,7 @@
-"""How the edits of a store stand: as the store keeps them, or as one screen judges them.
+"""How the edits of a store stand: as the store keeps them, or as a named screen judges them.
 
-The store's own verdict is where a file lies; whoever filled or screened the store last decided it.
-A training run must not depend on that: it goes by its own screen's verdicts, which the manifest
+The store's verdict is where a file lies; whoever filled or screened the store last decided it.
+A training run must not depend on that: it goes by the verdicts of its screen, which the manifest
 keeps beside the others' under the screen's name, and judges what that screen has not seen yet.
 """
 
@@ -14,24 +14,25 @@ NO_SCREEN, PIXELS = "none", "pixels"  # names of the screens that are the same e
 
 
 def verdicts(store: EditStore, screen: str) -> dict[str, str]:
-    """What the screen of this name said of edits, by key: the reason, or "" for a good one.
+    """Return what a screen said of edits, by key: the reason, or "" for a good edit.
 
     Args:
-        screen: "pixels" for the checks of `genmix_aug.screening.checks.screen` without features;
-        any
-            other name that `genmix_aug.edits.fill.fill` was given as `judged_by`.
+        store: The store whose manifest is read.
+        screen: The screen's name: "pixels" for the checks of
+            `genmix_aug.screening.checks.screen` without features, or any other `judged_by` of
+            `genmix_aug.edits.fill.FillSettings`.
     """
-    found: dict[str, tuple[float, str]] = {}
+    latest: dict[str, tuple[float, str]] = {}
     for record in store.lines():
-        reason = _said(record, screen)
+        reason = _reason_by(record, screen)
         key, written = record["key"], record["time"]
-        if reason is not None and (key not in found or found[key][0] <= written):
-            found[key] = (written, reason)
-    return {key: reason for key, (_, reason) in found.items()}
+        if reason is not None and (key not in latest or latest[key][0] <= written):
+            latest[key] = (written, reason)
+    return {key: reason for key, (_, reason) in latest.items()}
 
 
-def _said(record: dict[str, object], screen: str) -> str | None:
-    """A record's word on the edit by this screen; None where it says nothing of that screen."""
+def _reason_by(record: dict[str, object], screen: str) -> str | None:
+    """Return a record's verdict by this screen; None where the screen did not decide it."""
     reason, by = str(record["reason"]), record.get("screen")
     if by == screen:
         return reason
@@ -48,45 +49,51 @@ def _said(record: dict[str, object], screen: str) -> str | None:
     return "" if judged and by != NO_SCREEN else None
 
 
-class ByPlace:
-    """The store's own verdicts: what it serves is good."""
+class StoredVerdicts:
+    """The store's verdicts: what it serves is good.
+
+    Attributes:
+        judged_by: The name of the screen that decides; empty where the store does.
+        any_attempt: Whether an edit may serve that only a larger number of redraws reached.
+    """
 
     judged_by = ""
-    any_attempt = True  # may serve, those as well that only somebody's larger `redraws` reached
+    any_attempt = True
 
     def __init__(self, store: EditStore) -> None:
         self.store = store
 
     def reason(self, key: str) -> str | None:
-        """Why the edit is rejected, "" if it is not; None where it is not there, or not whole."""
+        """Return why an edit is rejected, "" if it is good, None if it is missing or damaged."""
         if self.store.has(key):
             return ""
         return "rejected" if self.store.has_rejected(key) else None
 
-    def learn(self, key: str, reason: str) -> None:
-        """Nothing: the edit is written where it belongs."""
+    def note(self, key: str, reason: str) -> None:
+        """Take note of a new verdict; the store's is where the edit was written."""
 
 
-class ByScreen:
-    """One screen's verdicts, wherever the store keeps the edits.
+class ScreenVerdicts(StoredVerdicts):
+    """The verdicts of a named screen, wherever the store keeps the edits.
 
     Args:
-        judged_by: the screen's name; "none" accepts all.
+        store: The store.
+        judged_by: The screen's name; "none" accepts all.
     """
 
     any_attempt = False
 
     def __init__(self, store: EditStore, judged_by: str) -> None:
-        self.store = store
+        super().__init__(store)
         self.judged_by = judged_by
-        self.said = {} if judged_by == NO_SCREEN else verdicts(store, judged_by)
+        self.known = {} if judged_by == NO_SCREEN else verdicts(store, judged_by)
 
     def reason(self, key: str) -> str | None:
-        """As `ByPlace.reason`, and None too where this screen has not judged the edit."""
+        """Return the verdict as `StoredVerdicts.reason`; None too where it was never judged."""
         if not self.store.has_any(key):
             return None
-        return "" if self.judged_by == NO_SCREEN else self.said.get(key)
+        return "" if self.judged_by == NO_SCREEN else self.known.get(key)
 
-    def learn(self, key: str, reason: str) -> None:
-        """Takes note of a verdict that was given just now."""
-        self.said[key] = reason
+    def note(self, key: str, reason: str) -> None:
+        """Take note of a new verdict."""
+        self.known[key] = reason

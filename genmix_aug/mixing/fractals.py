@@ -30,7 +30,7 @@ class System(NamedTuple):
 
 
 def draw_system(rng: np.random.Generator) -> System:
-    """A random system of contracting maps, each with a vivid colour.
+    """Draw a random system of contracting maps, each with a vivid colour.
 
     Each matrix is rotation * diag(s1, s2) * rotation with singular values s1 >= s2 in
     (0, 0.95), so the attractor exists and is bounded (Hutchinson 1981). Some systems get
@@ -67,7 +67,7 @@ def _turn(angle: float) -> np.ndarray:
 
 
 def _vivid_colours(count: int, rng: np.random.Generator) -> np.ndarray:
-    """float [count, 3] in 0-1, hues spread over the circle."""
+    """Return colours float [count, 3] in 0-1, hues spread over the circle."""
     start, spread = rng.uniform(0, 1), rng.uniform(0.35, 1.0)
     hues = (start + spread * np.arange(count) / count) % 1
     colours = [colorsys.hsv_to_rgb(hue, rng.uniform(0.7, 1), rng.uniform(0.75, 1)) for hue in hues]
@@ -77,11 +77,11 @@ def _vivid_colours(count: int, rng: np.random.Generator) -> np.ndarray:
 def chaos_game(
     system: System, points: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points [points, 2] on the attractor and the colours [points, 3] of their way there.
+    """Return points [points, 2] on the attractor, and the colours [points, 3] of their ways.
 
-    Many walkers step at once; each step moves all of them by one randomly chosen map each. A
+    Many walkers step at once; each step moves each of them by a randomly chosen map. A
     point's colour is the running mean of the colours of the maps that led to it, so parts that
-    are copies of one another under a map share its tint.
+    are copies of each other under a map share its tint.
     """
     walkers = max(256, points // 32)
     settle = 24
@@ -101,14 +101,14 @@ def chaos_game(
 
 
 def _pixels(position: np.ndarray, size: int) -> np.ndarray:
-    """Column and row of each point, int [N, 2]; the middle 94 % of the points fill the frame."""
+    """Return column and row of each point, int [N, 2]; the middle 94 % of them fill the frame."""
     low, high = np.quantile(position[::4], [0.03, 0.97], axis=0)
     scale = np.maximum(high - low, 1e-6)
     return np.floor((position - low) / scale * size).astype(np.int64)
 
 
 def _coverage(pixels: np.ndarray, size: int) -> float:
-    """Share of the cells of a coarse grid that hold a point."""
+    """Return the share of a coarse grid's cells that hold a point."""
     cells = min(32, size)
     coarse = pixels[np.all((pixels >= 0) & (pixels < size), axis=1)] * cells // size
     return float(np.unique(coarse[:, 1] * cells + coarse[:, 0]).size) / cells**2
@@ -117,7 +117,7 @@ def _coverage(pixels: np.ndarray, size: int) -> float:
 def _render(
     pixels: np.ndarray, paint: np.ndarray, size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Log-density colouring over a dim, blurred, hue-shifted copy of itself: uint8 [S, S, 3]."""
+    """Render by log-density over a dim, blurred, hue-shifted copy of itself: uint8 [S, S, 3]."""
     inside = np.all((pixels >= 0) & (pixels < size), axis=1)
     index = pixels[inside, 1] * size + pixels[inside, 0]
     hits = np.bincount(index, minlength=size * size).astype(np.float32)
@@ -141,7 +141,7 @@ def _render(
 
 
 def _sound_system(seed: int) -> tuple[System, np.random.Generator]:
-    """The seed's first system that covers enough of the frame (the best of many otherwise)."""
+    """Return the seed's first system that covers enough of the frame, or the best of many."""
     drawn = []
     for attempt in range(MAX_DRAWS):
         rng = np.random.default_rng(hash_seed("fractal", seed, attempt))
@@ -156,7 +156,7 @@ def _sound_system(seed: int) -> tuple[System, np.random.Generator]:
 
 
 def draw_fractal(seed: int, size: int) -> Tensor:
-    """One fractal image, uint8 [3, size, size], a function of `seed` and `size` alone.
+    """Draw a fractal, uint8 [3, size, size], a function of `seed` and `size` alone.
 
     A system whose attractor covers too little of the frame is drawn again, in an order that
     the seed decides.
@@ -174,7 +174,7 @@ def draw_fractal(seed: int, size: int) -> Tensor:
 
 
 def draw_fractals(count: int, size: int, seed: int = 0) -> Tensor:
-    """Fractals uint8 [count, 3, size, size]; a larger `count` keeps the earlier ones.
+    """Draw fractals uint8 [count, 3, size, size]; a larger `count` keeps the earlier ones.
 
     Raises:
         ValueError: `count` or `size` is less than 1.
@@ -184,5 +184,10 @@ def draw_fractals(count: int, size: int, seed: int = 0) -> Tensor:
 
 
 def check_count(count: int) -> None:
+    """Refuse a number of fractals below 1.
+
+    Raises:
+        ValueError: The number is smaller.
+    """
     if count < 1:
         raise ValueError(f"the number of fractals must be at least 1, not {count}")

@@ -23,8 +23,14 @@ from genmix_aug.mixing.masks import (
     side_is_horizontal,
     smooth_mask,
 )
-from genmix_aug.mixing.mix import PAPER_FRACTAL_WEIGHT, blend, concatenate, mix_box, mix_constant
-from genmix_aug.mixing.mix import mix_seam as mix
+from genmix_aug.mixing.mix import (
+    PAPER_FRACTAL_WEIGHT,
+    blend,
+    concatenate,
+    mix_box,
+    mix_constant,
+    mix_seam,
+)
 from genmix_aug.seeding import hash_seed, unit_draw
 
 JOINS = ("seam", "cutmix", "mixup", "edited", "original")
@@ -43,7 +49,7 @@ class Draws(NamedTuple):
 
 
 def resize_fractals(fractals: Tensor, height: int, width: int) -> Tensor:
-    """Fractals uint8 [F, 3, h, w] at another size, uint8 [F, 3, height, width], antialiased."""
+    """Return fractals uint8 [F, 3, h, w] at another size, [F, 3, height, width], antialiased."""
     if fractals.shape[-2:] == (height, width):
         return fractals
     # Bytes are resized several times faster than floats, but in main memory only, and wrongly
@@ -63,19 +69,19 @@ class GenMix:
     Args:
         fractals: uint8 [F, 3, S, S]; those drawn are resized to the images where sizes differ
             (see `at_size`).
-        blend_width: px of the seam at the size of the images; None, or 0, scales the paper's 20 px
-            of 512 to the shorter side of the images (`blend_width_for`); -1 is no seam, a hard cut.
+        blend_width: Of the seam, in px at the images' size; None, or 0, scales the paper's 20 px of
+            512 to the shorter side of the images (`blend_width_for`); -1 is no seam, a hard cut.
             (In `genmix_aug.mixing.mix` and `genmix_aug.mixing.masks`, which take px as they are,
             that is 0.)
-        fractal_weight: of the fractal in Eq. 4, in [0, 1]; 0 leaves the fractal out.
-        sides: where the edited image may show; drawn alike.
-        join: what takes the place of Eq. 3. "seam": the paper's. "cutmix": the edit fills a box
+        fractal_weight: Of the fractal in Eq. 4, in [0, 1]; 0 leaves the fractal out.
+        sides: Where the edited image may show; drawn with equal chances.
+        join: What replaces Eq. 3. "seam": the paper's. "cutmix": the edit fills a box
             of the original, its area and centre drawn (`cutmix_box`). "mixup": share * edit +
-            (1 - share) * original, the share drawn from Beta(1, 1). "edited" and "original": one
-            of them alone.
+            (1 - share) * original, the share drawn from Beta(1, 1). "edited" and "original": that
+            image alone.
 
     Raises:
-        ValueError: no fractals or of another shape, an unknown side or join, a weight or width
+        ValueError: No fractals or of another shape, an unknown side or join, a weight or width
             out of range.
     """
 
@@ -108,18 +114,22 @@ class GenMix:
             raise ValueError(f"join must be one of {', '.join(JOINS)}, not {self.join!r}")
 
     def at_size(self, height: int, width: int) -> GenMix:
-        """The same with all fractals resized once, for images that are all of one size."""
+        """Return the same with all fractals resized once, for images of equal size."""
         return replace(self, fractals=resize_fractals(self.fractals, height, width))
 
     def check_size(self, height: int, width: int) -> None:
-        """ValueError where images of this size, in px, are narrower than the seam at some side."""
+        """Refuse images of a size, in px, that is narrower than the seam at some side.
+
+        Raises:
+            ValueError: The seam does not fit.
+        """
         if self.join == "seam" and self.blend_width is not None:
             for side in self.sides:
                 length = width if side_is_horizontal(side) else height
                 seam(length, self._seam_px(height, width))
 
     def draw(self, seeds: Sequence[int]) -> Draws:
-        """What is drawn for each seed, from that seed alone."""
+        """Draw the parameters for each seed, from that seed alone."""
         count = len(self.fractals)
         return Draws(
             sides=[self.sides[hash_seed("side", seed) % len(self.sides)] for seed in seeds],
@@ -143,28 +153,28 @@ class GenMix:
         edited: Tensor | Image.Image | list[Image.Image],
         seeds: int | Sequence[int],
     ) -> Tensor | Image.Image | list[Image.Image]:
-        """GenMix images of originals and their edits; what comes in comes out.
+        """Return GenMix images of originals and their edits, of the same type as these.
 
-        Each image depends on its own original, edit and seed only.
+        Each image depends on its original, edit and seed only.
 
         Args:
-            original, edited: tensors [3, H, W] or [B, 3, H, W] on any device, uint8 or floating
+            original, edited: Tensors [3, H, W] or [B, 3, H, W] on any device, uint8 or floating
                 point in [0, 1]; or a Pillow image; or a list of them, of any sizes.
-            seeds: an int for a single image, one for each of a batch or list; NumPy's integers and
+            seeds: An int for a single image, a sequence for a batch or list; NumPy's integers and
                 integer tensors do too.
 
         Returns:
             As `original`: the same type, shape, dtype and device. Pillow images are of mode RGB.
 
         Raises:
-            ValueError: shapes, dtypes or devices that do not fit, floating point outside [0, 1] (on
-                a GPU the first images alone are looked at), or not one whole number as the seed of
-                each image.
+            ValueError: Shapes, dtypes or devices that do not fit, floating point outside [0, 1] (on
+                a GPU the first images alone are looked at), or seeds that are no whole numbers
+                or not as many as images.
         """
         seeds = _as_ints(seeds)
         if isinstance(original, Tensor) and isinstance(edited, Tensor):
             mixed = self._apply(original, edited, seeds)
-            # torchvision's tv_tensors.Image stays one.
+            # torchvision's tv_tensors.Image stays such.
             return mixed if type(original) is Tensor else mixed.as_subclass(type(original))
         if isinstance(original, Image.Image) and isinstance(edited, Image.Image):
             pixels = from_picture(original), from_picture(edited)
@@ -182,7 +192,7 @@ class GenMix:
         )
 
     def stages(self, original: Tensor, edited: Tensor, seed: int) -> dict[str, Tensor]:
-        """Each step for one image, in order: original, edited, mask, hybrid, fractal, result.
+        """Return each step for an image, in order: original, edited, mask, hybrid, fractal, result.
 
         Args:
             original, edited: [3, H, W], uint8 or floating point in [0, 1].
@@ -216,13 +226,13 @@ class GenMix:
         fractals = self._chosen(draws.fractals, original) if weight > 0 else original
         if self.join == "seam":
             seam_px = self._seam_px(height, width)
-            return mix(original, edited, fractals, draws.sides, seam_px, weight)
+            return mix_seam(original, edited, fractals, draws.sides, seam_px, weight)
         if self.join == "mixup":
             return mix_constant(original, edited, fractals, draws.shares, weight)
         return mix_box(original, edited, fractals, self._boxes(draws, height, width), weight)
 
     def _check_range(self, original: Tensor, edited: Tensor) -> None:
-        """Refuses floating point outside [0, 1]; on a device the first batch stands for all.
+        """Refuse floating point outside [0, 1]; on a device the first batch stands for all.
 
         To look at a value makes an accelerator stop and wait, and those who forget to scale their
         images forget it in every batch.
@@ -236,20 +246,21 @@ class GenMix:
             self._looked_at.add(device)
 
     def _seam_px(self, height: int, width: int) -> int:
+        """Return the seam's width for images of this size, in px."""
         if self.blend_width is None:
             return blend_width_for(min(height, width))
         return max(self.blend_width, 0)
 
     def _boxes(self, draws: Draws, height: int, width: int) -> list[Box]:
-        """Where the edit shows; the whole image and none of it are boxes too."""
+        """Return the box that the edit fills in each image; it may be empty or the whole image."""
         if self.join == "cutmix":
             drawn = zip(draws.shares, draws.centres, strict=True)
             return [cutmix_box(height, width, share, centre) for share, centre in drawn]
-        shown = height if self.join == "edited" else 0
-        return [Box(0, shown, 0, width)] * len(draws.sides)
+        bottom = height if self.join == "edited" else 0
+        return [Box(0, bottom, 0, width)] * len(draws.sides)
 
     def _mask(self, draws: Draws, height: int, width: int) -> Tensor:
-        """The mask of the first image drawn for, float32 [height, width]."""
+        """Return the mask of the first image drawn for, float32 [height, width]."""
         if self.join == "seam":
             return smooth_mask(height, width, draws.sides[0], self._seam_px(height, width))
         if self.join == "mixup":
@@ -257,7 +268,7 @@ class GenMix:
         return box_mask(height, width, self._boxes(draws, height, width)[0])
 
     def _chosen(self, indices: list[int], like: Tensor) -> Tensor | list[Tensor]:
-        """The fractals of these indices, of the images' size, dtype and device."""
+        """Return the fractals of these indices, of the images' size, dtype and device."""
         fits = self.fractals.shape[-2:] == like.shape[-2:]
         if fits and like.dtype == torch.uint8 and like.device == self.fractals.device:
             return [self.fractals[index] for index in indices]  # views: nothing is copied
@@ -280,7 +291,7 @@ def _check_images(original: Tensor, edited: Tensor, seeds: int | Sequence[int]) 
 
 
 def _check_range(original: Tensor, edited: Tensor) -> None:
-    """ValueError where floating-point images reach out of [0, 1]."""
+    """Refuse floating-point images that reach out of [0, 1]."""
     for name, images in (("original", original), ("edited", edited)):
         low, high = float(images.amin()), float(images.amax())
         if not (low >= -RANGE_SLACK and high <= 1 + RANGE_SLACK):  # not the other way: NaN too
@@ -291,10 +302,10 @@ def _check_range(original: Tensor, edited: Tensor) -> None:
 
 
 def _as_ints(seeds: Any) -> int | list[int]:
-    """A seed, or a list of them, as plain ints.
+    """Return a seed, or a list of them, as plain ints.
 
     Raises:
-        ValueError: one that is no whole number.
+        ValueError: A seed is no whole number.
     """
     try:
         if getattr(seeds, "ndim", 0) == 0 and hasattr(seeds, "__index__"):
@@ -305,17 +316,17 @@ def _as_ints(seeds: Any) -> int | list[int]:
 
 
 def parse_settings(join: str, sides: str, fractal_weight: float, blend_width: int) -> GenMix:
-    """GenMix as command lines and configurations describe it, as yet without its fractals.
+    """Return GenMix as command lines and configurations describe it, as yet without fractals.
 
     Args:
-        sides: names separated by commas.
-        join, fractal_weight, blend_width: as in `GenMix`.
+        sides: Names separated by commas.
+        join, fractal_weight, blend_width: As in `GenMix`.
 
     Returns:
-        With one black pixel for a fractal; `dataclasses.replace` puts the real ones in.
+        With a black pixel for a fractal; `dataclasses.replace` puts the real ones in.
 
     Raises:
-        ValueError: a value that it cannot have.
+        ValueError: A value that it cannot have.
     """
     placeholder = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
     chosen = tuple(part.strip() for part in sides.split(","))

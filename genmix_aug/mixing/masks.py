@@ -12,12 +12,12 @@ SIDES = ("left", "right", "top", "bottom")
 
 
 def blend_width_for(size: int) -> int:
-    """The paper's blend width, 20 px in images of 512 px, scaled to `size` px; at least 1 px."""
+    """Return the paper's blend width, 20 px of 512, scaled to images of `size` px; at least 1."""
     return max(1, round(20 / 512 * size))
 
 
 def seam(length: int, blend_width: int) -> tuple[int, int]:
-    """The pixels [start, stop) along an axis of `length` px that the ramp mixes.
+    """Return the pixels [start, stop) along an axis of `length` px that the ramp mixes.
 
     Before `start` the mask is exactly 0 or 1, from `stop` on exactly the other. Empty for an
     even length and no blend width.
@@ -38,14 +38,14 @@ def seam(length: int, blend_width: int) -> tuple[int, int]:
 
 
 def ramp(length: int, blend_width: int) -> Tensor:
-    """The mask's profile along one axis, float32 [length], rising from 0 to 1.
+    """Return the mask's profile along an axis, float32 [length], rising from 0 to 1.
 
     Linear over `blend_width` px about the middle, sampled at pixel centres, so that it and its
     mirror image sum to 1. Without a blend width it is a step; the middle pixel of an odd
     length is then 1/2.
 
     Raises:
-        ValueError: as `seam`.
+        ValueError: As `seam`.
     """
     seam(length, blend_width)
     from_middle = torch.arange(length, dtype=torch.float64) + 0.5 - length / 2
@@ -55,15 +55,15 @@ def ramp(length: int, blend_width: int) -> Tensor:
 
 
 def smooth_mask(height: int, width: int, side: str, blend_width: int = 20) -> Tensor:
-    """The mask M of Eq. 3, float32 [height, width] in [0, 1]: 1 where the edited image shows.
+    """Return the mask M of Eq. 3, float32 [height, width] in [0, 1]: 1 where the edit shows.
 
     Args:
-        height, width: the image's size in px, odd or even.
-        side: where the edited image shows: left, right, top or bottom.
-        blend_width: px from 0 to 1 along a linear ramp centred on the middle.
+        height, width: The image's size in px, odd or even.
+        side: Where the edited image shows: left, right, top or bottom.
+        blend_width: Length in px of the linear ramp from 0 to 1, centred on the middle.
 
     Raises:
-        ValueError: an unknown side, or a blend width that does not fit the image.
+        ValueError: An unknown side, or a blend width that does not fit the image.
     """
     along_width = side_is_horizontal(side)
     profile = ramp(width if along_width else height, blend_width)
@@ -74,10 +74,10 @@ def smooth_mask(height: int, width: int, side: str, blend_width: int = 20) -> Te
 
 
 def side_is_horizontal(side: str) -> bool:
-    """Whether the mask of `side` varies along the width.
+    """Return whether the mask of `side` varies along the width.
 
     Raises:
-        ValueError: an unknown side.
+        ValueError: An unknown side.
     """
     if side not in SIDES:
         raise ValueError(f"unknown side {side!r}: choose one of {', '.join(SIDES)}")
@@ -94,31 +94,31 @@ class Box(NamedTuple):
 
 
 def cutmix_box(height: int, width: int, share: float, centre: tuple[float, float]) -> Box:
-    """The box of CutMix (arXiv 1905.04899, Eq. 2) that the edited image fills.
+    """Return the box of CutMix (arXiv 1905.04899, Eq. 2) that the edited image fills.
 
     Its sides are sqrt(share) times those of the image (whole px, rounded down), so its area is
     `share` of the image's. Its centre is the pixel at `centre`; what lies outside is clipped.
 
     Args:
-        height, width: the image's size in px.
-        share: of the image's area, in [0, 1]; drawn from Beta(1, 1), which is uniform.
-        centre: down and across, as shares in [0, 1] of height and width; drawn uniformly.
+        height, width: The image's size in px.
+        share: Of the image's area, in [0, 1]; drawn from Beta(1, 1), which is uniform.
+        centre: Down and across, as shares in [0, 1] of height and width; drawn uniformly.
 
     Raises:
-        ValueError: a share or a centre outside [0, 1].
+        ValueError: A share or a centre outside [0, 1].
     """
     if not all(0 <= value <= 1 for value in (share, *centre)):
         raise ValueError(f"share and centre of a box must be in [0, 1], not {share} and {centre}")
     edges: list[int] = []
-    for length, place in zip((height, width), centre, strict=True):
+    for length, middle in zip((height, width), centre, strict=True):
         cut = int(length * math.sqrt(share))
-        start = min(int(length * place), length - 1) - cut // 2
+        start = min(int(length * middle), length - 1) - cut // 2
         edges += [max(start, 0), min(start + cut, length)]
     return Box(*edges)
 
 
 def box_mask(height: int, width: int, box: Box) -> Tensor:
-    """The mask of Eq. 3 that is 1 in the box and 0 elsewhere, float32 [height, width]."""
+    """Return the mask of Eq. 3 that is 1 in the box and 0 elsewhere, float32 [height, width]."""
     mask = torch.zeros(height, width)
     mask[box.top : box.bottom, box.left : box.right] = 1
     return mask

@@ -1,4 +1,4 @@
-"""Eq. 3 and 4 of GenMix as pure functions on tensors, one by one and fused for speed."""
+"""Eq. 3 and 4 of GenMix as pure functions on tensors, separate and fused for speed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _check_weight(weight: float) -> None:
 
 
 def _check_images(original: Tensor, edited: Tensor, fractal: Fractals, weight: float) -> int:
-    """Refuses what the fused functions cannot take; the number of images otherwise."""
+    """Refuse what the fused functions cannot take; return the number of images."""
     if original.shape != edited.shape or original.ndim not in (3, 4):
         raise ValueError(
             "original and edited must be alike, [C, H, W] or [B, C, H, W], "
@@ -62,17 +62,17 @@ def _as_dtype(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def concatenate(original: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
-    """The hybrid image of Eq. 3: mask * edited + (1 - mask) * original.
+    """Return the hybrid image of Eq. 3: mask * edited + (1 - mask) * original.
 
     Args:
-        original, edited: [..., C, H, W], uint8 or floating point, of one shape and dtype.
-        mask: floating point [H, W] in [0, 1], or any shape that broadcasts to the images.
+        original, edited: [..., C, H, W], uint8 or floating point, of equal shape and dtype.
+        mask: Floating point [H, W] in [0, 1], or any shape that broadcasts to the images.
 
     Returns:
         A tensor like `original`; uint8 is rounded to the nearest level.
 
     Raises:
-        ValueError: the images differ in shape, dtype or device, or are of an integer type.
+        ValueError: The images differ in shape, dtype or device, or are of an integer type.
     """
     _check_pair(original, edited, "original and edited")
     mask = mask.to(original.device)
@@ -82,23 +82,23 @@ def concatenate(original: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
 
 
 def blend(hybrid: Tensor, fractal: Tensor, weight: float = PAPER_FRACTAL_WEIGHT) -> Tensor:
-    """The result of Eq. 4: (1 - weight) * hybrid + weight * fractal.
+    """Return the result of Eq. 4: (1 - weight) * hybrid + weight * fractal.
 
     Args:
-        hybrid, fractal: [..., C, H, W], uint8 or floating point, of one shape and dtype; one
-            fractal [C, H, W] serves a whole batch.
-        weight: of the fractal, in [0, 1]; the paper's is 0.20.
+        hybrid, fractal: [..., C, H, W], uint8 or floating point, of equal shape and dtype; a
+            single fractal [C, H, W] serves a whole batch.
+        weight: Of the fractal, in [0, 1]; the paper's is 0.20.
 
     Returns:
         A tensor like `hybrid`; uint8 is rounded to the nearest level.
 
     Raises:
-        ValueError: shapes, dtypes or devices differ, or the weight is out of range.
+        ValueError: Shapes, dtypes or devices differ, or the weight is out of range.
     """
     _check_pair(hybrid, fractal, "hybrid and fractal")
     _check_weight(weight)
     work = torch.promote_types(hybrid.dtype, torch.float32)
-    # Eq. 4 in one kernel.
+    # Eq. 4 in a single kernel.
     return _as_dtype(torch.lerp(hybrid.to(work), fractal.to(work), weight), hybrid.dtype)
 
 
@@ -110,25 +110,25 @@ def mix_seam(
     blend_width: int = 20,
     fractal_weight: float = PAPER_FRACTAL_WEIGHT,
 ) -> Tensor:
-    """Eq. 3 with `smooth_mask(H, W, side, blend_width)`, then Eq. 4, in one pass.
+    """Apply Eq. 3 with `smooth_mask(H, W, side, blend_width)`, then Eq. 4, in a single pass.
 
-    Outside the seam the mask is 0 or 1, so one of the two images goes straight into the blend;
-    only the seam is weighted by the mask. Within one grey level of `blend(concatenate(...))`.
+    Outside the seam the mask is 0 or 1, so either image goes straight into the blend; only the
+    seam is weighted by the mask. Within a grey level of `blend(concatenate(...))`.
     An image's result does not depend on the others in its batch.
 
     Args:
         original, edited: uint8 or floating point [C, H, W] or [B, C, H, W].
-        fractal: [C, H, W] for all images; or one for each, as a batch or as a list, which need
-            not be copied together; of the images' dtype.
-        side: where the edited image shows, for all images or a list of one for each.
-        blend_width: px of the seam.
-        fractal_weight: in [0, 1]; at 0 the fractal is not read.
+        fractal: [C, H, W] for all images; or a fractal for each, as a batch or as a list, which
+            need not be copied together; of the images' dtype.
+        side: Where the edited image shows: for all images, or a list with a side for each.
+        blend_width: Width of the seam in px.
+        fractal_weight: In [0, 1]; at 0 the fractal is not read.
 
     Returns:
         A new tensor of the shape and dtype of `original`.
 
     Raises:
-        ValueError: shapes, dtypes, devices, sides, blend width or weight that do not fit.
+        ValueError: Shapes, dtypes, devices, sides, blend width or weight that do not fit.
     """
     count = _check_images(original, edited, fractal, fractal_weight)
     sides = [side] * count if isinstance(side, str) else list(side)
@@ -150,13 +150,13 @@ def mix_box(
     box: Box | Sequence[Box],
     fractal_weight: float = PAPER_FRACTAL_WEIGHT,
 ) -> Tensor:
-    """Eq. 3 with `box_mask(H, W, box)`, then Eq. 4: the edit in a box, the original around it.
+    """Apply Eq. 3 with `box_mask(H, W, box)`, then Eq. 4: the edit in a box of the original.
 
-    Args and the rest as in `mix`, with a box for all images or a list of one for each. A box may
-    be empty or the whole image.
+    As `mix_seam`, with a box for all images or a list with a box for each. A box may be empty or
+    the whole image.
 
     Raises:
-        ValueError: as `mix`, or a box that reaches out of the image.
+        ValueError: As `mix_seam`, or a box that reaches out of the image.
     """
     count = _check_images(original, edited, fractal, fractal_weight)
     boxes = [box] * count if isinstance(box, Box) else list(box)
@@ -185,13 +185,12 @@ def mix_constant(
     share: float | Sequence[float],
     fractal_weight: float = PAPER_FRACTAL_WEIGHT,
 ) -> Tensor:
-    """Eq. 3 with one mask value everywhere, then Eq. 4: Mixup (arXiv 1710.09412) of two images.
+    """Apply Eq. 3 with a constant mask, then Eq. 4: Mixup (arXiv 1710.09412) of two images.
 
-    Args and the rest as in `mix`, with the edit's share in [0, 1] for all images or a list of one
-    for each.
+    As `mix_seam`, with the edit's share in [0, 1] for all images or a list with a share for each.
 
     Raises:
-        ValueError: as `mix`, or a share out of range.
+        ValueError: As `mix_seam`, or a share out of range.
     """
     count = _check_images(original, edited, fractal, fractal_weight)
     shares = [float(share)] * count if isinstance(share, int | float) else list(share)
@@ -215,7 +214,7 @@ def _batch(images: Tensor) -> Tensor:
 
 
 def _finish(hybrid: Tensor, fractal: Fractals, weight: float) -> Tensor:
-    """Eq. 4 of a hybrid that nobody else holds."""
+    """Return the result of Eq. 4, which may overwrite the hybrid."""
     if weight == 0:
         return hybrid
     fractal = fractal if isinstance(fractal, Tensor) else torch.stack(list(fractal))
@@ -226,7 +225,7 @@ def _finish(hybrid: Tensor, fractal: Fractals, weight: float) -> Tensor:
 
 
 def _seam_any(original: Tensor, edited: Tensor, sides: list[str], blend_width: int) -> Tensor:
-    """Eq. 3 of [B, C, H, W] of any dtype on any device."""
+    """Return the hybrid of Eq. 3 of [B, C, H, W] of any dtype on any device."""
     hybrid = original.clone(memory_format=torch.contiguous_format)
     for side, rows in _groups(sides, original.device):
         horizontal = side_is_horizontal(side)
@@ -234,8 +233,8 @@ def _seam_any(original: Tensor, edited: Tensor, sides: list[str], blend_width: i
         start, stop = seam(length, blend_width)
         first = side in ("left", "top")
         ahead = (rows, slice(None), slice(None)) if horizontal else (rows, slice(None))
-        shown = (*ahead, slice(0, start) if first else slice(stop, length))
-        hybrid[shown] = edited[shown]
+        visible = (*ahead, slice(0, start) if first else slice(stop, length))
+        hybrid[visible] = edited[visible]
         if stop > start:
             profile = ramp(length, blend_width)
             mask = (profile.flip(0) if first else profile)[start:stop]
@@ -246,22 +245,22 @@ def _seam_any(original: Tensor, edited: Tensor, sides: list[str], blend_width: i
 
 
 def _groups(sides: list[str], device: torch.device) -> list[tuple[str, slice | Tensor]]:
-    """Images that share a side, as indices into the batch: few launches for an accelerator.
+    """Return the images of each side, as indices into the batch: few launches for an accelerator.
 
-    In main memory, where launches cost little, slices of one image each save copies.
+    In main memory, where launches cost little, slices of single images save copies.
     """
     if len(set(sides)) == 1:
         return [(sides[0], slice(None))]
     if device.type == "cpu":
         return [(side, slice(number, number + 1)) for number, side in enumerate(sides)]
-    found: dict[str, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for number, side in enumerate(sides):
-        found.setdefault(side, []).append(number)
-    return [(side, torch.tensor(rows, device=device)) for side, rows in found.items()]
+        rows_of.setdefault(side, []).append(number)
+    return [(side, torch.tensor(rows, device=device)) for side, rows in rows_of.items()]
 
 
 def _box_any(original: Tensor, edited: Tensor, boxes: list[Box]) -> Tensor:
-    """Eq. 3 of [B, C, H, W] of any dtype on any device, all boxes at once."""
+    """Return the hybrid of Eq. 3 of [B, C, H, W] on any device, all boxes at once."""
     height, width = original.shape[-2:]
     edges = torch.tensor(boxes, device=original.device).reshape(-1, 4, 1)
     down, across = (torch.arange(length, device=original.device) for length in (height, width))
@@ -286,7 +285,7 @@ def _each(
     fractal: Fractals,
     settings: list[Setting],
 ) -> Tensor:
-    """`join(original, edited, fractal, setting, out)` for each image, as arrays [C, H, W]."""
+    """Call `join(original, edited, fractal, setting, out)` for each image, as arrays [C, H, W]."""
     result = torch.empty(original.shape, dtype=torch.uint8)
     first, second, out = (
         _batch(images).contiguous().numpy() for images in (original, edited, result)
@@ -300,12 +299,12 @@ def _each(
 
 
 def _rows(image: Bytes) -> Bytes:
-    """A contiguous [C, H, W] as [C, H * W], which OpenCV takes for a picture of one channel."""
+    """Return a contiguous [C, H, W] as [C, H * W], to OpenCV a picture of a single channel."""
     return image.reshape(len(image), -1)
 
 
 def _weigh_bytes(first: Bytes, second: Bytes, weight: float, out: Bytes) -> None:
-    """(1 - weight) * first + weight * second of 2-D arrays, rounded, into `out`."""
+    """Write (1 - weight) * first + weight * second of 2-D arrays, rounded, into `out`."""
     if weight == 0:
         if out is not first:
             np.copyto(out, first)
@@ -346,7 +345,7 @@ def _seam_bytes(
 
 @lru_cache(maxsize=64)
 def _seam_weights(length: int, blend_width: int, step: int) -> tuple[Bytes, Bytes]:
-    """Both images' weights in the seam, float32, each repeated `step` times."""
+    """Return both images' weights in the seam, float32, each repeated `step` times."""
     start, stop = seam(length, blend_width)
     rising = ramp(length, blend_width)[start:stop].repeat_interleave(step).numpy()
     return 1 - rising, rising

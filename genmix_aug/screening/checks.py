@@ -1,7 +1,7 @@
 """Which edits failed, as prompts do now and then (GenMix, Figure 6): black, blank, lost, ….
 
 Pixels tell most of it. Where a feature function is handed in, an edit whose features are no
-nearer to its own original than many another original is counts as changed past recognition.
+nearer to its original than many another original is counts as changed past recognition.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHARE_LEFT = 0.5
 CENTRING = 0.5
 # The share of pairs of different originals that are less alike than the limit. On Twemoji the limit
 # is then 0 and rejects 0.3 % of the edits under cross-domain prompts, none to 2 % of those under
-# in-domain ones, 11 % of mosaics; it catches 9 in 10 of noise and of blurs of 32 px, one in four
+# in-domain ones, 11 % of mosaics; it catches 9 in 10 of noise and of blurs of 32 px, 1 in 4
 # of swapped pictures. A limit at 0.5 would catch half of those, but reject 5 % of all good edits
 # and half the mosaics.
 STRANGER_QUANTILE = 0.25
@@ -51,12 +51,12 @@ REFERENCE_IMAGES = 512  # originals that say what strangers look like; more say 
 
 
 class Verdict(NamedTuple):
-    """What screening found in one edit.
+    """What screening says of an edit.
 
-    `reason` is one of `REASONS`, or "" where the edit is good. `scores`, finite and rounded to
+    `reason` is a member of `REASONS`, or "" where the edit is good. `scores`, finite and rounded to
     four digits: brightness (mean grey level), contrast (standard deviation over the pixels, root
     mean square over the channels), change (mean absolute difference from the original), all in
-    grey levels, and similarity (-1 to 1) where features were given.
+    grey levels, and similarity (-1 to 1) where features were compared.
     """
 
     reason: str
@@ -71,28 +71,28 @@ class Reference(NamedTuple):
 
 
 def similarities(edits: Tensor, originals: Tensor, mean: Tensor) -> Tensor:
-    """Cosine of features, row by row, after `CENTRING` of their mean is taken off: [B], -1 to 1.
+    """Return cosines [B] of features, row by row, after `CENTRING` of their mean is taken off.
 
     Args:
-        edits, originals: features [B, D].
-        mean: the mean of the originals' features [D].
+        edits, originals: Features [B, D].
+        mean: The mean of the originals' features [D].
     """
     shift = CENTRING * mean
     return cosine_similarity(edits - shift, originals - shift, dim=1)
 
 
 def reference_of(features: Tensor, quantile: float = STRANGER_QUANTILE) -> Reference:
-    """The mean of the originals' features, and the least similarity of an edit to its original.
+    """Return the originals' mean features and the least similarity of an edit to its original.
 
     The limit is the `quantile` of the similarities of two different originals, over all pairs
     or, where they are many, over a sample of pairs that is the same each time; at most
     `HIGHEST_LIMIT`.
 
     Args:
-        features: of the originals [N, D], N >= 2; some hundreds will do.
+        features: Of the originals [N, D], N >= 2; some hundreds will do.
 
     Raises:
-        ValueError: fewer than two originals, features that are not a finite [N, D], or a
+        ValueError: Fewer than two originals, features that are not a finite [N, D], or a
             quantile outside 0 to 1.
     """
     if not 0 <= quantile <= 1:
@@ -108,13 +108,13 @@ def reference_of(features: Tensor, quantile: float = STRANGER_QUANTILE) -> Refer
     unit = normalize(features - CENTRING * mean, dim=1)
     count = len(unit)
     if count * (count - 1) // 2 <= MAX_PAIRS:
-        one, other = torch.triu_indices(count, count, 1, device=unit.device)
-        cosines = (unit @ unit.T)[one, other]
+        left, right = torch.triu_indices(count, count, 1, device=unit.device)
+        cosines = (unit @ unit.T)[left, right]
     else:
         generator = torch.Generator().manual_seed(0)
-        one = torch.randint(0, count, (MAX_PAIRS,), generator=generator)
-        other = (one + torch.randint(1, count, (MAX_PAIRS,), generator=generator)) % count
-        chunks = zip(one.split(50_000), other.split(50_000), strict=True)
+        left = torch.randint(0, count, (MAX_PAIRS,), generator=generator)
+        right = (left + torch.randint(1, count, (MAX_PAIRS,), generator=generator)) % count
+        chunks = zip(left.split(50_000), right.split(50_000), strict=True)
         cosines = torch.cat([(unit[a] * unit[b]).sum(1) for a, b in chunks])
     # Not torch.quantile, which refuses more than 16 million values.
     rank = 1 + round(quantile * (len(cosines) - 1))
@@ -127,18 +127,18 @@ def screen(
     features: Features | None = None,
     reference: Reference | None = None,
 ) -> list[Verdict]:
-    """Judges edits of originals; the first of `REASONS` that holds is the verdict's.
+    """Judge edits of originals; the first of `REASONS` that holds is the verdict's.
 
     Args:
         originals: uint8 [B, 3, H, W].
-        edits: of the same shape, uint8, or float in [0, 1] as they were before the cast to
+        edits: Of the same shape, uint8, or float in [0, 1] as they were before the cast to
             uint8 hides what is not finite; finite values outside are cut off.
-        features: a network's features of uint8 images [B, 3, H, W], float [B, D]. Without
+        features: A network's features of uint8 images [B, 3, H, W], float [B, D]. Without
             them nothing is unrecognisable.
-        reference: from `reference_of`, with the same feature function.
+        reference: From `reference_of`, with the same feature function.
 
     Raises:
-        ValueError: images of another dtype or shape, features without a reference or the other
+        ValueError: Images of another dtype or shape, features without a reference or the other
             way round, or features that are not a finite [B, D].
     """
     _check_images(originals, edits)
@@ -153,7 +153,7 @@ def screen(
     change = (after - before).abs().mean((1, 2, 3))
     scores = {"brightness": light, "contrast": contrast, "change": change}
     dark, was_dark = 255 - light, 255 - was_light
-    found = {
+    faults = {
         "non-finite": ~finite,
         "black": (light < BLANK_MARGIN) & (light < SHARE_LEFT * was_light),
         "white": (dark < BLANK_MARGIN) & (dark < SHARE_LEFT * was_dark),
@@ -166,9 +166,9 @@ def screen(
             _check_features(rows, len(edits), len(reference.mean))
         mean = reference.mean.to(mine.device, torch.float32)
         scores["similarity"] = similarities(mine.float(), theirs.float(), mean)
-        found["unrecognisable"] = scores["similarity"] < reference.min_similarity
+        faults["unrecognisable"] = scores["similarity"] < reference.min_similarity
     listed = {name: values.tolist() for name, values in scores.items()}
-    holds = {reason: values.tolist() for reason, values in found.items()}
+    holds = {reason: values.tolist() for reason, values in faults.items()}
     return [
         Verdict(
             next((reason for reason in REASONS if reason in holds and holds[reason][k]), ""),
@@ -179,14 +179,14 @@ def screen(
 
 
 def _grey_levels(images: Tensor) -> Tensor:
-    """uint8, or float in [0, 1], as float 0 to 255; what is not finite as black."""
+    """Return uint8, or float in [0, 1], as float 0 to 255; what is not finite as black."""
     if images.dtype == torch.uint8:
         return images.float()
     return images.float().nan_to_num(0, 0, 0).clamp(0, 1) * 255
 
 
 def _contrast(images: Tensor) -> Tensor:
-    """Standard deviation over the pixels, root mean square over the channels: [B]."""
+    """Return the standard deviation over the pixels, root mean square over the channels: [B]."""
     return images.flatten(2).var(2, correction=0).mean(1).sqrt()
 
 

@@ -1,4 +1,4 @@
-"""What screening found in a store: a table, a ranking of prompts, a figure and the worst edits.
+"""What screening says of a store: a table, a ranking of prompts, a figure and the worst edits.
 
 Works on the store's records (`EditStore.entries`); the keys read are key, prompt, reason ("" if
 accepted) and scores.
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
-# Okabe and Ito's colours, told apart by most eyes.
+# Okabe and Ito's colours, which most eyes can distinguish.
 ACCEPTED, REJECTED, INK = "#0072B2", "#E69F00", "#28282e"
 BINS = 40
 PAIRS_IN_COLUMN = 8  # of the sheet of the worst, so that two dozen still fit a screen
 
 
 class PromptRow(NamedTuple):
-    """How one prompt did: its edits, those rejected, and the mean similarity of all of them.
+    """How a prompt did: its edits, those rejected, and the mean similarity of all of them.
 
-    `similarity` is None where no edit of the prompt has one.
+    `similarity` is None where no edit of the prompt was compared.
     """
 
     prompt: str
@@ -44,33 +44,34 @@ class PromptRow(NamedTuple):
 
 
 def rank_prompts(records: Iterable[Record]) -> list[PromptRow]:
-    """A row for each prompt, best first: by share rejected, then by mean similarity.
+    """Return a row for each prompt, best first: by share rejected, then by mean similarity.
 
     The share that counts is the lower end of Wilson's 95 % interval, so that a prompt of few
-    edits is not last for one failure. Prompts without similarities follow their equals.
+    edits is not last for a single failure. Prompts without similarities follow their equals.
     """
     by_prompt: dict[str, list[Record]] = {}
     for record in records:
         by_prompt.setdefault(record["prompt"], []).append(record)
     rows = []
-    for prompt, own in by_prompt.items():
-        reasons = Counter(record["reason"] for record in own if record["reason"])
-        known = [s for record in own if (s := similarity_of(record)) is not None]
+    for prompt, edits in by_prompt.items():
+        reasons = Counter(record["reason"] for record in edits if record["reason"])
+        known = [s for record in edits if (s := similarity_of(record)) is not None]
         mean = float(np.mean(known)) if known else None
-        rows.append(PromptRow(prompt, len(own), reasons.total(), _in_order(reasons), mean))
+        rows.append(PromptRow(prompt, len(edits), reasons.total(), _in_order(reasons), mean))
 
-    def place(row: PromptRow) -> tuple[float, float, str]:
+    def rank(row: PromptRow) -> tuple[float, float, str]:
         likeness = -inf if row.similarity is None else row.similarity
         return _surely(row.rejected, row.edits), -likeness, row.prompt
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=rank)
 
 
 def summary(records: Iterable[Record], limit: float | None = None) -> str:
-    """A plain text of counts, reasons, similarities and the prompts' ranking.
+    """Return a plain text of counts, reasons, similarities and the prompts' ranking.
 
     Args:
-        limit: the least similarity that was accepted, where it is known.
+        records: From `EditStore.entries`.
+        limit: The least similarity that was accepted, where it is known.
     """
     records = list(records)
     if not records:
@@ -106,9 +107,9 @@ def summary(records: Iterable[Record], limit: float | None = None) -> str:
 
 
 def worst(records: Iterable[Record], count: int) -> list[Record]:
-    """The `count` worst edits: rejected ones first, then accepted ones of least similarity.
+    """Return the `count` worst edits: the rejected, then the accepted of least similarity.
 
-    The worst of each prompt and reason come before the second worst of any, so that one bad
+    The worst of each prompt and reason come before the second worst of any, so that a single bad
     prompt does not hide the others.
     """
 
@@ -130,14 +131,15 @@ def worst(records: Iterable[Record], count: int) -> list[Record]:
 
 
 def draw_similarities(records: Iterable[Record], limit: float | None, path: Path | str) -> None:
-    """Writes a PNG of the similarities: a histogram for each prompt, the worst at the bottom.
+    """Draw the similarities into a PNG: a histogram for each prompt, the worst at the bottom.
 
     Args:
-        limit: the least similarity that was accepted, drawn as a line; None draws none.
+        records: From `EditStore.entries`.
+        limit: The least similarity that was accepted, drawn as a line; None draws none.
 
     Raises:
-        ValueError: no edit has a similarity, or `path` does not end in .png.
-        OSError: the folder cannot be made or written to.
+        ValueError: No edit has a similarity, or `path` does not end in .png.
+        OSError: The folder cannot be made or written to.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -159,8 +161,8 @@ def draw_similarities(records: Iterable[Record], limit: float | None, path: Path
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for level, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
-        own = [record for record in records if record["prompt"] == row.prompt]
-        _draw_row(axes, own, level, edges)
+        edits = [record for record in records if record["prompt"] == row.prompt]
+        _draw_row(axes, edits, level, edges)
         share = f"{row.rejected:,} of {row.edits:,} rejected"
         axes.text(1.02, level + 0.2, share, fontsize=9, transform=axes.get_yaxis_transform())
     if limit is not None:
@@ -185,15 +187,15 @@ def draw_similarities(records: Iterable[Record], limit: float | None, path: Path
 def draw_worst(
     pairs: Sequence[tuple[Tensor, Tensor]], records: Sequence[Record], size: int
 ) -> Image:
-    """A sheet of originals beside their edits, each with its prompt, reason and similarity.
+    """Return a sheet of originals beside their edits, each with its prompt, reason and similarity.
 
     Args:
-        pairs: original and edit, uint8 [3, H, W], of each record.
-        records: as `worst` gives them.
-        size: px of a picture's side on the sheet.
+        pairs: Original and edit, uint8 [3, H, W], of each record.
+        records: As `worst` returns them.
+        size: Side of a picture on the sheet, px.
 
     Raises:
-        ValueError: no pairs, another number of records, or a size that is too small.
+        ValueError: No pairs, another number of records, or a size that is too small.
     """
     from PIL import Image as Pillow
 
@@ -221,19 +223,19 @@ def draw_worst(
 
 
 def caption(record: Record) -> str:
-    """One edit's prompt, why it was rejected, and its similarity where it has one."""
+    """Return an edit's prompt, why it was rejected, and its similarity where it was compared."""
     likeness = similarity_of(record)
     parts = [record["prompt"], record["reason"] or "accepted"]
     return ", ".join([*parts, *([] if likeness is None else [f"similarity {likeness:.2f}"])])
 
 
 def similarity_of(record: Record) -> float | None:
-    """The similarity that screening measured, or None."""
+    """Return the similarity that screening measured, or None."""
     return (record.get("scores") or {}).get("similarity")
 
 
 def _draw_row(axes: Axes, records: list[Record], level: int, edges: np.ndarray) -> None:
-    """One prompt's histogram standing on `level`, its highest bar 0.85 tall."""
+    """Draw a prompt's histogram standing on `level`, its highest bar 0.85 tall."""
     parts = [
         [s for r in records if bool(r["reason"]) == bad and (s := similarity_of(r)) is not None]
         for bad in (False, True)
@@ -259,12 +261,12 @@ def _draw_row(axes: Axes, records: list[Record], level: int, edges: np.ndarray) 
 
 
 def _in_order(reasons: Counter[str]) -> dict[str, int]:
-    """Reasons, the most frequent first."""
+    """Return reasons, the most frequent first."""
     return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _surely(rejected: int, edits: int) -> float:
-    """Lower end of Wilson's 95 % interval of a share; exactly 0 where nothing was rejected."""
+    """Return the lower end of Wilson's 95 % interval of a share; 0 where nothing was rejected."""
     if rejected == 0:
         return 0.0
     z, share = 1.96, rejected / edits
@@ -277,7 +279,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _aligned(table: list[list[str]], left: tuple[int, ...] = (0,)) -> list[str]:
-    """Lines of a table; columns are set right but for those in `left`."""
+    """Return the lines of a table; columns are set right but for those in `left`."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.fractals import draw_fractals
 from uda.augment import AUGMENTATIONS, title_of_augmentation
 from uda.augment.base import Augmentation
 from uda.augment.none import NoAugmentation
@@ -90,7 +90,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     keep_freed_memory()
-    images = fractals(options.batch, DECODE_PX, seed=1)
+    images = draw_fractals(options.batch, DECODE_PX, seed=1)
     resized = resize(images, RESIZE_PX)
     labels = torch.from_numpy(np.random.default_rng(0).integers(0, CLASSES, options.batch))
     model = build_model(options.backbone, "none", "bottleneck_wn", 256, CLASSES, 0, CROP_PX)

@@ -22,8 +22,7 @@ from torch import Tensor
 
 from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.mixing.masks import SIDES, blend_width_for
-from genmix_aug.mixing.mix import PAPER_FRACTAL_WEIGHT
-from genmix_aug.mixing.mix import mix_seam as mix
+from genmix_aug.mixing.mix import PAPER_FRACTAL_WEIGHT, mix_seam
 
 SINGLES, BYTES, FLOATS = 16, 64, 16  # images of a pass, one at a time and in a batch
 NAIVE = "Eq. 3 and 4, NumPy float64"
@@ -83,7 +82,7 @@ def worst_difference(size: int) -> int:
     images = zip(*(random_images(4, size, seed) for seed in range(3)), strict=True)
     for side, (first, second, noise) in zip(SIDES, images, strict=True):
         expected = naive(as_picture(first), as_picture(second), as_picture(noise), side, width)
-        fast = as_picture(mix(first, second, noise, side, width))
+        fast = as_picture(mix_seam(first, second, noise, side, width))
         worst = max(worst, int(np.abs(fast.astype(int) - expected).max()))
     return worst
 
@@ -103,7 +102,7 @@ def single_ways(size: int) -> Ways:
 
     def run_fused() -> None:
         for first, second, noise, side in singles:
-            mix(first, second, noise, side, width)
+            mix_seam(first, second, noise, side, width)
 
     def run_drawn() -> None:
         for seed, (first, second, _, _) in enumerate(singles):
@@ -131,17 +130,20 @@ def batch_ways(size: int) -> Ways:
 
     def run_fused() -> None:
         for first, second, noise, side in zip(original, edited, fractal, sides, strict=True):
-            mix(first, second, noise, side, width)
+            mix_seam(first, second, noise, side, width)
 
     return {
         FUSED: (run_fused, BYTES),
-        f"mix, {BYTES} uint8 images": (lambda: mix(original, edited, fractal, sides, width), BYTES),
+        f"mix, {BYTES} uint8 images": (
+            lambda: mix_seam(original, edited, fractal, sides, width),
+            BYTES,
+        ),
         f"GenMix, {BYTES} uint8, with draws": (
             lambda: genmix(original, edited, range(BYTES)),
             BYTES,
         ),
         f"mix, {FLOATS} float32 images": (
-            lambda: mix(first_f, second_f, noise_f, sides[:FLOATS], width),
+            lambda: mix_seam(first_f, second_f, noise_f, sides[:FLOATS], width),
             FLOATS,
         ),
     }

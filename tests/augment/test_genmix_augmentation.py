@@ -1,8 +1,8 @@
 import pytest
 import torch
+from helpers.edits import fill, requests_for
 
-from genmix_aug.edits.fill import fill
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.editors import Editor
 from genmix_aug.edits.store import EditStore
 from genmix_aug.mixing.fractal_folder import write_fractals
 from genmix_aug.prompts import CROSS_DOMAIN
@@ -74,7 +74,7 @@ def test_stages_show_different_prompts(images, tmp_path):
     assert torch.equal(rows[1]["original"], images[1])
 
 
-class Blank:
+class Blank(Editor):
     """Draws nothing on white, except where the seed's last bit is set: then the negative."""
 
     fingerprint, prompts = "blank-v1", ()
@@ -158,9 +158,8 @@ def test_what_is_trained_on_follows_from_the_configuration(images, tmp_path, cap
 
     expected, said = run(then, tmp_path / "alone")
     if first == "command":
-        digests = [image_digest(image) for image in images]
-        requests = plan_edits(digests, CROSS_DOMAIN, 3)
-        fill(EditStore(tmp_path / "store"), Blank(), images, NAMES, requests)
+        requests = requests_for(images, CROSS_DOMAIN, 3)
+        fill(EditStore(tmp_path / "store"), Blank(), images, requests)
     else:
         run(first, tmp_path / "store")
     capsys.readouterr()
@@ -179,8 +178,8 @@ def test_jpeg_files_are_named_and_tell_runs_apart(images, tmp_path, capsys):
     plain = lossless.prepare(images, NAMES, tmp_path / "png", seed=0)
     assert plain["jpeg"] == 0
     assert "JPEG" not in capsys.readouterr().out
-    requests = plan_edits([image_digest(image) for image in images], CROSS_DOMAIN, 1)
-    fill(EditStore(tmp_path / "jpeg", "jpeg"), lossless.editor, images, NAMES, requests)
+    requests = requests_for(images, CROSS_DOMAIN, 1)
+    fill(EditStore(tmp_path / "jpeg", "jpeg"), lossless.editor, images, requests)
     lossy = GenMixAugmentation(num_fractals=1)
     found = lossy.prepare(images, NAMES, tmp_path / "jpeg", seed=0)
     assert lossy.keys == lossless.keys
@@ -200,6 +199,9 @@ class OnDevice(Blank):
     def edit(self, *request):
         self.log.append(self.device)
         return super().edit(*request)
+
+    def prefer_device(self, device):
+        self.device = device if self.device == "auto" else self.device
 
     def release(self):
         self.log.append("released")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 
 from genmix_aug.mixing.fractal_folder import write_fractals
-from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.fractals import draw_fractals
 from uda.augment import pixmix
 from uda.augment.pixmix import OPERATIONS, PixMixAugmentation, add, multiply, operate, weights
 
@@ -52,7 +52,7 @@ def test_the_whole_is_the_papers_algorithm(images, monkeypatch, seed):
     monkeypatch.setattr(pixmix, "operate", lambda image, severity, rng: 255 - image)
     found = prepared(images, rounds=4, beta=3.0).images(images[:1], [0], [seed])[0]
     rng = np.random.default_rng(seed)
-    fractal = fractals(3, 24)[rng.integers(3)].numpy() / 255
+    fractal = draw_fractals(3, 24)[rng.integers(3)].numpy() / 255
     plain = images[0].numpy() / 255
     mixed = 1 - plain if rng.random() < 0.5 else plain
     for _ in range(rng.integers(5)):

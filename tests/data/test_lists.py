@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from helpers.edits import fill, requests_for
 from helpers.tiny import CLASSES, make_dataset
 from PIL import Image
 
 from genmix_aug.editors import EDITORS
-from genmix_aug.edits.fill import fill
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
-from genmix_aug.export import export
+from genmix_aug.export import ExportSettings, export_tree
 from genmix_aug.images import find_images, load_rgb
-from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.fractals import draw_fractals
 from genmix_aug.mixing.genmix import GenMix
 from uda.data.items import domain_items
 from uda.data.lists import LIST_NAME, export_lists
@@ -158,21 +158,12 @@ def test_from_edits_to_lists(spec, tmp_path):
     shutil.copy(spec.root / "Plain/ring/00.png", spec.root / "Plain/ring/my ring.png")
     paths = find_images(spec.root)
     pictures = [load_rgb(path) for path in paths]
-    digests = [image_digest(picture) for picture in pictures]
     store, editor = EditStore(tmp_path / "store"), EDITORS["filters"]()
-    requests = plan_edits(digests, ["retro comic", "graffiti"], 1)
-    fill(store, editor, pictures, [path.name for path in paths], requests, digests=digests)
-    export(
-        spec.root,
-        store,
-        tmp_path / "out",
-        ["retro comic", "graffiti"],
-        1,
-        editor.fingerprint,
-        GenMix(fractals(2, 32), blend_width=None),
-        copies=2,
-        replace_spaces=True,
-    )
+    plan = EditPlan(("retro comic", "graffiti"), 1, editor.fingerprint)
+    fill(store, editor, pictures, requests_for(pictures, plan.prompts, 1))
+    settings = ExportSettings(copies=2, replace_spaces=True)
+    genmix = GenMix(draw_fractals(2, 32), blend_width=None)
+    export_tree(spec.root, store, tmp_path / "out", plan, genmix, settings)
     exported = replace(spec, root=tmp_path / "out")
     written, _ = export_lists(exported, "opda")
     assert [entry.images for entry in written] == [3 * 21, 3 * 20]

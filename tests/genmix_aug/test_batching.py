@@ -1,4 +1,4 @@
-"""Batches of one size each, and how much waits for one."""
+"""Batches of equal sizes, and how much waits for them."""
 
 from collections import Counter
 
@@ -7,7 +7,6 @@ import torch
 
 from genmix_aug.batching import batches
 from genmix_aug.editors import EDITORS
-from genmix_aug.editors.base import group_of
 
 
 def blank(height, width):
@@ -27,28 +26,32 @@ def test_every_image_comes_once_in_a_batch_of_its_size():
 
 @pytest.mark.parametrize("side", [1, 10, 40])
 def test_what_waits_is_bounded_by_bytes(side):
-    """Sizes all differ, so none fills up: at most the bound and one image are held."""
-    given = []
+    """Sizes all differ, so none fills up: at most the bound and an image wait."""
+    sizes = []
 
     def numbered():
         for k in range(60):
-            given.append(3 * side * (side + k))
+            sizes.append(3 * side * (side + k))
             yield k, blank(side, side + k)
 
     bound, taken = 3 * side * side * 9, 0
-    for batch in batches(numbered(), 2, held_bytes=bound):
-        assert sum(given) - taken <= bound + given[-1]
+    for batch in batches(numbered(), 2, max_waiting_bytes=bound):
+        assert sum(sizes) - taken <= bound + sizes[-1]
         taken += sum(image.nbytes for _, image in batch)
-    assert taken == sum(given)
+    assert taken == sum(sizes)
 
 
 def test_an_image_over_the_bound_goes_at_once():
     images = [blank(50, 50)] * 3
-    assert [len(batch) for batch in batches(enumerate(images), 2, held_bytes=10)] == [1, 1, 1]
+    assert [len(batch) for batch in batches(enumerate(images), 2, max_waiting_bytes=10)] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def photographs(count=200):
-    """Sizes of a photo folder: five ways of holding the camera, cropped by a few pixels."""
+    """Yield images of a photo folder's sizes: five shapes, cropped by a few px."""
     generator = torch.Generator().manual_seed(0)
     sides = [(300, 400), (400, 300), (300, 300), (225, 400), (267, 400)]
     for number in range(count):
@@ -59,7 +62,7 @@ def photographs(count=200):
 
 
 def test_photographs_fill_their_batches_where_the_editor_resizes_them():
-    """By their own sizes hardly any two go together."""
+    """By their sizes hardly any two go together."""
 
     def mean(group):
         sizes = [len(batch) for batch in batches(photographs(), 8, group)]
@@ -67,6 +70,6 @@ def test_photographs_fill_their_batches_where_the_editor_resizes_them():
         return 200 / len(sizes)
 
     diffusion, filters = EDITORS["instruct-pix2pix"](resolution=128), EDITORS["filters"]()
-    assert mean(group_of(filters)) == 8
-    assert mean(group_of(diffusion)) > 6
+    assert mean(filters.group) == 8
+    assert mean(diffusion.group) > 6
     assert mean(lambda height, width: (height, width)) < 2

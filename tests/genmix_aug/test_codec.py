@@ -11,7 +11,7 @@ from genmix_aug.codec import SUFFIXES, decode, encode, is_whole, png_is_whole
 
 
 def picture(height=37, width=23):
-    """A soft picture, as JPEG likes them, with some colour."""
+    """Return a soft picture, as JPEG likes them, with some colour."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return torch.stack([4 * rows, 255 - 6 * columns, 3 * (rows + columns)]).clamp(0, 255).byte()
 
@@ -41,8 +41,8 @@ def test_every_cut_and_every_changed_byte_is_noticed(image_format):
     assert is_whole(data)
     assert not any(is_whole(data[:length]) for length in range(len(data)))
     assert not is_whole(data + b"x")
-    for place in range(len(data)):
-        assert not is_whole(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]), place
+    for k in range(len(data)):
+        assert not is_whole(data[:k] + bytes([data[k] ^ 1]) + data[k + 1 :]), k
     assert decode(data[:-1]) is None
 
 

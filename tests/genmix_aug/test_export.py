@@ -3,19 +3,22 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from helpers.edits import fill as fill_store
+from helpers.edits import requests_for
 from PIL import Image
 
 from genmix_aug.editors import EDITORS
-from genmix_aug.edits.fill import fill as fill_store
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.edits.keys import image_digest
+from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import BrokenEditError, EditStore, MissingEditError
-from genmix_aug.export import Exported, export
+from genmix_aug.export import Exported, ExportSettings, export_tree
 from genmix_aug.images import find_images, load_rgb
-from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.fractals import draw_fractals
 from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.mixing.masks import blend_width_for
 from genmix_aug.prompts import CROSS_DOMAIN
@@ -23,7 +26,8 @@ from genmix_aug.seeding import hash_seed
 
 PROMPTS = ("retro comic", "graffiti", "digital art")
 EDITOR = EDITORS["filters"]()
-GENMIX = GenMix(fractals(3, 32))
+PLAN = EditPlan(PROMPTS, 2, EDITOR.fingerprint)
+GENMIX = GenMix(draw_fractals(3, 32))
 
 
 def draw_picture(path, seed, size):
@@ -34,7 +38,7 @@ def draw_picture(path, seed, size):
 
 @pytest.fixture
 def images(tmp_path):
-    """A tree of pictures of several sizes and kinds, with what is no picture beside them."""
+    """Return a tree of pictures of several sizes and kinds, with other files beside them."""
     folder = tmp_path / "images"
     for seed, (name, size) in enumerate(
         {
@@ -55,10 +59,8 @@ def images(tmp_path):
 def fill(root, images, per_image=2, screen=None, seed=0):
     store = EditStore(root)
     pictures = [load_rgb(path) for path in find_images(images)]
-    digests = [image_digest(picture) for picture in pictures]
-    requests = plan_edits(digests, PROMPTS, per_image, seed)
-    names = [str(number) for number in range(len(pictures))]
-    fill_store(store, EDITOR, pictures, names, requests, digests=digests, screen=screen)
+    requests = requests_for(pictures, PROMPTS, per_image, seed)
+    fill_store(store, EDITOR, pictures, requests, screen=screen)
     return store
 
 
@@ -67,12 +69,12 @@ def store(images, tmp_path):
     return fill(tmp_path / "store", images)
 
 
-def run(images, store, out, genmix=GENMIX, **more):
-    return export(images, store, out, PROMPTS, 2, EDITOR.fingerprint, genmix, **more)
+def run(images, store, out, genmix=GENMIX, plan=PLAN, **settings):
+    return export_tree(images, store, out, plan, genmix, ExportSettings(**settings))
 
 
 def tree(folder):
-    """Every file below ``folder`` with its content, but for the mark."""
+    """Return every file below ``folder`` with its content, but for the mark."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -83,18 +85,18 @@ def tree(folder):
 def test_originals_and_copies_in_the_same_layout(images, store, tmp_path):
     done = run(images, store, tmp_path / "out", copies=2)
     assert done == Exported(originals=6, augmented=12, unaugmented=0, written=18)
-    found = tree(tmp_path / "out")
+    files = tree(tmp_path / "out")
     originals = {path.relative_to(images).as_posix() for path in find_images(images)}
-    assert originals < set(found)
-    assert len(found) == 18
+    assert originals < set(files)
+    assert len(files) == 18
     for name in originals:
-        assert found[name] == (images / name).read_bytes()
+        assert files[name] == (images / name).read_bytes()
     for name in ("top", "a/b", "a/c.d", "a b/e f", "a b/grey", "a b/clear"):
-        assert {f"{name}_genmix1.png", f"{name}_genmix2.png"} < set(found)
+        assert {f"{name}_genmix1.png", f"{name}_genmix2.png"} < set(files)
 
 
 def test_each_copy_is_genmix_of_one_of_its_edits(images, store, tmp_path):
-    """Against GenMix applied by hand to every accepted edit: exactly one fits each copy."""
+    """Against GenMix applied by hand to every accepted edit: exactly one of them fits each copy."""
     run(images, store, tmp_path / "out", copies=2, seed=4)
     for path in find_images(images):
         image = load_rgb(path)
@@ -105,7 +107,7 @@ def test_each_copy_is_genmix_of_one_of_its_edits(images, store, tmp_path):
         for copy in (1, 2):
             name = path.relative_to(images).with_name(f"{path.stem}_genmix{copy}.png")
             result = load_rgb(tmp_path / "out" / name)
-            for number, (_, prompt, seed) in enumerate(plan_edits([digest], PROMPTS, 2)):
+            for number, (_, prompt, seed) in enumerate(PLAN.requests([digest])):
                 edit = store.read(store.served(digest, prompt, seed, EDITOR.fingerprint))
                 expected = genmix(image[None], edit[None], [hash_seed(4, copy, digest)])[0]
                 used += [number] if torch.equal(expected, result) else []
@@ -165,7 +167,7 @@ def test_whole_files_stay_and_broken_ones_are_made_again(images, store, tmp_path
     (out / "a" / "b_genmix1.png").write_bytes(expected["a/b_genmix1.png"][:-9])
     (out / "a" / "c.d.JPEG").unlink()
     (out / "a b" / "clear.webp").write_bytes(b"")
-    assert run(images, store, out).written == 5  # two originals with theirs, and one copy
+    assert run(images, store, out).written == 5  # two originals with theirs, and a copy
     assert tree(out) == expected
     assert (out / "top_genmix1.png").stat().st_mtime_ns == stamp
 
@@ -237,13 +239,13 @@ def test_spaces_are_replaced(images, store, tmp_path):
     draw_picture(images / "a b" / "tab\there\u2003too.png", 8, (16, 16))
     fill(store.root, images)
     run(images, store, tmp_path / "out", replace_spaces=True)
-    found = tree(tmp_path / "out")
-    assert not any(letter.isspace() for name in found for letter in name)
-    assert {"a_b/e_f.png", "a_b/e_f_genmix1.png", "a_b/tab_here_too.png"} < set(found)
+    files = tree(tmp_path / "out")
+    assert not any(letter.isspace() for name in files for letter in name)
+    assert {"a_b/e_f.png", "a_b/e_f_genmix1.png", "a_b/tab_here_too.png"} < set(files)
 
 
 @pytest.mark.parametrize(
-    ("names", "more", "place"),
+    ("names", "more", "target"),
     [
         (("a/b.jpg", "a/b.png"), {}, "a/b_genmix1.png"),
         (("a/b.jpg", "a/b_genmix1.png"), {}, "a/b_genmix1.png"),
@@ -253,15 +255,15 @@ def test_spaces_are_replaced(images, store, tmp_path):
         (("a/b.jpg", "a/b_genmix2.jpg"), {"copies": 2, "image_format": "jpeg"}, "a/b_genmix2.jpg"),
     ],
 )
-def test_clashes_are_named_before_anything_is_written(images, store, tmp_path, names, more, place):
+def test_clashes_are_named_before_anything_is_written(images, store, tmp_path, names, more, target):
     for name in names:
         draw_picture(images / name, 5, (16, 16))
     with pytest.raises(ValueError, match="would both be written to") as raised:
         run(images, store, tmp_path / "out", **more)
     owners = [str(images / name) for name in names]
-    if place == "x_y":
+    if target == "x_y":
         owners = [str(images / "x y"), str(images / "x_y")]
-    for part in (*owners, f" {place}: rename"):
+    for part in (*owners, f" {target}: rename"):
         assert part in str(raised.value)
     assert not (tmp_path / "out").exists()
 
@@ -281,15 +283,11 @@ def test_a_missing_edit_names_the_command(images, tmp_path):
     assert command in str(raised.value)
     assert not (tmp_path / "out").exists()
     with pytest.raises(MissingEditError, match="--prompts cross-domain --per-image 1 --seed 3`"):
-        export(
+        run(
             images,
             empty,
             tmp_path / "out",
-            CROSS_DOMAIN,
-            1,
-            EDITOR.fingerprint,
-            GENMIX,
-            edit_seed=3,
+            plan=replace(PLAN, prompts=CROSS_DOMAIN, per_image=1, seed=3),
         )
     fill(empty.root, images)
     assert run(images, empty, tmp_path / "out").augmented == 6
@@ -299,7 +297,7 @@ def test_edits_of_another_seed(images, tmp_path):
     store = fill(tmp_path / "store", images, seed=3)
     with pytest.raises(MissingEditError):
         run(images, store, tmp_path / "out")
-    assert run(images, store, tmp_path / "out", edit_seed=3).augmented == 6
+    assert run(images, store, tmp_path / "out", plan=replace(PLAN, seed=3)).augmented == 6
 
 
 def test_a_broken_edit_is_named(images, store, tmp_path):
@@ -336,11 +334,11 @@ def test_one_rejected_edit_leaves_the_other(images, store, tmp_path):
     assert run(images, store, tmp_path / "out", copies=2) == Exported(6, 12, 0, 18)
 
 
-@pytest.mark.parametrize("place", ["images", "images/a/out", "."])
-def test_the_export_lies_apart_from_the_images(images, store, tmp_path, place):
+@pytest.mark.parametrize("out", ["images", "images/a/out", "."])
+def test_the_export_lies_apart_from_the_images(images, store, tmp_path, out):
     before = tree(tmp_path)
     with pytest.raises(ValueError, match="must not lie within one another"):
-        run(images, store, tmp_path / place)
+        run(images, store, tmp_path / out)
     assert tree(tmp_path) == before
 
 
@@ -364,9 +362,7 @@ def test_senseless_values_are_refused(images, store, tmp_path, more, message):
     with pytest.raises(ValueError, match=message):
         run(images, store, tmp_path / "out", **more)
     with pytest.raises(ValueError, match="at least 1, not 0"):
-        export(images, store, tmp_path / "out", PROMPTS, 0, EDITOR.fingerprint, GENMIX)
-    with pytest.raises(ValueError, match="no prompts"):
-        export(images, store, tmp_path / "out", (), 1, EDITOR.fingerprint, GENMIX)
+        run(images, store, tmp_path / "out", plan=replace(PLAN, per_image=0))
     with pytest.raises(ValueError, match="nowhere does not exist"):
         run(tmp_path / "nowhere", store, tmp_path / "out")
     assert not (tmp_path / "out").exists()

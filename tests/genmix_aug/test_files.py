@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from genmix_aug.cli import main as cli
+from genmix_aug.cli.main import main
+from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
-from genmix_aug.export import export
+from genmix_aug.export import ExportSettings, export_tree
 from genmix_aug.files import host, sweep, write_whole
 from genmix_aug.mixing.fractal_folder import write_fractals
 from genmix_aug.mixing.genmix import GenMix
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def left_by_a_killed_process(folder):
-    """The temporary file of a process that SIGKILL ended within `write_whole`."""
+    """Return the temporary file of a process that SIGKILL ended within `write_whole`."""
     folder.mkdir(parents=True, exist_ok=True)
     code = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom genmix_aug import files\n"
@@ -79,12 +80,12 @@ def test_commands_sweep_the_folder_that_they_write_to(tmp_path, command):
         write_fractals(out, 1, 8)
     elif command == "export":
         genmix = GenMix(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-        done = (images.parent, EditStore(store), out, ["snowy"], 1, "none", genmix, 0)
-        export(*done)
+        tree = (images.parent, EditStore(store), out, EditPlan(("snowy",), 1, "none"), genmix)
+        export_tree(*tree, ExportSettings(copies=0))
         inner = left_by_a_killed_process(out / "a")
-        export(*done)
+        export_tree(*tree, ExportSettings(copies=0))
         assert not inner.exists()
     else:
-        assert cli.main(["edit", str(images), "--store", str(store), "--per-image", "1"]) == 0
-        assert cli.main(["screen", str(store), "--out", str(out)]) == 0
+        assert main(["edit", str(images), "--store", str(store), "--per-image", "1"]) == 0
+        assert main(["screen", str(store), "--out", str(out)]) == 0
     assert not left.exists()

@@ -20,8 +20,8 @@ def test_images_are_found_in_order_and_hidden_ones_left_out(tmp_path):
     (folder / ".cache").mkdir()
     Image.new("RGB", (2, 2)).save(folder / ".cache" / "x.png")
     Image.new("RGB", (2, 2)).save(folder / ".x.png")
-    found = [path.relative_to(folder).as_posix() for path in find_images(folder)]
-    assert found == ["a.png", "b/c.jpg", "b/d.webp"]
+    names = [path.relative_to(folder).as_posix() for path in find_images(folder)]
+    assert names == ["a.png", "b/c.jpg", "b/d.webp"]
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
@@ -30,10 +30,10 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
         Image.new("RGB", (2, 2)).save(tmp_path / name / "x.png")
     scandir = os.scandir
 
-    def refuse(place):
-        if Path(place).name == "b":
-            raise PermissionError(13, "Permission denied", str(place))
-        return scandir(place)
+    def refuse(folder):
+        if Path(folder).name == "b":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(ValueError, match=f"folder {tmp_path / 'b'} cannot be read: Permission"):
@@ -53,7 +53,7 @@ def test_every_mode_becomes_rgb(tmp_path):
         "grey.png": (red.convert("L"), None),
         "grey16.png": (grey16, (200, 200, 200)),
         "grey16.tif": (grey16, (200, 200, 200)),
-        "one.png": (Image.new("1", (4, 3), 1), (255, 255, 255)),
+        "bit.png": (Image.new("1", (4, 3), 1), (255, 255, 255)),
         "clear.png": (clear, (255, 255, 255)),
         "la.png": (clear.convert("LA"), (255, 255, 255)),
         "cmyk.jpg": (red.convert("CMYK"), (200, 30, 30)),

@@ -53,10 +53,10 @@ def test_a_misspelt_set_is_no_prompt(text):
         parse_prompts(text)
 
 
-@pytest.mark.parametrize("given", ["", " , ", [], [" "]])
-def test_no_prompt_at_all_is_refused(given):
+@pytest.mark.parametrize("words", ["", " , ", [], [" "]])
+def test_no_prompt_at_all_is_refused(words):
     with pytest.raises(ValueError, match="no prompt in .*: name a set"):
-        parse_prompts(given)
+        parse_prompts(words)
 
 
 def test_no_prompt_comes_twice_before_all_were_used():

@@ -6,15 +6,15 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.edits import fill as fill_store
+from helpers.edits import requests_for
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from genmix_aug.editors import EDITORS
-from genmix_aug.edits.fill import fill as fill_store
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.editors import EDITORS, Editor
 from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.images import find_images, from_picture, load_rgb, to_picture
 from genmix_aug.mixing.genmix import GenMix
@@ -27,25 +27,20 @@ SIZE = 40
 
 
 def random_images(count, seed=0, size=SIZE):
-    """Smooth colours, so that JPEG and the filters have something to work on."""
+    """Return smooth colours, so that JPEG and the filters have something to work on."""
     rng = np.random.default_rng(seed)
     small = torch.from_numpy(rng.integers(0, 256, (count, 3, 4, 5), dtype=np.uint8))
     return torch.nn.functional.interpolate(small, (size, size + 7), mode="bilinear")
 
 
 def fill(store, images, prompts=CROSS_DOMAIN, screen=None, seed=0):
-    digests = [image_digest(image) for image in images]
-    requests = plan_edits(digests, prompts, PER_IMAGE, seed)
-    names = [str(number) for number in range(len(images))]
-    editor = EDITORS["filters"]()
-    return fill_store(
-        EditStore(store), editor, images, names, requests, digests=digests, screen=screen
-    )
+    requests = requests_for(images, prompts, PER_IMAGE, seed)
+    return fill_store(EditStore(store), EDITORS["filters"](), images, requests, screen=screen)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tree of JPEGs, a transparent PNG among them, with the edits of all in a store."""
+    """Return a tree of JPEGs and a transparent PNG, with the edits of all in a store."""
     root = tmp_path_factory.mktemp("pictures")
     for number, image in enumerate(random_images(9)):
         path = root / "tree" / f"class{number % 3}" / f"{number}.jpg"
@@ -60,8 +55,8 @@ def folder(tmp_path_factory):
 
 def transform(folder, **options):
     fractals = torch.randint(0, 256, (4, 3, 64, 64), generator=torch.Generator().manual_seed(1))
-    given = {"genmix": GenMix(fractals.byte(), blend_width=None), "per_image": PER_IMAGE}
-    return GenMixTransform(folder / "edits", **{**given, **options})
+    defaults = {"genmix": GenMix(fractals.byte(), blend_width=None), "per_image": PER_IMAGE}
+    return GenMixTransform(folder / "edits", **{**defaults, **options})
 
 
 def dataset(folder, augment, **options):
@@ -130,12 +125,12 @@ def test_an_augmented_image_is_genmix_of_one_of_its_edits(folder):
         augment.set_epoch(epoch)
         result = augment(image)
         assert (result.dtype, result.shape) == (torch.uint8, image.shape)
-        # Each way of joining that the options allow, in turn: which one was it?
+        # Each way of joining that the options allow, in turn: which was it?
         for number, key in enumerate(keys):
             for side in genmix.sides:
                 for noise in range(len(genmix.fractals)):
-                    one = GenMix(genmix.fractals[[noise]], None, sides=(side,))
-                    if torch.equal(one(image, store.read(key), 0), result):
+                    way = GenMix(genmix.fractals[[noise]], None, sides=(side,))
+                    if torch.equal(way(image, store.read(key), 0), result):
                         drawn.add((number, side, noise))
     assert {number for number, _, _ in drawn} == {0, 1}
     assert {side for _, side, _ in drawn} == set(genmix.sides)
@@ -174,9 +169,9 @@ def test_pillow_images_become_rgb_augmented_or_not(folder, probability):
     """A transparent PNG, opened as it is: the pixels are those of `load_rgb`."""
     path = folder / "tree" / "class0" / "layer.png"
     with Image.open(path) as picture:
-        shown = transform(folder, probability=probability)(picture)
-    assert shown.mode == "RGB"
-    assert torch.equal(from_picture(shown), load_rgb(path)) == (probability == 0)
+        result = transform(folder, probability=probability)(picture)
+    assert result.mode == "RGB"
+    assert torch.equal(from_picture(result), load_rgb(path)) == (probability == 0)
 
 
 def test_the_rest_of_a_sample_passes_through(folder):
@@ -198,9 +193,10 @@ def test_the_rest_of_a_sample_passes_through(folder):
 
 @pytest.mark.parametrize("rejected", [1, 2])
 def test_rejected_edits_are_not_used(tmp_path, rejected):
-    """All of an image's edits rejected: it stays; one of them: the other one is used."""
+    """All of an image's edits rejected: it stays; one of two: the other is used."""
     image = random_images(1, seed=5)[0]
-    asked = [prompt for _, prompt, _ in plan_edits([image_digest(image)], CROSS_DOMAIN, PER_IMAGE)]
+    requests = requests_for([image], CROSS_DOMAIN, PER_IMAGE)
+    asked = [request.prompt for request in requests]
 
     def screen(originals, edits):
         verdicts = []
@@ -212,7 +208,7 @@ def test_rejected_edits_are_not_used(tmp_path, rejected):
     # The filters vary with the seed: know the edits of every attempt by their prompt.
     editor, made = EDITORS["filters"](), {}
 
-    class Recorded:
+    class Recorded(Editor):
         fingerprint, prompts = editor.fingerprint, editor.prompts
 
         def edit(self, images, prompts, seeds):
@@ -221,8 +217,7 @@ def test_rejected_edits_are_not_used(tmp_path, rejected):
             return edits
 
     store = EditStore(tmp_path / "edits")
-    requests = plan_edits([image_digest(image)], CROSS_DOMAIN, PER_IMAGE)
-    keys = fill_store(store, Recorded(), [image], ["a"], requests, batch_size=1, screen=screen)
+    keys = fill_store(store, Recorded(), [image], requests, batch_size=1, screen=screen)
     assert keys[0] is None
     augment = transform(tmp_path, probability=1)
     unchanged = 0
@@ -256,18 +251,18 @@ def test_another_seed_of_the_edits_asks_for_other_edits(folder, tmp_path):
 
 
 def test_prompts_are_a_set_a_text_or_a_sequence(folder):
-    for given in ("snowy, retro comic", ["snowy", "retro comic"]):
-        augment = transform(folder, prompts=given, probability=1)
-        assert augment.prompts == ("snowy", "retro comic")
+    for words in ("snowy, retro comic", ["snowy", "retro comic"]):
+        augment = transform(folder, prompts=words, probability=1)
+        assert augment.plan.prompts == ("snowy", "retro comic")
         with pytest.raises(MissingEditError, match="--prompts 'snowy,retro comic' --per-image 2`"):
             augment(random_images(1)[0])
-    assert transform(folder, prompts="cross-domain").prompts == CROSS_DOMAIN
+    assert transform(folder, prompts="cross-domain").plan.prompts == CROSS_DOMAIN
 
 
 def test_an_editor_is_named_in_three_ways(folder):
     editor = EDITORS["filters"]()
-    for given in ("filters", editor, editor.fingerprint):
-        assert transform(folder, editor=given).fingerprint == editor.fingerprint
+    for name in ("filters", editor, editor.fingerprint):
+        assert transform(folder, editor=name).plan.fingerprint == editor.fingerprint
 
 
 def test_copies_have_the_same_settings_and_an_epoch_of_their_own(folder):
@@ -338,13 +333,13 @@ def test_an_editor_that_made_nothing_is_refused_at_once(folder, editor):
 
 
 def test_an_editor_is_not_asked_of_an_empty_store(tmp_path):
-    assert transform(tmp_path, editor="filters").fingerprint == "filters-v2"
+    assert transform(tmp_path, editor="filters").plan.fingerprint == "filters-v2"
     with pytest.raises(ValueError, match="has edits by none"):
         transform(tmp_path, editor="filters-v2")
 
 
 def test_prompts_may_name_sets_in_a_sequence(folder):
-    assert transform(folder, prompts=["cross_domain"]).prompts == CROSS_DOMAIN
+    assert transform(folder, prompts=["cross_domain"]).plan.prompts == CROSS_DOMAIN
     with pytest.raises(ValueError, match="is the set cross-domain meant"):
         transform(folder, prompts=["cross-domian"])
 

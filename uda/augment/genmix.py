@@ -13,10 +13,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES
-from genmix_aug.editors.base import on_device, release
 from genmix_aug.editors.options import make_editor, parse_options
-from genmix_aug.edits.fill import Screen, fill
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.edits.fill import Filler, FillSettings, Originals
+from genmix_aug.edits.keys import image_digest
+from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 from genmix_aug.edits.verdicts import NO_SCREEN, PIXELS
 from genmix_aug.mixing.genmix import parse_settings
@@ -36,16 +36,23 @@ SCREENS = ("pixels", "features", "none")
 class GenMixAugmentation(Augmentation):
     """GenMix (arXiv 2412.02366).
 
-    ``prompts``: cross-domain, in-domain, all, or prompts separated by commas. ``edits_per_image``:
-    how many edits of each image are made and stored, each under another prompt while there are
-    some; every augmented draw takes one of them. ``editor`` and ``editor_options``
-    ("preset=fast,steps=30") make them; ``screening`` rejects those whose ``pixels`` are at fault
-    (black, white, flat, unchanged), with ``features`` also those that ImageNet features no longer
-    recognise; ``none`` accepts all. Whoever filled the store, and by what screen, a run takes the
-    edits that its own screen accepts. ``join``, ``sides`` and ``fractal_weight`` are those of
-    `genmix_aug.mixing.genmix.GenMix`. ``blend_width`` in pixels of the decoded size; 0 scales the
-    paper's 20 in 512, -1 is a hard cut. ``num_fractals`` are drawn, unless a folder of ``fractals``
-    is named. Raises ValueError naming the option at fault.
+    Whoever filled the store, and by what screen, a run takes the edits that its screen accepts.
+
+    Args:
+        prompts: cross-domain, in-domain, all, or prompts separated by commas.
+        edits_per_image: How many edits of each image are made and stored, each under another
+            prompt while they last; every augmented draw takes an edit at random.
+        editor, editor_options: What makes the edits, and options such as "preset=fast,steps=30".
+        screening: What rejects edits: ``pixels`` (black, white, flat, unchanged), ``features``
+            (these, and what ImageNet features no longer recognise) or ``none``.
+        join, sides, fractal_weight: As in `genmix_aug.mixing.genmix.GenMix`.
+        blend_width: In pixels of the decoded size; 0 scales the paper's 20 in 512, -1 is a hard
+            cut.
+        num_fractals: How many fractals are drawn.
+        fractals: A folder of pictures to take instead.
+
+    Raises:
+        ValueError: Names the option at fault.
     """
 
     name = "genmix"
@@ -115,12 +122,16 @@ class GenMixAugmentation(Augmentation):
         """Make the edits that the store lacks, and the fractals.
 
         Which edits an image gets depends on its pixels alone, as `genmix edit` plans them, so
-        runs of every seed share them. The editor works on ``device`` unless its options name one,
-        and gives its memory back.
+        runs of every seed share them. The editor works on ``device`` unless its options name
+        another, and frees its memory.
 
-        Returns a hash of the edits that are trained on (``edits``) and how many of them lossy JPEG
-        files hold (``jpeg``): what the run's configuration does not say. Raises ValueError where
-        the seam does not fit the images or a fractal cannot be read, before any edit is made.
+        Returns:
+            What the run's configuration does not say: ``edits``, a hash of the edits that are
+            trained on, and ``jpeg``, how many of them lossy JPEG files hold.
+
+        Raises:
+            ValueError: The seam does not fit the images or a fractal cannot be read; before any
+                edit is made.
         """
         try:
             self.genmix.check_size(*images.shape[-2:])
@@ -128,40 +139,35 @@ class GenMixAugmentation(Augmentation):
         except ValueError as error:
             raise ValueError(f"augment.options.genmix: {error}") from None
         self.genmix = replace(self.genmix, fractals=pictures)
-        digests = [image_digest(image) for image in images]
-        requests = plan_edits(digests, self.prompts, self.edits_per_image)
-        self.row_prompts = [prompt for _, prompt, _ in requests]
         self.store = EditStore(store)
-        judge, judged_by = _screen(self.screening, images, digests)
-        if device is not None and device.type in ("cpu", "cuda"):
-            on_device(self.editor, str(device))
-        try:
-            self.keys = fill(
-                self.store,
-                self.editor,
-                images,
-                names,
-                requests,
-                progress=True,
-                digests=digests,
-                screen=judge,
-                origin={"square_px": images.shape[-1]},
-                judged_by=judged_by,
-            )
-        finally:
-            release(self.editor)
-        # Of each image, the rows of the edits that screening accepted.
-        self.rows: list[list[int]] = [[] for _ in images]
-        for row, (image, _, _) in enumerate(requests):
-            if self.keys[row] is not None:
-                self.rows[image].append(row)
+        self._fill(images, names, device)
         if without := sum(not rows for rows in self.rows):
             tqdm.write(f"{without} images stay as they are: screening rejected all of their edits")
         self.edits = self._load(images) if self._fits(images) else None
-        return self._found()
+        return self._summary()
 
-    def _found(self) -> dict[str, Any]:
-        """What is known of the edits to train on; says what their configuration does not tell."""
+    def _fill(self, images: Tensor, names: Sequence[str], device: torch.device | None) -> None:
+        """Make the missing edits; set a row's key and prompt, and each image's accepted rows."""
+        fingerprint, side = self.editor.fingerprint, images.shape[-1]
+        plan = EditPlan(self.prompts, self.edits_per_image, fingerprint, square_px=side)
+        digests = [image_digest(image) for image in images]
+        requests = plan.requests(digests)
+        originals = Originals(images, names, digests, {"square_px": plan.square_px})
+        settings = _fill_settings(self.screening, originals)
+        if device is not None and device.type in ("cpu", "cuda"):
+            self.editor.prefer_device(str(device))
+        try:
+            self.keys = Filler(self.store, self.editor, originals, requests, settings).fill()
+        finally:
+            self.editor.release()
+        self.row_prompts = [request.prompt for request in requests]
+        self.rows: list[list[int]] = [[] for _ in images]
+        for row, request in enumerate(requests):
+            if self.keys[row] is not None:
+                self.rows[request.image].append(row)
+
+    def _summary(self) -> dict[str, Any]:
+        """Return what the log says of the edits; print what their configuration does not say."""
         files: list[str] = []  # the name is the key
         jpeg = kept = 0
         for key in self.keys:
@@ -183,22 +189,22 @@ class GenMixAugmentation(Augmentation):
         return {"edits": config_hash({"files": files}), "jpeg": jpeg}
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """One of each image's edits, joined along a random seam, a random fractal blended in.
+        """Join each image with an edit of it along a random seam, and blend in a fractal.
 
         An image without an accepted edit stays as it is.
         """
-        places = [place for place, image in enumerate(ids) if self.rows[image]]
-        rows = [self._row(ids[place], hash_seed("which edit", seeds[place])) for place in places]
+        edited_at = [number for number, image in enumerate(ids) if self.rows[image]]
+        rows = [self._row(ids[k], hash_seed("which edit", seeds[k])) for k in edited_at]
         if not rows:
             return images
         if self.edits is not None:
             edited = self.edits[rows]
         else:
             edited = torch.stack([self._read(row) for row in rows])
-        mixed = self.genmix(images[places], edited, [seeds[place] for place in places])
-        if len(places) == len(ids):
+        mixed = self.genmix(images[edited_at], edited, [seeds[k] for k in edited_at])
+        if len(edited_at) == len(ids):
             return mixed
-        return images.index_copy(0, torch.tensor(places), mixed)
+        return images.index_copy(0, torch.tensor(edited_at), mixed)
 
     def stages(
         self, images: Tensor, ids: Sequence[int], seed: int
@@ -206,7 +212,7 @@ class GenMixAugmentation(Augmentation):
         """Return the prompts of a few prepared images, and of each original, edited, mask, hybrid,
         fractal and result.
 
-        Their edits are under as many prompts as there are; images without one are left out.
+        Their edits are under as many prompts as possible; images without an edit are left out.
         """
         prompts: list[str] = []
         stages: list[dict[str, Tensor]] = []
@@ -216,13 +222,13 @@ class GenMixAugmentation(Augmentation):
                 continue
             row = min(self.rows[image], key=lambda row: used[self.row_prompts[row]])
             used[self.row_prompts[row]] += 1
-            own = hash_seed("stages", seed, image)
+            drawn = hash_seed("stages", seed, image)
             prompts.append(self.row_prompts[row])
-            stages.append(self.genmix.stages(images[image], self._read(row), own))
+            stages.append(self.genmix.stages(images[image], self._read(row), drawn))
         return prompts, stages
 
     def _row(self, image: int, choice: int) -> int:
-        """Where one of the image's accepted edits stands among the keys."""
+        """Return the row, among the keys, of an accepted edit of the image."""
         rows = self.rows[image]
         return rows[choice % len(rows)]
 
@@ -242,23 +248,26 @@ class GenMixAugmentation(Augmentation):
         return edits
 
 
-def _screen(screening: str, images: Tensor, digests: Sequence[str]) -> tuple[Screen | None, str]:
-    """How edits of these images are judged, and the name that verdicts are kept under.
+def _fill_settings(screening: str, originals: Originals) -> FillSettings:
+    """Return how edits of these images are judged, and the name that verdicts are kept under.
 
     The limit of similarity is that of these images, so they are part of the name.
     """
     if screening == "none":
-        return None, NO_SCREEN
+        return FillSettings(judged_by=NO_SCREEN, progress=True)
     if screening == "pixels":
-        return screen, PIXELS
-    step = -(-len(images) // REFERENCE_IMAGES)
+        return FillSettings(screen=screen, judged_by=PIXELS, progress=True)
+    count = len(originals.digests)
+    sample = range(0, count, -(-count // REFERENCE_IMAGES))
 
-    @cache  # asked for when the first edit is to be judged
+    @cache  # computed when the first edit is to be judged
     def reference() -> Reference:
-        parts = images[::step].split(16)
+        parts = torch.stack([originals.images[number] for number in sample]).split(16)
         return reference_of(torch.cat([imagenet_features(part) for part in parts]))
 
-    def judge(originals: Tensor, edits: Tensor) -> list[Verdict]:
-        return screen(originals, edits, imagenet_features, reference())
+    def judge(images: Tensor, edits: Tensor) -> list[Verdict]:
+        return screen(images, edits, imagenet_features, reference())
 
-    return judge, f"features {config_hash({'reference': list(digests[::step])})}"
+    digests = [originals.digests[number] for number in sample]
+    name = f"features {config_hash({'reference': digests})}"
+    return FillSettings(screen=judge, judged_by=name, progress=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -16,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genmix_aug.pools import process_map
 from uda.data.items import domain_items, is_picture
 from uda.data.names import join_names, normalised_name
-from uda.data.near_duplicates import HASH_BYTES, ImageHashes, hash_image, near_pairs
+from uda.data.near_duplicates import HASH_BYTES, hash_image, near_pairs
 from uda.data.spec import DatasetSpec
 
 # Bits of 256. Nine in ten images stay within 6 when rescaled and compressed again; no two images of
@@ -108,10 +106,12 @@ def check_dataset(spec: DatasetSpec, domains: Sequence[str] = (), workers: int =
     checks: list[DomainCheck] = []
     readable: dict[str, list[Path]] = {}
     hashes: dict[str, NDArray[np.uint8]] = {}
-    with _hashing(workers) as hash_all:
+    with process_map(workers, "looks at pictures", chunk=32) as run:
         for name in wanted:
             check, paths = _check_names(spec, name)
-            results = list(zip(paths, hash_all(paths, name), strict=True))
+            hashed = run(hash_image, paths)
+            bar = tqdm(hashed, name, len(paths), unit="img", leave=False, delay=2, disable=None)
+            results = list(zip(paths, bar, strict=True))
             bad = tuple((path, result.problem) for path, result in results if result.problem)
             checks.append(replace(check, unreadable=bad))
             readable[name] = [path for path, result in results if not result.problem]
@@ -144,20 +144,6 @@ def _check_names(spec: DatasetSpec, domain: str) -> tuple[DomainCheck, list[Path
     )
     check = DomainCheck(domain, path, len(items), len(present), expected, missing, other)
     return check, [item.path for item in items]
-
-
-@contextmanager
-def _hashing(workers: int) -> Iterator[Callable[[Sequence[Path], str], list[ImageHashes]]]:
-    """Yield a function that hashes paths in ``workers`` processes, under a bar with a title."""
-
-    def bar(hashes: Iterator[ImageHashes], title: str, count: int) -> list[ImageHashes]:
-        return list(tqdm(hashes, title, count, unit="img", leave=False, delay=2, disable=None))
-
-    if workers == 1:
-        yield lambda paths, title: bar(map(hash_image, paths), title, len(paths))
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield lambda paths, title: bar(pool.map(hash_image, paths, chunksize=32), title, len(paths))
 
 
 def fix_names(spec: DatasetSpec, domains: Sequence[str] = ()) -> list[tuple[Path, Path]]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from genmix_aug.options import resolved_options
 from uda.config import Experiment
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
     from uda.methods.base import Method
-
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
 
 
 def resolve_options(
@@ -39,22 +37,16 @@ def resolve_options(
     return resolved[name]
 
 
-def _resolved(factory: Callable[..., Any], own: Any, where: str) -> dict[str, Any]:
-    parameters = inspect.signature(factory).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    if not isinstance(own, Mapping):
+def _resolved(factory: Callable[..., Any], chosen: Any, where: str) -> dict[str, Any]:
+    if not isinstance(chosen, Mapping):
         raise ValueError(f"{where}: expected a mapping of options")
-    resolved = dict(defaults)
-    for key, value in own.items():
-        if key not in defaults:
-            raise ValueError(f"{where}.{key}: unknown; known: {', '.join(defaults) or 'none'}")
-        wanted = type(defaults[key])
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            raise ValueError(f"{where}.{key}: {value!r} is not a {wanted.__name__}")
-        resolved[key] = value
-    return resolved
+    return resolved_options(
+        factory,
+        chosen,
+        unknown=f"{where}.{{key}}: unknown; known: {{known}}",
+        mistyped=f"{where}.{{key}}: {{value!r}} is not a {{wanted}}",
+        nothing="none",
+    )
 
 
 def method_of(experiment: Experiment) -> Method:

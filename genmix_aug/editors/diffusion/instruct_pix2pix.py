@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmix_aug.editors.base import check_images, check_request
+from genmix_aug.editors.base import Editor, check_images, check_request
 from genmix_aug.editors.diffusion.loading import first_line, load_pipeline, quiet
 from genmix_aug.editors.diffusion.model_folder import folder_digest
 from genmix_aug.editors.diffusion.noise import first_noise
@@ -30,53 +30,53 @@ REVISION = "31519b5cb02a7fd89b906d88731cd4d6a7bbf88d"
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-class InstructPix2PixEditor:
+class InstructPix2PixEditor(Editor):
     """Edits images by InstructPix2Pix (arXiv 2211.09800), as GenMix (arXiv 2412.02366) does.
 
     An image is scaled so that its longer side is `resolution` px, up or down, with its aspect
-    ratio kept; the edit comes back at the image's own size. Any prompt is allowed that is not
+    ratio kept; the edit comes back at the image's size. Any prompt is allowed that is not
     too long for the text model. Nothing is loaded before the first edit, so that an editor
     costs nothing where all edits are in the store.
 
     Presets:
-        released: as GenMix's authors released it: 100 steps (the pipeline's default),
+        released: As GenMix's authors released it: 100 steps (the pipeline's default),
             Euler-ancestral, text guidance 4, image guidance 1.5, 512 px, float16.
         fast: DPM-Solver++ in 20 steps, so about five times as fast, and channels-last weights.
             Still float16, which rounds eight times finer than bfloat16. Not compiled, as that takes
             a minute or more, again when the images' size changes: compile=true is for many images
-            of one size.
+            of equal size.
         low-memory: the edits of `released`, same fingerprint; pictures are encoded and decoded
-            one at a time, which is where memory peaks. The denoising itself takes as many at once
+            singly, which is where memory peaks. The denoising itself takes as many at once
             as memory holds.
 
     The options below override the preset; 0, "" and None leave it as it is.
 
     Half precision now and then gives values that are not finite. Such an image is edited again
-    by itself in float32 and counted in `redone`; one that float32 cannot edit either comes out
+    by itself in float32 and counted in `redone`; if float32 cannot edit it either, it comes out
     black and is counted in `failed`. A CPU computes half precision in float32: the same edits up
     to rounding, so under the same fingerprint.
 
     Args:
-        model: a name on the Hugging Face hub, or a folder that diffusers' save_pretrained wrote.
-        revision: the hub's commit; not used for a folder.
+        model: A name on the Hugging Face hub, or a folder that diffusers' save_pretrained wrote.
+        revision: The hub's commit; not used for a folder.
         preset: released, fast or low-memory.
-        steps: of denoising, at least 1.
-        text_guidance: over 1; higher follows the prompt more.
-        image_guidance: at least 1; higher keeps more of the image.
+        steps: Of denoising, at least 1.
+        text_guidance: Over 1; higher follows the prompt more.
+        image_guidance: At least 1; higher keeps more of the image.
         resolution: px of the longer side while editing, a multiple of 8, at least 64.
         scheduler: euler-ancestral, dpm-solver++ or unipc.
         precision: float32, float16 or bfloat16.
-        channels_last: the weights' layout in memory.
-        compile: the UNet by torch.compile.
-        vae_slicing: pictures encoded and decoded one at a time.
-        device: auto (a GPU if there is one), cpu, cuda or cuda:N.
+        channels_last: The weights' layout in memory.
+        compile: The UNet by torch.compile.
+        vae_slicing: Pictures encoded and decoded singly.
+        device: auto (a GPU if PyTorch sees any), cpu, cuda or cuda:N.
 
     Attributes:
-        redone: images edited again in float32 so far.
-        failed: images that came out black so far.
+        redone: Images edited again in float32 so far.
+        failed: Images that came out black so far.
 
     Raises:
-        ValueError: an option has a value that it cannot have.
+        ValueError: An option has a value that it cannot have.
     """
 
     def __init__(
@@ -118,22 +118,22 @@ class InstructPix2PixEditor:
         self._pipeline: Any = None
         self._encoder: Callable[[str], Tensor] | None = None
         self._embeddings: dict[str, Tensor] = {}
-        self._most = 0  # images at a time that memory was found to hold; 0: as many as are given
+        self._most = 0  # images at a time that memory holds, once known; 0: no limit
 
     def __getstate__(self) -> dict[str, Any]:
-        """Options and counts: another process loads the model itself."""
+        """Return options and counts: another process loads the model itself."""
         return {**self.__dict__, "_pipeline": None, "_encoder": None, "_embeddings": {}}
 
     @property
     def fingerprint(self) -> str:
-        """Kind and version, the model and every setting that changes an edit.
+        """The kind and version, the model and every setting that changes an edit.
 
         The model is its name and revision, or a hash of the files in its folder. A preset has
-        the fingerprint of its values given one by one.
+        the same fingerprint as its values as separate options.
 
         Raises:
-            ValueError: the model's folder holds no pipeline.
-            OSError: one of its files cannot be read.
+            ValueError: The model's folder holds no pipeline.
+            OSError: A file of the model cannot be read.
         """
         if not self._identity:
             folder = Path(self.model)
@@ -145,24 +145,19 @@ class InstructPix2PixEditor:
             f"image={s.image_guidance} px={s.resolution} {s.scheduler} {s.precision}"
         )
 
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """None in particular: the model takes any text."""
-        return ()
-
     def group(self, height: int, width: int) -> tuple[int, int]:
-        """Images go together that are edited at one size: `working_size`."""
+        """Return the size at which such images are edited: `working_size`."""
         return working_size(height, width, self.settings.resolution)
 
     def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
-        """Edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
+        """Return edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
 
         Where the GPU's memory is too small for all at once they are edited in halves, which
         changes no edit.
 
         Raises:
-            ValueError: lengths that differ, a prompt too long for the text model, a model that
-                cannot be loaded, or a GPU that is missing or too small for one image.
+            ValueError: Lengths that differ, a prompt too long for the text model, a model that
+                cannot be loaded, or a GPU that is missing or too small for a single image.
         """
         check_request(images, prompts, seeds)
         if len(images) == 0:
@@ -172,7 +167,7 @@ class InstructPix2PixEditor:
     def edit_each(
         self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
     ) -> list[Tensor]:
-        """As `edit`, of images uint8 [3, H, W] of sizes that are one `group`."""
+        """Return edits of images uint8 [3, H, W] of the same `group`; see `edit`."""
         check_images(images, prompts, seeds)
         groups = {self.group(image.shape[1], image.shape[2]) for image in images}
         if len(groups) > 1:
@@ -188,7 +183,7 @@ class InstructPix2PixEditor:
     def _fitting(
         self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
     ) -> list[Tensor]:
-        """Edits of the first images: of as many as memory holds, half of them where it does not."""
+        """Return edits of the first images, of as many as memory holds: all, half, a quarter, …"""
         while True:
             try:
                 return self._edits(images, prompts, seeds)
@@ -210,20 +205,33 @@ class InstructPix2PixEditor:
     def _edits(
         self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
     ) -> list[Tensor]:
-        """All of them at once; those that half precision cannot edit again in float32."""
+        """Edit all at once, and again in float32 those that half precision cannot edit."""
         edits, finite = self._run(images, prompts, seeds)
         broken = (~finite).nonzero().flatten().tolist()
         if broken and self._pipeline.unet.dtype != torch.float32:
             with self._in_float32():
                 for number in broken:
-                    one = slice(number, number + 1)
-                    edits[one], finite[one] = self._run(images[one], prompts[one], seeds[one])
+                    row = slice(number, number + 1)
+                    edits[row], finite[row] = self._run(images[row], prompts[row], seeds[row])
             self.redone += len(broken)
         self.failed += int((~finite).sum())
         return edits
 
+    def prefer_device(self, device: str) -> None:
+        """Work on this device where the option `device` is auto."""
+        if self.device == "auto":
+            self.device = device
+
+    def remarks(self) -> list[str]:
+        """Say how many edits half precision, and float32, could not make."""
+        counts = {
+            "were not finite in half precision and were made in float32": self.redone,
+            "were not finite in float32 either and came out black": self.failed,
+        }
+        return [f"{count} {what}" for what, count in counts.items() if count]
+
     def release(self) -> None:
-        """Gives back the model's memory; the next edit loads it again."""
+        """Free the model's memory; the next edit loads it again."""
         self._pipeline = self._encoder = None
         self._embeddings.clear()
         give_back()
@@ -232,7 +240,7 @@ class InstructPix2PixEditor:
     def _run(
         self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
     ) -> tuple[list[Tensor], Tensor]:
-        """Edits uint8 [3, H, W], black where not finite, and which are finite, bool [B]."""
+        """Return edits uint8 [3, H, W], black where not finite, and which are finite, bool [B]."""
         pipeline, settings = self._pipeline, self.settings
         device, dtype = pipeline.unet.device, pipeline.unet.dtype
         height, width = self.group(*images[0].shape[1:])
@@ -273,7 +281,7 @@ class InstructPix2PixEditor:
 
     @contextmanager
     def _in_float32(self) -> Iterator[None]:
-        """The networks in float32 for a while; going back to half precision is exact."""
+        """Have the networks in float32 for a while; going back to half precision is exact."""
         networks = (self._pipeline.unet, self._pipeline.vae)
         half = networks[0].dtype
 
@@ -290,13 +298,18 @@ class InstructPix2PixEditor:
             cast(half)
 
     def _embedding(self, text: str) -> Tensor:
-        """Text model's output for a sentence, float32 [1, tokens, D] on the CPU, made once."""
+        """Return the text model's output for a sentence, float32 [1, tokens, D], made once."""
         if text not in self._embeddings:
             assert self._encoder is not None
             self._embeddings[text] = self._encoder(text)
         return self._embeddings[text]
 
     def _load(self) -> None:
+        """Load the pipeline, unless it is loaded.
+
+        Raises:
+            ValueError: The model cannot be loaded, or memory is too small for it.
+        """
         if self._pipeline is None:
             device = _chosen_device(self.device)
             dtype = _compute_dtype(self.settings.precision, device)
@@ -314,7 +327,7 @@ class InstructPix2PixEditor:
 
 
 def _check_model(model: str, revision: str) -> None:
-    """Raises ValueError for what can be neither a folder that exists nor a pinned hub model."""
+    """Refuse what can be neither a folder that exists nor a pinned hub model."""
     if Path(model).is_dir():
         return
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", model):
@@ -326,6 +339,7 @@ def _check_model(model: str, revision: str) -> None:
 
 
 def _chosen_device(device: str) -> torch.device:
+    """Return the device of the option `device`; auto is a GPU if PyTorch sees any."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = torch.device(device)
@@ -335,5 +349,5 @@ def _chosen_device(device: str) -> torch.device:
 
 
 def _compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """What is computed in: CPUs are slow in half precision, or lack it."""
+    """Return the type to compute in: CPUs are slow in half precision, or lack it."""
     return torch.float32 if device.type == "cpu" else PRECISIONS[precision]

@@ -1,4 +1,4 @@
-"""Loading InstructPix2Pix by diffusers, with one clear line for whatever goes wrong."""
+"""Loading InstructPix2Pix by diffusers, with a single clear line for whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NO_HUB = "; without a network give a folder that holds the model: model=FOLDER"
 def load_pipeline(
     model: str, revision: str, settings: Settings, device: torch.device, dtype: torch.dtype
 ) -> tuple[Any, Callable[[str], Tensor]]:
-    """The pipeline on the device without its text model, and what encodes a text.
+    """Return the pipeline on the device without its text model, and what encodes a text.
 
-    The text model stays on the CPU in float32: it runs once for each prompt, and its place on
-    the GPU is better used.
+    The text model stays on the CPU in float32: it runs once for each prompt, and the GPU has
+    better uses for its memory.
 
     Raises:
-        ValueError: the model cannot be loaded or is of another kind.
+        ValueError: The model cannot be loaded or is of another kind.
     """
     try:
         from diffusers import StableDiffusionInstructPix2PixPipeline as Pipeline
@@ -64,7 +64,7 @@ def load_pipeline(
 
 
 def _downloaded(pipeline_class: Any, model: str, revision: str) -> Path:
-    """The folder of a model of the hub, from the cache of earlier downloads if it is there."""
+    """Return the folder of a model of the hub, downloaded unless the cache has it."""
     with _loading(f"{model} at revision {revision} from the hub", NO_HUB):
         index = pipeline_class.load_config(model, revision=revision)
     check_pipeline_kind(index, model)
@@ -77,7 +77,7 @@ def _downloaded(pipeline_class: Any, model: str, revision: str) -> Path:
 
 
 def _make_scheduler(name: str, pipeline: Any) -> Any:
-    """A scheduler with the model's own noise levels."""
+    """Return a scheduler with the model's noise levels."""
     from diffusers import (
         DPMSolverMultistepScheduler,
         EulerAncestralDiscreteScheduler,
@@ -94,10 +94,10 @@ def _make_scheduler(name: str, pipeline: Any) -> Any:
 
 @torch.no_grad()
 def _encode(tokenizer: Any, text_encoder: Any, text: str) -> Tensor:
-    """The text model's output [1, tokens, D] for a text.
+    """Return the text model's output [1, tokens, D] for a text.
 
     Raises:
-        ValueError: the text has more tokens than the model takes; the rest would be lost.
+        ValueError: The text has more tokens than the model takes; the rest would be lost.
     """
     longest = tokenizer.model_max_length
     tokens = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt")
@@ -111,7 +111,7 @@ def _encode(tokenizer: Any, text_encoder: Any, text: str) -> Tensor:
 
 @contextmanager
 def _loading(what: str, advice: str = "", bars: bool = True) -> Iterator[None]:
-    """Makes a ValueError of one line of whatever fails, without libraries' chatter."""
+    """Turn whatever fails into a ValueError of a single line, and silence the libraries."""
     try:
         with quiet(bars), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -123,13 +123,13 @@ def _loading(what: str, advice: str = "", bars: bool = True) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind if it has none."""
+    """Return the first line of an error's message, or its kind if it has no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 @contextmanager
 def quiet(bars: bool) -> Iterator[None]:
-    """No warnings of diffusers and transformers; progress bars with `bars`, for downloads."""
+    """Silence the warnings of diffusers and transformers; with `bars` keep their progress bars."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 

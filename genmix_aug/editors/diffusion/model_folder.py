@@ -18,10 +18,10 @@ CHUNKS, CHUNK_BYTES = 64, 2**16
 
 
 def check_model_folder(folder: Path) -> None:
-    """Refuses a folder that holds no InstructPix2Pix pipeline, before anything is loaded.
+    """Refuse a folder that holds no InstructPix2Pix pipeline, before anything is loaded.
 
     Raises:
-        ValueError: a file is missing or unreadable, the pipeline is of another kind, or the
+        ValueError: A file is missing or unreadable, the pipeline is of another kind, or the
             weights are not safetensors.
     """
     check_pipeline_kind(_read_json(folder / "model_index.json"), str(folder))
@@ -40,25 +40,25 @@ def check_model_folder(folder: Path) -> None:
 
 
 def check_pipeline_kind(index: Mapping[str, Any], model: str) -> None:
-    """Refuses a pipeline whose model_index.json, `index`, is not that of InstructPix2Pix.
+    """Refuse a pipeline whose model_index.json, `index`, is not that of InstructPix2Pix.
 
     Raises:
-        ValueError: it names another class.
+        ValueError: It names another class.
     """
     if index.get("_class_name") != PIPELINE:
         raise ValueError(f"model {model} is a {index.get('_class_name')}, not a {PIPELINE}")
 
 
 def folder_digest(folder: Path) -> str:
-    """A hash of a pipeline's files, 16 hexadecimal digits; the same wherever the folder lies.
+    """Return a hash of a pipeline's files, 16 hexadecimal digits, wherever the folder lies.
 
     Configuration and vocabulary count whole. Of weights over 4 MiB the size and 64 chunks of
     64 KiB, spread evenly from the first byte to the last, stand for all: another training
     changes them all.
 
     Raises:
-        ValueError: there is no model_index.json, so it is no pipeline.
-        OSError: a file cannot be read.
+        ValueError: model_index.json is missing, so it is no pipeline.
+        OSError: A file cannot be read.
     """
     index = folder / "model_index.json"
     if not index.is_file():
@@ -75,6 +75,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def _add_content(digest: blake2b, path: Path, size: int) -> None:
+    """Add a file's bytes to a hash, or a sample of them."""
     with path.open("rb") as file:
         if path.suffix != ".safetensors" or size <= CHUNKS * CHUNK_BYTES:
             digest.update(file.read())
@@ -85,6 +86,7 @@ def _add_content(digest: blake2b, path: Path, size: int) -> None:
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
+    """Return the JSON object in a file; ValueError where it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """A diffusion model's random numbers: the same on every device and in every precision.
 
-Asked for half precision, PyTorch (2.6, for one) draws other and coarser numbers from the same seed
-than in float32. A GPU's edit would then not be the CPU's, nor one redone in float32 the same edit.
+Asked for half precision, PyTorch (2.6, say) draws other and coarser numbers from the same seed
+than in float32. A GPU's edit would then differ from the CPU's, and from its repeat in float32.
 So noise is always drawn in float32 on the CPU, and rounded afterwards.
 """
 
@@ -16,12 +16,12 @@ from torch import Tensor
 
 
 def first_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
-    """Normal float32 [B, *shape] on the CPU, one picture from each of the B generators."""
+    """Return normal noise float32 [B, *shape] on the CPU, a row from each of the B generators."""
     return torch.cat([torch.randn(1, *shape, generator=generator) for generator in generators])
 
 
 def step_in_float32(scheduler: Any) -> None:
-    """Lets a diffusers scheduler take its steps, and draw their noise, in float32.
+    """Let a diffusers scheduler take its steps, and draw their noise, in float32.
 
     The latents keep the type that they have. For calls with `return_dict=False`.
     """

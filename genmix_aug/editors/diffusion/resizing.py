@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-SIDE_MULTIPLE = 8  # px of the image for one of the latents
+SIDE_MULTIPLE = 8  # px of the image to each latent
 MIN_SIDE = 64
 
 
 def working_size(height: int, width: int, resolution: int) -> tuple[int, int]:
-    """Height and width in px at which an image of `height` x `width` px is edited.
+    """Return height and width in px at which an image of `height` x `width` px is edited.
 
     The longer side becomes `resolution`, whether the image was larger or smaller. The aspect ratio
     stays, up to rounding to multiples of 8 px and to the 64 px that a side has at least.
@@ -25,7 +25,7 @@ def working_size(height: int, width: int, resolution: int) -> tuple[int, int]:
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Images float [B, 3, H, W] in [0, 1] scaled to float [B, 3, height, width] in [0, 1].
+    """Return images float [B, 3, H, W] in [0, 1] scaled to float [B, 3, height, width].
 
     Bicubic, antialiased where it shrinks; what overshoots is clipped.
     """

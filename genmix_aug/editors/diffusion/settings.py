@@ -45,22 +45,22 @@ PRESETS: dict[str, Settings] = {
 }
 
 
-def chosen_settings(preset: str, **given: int | float | str | None) -> Settings:
-    """A preset's settings with those in `given` that are not 0, "" or None in their place.
+def chosen_settings(preset: str, **options: int | float | str | None) -> Settings:
+    """Return a preset's settings, with those options over them that are not 0, "" or None.
 
     False is a value: it turns off what a preset turns on.
 
     Raises:
-        ValueError: there is no such preset, or an option has a value that it cannot have.
+        ValueError: No such preset, or an option has a value that it cannot have.
     """
     if preset not in PRESETS:
         raise ValueError(f"preset: {preset!r} is not one of {', '.join(PRESETS)}")
     values: dict[str, Any] = {
-        option: value for option, value in given.items() if value or value is False
+        option: value for option, value in options.items() if value or value is False
     }
     settings = replace(PRESETS[preset], **values)
     _check(settings)
-    # 4 and 4.0 are one setting, and have one fingerprint.
+    # 4 and 4.0 are the same setting, and have the same fingerprint.
     return replace(
         settings,
         text_guidance=float(settings.text_guidance),
@@ -69,7 +69,7 @@ def chosen_settings(preset: str, **given: int | float | str | None) -> Settings:
 
 
 def _check(settings: Settings) -> None:
-    """Raises ValueError that names the option, its value and what it may be."""
+    """Refuse settings that cannot be; the error names the option and what it may be."""
     s = settings
     rules: dict[str, tuple[bool, str]] = {
         "steps": (_is_whole(s.steps) and s.steps >= 1, "a whole number, at least 1"),

@@ -46,7 +46,7 @@ from genmix_aug.editors.filters.painting import (
 
 
 def graffiti(scene: Scene, rng: Rng) -> Array:
-    """Spray paint on a brick wall: loud colours, black contour, glow, drips."""
+    """Paint graffiti, spray paint on a brick wall: loud colours, black contour, glow, drips."""
     height, width = scene.luma.shape
     unit = scene.unit
     wall = _bricks(height, width, unit, rng)
@@ -75,7 +75,7 @@ def graffiti(scene: Scene, rng: Rng) -> Array:
 
 
 def _bricks(height: int, width: int, unit: float, rng: Rng) -> Array:
-    """A brick wall [H, W, 3]."""
+    """Return a brick wall [H, W, 3]."""
     tall, long = max(4.0, 9 * unit), max(8.0, 21 * unit)
     rows = (np.arange(height, dtype=np.float32)[:, None] + np.float32(rng.uniform(0, tall))) / tall
     row = np.floor(rows)
@@ -92,7 +92,7 @@ def _bricks(height: int, width: int, unit: float, rng: Rng) -> Array:
 
 
 def _drips(contour: Array, unit: float, rng: Rng) -> Array:
-    """Paint that runs down from contours [H, W]."""
+    """Return paint that runs down from contours [H, W]."""
     height, width = contour.shape
     canvas = np.zeros((height, width), np.uint8)
     for column in rng.integers(0, width, 26).tolist():
@@ -107,7 +107,7 @@ def _drips(contour: Array, unit: float, rng: Rng) -> Array:
 
 
 def retro_comic(scene: Scene, rng: Rng) -> Array:
-    """Four-colour print: flat inks, halftone dots, sun rays, black contours."""
+    """Paint a four-colour print: flat inks, halftone dots, sun rays, black contours."""
     height, width = scene.luma.shape
     unit = scene.unit
     flat = smooth_regions(scene.subject, unit, 0.2)
@@ -145,7 +145,7 @@ def retro_comic(scene: Scene, rng: Rng) -> Array:
 
 
 def _screen(amount: Array, pitch: float, angle: float) -> Array:
-    """Halftone dots [H, W], `pitch` px apart, that cover about `amount` of the surface."""
+    """Return halftone dots [H, W], `pitch` px apart, that cover about `amount` of the surface."""
     height, width = amount.shape
     turn = math.pi * math.sqrt(2) / pitch
     columns = np.arange(width, dtype=np.float32)[None, :] * np.float32(turn)
@@ -156,7 +156,7 @@ def _screen(amount: Array, pitch: float, angle: float) -> Array:
 
 
 def chalk_drawing(scene: Scene, rng: Rng) -> Array:
-    """Chalk on a board: light broken lines, pastel hatching, dust."""
+    """Paint chalk on a board: light broken lines, pastel hatching, dust."""
     height, width = scene.luma.shape
     unit = scene.unit
     dust = 0.6 * clouds(height, width, 36 * unit, rng) + 0.4 * clouds(height, width, 9 * unit, rng)
@@ -178,7 +178,7 @@ def chalk_drawing(scene: Scene, rng: Rng) -> Array:
 
 
 def watercolor_painting(scene: Scene, rng: Rng) -> Array:
-    """Full washes edge to edge: strong colours, blooms, dried rims, a ragged border."""
+    """Paint washes from edge to edge: strong colours, blooms, dried rims, a ragged border."""
     height, width = scene.luma.shape
     unit = scene.unit
     hue = opposite(scene, rng)
@@ -210,7 +210,7 @@ def watercolor_painting(scene: Scene, rng: Rng) -> Array:
 
 
 def _dabs(picture: Array, unit: float) -> Array:
-    """Broad brush dabs: each pixel takes the most even of five windows about it (Kuwahara)."""
+    """Return broad brush dabs: a pixel takes the most even of five windows about it (Kuwahara)."""
     reach = max(3, round(3.4 * unit) | 1)
     luma = grey(picture)
     best = cv2.blur(picture, (reach, reach))
@@ -229,7 +229,7 @@ def _dabs(picture: Array, unit: float) -> Array:
 
 
 def digital_art(scene: Scene, rng: Rng) -> Array:
-    """A glossy render: rounded forms, soft shadows, highlights, neon rim, graded backdrop."""
+    """Paint a glossy render: rounded forms, shadows, highlights, neon rim, graded backdrop."""
     height, width = scene.luma.shape
     unit = scene.unit
     hue = rng.random()
@@ -266,7 +266,7 @@ def digital_art(scene: Scene, rng: Rng) -> Array:
 
 
 def _inflate(scene: Scene, flat: Array) -> Array:
-    """Unit normals [H, W, 3] of a surface that bulges over the subject and its parts."""
+    """Return unit normals [H, W, 3] of a surface that bulges over the subject and its parts."""
     unit = scene.unit
     relief = (9 if scene.plain else 5) * unit * blur(grey(flat), 1.6 * unit)
     if scene.plain:
@@ -285,7 +285,7 @@ def _inflate(scene: Scene, flat: Array) -> Array:
 
 
 def cartoon_style(scene: Scene, rng: Rng) -> Array:
-    """Flat bright colours, two-tone shade, bold contours, a simple landscape."""
+    """Paint flat bright colours, two-tone shade, bold contours, a simple landscape."""
     height, width = scene.luma.shape
     unit = scene.unit
     flat = smooth_regions(scene.subject, unit, 0.22, passes=4)
@@ -307,7 +307,7 @@ def cartoon_style(scene: Scene, rng: Rng) -> Array:
 
 
 def _landscape(height: int, width: int, unit: float, rng: Rng) -> Array:
-    """Flat sky, clouds and hills [H, W, 3]."""
+    """Return a flat sky, clouds and hills [H, W, 3]."""
     x, _ = grid(height, width)
     depth = down(height, width)
     sky = colour(("8fd8ff", "b8a6ff", "ffd3a0", "9ff0e0")[rng.integers(4)])

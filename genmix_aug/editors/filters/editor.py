@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmix_aug.editors.base import check_images, check_request
+from genmix_aug.editors.base import Editor, check_images, check_request
 from genmix_aug.editors.filters import cross_domain_styles as cross
 from genmix_aug.editors.filters import in_domain_styles as plain
 from genmix_aug.editors.filters.painting import Array, Rng, Scene, read_scene
@@ -38,7 +38,7 @@ STYLES: dict[str, Callable[[Scene, Rng], Array]] = {
 
 
 @dataclass(frozen=True)
-class FilterEditor:
+class FilterEditor(Editor):
     """Paints the fifteen styles of GenMix without a network; the label stays recognisable.
 
     The seed varies tints, angles, amounts and positions. Any image size works; effects scale
@@ -47,7 +47,7 @@ class FilterEditor:
 
     @property
     def fingerprint(self) -> str:
-        """Kind and version of the filters."""
+        """The kind and version of the filters."""
         return f"filters-v{VERSION}"
 
     @property
@@ -56,10 +56,10 @@ class FilterEditor:
         return tuple(STYLES)
 
     def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
-        """Edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
+        """Return edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
 
         Raises:
-            ValueError: a prompt that is none of the fifteen, or lengths that differ.
+            ValueError: A prompt that is none of the fifteen, or lengths that differ.
         """
         check_request(images, prompts, seeds)
         if len(images) == 0:
@@ -67,19 +67,20 @@ class FilterEditor:
         return torch.stack(self.edit_each(list(images), prompts, seeds))
 
     def group(self, height: int, width: int) -> int:
-        """Images of all sizes go together: each is painted by itself."""
+        """Return 0 for every size: images of all sizes go together, as each is painted alone."""
         return 0
 
     def edit_each(
         self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
     ) -> list[Tensor]:
-        """As `edit`, of images uint8 [3, H, W] of any sizes."""
+        """Return edits of images uint8 [3, H, W] of any sizes; see `edit`."""
         check_images(images, prompts, seeds)
         check_prompts(prompts, self.prompts)
         return [_painted(*each) for each in zip(images, prompts, seeds, strict=True)]
 
 
 def _painted(image: Tensor, prompt: str, seed: int) -> Tensor:
+    """Return the edit of an image uint8 [3, H, W]."""
     pixels = image.cpu().permute(1, 2, 0).contiguous().numpy()
     rng = np.random.default_rng(hash_seed("filters", prompt, seed))
     painted = STYLES[prompt](read_scene(pixels), rng)

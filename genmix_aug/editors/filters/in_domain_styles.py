@@ -48,7 +48,7 @@ from genmix_aug.editors.filters.painting import (
 
 
 def autumn(scene: Scene, rng: Rng) -> Array:
-    """Rust and gold, with falling leaves."""
+    """Paint rust and gold, with falling leaves."""
     height, width = scene.luma.shape
     unit = scene.unit
     turned = through(scene.luma, hexes("2b0f06", "74240a", "b94c10", "e2912c", "ffedc0"))
@@ -72,13 +72,13 @@ def autumn(scene: Scene, rng: Rng) -> Array:
 
 
 def _bokeh(height: int, width: int, unit: float, rng: Rng) -> Array:
-    """Out-of-focus lights [H, W]."""
+    """Return out-of-focus lights [H, W]."""
     centres, radii = scatter(height, width, 14, rng), rng.uniform(4, 11, 14) * unit
     return blur(dots(height, width, centres, radii), unit)
 
 
 def _leaves(height: int, width: int, unit: float, rng: Rng) -> tuple[Array, Array]:
-    """Falling leaves, more of them near the ground: coverage and shade, both [H, W]."""
+    """Return falling leaves, more of them near the ground: coverage and shade, both [H, W]."""
     count = int(rng.integers(26, 36) * max(height, width) / min(height, width))
     angle = np.linspace(0, 2 * math.pi, 33)[:-1]
     # Five lobes make a maple leaf; the other kind is an oval with a tip.
@@ -98,7 +98,7 @@ def _leaves(height: int, width: int, unit: float, rng: Rng) -> tuple[Array, Arra
 
 
 def snowy(scene: Scene, rng: Rng) -> Array:
-    """Cold light, snow on all that faces up, falling flakes."""
+    """Paint cold light, snow on all that faces up, falling flakes."""
     height, width = scene.luma.shape
     unit = scene.unit
     cold = through(scene.luma, hexes("16263f", "46658a", "93b1cf", "eef5fd"))
@@ -120,7 +120,7 @@ def snowy(scene: Scene, rng: Rng) -> Array:
 
 
 def _caps(scene: Scene, rng: Rng) -> tuple[Array, Array]:
-    """Snow [H, W] on upper edges, of the subject and of its darker parts, and its shade below."""
+    """Return snow [H, W] on upper edges of the subject and its darker parts, and its shade."""
     unit = scene.unit
     soft = blur(scene.luma, max(0.6, 1.2 * unit))
     falling = -cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3) * max(1.0, unit)
@@ -142,7 +142,7 @@ def _caps(scene: Scene, rng: Rng) -> tuple[Array, Array]:
 
 
 def _snowfall(height: int, width: int, unit: float, rng: Rng) -> Array:
-    """Flakes near and far, and a few six-armed crystals: [H, W]."""
+    """Return flakes [H, W] near and far, and a few six-armed crystals."""
     count = int(80 * height * width / min(height, width) ** 2)
     far = dots(
         height, width, scatter(height, width, count, rng), rng.uniform(0.4, 1.1, count) * unit
@@ -165,7 +165,7 @@ def _snowfall(height: int, width: int, unit: float, rng: Rng) -> Array:
 
 
 def sunset(scene: Scene, rng: Rng) -> Array:
-    """A low sun in a burning sky over water, the subject against the light."""
+    """Paint a low sun in a burning sky over water, the subject against the light."""
     height, width = scene.luma.shape
     unit = scene.unit
     depth, (x, y) = down(height, width), grid(height, width)
@@ -205,7 +205,7 @@ def sunset(scene: Scene, rng: Rng) -> Array:
 
 
 def watercolor_art(scene: Scene, rng: Rng) -> Array:
-    """Pale pigment bleeding over white paper: wet edges, granulation, splashes."""
+    """Paint pale pigment bleeding over white paper: wet edges, granulation, splashes."""
     height, width = scene.luma.shape
     unit = scene.unit
     subject = lerp(fill(np.ones(3), height, width), saturate(scene.subject, 1.15), scene.cover)
@@ -227,7 +227,7 @@ def watercolor_art(scene: Scene, rng: Rng) -> Array:
 
 
 def _splashes(height: int, width: int, unit: float, rng: Rng) -> tuple[Array, Array]:
-    """Blots and drops of thin colour: how much [H, W], and which colour [3]."""
+    """Return blots and drops of thin colour: how much [H, W], and which colour [3]."""
     hue = tone(rng.random(), 0.6, 0.95)
     field = clouds(height, width, 30 * unit, rng) + 0.12 * clouds(height, width, 5 * unit, rng)
     blot = smoothstep(0.66, 0.70, field)
@@ -237,7 +237,7 @@ def _splashes(height: int, width: int, unit: float, rng: Rng) -> tuple[Array, Ar
 
 
 def rainbow(scene: Scene, rng: Rng) -> Array:
-    """Arcs of all hues across the sky and, as tints, across the subject."""
+    """Paint arcs of all hues across the sky and, as tints, across the subject."""
     height, width = scene.luma.shape
     unit = scene.unit
     x, y = grid(height, width)
@@ -251,7 +251,7 @@ def rainbow(scene: Scene, rng: Rng) -> Array:
     arcs = through(phase, hues)
     haze = smoothstep(0.45, 0.85, clouds(height, width, 34 * unit, rng))
     backdrop = lerp(arcs, 1.0, 0.15 + 0.35 * haze)
-    # The subject keeps its light and dark, and half of its own colours.
+    # The subject keeps its light and dark, and half of its colours.
     luma = scene.luma
     dark, light = np.minimum(2 * luma, 1), np.maximum(2 * luma - 1, 0)
     tinted = lerp(scale(arcs, dark), 1.0, 0.82 * light)
@@ -264,7 +264,7 @@ def rainbow(scene: Scene, rng: Rng) -> Array:
 
 
 def aurora(scene: Scene, rng: Rng) -> Array:
-    """A polar night: stars, dark hills, green and violet curtains of light."""
+    """Paint a polar night: stars, dark hills, green and violet curtains of light."""
     height, width = scene.luma.shape
     unit = scene.unit
     depth = down(height, width)
@@ -289,7 +289,7 @@ def aurora(scene: Scene, rng: Rng) -> Array:
 
 
 def _curtains(height: int, width: int, unit: float, rng: Rng) -> Array:
-    """Light [H, W, 3] of three curtains: sharp lower hems, rays that fade and redden upward."""
+    """Return light [H, W, 3] of three curtains: sharp hems, rays that fade and redden upward."""
     x, y = grid(height, width)
     y = y * (min(height, width) / height)
     light = np.zeros((height, width, 3), np.float32)
@@ -310,7 +310,7 @@ def _curtains(height: int, width: int, unit: float, rng: Rng) -> Array:
 
 
 def mosaic(scene: Scene, rng: Rng) -> Array:
-    """Stone tiles in grout, each of one colour."""
+    """Paint stone tiles in grout, each of a single colour."""
     height, width = scene.luma.shape
     unit = scene.unit
     pitch = (5.2 if scene.plain else 3.8) * unit * rng.uniform(0.9, 1.12)
@@ -338,7 +338,7 @@ def mosaic(scene: Scene, rng: Rng) -> Array:
 
 
 def _tiles(height: int, width: int, pitch: float, rng: Rng) -> tuple[Array, Array]:
-    """The tile of each pixel, int [H, W], and how far inside it lies (0 at the joint).
+    """Return the tile of each pixel, int [H, W], and how far inside it lies (0 at the joint).
 
     The cells of a turned, jittered grid of points, nearest by the maximum norm.
     """
@@ -367,7 +367,7 @@ def _tiles(height: int, width: int, pitch: float, rng: Rng) -> tuple[Array, Arra
 
 
 def ukiyo_e(scene: Scene, rng: Rng) -> Array:
-    """A woodblock print: few flat inks, fine contours, graded sky, wave scales, a red sun."""
+    """Paint a woodblock print: few flat inks, fine contours, graded sky, waves, a red sun."""
     height, width = scene.luma.shape
     unit = scene.unit
     flat = smooth_regions(scene.subject, unit, 0.16)
@@ -399,7 +399,7 @@ INKS = hexes(
 
 
 def _in_inks(picture: Array) -> Array:
-    """Each pixel in the nearest ink [H, W, 3], in a space that weighs hue against light."""
+    """Return each pixel in the nearest ink [H, W, 3], in a space that weighs hue against light."""
     levels = np.clip(picture * 15 + 0.5, 0, 15).astype(np.uint8)
     red, green, blue = cv2.split(levels)
     return _ink_table()[(red.astype(np.int32) * 16 + green) * 16 + blue]
@@ -407,7 +407,7 @@ def _in_inks(picture: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _ink_table() -> Array:
-    """The ink [4096, 3] of every colour of 16 levels a channel."""
+    """Return the ink [4096, 3] of every colour of 16 levels a channel."""
 
     def space(colours: Array) -> Array:
         luma = colours @ np.array([0.299, 0.587, 0.114], np.float32)
@@ -420,7 +420,7 @@ def _ink_table() -> Array:
 
 
 def _scales(scene: Scene) -> Array:
-    """Overlapping concentric arcs (seigaiha) [H, W], 1 on the lines."""
+    """Return overlapping concentric arcs (seigaiha) [H, W], 1 on the lines."""
     height, width = scene.luma.shape
     pitch = max(6.0, 17 * scene.unit)
     columns = np.arange(width, dtype=np.float32)[None, :] / pitch
@@ -439,7 +439,7 @@ def _scales(scene: Scene) -> Array:
 
 
 def crayon_sketch(scene: Scene, rng: Rng) -> Array:
-    """Waxy strokes on white paper, rough double contours."""
+    """Paint waxy strokes on white paper, rough double contours."""
     height, width = scene.luma.shape
     unit = scene.unit
     tooth = paper(height, width, 0.8 * unit, rng)

@@ -26,8 +26,8 @@ class Scene(NamedTuple):
     subject: [H, W, 3]; the image, its outline cleared of a plain backdrop's colour.
     cover: [H, W]; 1 on the subject, 0 on a plain backdrop. Without a plain backdrop, as in
         photographs, it sinks to 0.4 in the smoothest parts, so that a painted backdrop
-        shimmers through there.
-    plain: whether there is a plain backdrop.
+        shimmers through.
+    plain: whether the backdrop is plain.
     luma: [H, W]; brightness of `subject`.
     unit: px of 1/128 of the shorter side.
     """
@@ -40,7 +40,7 @@ class Scene(NamedTuple):
 
 
 def read_scene(image: Array) -> Scene:
-    """Takes an image uint8 [H, W, 3] apart; deterministic."""
+    """Take an image uint8 [H, W, 3] apart; deterministic."""
     picture = image.astype(np.float32)
     picture *= np.float32(1 / 255)
     unit = min(image.shape[:2]) / 128
@@ -53,7 +53,7 @@ def read_scene(image: Array) -> Scene:
 
 
 def _plain_backdrop(image: Array) -> Array | None:
-    """uint8 [H, W], 1 on the even backdrop that reaches the border; None if there is none."""
+    """Return a mask uint8 [H, W], 1 on an even backdrop that reaches the border, or None."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(np.int16)
     shade = np.median(border, axis=0)
     if (np.abs(border - shade).max(axis=1) <= 10).mean() < 0.6:
@@ -66,14 +66,14 @@ def _plain_backdrop(image: Array) -> Array | None:
 
 
 def _cut_out(picture: Array, outside: Array, unit: float) -> tuple[Array, Array]:
-    """The subject without the backdrop's fringe, and its cover [H, W], edges antialiased."""
+    """Return the subject without the backdrop's fringe, and its cover [H, W], edges antialiased."""
     backdrop = np.array(cv2.mean(picture, outside)[:3], np.float32)
     inside = 1 - outside
     core = cv2.erode(inside, np.ones((3, 3), np.uint8)).astype(np.float32)
     sigma = max(1.0, 1.2 * unit)
     weight = blur(core, sigma)
     spread = scale(blur(scale(picture, core), sigma), 1 / np.maximum(weight, 1e-3))
-    # Lines thinner than the erosion have no core: they keep their own colour.
+    # Lines thinner than the erosion have no core: they keep their colour.
     known = np.clip(weight * 12, 0, 1) * (1 - core)
     subject = lerp(picture, spread, known)
     ground = fill(backdrop, *outside.shape)
@@ -83,7 +83,7 @@ def _cut_out(picture: Array, outside: Array, unit: float) -> tuple[Array, Array]
 
 
 def _calm_cover(picture: Array, unit: float) -> Array:
-    """Cover [H, W] of an image without a plain backdrop: low where it is smooth."""
+    """Return the cover [H, W] of an image without a plain backdrop: low where it is smooth."""
     luma = grey(picture)
     detail = np.abs(luma - blur(luma, max(0.8, 2 * unit)))
     busy = smoothstep(0.006, 0.035, blur(detail, max(1.0, 5 * unit)))
@@ -98,49 +98,49 @@ def _calm_cover(picture: Array, unit: float) -> Array:
 
 
 def compose(scene: Scene, painted: Array, backdrop: Array) -> Array:
-    """The painted subject in front of a backdrop, both [H, W, 3]."""
+    """Return the painted subject in front of a backdrop, both [H, W, 3]."""
     return lerp(backdrop, painted, scene.cover)
 
 
 def opposite(scene: Scene, rng: Rng) -> float:
-    """A hue (turns) far from the subject's mean hue, so that it stands out."""
+    """Return a hue (turns) far from the subject's mean hue, so that it stands out."""
     red, green, blue, _ = cv2.mean(scene.subject, (scene.cover > 0.5).astype(np.uint8))
     return colorsys.rgb_to_hsv(red, green, blue)[0] + rng.uniform(0.36, 0.64)
 
 
 def grey(picture: Array) -> Array:
-    """Brightness [H, W] of a picture."""
+    """Return the brightness [H, W] of a picture."""
     return cv2.transform(picture, LUMA[None])
 
 
 def channel_max(picture: Array) -> Array:
-    """The largest channel [H, W]; NumPy's max over an axis of 3 is many times slower."""
+    """Return the largest channel [H, W]; NumPy's max over an axis of 3 is many times slower."""
     first, second, third = cv2.split(picture)
     return cv2.max(cv2.max(first, second), third)
 
 
 def wide(plane: Array) -> Array:
-    """A plane [H, W] as three equal channels."""
+    """Return a plane [H, W] as three equal channels."""
     return cv2.merge([plane, plane, plane])
 
 
 def scale(picture: Array, plane: Array) -> Array:
-    """A picture [H, W, 3] times a plane [H, W]."""
+    """Return a picture [H, W, 3] times a plane [H, W]."""
     return picture * wide(plane.astype(np.float32, copy=False))
 
 
 def fill(colour: Array, height: int, width: int) -> Array:
-    """One colour [3] as a picture."""
+    """Return a picture of a single colour [3]."""
     return cv2.merge([np.full((height, width), value, np.float32) for value in colour])
 
 
 def times(picture: Array, colour: Array | tuple[float, float, float]) -> Array:
-    """A picture times a colour [3]."""
+    """Return a picture times a colour [3]."""
     return cv2.transform(picture, np.diag(colour).astype(np.float32))
 
 
 def lerp(first: Array, second: Array | float, amount: Array | float) -> Array:
-    """`first` where amount is 0, `second` where it is 1.
+    """Return `first` where amount is 0, `second` where it is 1.
 
     Pictures [H, W, 3]; `second` may be a colour [3] or a grey; amount a plane [H, W] or a number.
     """
@@ -152,18 +152,18 @@ def lerp(first: Array, second: Array | float, amount: Array | float) -> Array:
 
 
 def add_light(picture: Array, colour: Array, amount: Array) -> Array:
-    """A picture plus a colour [3] in the amounts [H, W]."""
+    """Return a picture plus a colour [3] in the amounts [H, W]."""
     return picture + cv2.merge([(amount * value).astype(np.float32) for value in colour])
 
 
 def smoothstep(low: float, high: float, values: Array) -> Array:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Return 0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((values - low) * (1 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def blur(values: Array, sigma: float) -> Array:
-    """Gaussian blur; `sigma` in px, nothing below a quarter. Wide ones work on a half-size copy."""
+    """Blur by a Gaussian of `sigma` px, not below a quarter; a wide blur works at half the size."""
     if sigma < 0.25:
         return values
     if sigma < 4 or min(values.shape[:2]) < 16:
@@ -174,22 +174,22 @@ def blur(values: Array, sigma: float) -> Array:
 
 
 def tone(hue: float, saturation: float, value: float) -> Array:
-    """A colour float32 [3] from hue (turns), saturation and value in [0, 1]."""
+    """Return a colour float32 [3] from hue (turns), saturation and value in [0, 1]."""
     return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), np.float32)
 
 
 def hexes(*codes: str) -> Array:
-    """Colours float32 [K, 3] from codes such as "ff8800"."""
+    """Return colours float32 [K, 3] from codes such as "ff8800"."""
     return np.array([[int(c[k : k + 2], 16) / 255 for k in (0, 2, 4)] for c in codes], np.float32)
 
 
 def colour(code: str) -> Array:
-    """A colour float32 [3] from a code such as "ff8800"."""
+    """Return a colour float32 [3] from a code such as "ff8800"."""
     return hexes(code)[0]
 
 
 def through(values: Array, colours: Array) -> Array:
-    """Maps [H, W] in [0, 1] through evenly spaced colours [K, 3]: [H, W, 3]."""
+    """Map [H, W] in [0, 1] through evenly spaced colours [K, 3]: [H, W, 3]."""
     stops = np.linspace(0, 255, len(colours))
     table = np.stack([np.interp(np.arange(256), stops, colours[:, c]) for c in range(3)], axis=1)
     index = np.clip(values * 255, 0, 255).astype(np.uint8)
@@ -197,13 +197,13 @@ def through(values: Array, colours: Array) -> Array:
 
 
 def saturate(picture: Array, amount: float) -> Array:
-    """Chroma times `amount` about the luma; may leave [0, 1]."""
+    """Multiply chroma by `amount` about the luma; the result may leave [0, 1]."""
     mixer = np.eye(3, dtype=np.float32) * amount + (1 - amount) * LUMA[None]
     return cv2.transform(picture, mixer.astype(np.float32))
 
 
 def grid(height: int, width: int) -> tuple[Array, Array]:
-    """x [1, W] and y [H, 1] in units of the shorter side, (0, 0) at the centre."""
+    """Return x [1, W] and y [H, 1] in units of the shorter side, (0, 0) at the centre."""
     side = min(height, width)
     x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / side
     y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / side
@@ -211,13 +211,13 @@ def grid(height: int, width: int) -> tuple[Array, Array]:
 
 
 def down(height: int, width: int) -> Array:
-    """[H, W] rising from 0 at the top to 1 at the bottom."""
+    """Return a plane [H, W] rising from 0 at the top to 1 at the bottom."""
     column = (np.arange(height, dtype=np.float32) + 0.5) / height
     return np.repeat(column[:, None], width, axis=1)
 
 
 def clouds(height: int, width: int, cell: float, rng: Rng) -> Array:
-    """Smooth noise [H, W] in [0, 1] with blobs of about `cell` px."""
+    """Return smooth noise [H, W] in [0, 1] with blobs of about `cell` px."""
     rows, columns = (max(2, math.ceil(length / max(cell, 1)) + 1) for length in (height, width))
     coarse = rng.random((rows, columns), dtype=np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -230,20 +230,20 @@ def _grain_bank() -> Array:
 
 
 def grain(height: int, width: int, rng: Rng) -> Array:
-    """White noise [H, W] of unit variance: a random window of one fixed sheet."""
+    """Return white noise [H, W] of unit variance: a random window of a fixed sheet."""
     top, left = rng.integers(0, 512, 2)
     rows, columns = np.arange(top, top + height) % 512, np.arange(left, left + width) % 512
     return _grain_bank()[np.ix_(rows, columns)]
 
 
 def paper(height: int, width: int, unit: float, rng: Rng) -> Array:
-    """Tooth of rough paper [H, W], about 0 +- 1."""
+    """Return the tooth of rough paper [H, W], about 0 +- 1."""
     tooth = blur(grain(height, width, rng), max(0.5, 0.7 * unit))
     return tooth * (1 / max(float(tooth.std()), 1e-6))
 
 
 def warp(values: Array, amount: float, cell: float, rng: Rng) -> Array:
-    """Moves pixels by up to `amount` px along smooth noise: wobbly hand-drawn edges."""
+    """Move pixels by up to `amount` px along smooth noise: wobbly hand-drawn edges."""
     height, width = values.shape[:2]
     columns, rows = np.meshgrid(
         np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
@@ -254,7 +254,7 @@ def warp(values: Array, amount: float, cell: float, rng: Rng) -> Array:
 
 
 def smooth_regions(picture: Array, unit: float, strength: float = 0.12, passes: int = 2) -> Array:
-    """Flattens shading and texture, keeps edges: bilateral passes, on bytes for speed."""
+    """Flatten shading and texture, keep edges: bilateral passes, on bytes for speed."""
     diameter = 5 if unit < 3 else 7
     flat: Array = np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
     # Large pictures are flattened at a smaller size: the filter's reach would be too short.
@@ -270,7 +270,7 @@ def smooth_regions(picture: Array, unit: float, strength: float = 0.12, passes: 
 
 
 def lines(picture: Array, sigma: float) -> Array:
-    """Outlines [H, W] in [0, 1] along the borders of colours, about 3 sigma px wide."""
+    """Return outlines [H, W] in [0, 1] along the borders of colours, about 3 sigma px wide."""
     soft = blur(picture, sigma)
     dx = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3)
     dy = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3)
@@ -280,14 +280,14 @@ def lines(picture: Array, sigma: float) -> Array:
 
 
 def outline(cover: Array, width: float) -> Array:
-    """A band [H, W] of about `width` px just outside the subject; zero where all is subject."""
+    """Return a band [H, W] of about `width` px just outside the subject; 0 where all is subject."""
     reach = max(3, 2 * round(width) + 1)
     ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     return cv2.dilate(cover, ball) - cover
 
 
 def contours(scene: Scene, flat: Array, inner: float, outer: float) -> Array:
-    """Ink lines [H, W]: within the subject of sigma `inner` px, around it `outer` px wide."""
+    """Return ink lines [H, W]: of sigma `inner` px in the subject, `outer` px wide around it."""
     inside = lines(flat, max(0.6, inner))
     if not scene.plain:
         return inside
@@ -296,7 +296,7 @@ def contours(scene: Scene, flat: Array, inner: float, outer: float) -> Array:
 
 
 def hatching(height: int, width: int, unit: float, angle: float, rng: Rng) -> Array:
-    """Parallel hand strokes [H, W], about -1 to 1, along `angle` (radians)."""
+    """Return parallel hand strokes [H, W], about -1 to 1, along `angle` (radians)."""
     length = max(5, round(17 * unit)) | 1
     kernel = np.zeros((length, length), np.float32)
     half = length // 2
@@ -310,11 +310,12 @@ def hatching(height: int, width: int, unit: float, angle: float, rng: Rng) -> Ar
 def shade_polygons(
     shapes: list[Array], shades: list[float], height: int, width: int
 ) -> tuple[Array, Array]:
-    """Antialiased filled polygons: coverage and shade index, both [H, W] in [0, 1].
+    """Return antialiased filled polygons: coverage and shade, both [H, W] in [0, 1].
 
     Args:
         shapes: [K, 2] points each, x and y in px.
-        shades: one value in [0, 1] for each polygon; later ones lie on top.
+        shades: A value in [0, 1] for each polygon; later polygons lie on top.
+        height, width: Of the result in px.
     """
     canvas = np.zeros((height, width), np.uint8)
     shade = np.zeros((height, width), np.uint8)
@@ -326,7 +327,7 @@ def shade_polygons(
 
 
 def dots(height: int, width: int, centres: Array, radii: Array) -> Array:
-    """Antialiased filled discs [H, W] in [0, 1]; centres [K, 2] (x, y) and radii [K] in px."""
+    """Return antialiased discs [H, W] in [0, 1]; centres [K, 2] (x, y) and radii [K] in px."""
     canvas = np.zeros((height, width), np.uint8)
     for (x, y), radius in zip(centres, radii, strict=True):
         cv2.circle(
@@ -342,14 +343,14 @@ def dots(height: int, width: int, centres: Array, radii: Array) -> Array:
 
 
 def scatter(height: int, width: int, count: int, rng: Rng) -> Array:
-    """`count` points [count, 2] (x, y) in px, evenly random."""
+    """Return `count` points [count, 2] (x, y) in px, evenly random."""
     return rng.random((count, 2)) * (width, height)
 
 
 def segments(
     height: int, width: int, pairs: list[tuple[float, float, float, float]], thickness: float
 ) -> Array:
-    """Antialiased line segments (x0, y0, x1, y1) in px: [H, W] in [0, 1]."""
+    """Return antialiased line segments (x0, y0, x1, y1) in px: [H, W] in [0, 1]."""
     canvas = np.zeros((height, width), np.uint8)
     for x0, y0, x1, y1 in pairs:
         ends = [round(value * 16) for value in (x0, y0, x1, y1)]

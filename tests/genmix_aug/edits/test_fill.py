@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.edits import fill as fill_store
+from helpers.edits import random_images, requests_for
 from tqdm import tqdm
 
+from genmix_aug.editors import Editor
 from genmix_aug.edits import store as edit_store
-from genmix_aug.edits.fill import fill as fill_store
-from genmix_aug.edits.plan import image_digest, plan_edits
 from genmix_aug.edits.store import BrokenEditError, EditStore
 from genmix_aug.screening.checks import Verdict
 
@@ -25,7 +26,7 @@ FORK = multiprocessing.get_context("fork")
 NUM_IMAGES, PROMPTS, PER_IMAGE = 120, ("snowy", "mosaic", "sunset"), 3
 
 
-class Noise:
+class Noise(Editor):
     """Adds noise by its seed; takes its time where that is asked for."""
 
     fingerprint, prompts = "noise-v1", ()
@@ -43,30 +44,20 @@ class Noise:
 
 
 def refuse_some(originals, edits):
-    """A screen that rejects about a third, by the edit's first pixel."""
+    """Reject about a third, by the edit's first pixel."""
     bad = [int(edit[0, 0, 0]) % 3 == 0 for edit in edits]
     return [Verdict("flat" if is_bad else "", {"contrast": 1.0}) for is_bad in bad]
 
 
-def pictures():
-    generator = torch.Generator().manual_seed(0)
-    return [
-        torch.randint(0, 256, (3, 20, 16), generator=generator).byte() for _ in range(NUM_IMAGES)
-    ]
-
-
 def fill(store, seconds_an_image=0.0):
-    images = pictures()
-    digests = [image_digest(image) for image in images]
-    requests = plan_edits(digests, PROMPTS, PER_IMAGE)
-    names = [f"{number}.png" for number in range(len(images))]
-    return fill_store(
-        store, Noise(seconds_an_image), images, names, requests, 4, screen=refuse_some, redraws=2
-    )
+    images = random_images(NUM_IMAGES, (20, 16))
+    requests = requests_for(images, PROMPTS, PER_IMAGE)
+    settings = {"batch_size": 4, "screen": refuse_some, "redraws": 2}
+    return fill_store(store, Noise(seconds_an_image), images, requests, **settings)
 
 
 def files(store):
-    """Every file of the store except the manifests, with its bytes."""
+    """Return every file of the store except the manifests, with its bytes."""
     return {
         path.relative_to(store.root).as_posix(): path.read_bytes()
         for path in store.root.rglob("*")
@@ -75,7 +66,7 @@ def files(store):
 
 
 def check_sound(store):
-    """What is there is whole, readable and accounted for."""
+    """Check that every stored edit is whole, readable and accounted for."""
     keys = store.keys()
     for key in keys:
         assert store.has(key)
@@ -100,7 +91,7 @@ def die():
 
 
 def dies_in(point, count):
-    """Makes the `count`-th pass of a point inside a write the process's last."""
+    """Make the `count`-th pass of a point inside a write the process's last."""
     left = [count]
 
     def passing():
@@ -137,7 +128,7 @@ def dies_in(point, count):
 
 
 def _fill_and_die(root, ready, point, count):
-    # Forked processes share the lock of tqdm's bars: one killed with it would stop all others.
+    # Forked processes share the lock of tqdm's bars: a process killed with it would stop all.
     tqdm.set_lock(threading.RLock())
     dies_in(point, count)
     ready.set()
@@ -216,7 +207,7 @@ def test_a_living_writers_files_are_left_alone(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 120 kB; the test is skipped where one cannot be mounted."""
+    """Mount a file system of 120 kB; the test is skipped where none can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(

@@ -1,52 +1,57 @@
-"""Requests by content, and keys."""
-
-import itertools
+"""Which edits an image gets, and the command that makes them."""
 
 import pytest
-import torch
+from helpers.edits import random_images
 
-from genmix_aug.edits.plan import attempts, edit_key, image_digest, plan_edits
-
-
-def pictures(count, size=(12, 9)):
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randint(0, 256, (3, *size), generator=generator).byte() for _ in range(count)]
+from genmix_aug.edits.keys import image_digest
+from genmix_aug.edits.plan import EditPlan
+from genmix_aug.edits.store import EditStore, MissingEditError
+from genmix_aug.prompts import CROSS_DOMAIN
 
 
-def test_everything_that_matters_changes_the_key():
-    image = pictures(1)[0]
-    other = image.clone()
-    other[0, 0, 0] ^= 1
-    variants = [
-        (image, "snowy", 0, "a"),
-        (other, "snowy", 0, "a"),
-        (image.reshape(3, 9, 12), "snowy", 0, "a"),
-        (image, "mosaic", 0, "a"),
-        (image, "snowy", 1, "a"),
-        (image, "snowy", 0, "b"),
-    ]
-    keys = {edit_key(image_digest(variant[0]), *variant[1:]) for variant in variants}
-    assert len(keys) == len(variants)
-    strided = image.permute(0, 2, 1).contiguous().permute(0, 2, 1)
-    assert image_digest(strided) == image_digest(image)
-    with pytest.raises(ValueError, match="uint8"):
-        image_digest(image.float())
+def digests(count):
+    return [image_digest(image) for image in random_images(count)]
 
 
-def test_plans_depend_on_content_alone():
-    images = pictures(3)
-    digests = [image_digest(image) for image in images]
-    plan = plan_edits(digests, ["snowy", "mosaic", "sunset"], 5, seed=1)
-    assert len({seed for _, _, seed in plan}) == len(plan) == 15
-    backwards = plan_edits(digests[::-1], ["snowy", "mosaic", "sunset"], 5, seed=1)
-    assert {(2 - index, prompt, seed) for index, prompt, seed in backwards} == set(plan)
-    fewer = plan_edits(digests, ["snowy", "mosaic", "sunset"], 2, seed=1)
-    assert set(fewer) <= set(plan)
+def test_requests_depend_on_content_alone():
+    plan = EditPlan(("snowy", "mosaic", "sunset"), 5, "a", seed=1)
+    requests = plan.requests(digests(3))
+    assert len({seed for _, _, seed in requests}) == len(requests) == 15
+    backwards = plan.requests(digests(3)[::-1])
+    assert {(2 - index, prompt, seed) for index, prompt, seed in backwards} == set(requests)
+    fewer = EditPlan(("sunset", "snowy", "mosaic"), 2, "b", seed=1).requests(digests(3))
+    assert set(fewer) <= set(requests)
 
 
-def test_attempts_begin_with_the_requests_own_seed_and_all_differ():
-    first = list(itertools.islice(attempts("00", "snowy", 5, "a"), 4))
-    assert [attempt.number for attempt in first] == [0, 1, 2, 3]
-    assert (first[0].seed, first[0].key) == (5, edit_key("00", "snowy", 5, "a"))
-    assert len({attempt.seed for attempt in first}) == len({attempt.key for attempt in first}) == 4
-    assert all(attempt.key == edit_key("00", "snowy", attempt.seed, "a") for attempt in first)
+@pytest.mark.parametrize(
+    ("prompts", "per_image", "message"),
+    [
+        ((), 1, "no prompts"),
+        (("snowy", "snowy"), 1, "named twice: snowy"),
+        (("snowy",), -1, "must be 0 or more"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(prompts, per_image, message):
+    with pytest.raises(ValueError, match=message):
+        EditPlan(prompts, per_image, "a")
+
+
+def test_an_empty_store_lacks_every_edit(tmp_path):
+    plan = EditPlan(("snowy",), 1, "a")
+    with pytest.raises(MissingEditError, match="no edit of this image under 'snowy' by a"):
+        plan.served_keys(EditStore(tmp_path), "00")
+
+
+@pytest.mark.parametrize(
+    ("plan", "flags"),
+    [
+        (EditPlan(CROSS_DOMAIN[::-1], 2, "a"), "--prompts cross-domain --per-image 2"),
+        (
+            EditPlan(("snowy", "retro comic"), 1, "a", 3, 64),
+            "--prompts 'snowy,retro comic' --per-image 1 --seed 3 --square-px 64",
+        ),
+    ],
+)
+def test_the_command_says_all_but_the_editor(plan, flags):
+    command = plan.command("my pictures", EditStore("edits"))
+    assert command == f"genmix edit 'my pictures' --store edits {flags}"

@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from genmix_aug.editors import EDITORS
+from genmix_aug.edits.fill import FillSettings
 from genmix_aug.edits.samples import fill_store
 from genmix_aug.edits.store import EditStore
 from genmix_aug.images import to_picture
@@ -52,10 +53,10 @@ def test_the_transform_finds_what_was_filled(tmp_path, kind):
     assert sorted(key for each in keys for key in each) == store.keys()
     fractals = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     augment = GenMixTransform(store.root, genmix=GenMix(fractals, join="edited"), probability=1)
-    for image, own in zip(images, keys, strict=True):
+    for image, keys_of_image in zip(images, keys, strict=True):
         seen = augment(image)
         assert seen.shape == image.shape
-        expected = [augment.genmix(image, store.read(key), 0) for key in own]
+        expected = [augment.genmix(image, store.read(key), 0) for key in keys_of_image]
         assert any(torch.equal(seen, each) for each in expected)
 
 
@@ -80,7 +81,8 @@ def test_sizes_may_differ_and_the_rejected_are_left_out(tmp_path):
     def screen(originals, edits):
         return [Verdict("flat" if image.shape[1] == 30 else "", {}) for image in originals]
 
-    keys = fill_store(images, tmp_path, per_image=1, screen=screen, redraws=1)
+    settings = FillSettings(screen=screen, redraws=1)
+    keys = fill_store(images, tmp_path, per_image=1, settings=settings)
     assert [len(each) for each in keys] == [1, 1, 0]
     assert len(EditStore(tmp_path).rejected_keys()) == 2
 

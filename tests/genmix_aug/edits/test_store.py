@@ -8,21 +8,23 @@ from itertools import islice
 
 import pytest
 import torch
+from helpers import edits
+from helpers.edits import random_images
 
+from genmix_aug.editors import Editor
 from genmix_aug.edits import store as edit_store
-from genmix_aug.edits.fill import fill as fill_store
-from genmix_aug.edits.fill import missing
-from genmix_aug.edits.plan import attempts, edit_key, image_digest, plan_edits
+from genmix_aug.edits.keys import attempts, edit_key, image_digest
 from genmix_aug.edits.store import BrokenEditError, EditStore, MissingEditError
 from genmix_aug.screening.checks import Verdict
 
 
-class Inverter:
+class Inverter(Editor):
     """A quick editor: inverts, shifted by the seed; counts its calls."""
 
-    fingerprint = "inverter-v1"
+    fingerprint = ""
 
-    def __init__(self):
+    def __init__(self, fingerprint="inverter-v1"):
+        self.fingerprint = fingerprint
         self.batches = []
 
     def edit(self, images, prompts, seeds):
@@ -31,13 +33,8 @@ class Inverter:
         return 255 - images + shift[:, None, None, None]
 
 
-def pictures(count, size=(12, 9), seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randint(0, 256, (3, *size), generator=generator).byte() for _ in range(count)]
-
-
 def requests_for(images, per_image=2):
-    return plan_edits([image_digest(image) for image in images], ["snowy", "mosaic"], per_image)
+    return edits.requests_for(images, ["snowy", "mosaic"], per_image)
 
 
 @pytest.fixture
@@ -46,12 +43,11 @@ def store(tmp_path):
 
 
 def fill(store, images, editor=None, **options):
-    names = [f"image {k}.png" for k in range(len(images))]
-    return fill_store(store, editor or Inverter(), images, names, requests_for(images), **options)
+    return edits.fill(store, editor or Inverter(), images, requests_for(images), **options)
 
 
 def test_edits_come_back_as_they_were_made(store):
-    images = pictures(3)
+    images = random_images(3)
     keys = fill(store, images)
     for key, (index, prompt, seed) in zip(keys, requests_for(images), strict=True):
         expected = Inverter().edit(images[index][None], [prompt], [seed])[0]
@@ -63,19 +59,19 @@ def test_edits_come_back_as_they_were_made(store):
 
 
 def test_the_manifest_says_where_each_edit_came_from(store):
-    images = pictures(2)
+    images = random_images(2)
     keys = fill(store, images)
     records = {record["key"]: record for record in store.entries()}
     assert set(records) == set(keys)
     for key, (index, prompt, seed) in zip(keys, requests_for(images), strict=True):
         record = records[key]
-        assert record["source"] == f"image {index}.png"
+        assert record["source"] == f"image {index}"
         assert (record["prompt"], record["seed"]) == (prompt, seed)
         assert record["editor"] == "inverter-v1"
 
 
 def test_only_what_is_missing_is_made(store):
-    images = pictures(4)
+    images = random_images(4)
     fill(store, images[:2])
     editor = Inverter()
     keys = fill(store, images, editor)
@@ -83,31 +79,32 @@ def test_only_what_is_missing_is_made(store):
     before = {key: store.path(key).stat().st_mtime_ns for key in keys}
     assert fill(store, images, editor) == keys
     assert {key: store.path(key).stat().st_mtime_ns for key in keys} == before
-    assert len(missing(store, images, requests_for(images), "another editor")[1]) == 8
+    other = edits.filler(store, Inverter("another editor"), images, requests_for(images))
+    assert len(other.missing()[1]) == 8
 
 
 def test_equal_requests_are_made_once(store):
-    image = pictures(1)[0]
+    image = random_images(1)[0]
     editor = Inverter()
-    keys = fill_store(store, editor, [image, image], ["a", "b"], [(0, "snowy", 1), (1, "snowy", 1)])
+    keys = edits.fill(store, editor, [image, image], [(0, "snowy", 1), (1, "snowy", 1)])
     assert keys[0] == keys[1]
     assert sum(len(prompts) for _, prompts in editor.batches) == 1
 
 
 def test_batches_are_of_one_size(store):
-    images = [*pictures(3), *pictures(4, (5, 8)), *pictures(2, seed=1)]
+    images = [*random_images(3), *random_images(4, (5, 8)), *random_images(2, seed=1)]
     editor = Inverter()
     fill(store, images, editor, batch_size=4)
     sizes = [shape for shape, _ in editor.batches]
     assert all(shape[0] <= 4 for shape in sizes)
     assert sum(shape[0] for shape in sizes) == 18
-    assert len(sizes) == 5  # 10 edits of one size in 3 batches, 8 of the other in 2
+    assert len(sizes) == 5  # 10 edits of a size in 3 batches, 8 of the other in 2
 
 
 @pytest.mark.parametrize("fail_at", [0, 1, 3, 6, 7])
 def test_stopped_from_the_keyboard_then_finished(store, monkeypatch, fail_at):
     """Whatever write it is stopped in, the rest is whole and a second run completes it."""
-    images = pictures(4)
+    images = random_images(4)
     calls, real = [], os.replace
 
     def dies(source, target):
@@ -137,14 +134,14 @@ def test_a_full_disk_leaves_nothing_half_written(store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(edit_store, "_flush", full)
         with pytest.raises(OSError, match="No space left"):
-            fill(store, pictures(2))
+            fill(store, random_images(2))
     assert store.keys() == []
     assert not list(store.root.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "other", "appended"])
 def test_a_damaged_edit_is_not_served_and_is_made_again(store, damage):
-    images = pictures(2)
+    images = random_images(2)
     keys = fill(store, images)
     path = store.path(keys[1])
     whole = path.read_bytes()
@@ -169,8 +166,8 @@ def test_a_damaged_edit_is_not_served_and_is_made_again(store, damage):
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg"])
 def test_a_damaged_edit_whose_redraw_is_rejected_is_out_of_service(store, image_format):
-    """Made without a screen, damaged, and made anew under one that rejects it."""
-    images = pictures(1)
+    """Made without a screen, damaged, and made anew under a screen that rejects it."""
+    images = random_images(1)
     first = fill(EditStore(store.root, image_format), images)[0]
     broken = store.find(first)
     broken.write_bytes(broken.read_bytes()[:-20])
@@ -192,7 +189,7 @@ def test_a_damaged_edit_whose_redraw_is_rejected_is_out_of_service(store, image_
 
 def test_a_rejection_leaves_a_whole_accepted_edit_in_service(store):
     """Another process accepted it meanwhile, by another screen."""
-    (key, *_), edit = fill(store, pictures(1)), pictures(1)[0]
+    (key, *_), edit = fill(store, random_images(1)), random_images(1)[0]
     store.write({key: edit}, rejected=[key])
     assert store.has(key)
 
@@ -205,7 +202,7 @@ def test_a_missing_edit_is_named(store):
 
 
 def test_a_torn_line_in_the_manifest_is_passed_over(store):
-    keys = fill(store, pictures(2))
+    keys = fill(store, random_images(2))
     file = next((store.root / "manifest").glob("*.jsonl"))
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines) + lines[0][: len(lines[0]) // 2])
@@ -214,7 +211,7 @@ def test_a_torn_line_in_the_manifest_is_passed_over(store):
 
 
 def test_a_line_torn_by_a_full_disk_spoils_no_other(store, monkeypatch):
-    keys = fill(store, pictures(1))
+    keys = fill(store, random_images(1))
 
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -226,12 +223,12 @@ def test_a_line_torn_by_a_full_disk_spoils_no_other(store, monkeypatch):
             store.record([record])
     torn = max((store.root / "manifest").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     torn.write_text(torn.read_text()[:-20])
-    keys += fill(store, pictures(2, seed=7))
+    keys += fill(store, random_images(2, seed=7))
     assert {record["key"] for record in store.entries()} == set(keys)
 
 
 def test_a_forked_writer_has_a_manifest_of_its_own(store):
-    images = pictures(2)
+    images = random_images(2)
     fill(store, images[:1])
     child = os.fork()
     if child == 0:
@@ -242,34 +239,33 @@ def test_a_forked_writer_has_a_manifest_of_its_own(store):
 
 
 def test_leftovers_of_killed_writers_are_swept_when_old(store):
-    keys = fill(store, pictures(1))
+    keys = fill(store, random_images(1))
     left = store.path(keys[0]).with_name(f".{keys[0]}.99.abc.tmp")
     left.write_bytes(b"half")
     assert store.sweep() == 0, "its writer may still be at work"
     os.utime(left, (0, 0))
-    fill(store, pictures(1))
+    fill(store, random_images(1))
     assert not left.exists()
     assert store.keys() == sorted(set(keys))
 
 
 def test_a_senseless_batch_size_is_refused(store):
     with pytest.raises(ValueError, match="batch_size"):
-        fill(store, pictures(1), batch_size=0)
+        fill(store, random_images(1), batch_size=0)
 
 
 def test_what_is_rejected_is_redrawn_and_never_served(store):
-    """Each request is served by its first seed that the screen accepts, if there is one."""
-    images = pictures(3)
+    """Each request is served by its first seed that the screen accepts, if any."""
+    images = random_images(3)
     digests = [image_digest(image) for image in images]
-    requests = plan_edits(digests, ["snowy"], 3)
+    requests = edits.requests_for(images, ["snowy"], 3)
 
     def screen(originals, edits):
         changes = (edits.int() - (255 - originals.int())) % 256
         shifts = changes[:, 0, 0, 0].tolist()
         return [Verdict("white" if shift < 3 else "", {"shift": shift}) for shift in shifts]
 
-    names = ["a", "b", "c"]
-    keys = fill_store(store, Inverter(), images, names, requests, screen=screen, redraws=1)
+    keys = edits.fill(store, Inverter(), images, requests, screen=screen, redraws=1)
     redrawn = 0
     for key, (index, prompt, seed) in zip(keys, requests, strict=True):
         tries = islice(attempts(digests[index], prompt, seed, "inverter-v1"), 2)
@@ -285,17 +281,18 @@ def test_what_is_rejected_is_redrawn_and_never_served(store):
     assert {r["key"] for r in records if not r["reason"]} == set(store.keys()) == set(keys) - {None}
     assert {r["key"] for r in records if r["reason"] == "white"} == set(store.rejected_keys())
     assert all((r["scores"]["shift"] < 3) == (r["reason"] == "white") for r in records)
-    assert missing(store, images, requests, "inverter-v1", redraws=1) == (keys, [])
+    again = edits.filler(store, Inverter(), images, requests, redraws=1)
+    assert again.missing() == (keys, [])
     with pytest.raises(MissingEditError):
         store.read(store.rejected_keys()[0])
-    # More redraws go on from there; without a screen, what was rejected stays rejected.
-    again = fill_store(store, Inverter(), images, names, requests, redraws=2)
-    assert None not in again
-    assert [key for key in keys if key] == [k for k, old in zip(again, keys, strict=True) if old]
+    # More redraws go on from here; without a screen, what was rejected stays rejected.
+    more = edits.fill(store, Inverter(), images, requests, redraws=2)
+    assert None not in more
+    assert [key for key in keys if key] == [k for k, old in zip(more, keys, strict=True) if old]
 
 
 def test_an_edit_can_be_rejected_afterwards(store):
-    images = pictures(2)
+    images = random_images(2)
     keys = fill(store, images)
     record = next(record for record in store.entries() if record["key"] == keys[1])
     store.reject({**record, "scores": {"contrast": 0.5}}, "flat")
@@ -309,7 +306,7 @@ def test_an_edit_can_be_rejected_afterwards(store):
     redrawn = fill(store, images)[1]
     second = list(islice(attempts(digest, prompt, seed, "inverter-v1"), 2))[1]
     assert redrawn == second.key
-    store.reject(record, "flat")  # not there any more: nothing to do
+    store.reject(record, "flat")  # not stored any more: nothing to do
 
 
 def test_requests_without_an_edit_are_named(store):
@@ -318,7 +315,7 @@ def test_requests_without_an_edit_are_named(store):
 
 
 def test_jpeg_stores_and_png_stores_read_each_other(store):
-    images = pictures(2, (40, 33))
+    images = random_images(2, (40, 33))
     keys = fill(store, images)
     jpeg = EditStore(store.root, "jpeg")
     assert fill(jpeg, images) == keys
@@ -333,19 +330,19 @@ def test_jpeg_stores_and_png_stores_read_each_other(store):
 
 
 def test_a_store_goes_to_worker_processes(store):
-    keys = fill(store, pictures(1))
+    keys = fill(store, random_images(1))
     copy = pickle.loads(pickle.dumps(store))
     assert torch.equal(copy.read(keys[0]), store.read(keys[0]))
     assert copy.path(keys[0]) == store.path(keys[0])
 
 
 def test_a_picture_that_changed_in_the_meantime_is_named(store):
-    images = pictures(2)
-    digests = [image_digest(image) for image in images]
-    requests = plan_edits(digests, ["snowy"], 1)
-    changed = [images[0], 255 - images[1]]
-    with pytest.raises(ValueError, match="image b changed in the meantime"):
-        fill_store(store, Inverter(), changed, ["a", "b"], requests, digests=digests, batch_size=1)
+    images = random_images(2)
+    requests = edits.requests_for(images, ["snowy"], 1)
+    filler = edits.filler(store, Inverter(), images, requests, batch_size=1)
+    images[1] = 255 - images[1]
+    with pytest.raises(ValueError, match="image 1 changed in the meantime"):
+        filler.fill()
     assert len(store.keys()) == 1
 
 
@@ -353,15 +350,15 @@ def test_a_picture_that_changed_in_the_meantime_is_named(store):
     "line", ["null", "3", '"text"', "[]", "{}", '{"key": 3, "reason": "", "time": 1}', "NaN"]
 )
 def test_a_line_that_is_no_record_is_passed_over(store, line):
-    keys = fill(store, pictures(2))
+    keys = fill(store, random_images(2))
     file = next((store.root / "manifest").glob("*.jsonl"))
     file.write_text(line + "\n" + file.read_text() + line + "\n")
     assert {record["key"] for record in store.entries()} == set(keys)
 
 
 def test_a_writer_on_another_machine_is_told_by_age_alone(store, monkeypatch):
-    """Its lock may seem free here while it holds it there."""
-    keys = fill(store, pictures(1))
+    """Its lock may seem free on this machine while it has it."""
+    keys = fill(store, random_images(1))
     manifest = store.root / "manifest"
     for name in ("elsewhere-99-ab", f"{edit_store.host()}-99-ab"):
         (manifest / f"{name}.jsonl").touch()
@@ -374,7 +371,7 @@ def test_a_writer_on_another_machine_is_told_by_age_alone(store, monkeypatch):
 
 
 def test_an_edit_is_read_wherever_it_lies(store):
-    keys = fill(store, pictures(2))
+    keys = fill(store, random_images(2))
     expected = store.read(keys[0])
     record = next(record for record in store.entries() if record["key"] == keys[0])
     store.reject(record, "flat")
@@ -382,7 +379,7 @@ def test_an_edit_is_read_wherever_it_lies(store):
     assert store.has_any(keys[0])
     with pytest.raises(MissingEditError):
         store.read(keys[0])
-    # A broken accepted one beside a whole rejected one.
+    # A broken accepted edit beside a whole rejected edit.
     store.path(keys[0]).write_bytes(b"half")
     assert torch.equal(store.read_any(keys[0]), expected)
     store.find_rejected(keys[0]).write_bytes(b"half")

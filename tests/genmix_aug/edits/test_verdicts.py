@@ -1,12 +1,12 @@
-"""By whose verdict an edit stands: the store's, or one screen's, whoever filled the store."""
+"""By whose verdict an edit stands: the store's, or a screen's, whoever filled the store."""
 
 import json
 
 import pytest
 import torch
+from helpers.edits import fill, random_images, requests_for
 
-from genmix_aug.edits.fill import fill
-from genmix_aug.edits.plan import image_digest, plan_edits
+from genmix_aug.editors import Editor
 from genmix_aug.edits.store import EditStore
 from genmix_aug.edits.verdicts import verdicts
 from genmix_aug.screening.checks import Verdict, screen
@@ -14,7 +14,7 @@ from genmix_aug.screening.checks import Verdict, screen
 PROMPTS = ("snowy", "mosaic", "sunset")
 
 
-class Washer:
+class Washer(Editor):
     """Paints white where the seed's last bits are 0 and 1, else the negative, moved by the seed."""
 
     fingerprint, prompts = "washer-v1", ()
@@ -31,38 +31,32 @@ class Washer:
 
 
 def by_features(originals, edits):
-    """The checks of pixels, and one more that rejects about half of what they accept."""
-    found = []
+    """Apply the checks of pixels, and another that rejects about half of what they accept."""
+    verdicts = []
     for verdict, edit in zip(screen(originals, edits), edits, strict=True):
         odd = int(edit[0, 0, 0]) % 2 == 1
         reason = verdict.reason or ("unrecognisable" if odd else "")
-        found.append(Verdict(reason, {**verdict.scores, "similarity": 0.5 - odd}))
-    return found
+        verdicts.append(Verdict(reason, {**verdict.scores, "similarity": 0.5 - odd}))
+    return verdicts
 
 
 SCREENS = {"none": None, "pixels": screen, "features a": by_features}
 
 
-def pictures():
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randint(0, 120, (3, 12, 9), generator=generator).byte() for _ in range(8)]
-
-
 def filled(store, by, editor=None, **options):
-    images = pictures()
-    requests = plan_edits([image_digest(image) for image in images], PROMPTS, 3)
-    names = [f"{number}.png" for number in range(len(images))]
-    given = {"screen": SCREENS[by], "judged_by": by, "redraws": 2, "batch_size": 5}
-    return fill(store, editor or Washer(), images, names, requests, **{**given, **options})
+    images = random_images(8, below=120)
+    requests = requests_for(images, PROMPTS, 3)
+    settings = {"screen": SCREENS[by], "judged_by": by, "redraws": 2, "batch_size": 5}
+    return fill(store, editor or Washer(), images, requests, **{**settings, **options})
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What each screen serves on a store that no other has touched."""
-    found = {by: filled(EditStore(tmp_path_factory.mktemp("alone")), by) for by in SCREENS}
-    assert len({tuple(keys) for keys in found.values()}) == 3, "they differ"
-    assert None in found["features a"]
-    return found
+    """Return what each screen serves on a store that no other has touched."""
+    keys_by_screen = {by: filled(EditStore(tmp_path_factory.mktemp("alone")), by) for by in SCREENS}
+    assert len({tuple(keys) for keys in keys_by_screen.values()}) == 3, "they differ"
+    assert None in keys_by_screen["features a"]
+    return keys_by_screen
 
 
 @pytest.mark.parametrize("first", [*SCREENS, "unnamed none", "unnamed pixels", "unnamed features"])
@@ -147,8 +141,8 @@ def test_a_rejection_by_hand_counts_for_those_who_look_at_pixels(tmp_path):
     records = {record["key"]: record for record in store.entries()}
     store.reject(records[good[0]], "white")
     store.reject(records[good[1]], "unrecognisable")
-    found = verdicts(store, "pixels")
-    assert (found[good[0]], found[good[1]]) == ("white", "")
+    said = verdicts(store, "pixels")
+    assert (said[good[0]], said[good[1]]) == ("white", "")
     after = filled(store, "pixels")
     assert after.count(good[0]) == 0
     assert good[1] in after

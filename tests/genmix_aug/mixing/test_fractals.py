@@ -8,22 +8,20 @@ import torch
 from PIL import Image
 
 from genmix_aug.mixing.fractal_folder import load_fractals, write_fractals
-from genmix_aug.mixing.fractals import chaos_game, draw_system
-from genmix_aug.mixing.fractals import draw_fractal as fractal
-from genmix_aug.mixing.fractals import draw_fractals as fractals
+from genmix_aug.mixing.fractals import chaos_game, draw_fractal, draw_fractals, draw_system
 
 
 @pytest.fixture(scope="module")
 def some():
-    return fractals(12, 64, seed=5)
+    return draw_fractals(12, 64, seed=5)
 
 
 def test_deterministic_by_seed(some):
     assert some.shape == (12, 3, 64, 64)
     assert some.dtype == torch.uint8
-    assert torch.equal(fractals(3, 64, seed=5), some[:3])
-    assert not torch.equal(fractals(1, 64, seed=6)[0], some[0])
-    assert torch.equal(fractal(8, 33), fractal(8, 33))
+    assert torch.equal(draw_fractals(3, 64, seed=5), some[:3])
+    assert not torch.equal(draw_fractals(1, 64, seed=6)[0], some[0])
+    assert torch.equal(draw_fractal(8, 33), draw_fractal(8, 33))
 
 
 def test_no_two_alike(some):
@@ -72,11 +70,15 @@ def test_the_attractor_is_the_union_of_its_images():
 
 @pytest.mark.parametrize("size", [1, 2, 17])
 def test_any_size(size):
-    assert fractal(0, size).shape == (3, size, size)
+    assert draw_fractal(0, size).shape == (3, size, size)
 
 
 def test_senseless_requests_are_refused(tmp_path):
-    for call in (lambda: fractal(0, 0), lambda: fractals(0, 8), lambda: load_fractals(tmp_path, 0)):
+    for call in (
+        lambda: draw_fractal(0, 0),
+        lambda: draw_fractals(0, 8),
+        lambda: load_fractals(tmp_path, 0),
+    ):
         with pytest.raises(ValueError, match="at least 1"):
             call()
 
@@ -109,12 +111,12 @@ def test_a_set_on_disk_is_the_set_in_memory(tmp_path, some):
     assert before.items() <= written(folder).items()
 
 
-@pytest.mark.parametrize(("there", "most"), [(5, 4), (5, 5), (4, 5), (9, 2), (11, 10), (3, 1)])
-def test_of_too_many_pictures_an_even_sample_of_so_many_is_taken(tmp_path, there, most):
-    for number in range(there):
+@pytest.mark.parametrize(("count", "most"), [(5, 4), (5, 5), (4, 5), (9, 2), (11, 10), (3, 1)])
+def test_of_too_many_pictures_an_even_sample_of_so_many_is_taken(tmp_path, count, most):
+    for number in range(count):
         Image.new("RGB", (2, 2), (number, 0, 0)).save(tmp_path / f"{number:02d}.png")
     taken = load_fractals(tmp_path, 2, most)[:, 0, 0, 0].tolist()
-    assert len(taken) == min(there, most)
+    assert len(taken) == min(count, most)
     assert taken[0] == 0
     gaps = {after - before for before, after in pairwise(taken)}
     assert not gaps or max(gaps) - min(gaps) <= 1
@@ -134,9 +136,9 @@ def test_only_what_is_missing_or_broken_is_made_again(tmp_path):
 
 @pytest.mark.slow
 def test_processes_draw_the_same(tmp_path):
-    assert write_fractals(tmp_path / "one", 3, 16, seed=2) == 3
+    assert write_fractals(tmp_path / "single", 3, 16, seed=2) == 3
     assert write_fractals(tmp_path / "two", 3, 16, seed=2, workers=2) == 3
-    assert written(tmp_path / "one") == written(tmp_path / "two")
+    assert written(tmp_path / "single") == written(tmp_path / "two")
 
 
 def test_sets_are_not_mixed(tmp_path):
@@ -150,11 +152,11 @@ def test_sets_are_not_mixed(tmp_path):
         (tmp_path / "set" / "fractals.json").write_bytes(content)
         with pytest.raises(ValueError, match=r"fractals\.json cannot be read"):
             write_fractals(tmp_path / "set", 2, 16, 2)
-    (tmp_path / "own").mkdir()
-    Image.new("RGB", (8, 8)).save(tmp_path / "own" / "a.JPG")
-    with pytest.raises(ValueError, match=r"own holds pictures that were not made as fractals"):
-        write_fractals(tmp_path / "own", 1, 16)
-    assert list(written(tmp_path / "own")) == ["a.JPG"]
+    (tmp_path / "mine").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "mine" / "a.JPG")
+    with pytest.raises(ValueError, match=r"mine holds pictures that were not made as fractals"):
+        write_fractals(tmp_path / "mine", 1, 16)
+    assert list(written(tmp_path / "mine")) == ["a.JPG"]
 
 
 @pytest.mark.parametrize(("count", "size", "workers"), [(0, 8, 1), (1, 0, 1), (1, 8, 0)])

@@ -1,4 +1,4 @@
-"""GenMix: what is drawn, and that an image's result depends on its own seed alone."""
+"""GenMix: what is drawn, and that an image's result depends on its seed alone."""
 
 import math
 import pickle
@@ -35,7 +35,7 @@ def test_draws_depend_on_each_seed_alone_and_are_even():
 
 
 def test_sides_and_fractals_of_known_seeds_stay():
-    """Those that were drawn before there were other joins (recorded then)."""
+    """Those that were drawn before other joins existed (recorded then)."""
     draws = GenMix(images(5)).draw([0, 1, 2, 3, 1234567, 2**62])
     assert draws.sides == ["bottom", "left", "right", "right", "left", "right"]
     assert draws.fractals == [3, 4, 2, 1, 0, 4]
@@ -65,10 +65,10 @@ def test_a_result_does_not_depend_on_the_batch(size, join):
     together = genmix(original, edited, seeds)
     order = [3, 0, 5, 1, 4, 2]
     shuffled = genmix(original[order], edited[order], [seeds[k] for k in order])
-    for place, k in enumerate(order):
+    for position, k in enumerate(order):
         alone = genmix(original[k : k + 1], edited[k : k + 1], seeds[k : k + 1])
         assert torch.equal(alone[0], together[k])
-        assert torch.equal(shuffled[place], together[k])
+        assert torch.equal(shuffled[position], together[k])
     assert not torch.equal(together[0], genmix(original[:1], edited[:1], [12345])[0]), (
         "another seed, another result"
     )
@@ -102,9 +102,9 @@ def test_no_fractal_weight_leaves_the_hybrid():
     white, black = torch.full((1, 3, 24, 24), 255).byte(), torch.zeros(1, 3, 24, 24).byte()
     for seed in range(8):
         side = genmix.draw([seed]).sides[0]
-        shown = genmix(black, white, [seed])[0]
+        mixed = genmix(black, white, [seed])[0]
         expected = (smooth_mask(24, 24, side, 4) * 255).round().byte()
-        assert torch.equal(shown, expected.expand(3, -1, -1))
+        assert torch.equal(mixed, expected.expand(3, -1, -1))
 
 
 @pytest.mark.parametrize(
@@ -180,13 +180,13 @@ def test_stages_show_every_join(join, weight, as_float):
 def test_cutmix_shows_half_of_the_edit_less_what_is_clipped():
     genmix = GenMix(images(1), fractal_weight=0, join="cutmix")
     white, black = torch.ones(3, 32, 32), torch.zeros(3, 32, 32)
-    shown = [genmix(black, white, seed).mean().item() for seed in range(600)]
+    means = [genmix(black, white, seed).mean().item() for seed in range(600)]
     # A naive estimate of the mean: sides of sqrt(lambda), a uniform centre, clipped.
     rng = np.random.default_rng(0)
     half, (down, across) = np.sqrt(rng.random(100_000)) / 2, rng.random((2, 100_000))
     spans = [np.minimum(at + half, 1) - np.maximum(at - half, 0) for at in (down, across)]
     expected = (spans[0] * spans[1]).mean()
-    assert abs(np.mean(shown) - expected) < 4 * np.std(shown) / math.sqrt(600) + 0.02
+    assert abs(np.mean(means) - expected) < 4 * np.std(means) / math.sqrt(600) + 0.02
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 1), (1, 7), (2, 9), (31, 33)], ids=str)
@@ -206,11 +206,11 @@ def test_what_comes_in_comes_out(join, dtype, device):
     original, edited = images(4, 17, 22), images(4, 17, 22, seed=1)
     expected = genmix(original, edited, range(4))
     scale = 1 if dtype == torch.uint8 else 255
-    given = [(part / scale).to(dtype).to(device) for part in (original, edited)]
-    mixed = genmix(*given, range(4))
-    assert (mixed.dtype, mixed.shape, mixed.device) == (dtype, given[0].shape, given[0].device)
+    pair = [(part / scale).to(dtype).to(device) for part in (original, edited)]
+    mixed = genmix(*pair, range(4))
+    assert (mixed.dtype, mixed.shape, mixed.device) == (dtype, pair[0].shape, pair[0].device)
     assert (mixed.cpu().float() * scale - expected.float()).abs().max() <= 1.01
-    assert torch.equal(genmix(given[0][2], given[1][2], 2), mixed[2])
+    assert torch.equal(genmix(pair[0][2], pair[1][2], 2), mixed[2])
 
 
 @pytest.mark.parametrize("join", JOINS)
@@ -220,10 +220,10 @@ def test_pictures_in_pictures_out(join):
     pairs = [(images(1, *size)[0], images(1, *size, seed=1)[0]) for size in sizes]
     expected = [genmix(*pair, seed) for seed, pair in enumerate(pairs)]
     first, second = ([to_picture(pair[k]) for pair in pairs] for k in range(2))
-    shown = genmix(first, second, [0, 1])
-    assert [type(picture) for picture in shown] == [Image.Image] * 2
-    assert [picture.size for picture in shown] == [(22, 17), (24, 24)]
-    for picture, tensor in zip(shown, expected, strict=True):
+    pictures = genmix(first, second, [0, 1])
+    assert [type(picture) for picture in pictures] == [Image.Image] * 2
+    assert [picture.size for picture in pictures] == [(22, 17), (24, 24)]
+    for picture, tensor in zip(pictures, expected, strict=True):
         assert torch.equal(from_picture(picture), tensor)
     assert torch.equal(from_picture(genmix(first[1], second[1], 1)), expected[1])
     assert genmix([], [], []) == []
@@ -240,7 +240,7 @@ def test_an_image_of_torchvision_stays_one():
 
 
 def test_images_on_a_device_are_not_copied_to_the_cpu():
-    # Tensors of the device "meta" have no values: reading one on the host raises.
+    # Tensors of the device "meta" have no values: reading them on the host raises.
     original = torch.empty(4, 3, 20, 22, device="meta")
     for join in JOINS:
         genmix = GenMix(images(3), blend_width=3, join=join)

@@ -19,7 +19,7 @@ SIZES = [(16, 16), (17, 23), (23, 16), (1, 9), (512, 8)]
 
 
 def naive_mask(height, width, side, blend_width):
-    """Each pixel by the definition: how far its centre lies past the middle, over the ramp."""
+    """Compute each pixel by the definition: how far its centre lies past the middle."""
     mask = torch.zeros(height, width, dtype=torch.float64)
     for row in range(height):
         for column in range(width):
@@ -51,8 +51,8 @@ def test_equals_a_loop_over_pixels(size, side, blend_width):
 
 @pytest.mark.parametrize("size", SIZES[:3], ids=str)
 def test_opposite_sides_sum_to_one(size):
-    for one, other in (("left", "right"), ("top", "bottom")):
-        both = smooth_mask(*size, one, 7) + smooth_mask(*size, other, 7)
+    for side, other in (("left", "right"), ("top", "bottom")):
+        both = smooth_mask(*size, side, 7) + smooth_mask(*size, other, 7)
         torch.testing.assert_close(both, torch.ones(size))
 
 
@@ -118,7 +118,7 @@ def test_a_box_mask_is_1_in_the_box_alone():
     assert box_mask(4, 6, Box(2, 2, 0, 6)).sum() == 0
 
 
-@pytest.mark.parametrize("given", [(1.1, (0.5, 0.5)), (0.5, (0.5, -0.1))])
-def test_shares_and_centres_out_of_range_are_refused(given):
+@pytest.mark.parametrize("box", [(1.1, (0.5, 0.5)), (0.5, (0.5, -0.1))])
+def test_shares_and_centres_out_of_range_are_refused(box):
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        cutmix_box(8, 8, *given)
+        cutmix_box(8, 8, *box)

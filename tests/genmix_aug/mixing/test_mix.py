@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from genmix_aug.mixing.masks import SIDES, Box, box_mask, smooth_mask
-from genmix_aug.mixing.mix import blend, concatenate, mix_box, mix_constant
-from genmix_aug.mixing.mix import mix_seam as mix
+from genmix_aug.mixing.mix import blend, concatenate, mix_box, mix_constant, mix_seam
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 BOXES = [Box(2, 7, 3, 8), Box(0, 9, 0, 8), Box(4, 4, 0, 8), Box(0, 1, 7, 8)]
@@ -18,7 +17,7 @@ def images(*shape, seed=0, dtype=torch.uint8):
 
 
 def naive_mix(original, edited, fractal, mask, weight):
-    """Eq. 3 then 4 of one image [3, H, W], a pixel at a time in float64."""
+    """Apply Eq. 3 then 4 to an image [3, H, W], a pixel at a time in float64."""
     result = torch.zeros(original.shape, dtype=torch.float64)
     for channel, row, column in torch.cartesian_prod(*map(torch.arange, original.shape)).tolist():
         m = float(mask[row, column])
@@ -37,7 +36,7 @@ def test_both_ways_equal_a_loop_over_pixels(size, side, blend_width, weight):
     mask = smooth_mask(*size, side, blend_width)
     expected = naive_mix(original, edited, fractal, mask, weight)
     slow = blend(concatenate(original, edited, mask), fractal, weight)
-    fast = mix(original, edited, fractal, side, blend_width, weight)
+    fast = mix_seam(original, edited, fractal, side, blend_width, weight)
     assert fast.dtype == slow.dtype == torch.uint8
     # Each of Eq. 3 and 4 rounds once; the fused path rounds once in all.
     assert (slow.double() - expected).abs().max() <= 1
@@ -48,7 +47,7 @@ def test_both_ways_equal_a_loop_over_pixels(size, side, blend_width, weight):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_floats_stay_floats(dtype):
     original, edited, fractal = (images(2, 3, 9, 8, seed=s).to(dtype) / 255 for s in range(3))
-    mixed = mix(original, edited, fractal, ["top", "right"], 4)
+    mixed = mix_seam(original, edited, fractal, ["top", "right"], 4)
     assert mixed.dtype == dtype
     for index, side in enumerate(["top", "right"]):
         mask = smooth_mask(9, 8, side, 4)
@@ -58,9 +57,9 @@ def test_floats_stay_floats(dtype):
 
 
 def masks_of(function, settings, height, width):
-    """The mask of Eq. 3 that each setting of a fused function stands for, float [H, W]."""
+    """Return the mask of Eq. 3 that each setting of a fused function stands for, float [H, W]."""
     make = {
-        mix: lambda side: smooth_mask(height, width, side, 4),
+        mix_seam: lambda side: smooth_mask(height, width, side, 4),
         mix_box: lambda box: box_mask(height, width, box),
         mix_constant: lambda share: torch.full((height, width), share, dtype=torch.float64),
     }[function]
@@ -68,11 +67,11 @@ def masks_of(function, settings, height, width):
 
 
 def fused(function, original, edited, fractal, settings, weight=0.2):
-    more = (4, weight) if function is mix else (weight,)
+    more = (4, weight) if function is mix_seam else (weight,)
     return function(original, edited, fractal, settings, *more)
 
 
-JOINS = [(mix, list(SIDES)), (mix_box, BOXES), (mix_constant, SHARES)]
+JOINS = [(mix_seam, list(SIDES)), (mix_box, BOXES), (mix_constant, SHARES)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -106,15 +105,15 @@ def test_each_image_of_a_batch_is_as_if_alone(device, function, settings, dtype)
         (images(6, 3, 9, 8, seed=seed) / scale).to(dtype).to(device) for seed in range(3)
     )
     order = [3, 0, 1, 0, 2, 3]
-    given = [settings[index] for index in order]
-    together = fused(function, original, edited, fractal, given)
-    for index, setting in enumerate(given):
+    chosen = [settings[index] for index in order]
+    together = fused(function, original, edited, fractal, chosen)
+    for index, setting in enumerate(chosen):
         parts = original[index], edited[index], fractal[index]
         assert torch.equal(together[index], fused(function, *parts, setting))
         assert torch.equal(together[index], fused(function, *parts, [setting]))
         of_one = (part[index : index + 1] for part in (original, edited, fractal))
         assert torch.equal(together[index : index + 1], fused(function, *of_one, [setting]))
-    listed = fused(function, original, edited, list(fractal), given)
+    listed = fused(function, original, edited, list(fractal), chosen)
     assert torch.equal(listed, together)
     one_for_all = fused(function, original, edited, fractal[0], settings[0])
     each = fused(function, original, edited, fractal[:1].expand_as(original), [settings[0]] * 6)
@@ -128,7 +127,7 @@ def test_what_the_mask_hides_and_what_has_no_weight_is_not_read(dtype):
         edited[:, :, 7:] = torch.nan
         original[:, :, :2] = torch.inf
         fractal[:] = torch.nan
-    seamed = mix(original, edited, fractal, "top", 4, 0)
+    seamed = mix_seam(original, edited, fractal, "top", 4, 0)
     assert seamed.isfinite().all()
     boxed = mix_box(original, edited, fractal, Box(0, 6, 0, 8), 0)
     assert boxed.isfinite().all()
@@ -139,7 +138,7 @@ def test_what_the_mask_hides_and_what_has_no_weight_is_not_read(dtype):
 
 @pytest.mark.parametrize(("function", "settings"), JOINS)
 def test_nothing_is_copied_to_the_cpu(function, settings):
-    # Tensors of the device "meta" have no values: reading one on the host raises.
+    # Tensors of the device "meta" have no values: reading them on the host raises.
     original, edited, fractal = (torch.empty(4, 3, 9, 8, device="meta") for _ in range(3))
     for parts in ((original, edited, fractal), (t.byte() for t in (original, edited, fractal))):
         assert fused(function, *parts, settings).device.type == "meta"
@@ -151,36 +150,38 @@ def test_uint8_rounds_to_the_nearest_level():
     assert (blend(first, second, 0.06) == 9).all()  # 9.4
     half = torch.full((2, 2), 0.26)
     assert (concatenate(second, first, half) == 3).all()  # 2.6
-    assert (mix(first, first, second, "left", 0, 0.06) == 9).all()
+    assert (mix_seam(first, first, second, "left", 0, 0.06) == 9).all()
 
 
 def test_a_batch_is_its_images_one_by_one():
     original, edited, fractal = (images(4, 3, 15, 21, seed=seed) for seed in range(3))
-    batch = mix(original, edited, fractal, list(SIDES), 5)
+    batch = mix_seam(original, edited, fractal, list(SIDES), 5)
     for index, side in enumerate(SIDES):
-        alone = mix(original[index], edited[index], fractal[index], side, 5)
-        one = mix(original[index : index + 1], edited[index : index + 1], fractal[index], side, 5)
+        alone = mix_seam(original[index], edited[index], fractal[index], side, 5)
+        batched = mix_seam(
+            original[index : index + 1], edited[index : index + 1], fractal[index], side, 5
+        )
         assert torch.equal(batch[index], alone)
-        assert torch.equal(one[0], alone)
+        assert torch.equal(batched[0], alone)
     assert torch.equal(
-        mix(original, edited, fractal[0], "top", 5),
-        mix(original, edited, fractal[:1].expand(4, -1, -1, -1), ["top"] * 4, 5),
+        mix_seam(original, edited, fractal[0], "top", 5),
+        mix_seam(original, edited, fractal[:1].expand(4, -1, -1, -1), ["top"] * 4, 5),
     )
 
 
 def test_inputs_stay_as_they_are_and_layouts_do_not_matter():
     original, edited, fractal = (images(2, 3, 8, 10, seed=seed) for seed in range(3))
     copies = [tensor.clone() for tensor in (original, edited, fractal)]
-    expected = mix(original, edited, fractal, "left", 4)
+    expected = mix_seam(original, edited, fractal, "left", 4)
     for before, after in zip(copies, (original, edited, fractal), strict=True):
         assert torch.equal(before, after)
     last = [tensor.to(memory_format=torch.channels_last) for tensor in copies]
-    assert torch.equal(mix(*last, "left", 4), expected)
+    assert torch.equal(mix_seam(*last, "left", 4), expected)
 
 
 def test_an_empty_batch_is_an_empty_batch():
     for nothing in (images(0, 3, 8, 8), images(0, 3, 8, 8).float()):
-        assert mix(nothing, nothing, nothing, [], 4).shape == (0, 3, 8, 8)
+        assert mix_seam(nothing, nothing, nothing, [], 4).shape == (0, 3, 8, 8)
         assert mix_box(nothing, nothing, nothing, []).shape == (0, 3, 8, 8)
         assert mix_constant(nothing, nothing, nothing, []).shape == (0, 3, 8, 8)
 
@@ -209,7 +210,7 @@ def test_what_does_not_fit_is_refused(change, message):
         "blend_width": 4,
     }
     with pytest.raises(ValueError, match=message):
-        mix(**{**good, **change})
+        mix_seam(**{**good, **change})
 
 
 def test_boxes_and_shares_that_do_not_fit_are_refused():
@@ -224,7 +225,7 @@ def test_boxes_and_shares_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="0 shares for 1 images"):
         mix_constant(image, image, image, [])
     with pytest.raises(ValueError, match="devices: cpu and meta"):
-        mix(image, image.to("meta"), image, "left", 4)
+        mix_seam(image, image.to("meta"), image, "left", 4)
 
 
 def test_integers_of_other_sizes_are_refused():
@@ -242,6 +243,6 @@ def test_images_are_joined_in_their_own_precision_or_better(dtype):
     expected = wide * edited.double() + (1 - wide) * original.double()
     joined = concatenate(original, edited, mask)
     assert joined.dtype == dtype
-    # What float32 rounds of numbers up to 1, and what the images' own type does.
+    # What float32 rounds of numbers up to 1, and what the images' type does.
     allowed = 1e-15 if dtype == torch.float64 else 1e-7 + torch.finfo(dtype).eps / 2
     assert (joined.double() - expected).abs().max() <= allowed

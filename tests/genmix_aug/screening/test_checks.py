@@ -1,4 +1,4 @@
-"""Screening: failed edits are told by name, good ones and unusual originals are let through."""
+"""Screening: failed edits are named, good edits and unusual originals are let through."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def textures(count=1, size=(40, 31), seed=0):
 
 
 def colours(images):
-    """Stand-in for a network: mean and deviation of each channel, and a constant."""
+    """Return mean and deviation of each channel, and a constant; as a network would."""
     levels = images.float().flatten(2) / 255
     ones = torch.ones(len(images), 1)
     return torch.cat([levels.mean(2), levels.std(2, correction=0), ones], 1)
@@ -90,7 +90,7 @@ def test_one_value_that_is_not_finite_is_enough(value, dtype):
     verdicts = screen(originals, edits, colours, Reference(torch.zeros(7), -1.0))
     assert [verdict.reason for verdict in verdicts] == ["", "non-finite", ""]
     scores = json.loads(json.dumps([verdict.scores for verdict in verdicts], allow_nan=False))
-    assert all(math.isfinite(score) for own in scores for score in own.values())
+    assert all(math.isfinite(score) for each in scores for score in each.values())
     edits[1] = value
     assert reasons(originals, edits) == ["", "non-finite", ""]
 
@@ -101,11 +101,11 @@ def test_float_and_uint8_edits_are_judged_alike():
     floats = edits / 255
     floats[0, 0, 0, 0], edits[0, 0, 0, 0] = 1.4, 255  # cut off, as in a cast
     options = {"features": colours, "reference": reference_of(colours(originals))}
-    for one, other in zip(
+    for verdict, other in zip(
         screen(originals, edits, **options), screen(originals, floats, **options), strict=True
     ):
-        assert one.reason == other.reason
-        assert one.scores == pytest.approx(other.scores, abs=1e-3)
+        assert verdict.reason == other.reason
+        assert verdict.scores == pytest.approx(other.scores, abs=1e-3)
 
 
 def thin_lines(shade=250, paper=255):
@@ -142,8 +142,8 @@ def test_a_way_through_the_editors_size_and_jpeg_is_no_change():
     edits = []
     for original in originals:
         image = Image.fromarray(original.permute(1, 2, 0).numpy())
-        there = image.resize((512, 512), Image.Resampling.BICUBIC)
-        back = there.resize(image.size, Image.Resampling.BICUBIC)
+        large = image.resize((512, 512), Image.Resampling.BICUBIC)
+        back = large.resize(image.size, Image.Resampling.BICUBIC)
         file = io.BytesIO()
         back.save(file, "JPEG", quality=95, subsampling=0)
         edits.append(tensor(Image.open(file)))
@@ -261,9 +261,11 @@ def test_a_network_finds_edits_nearer_than_noise_and_strangers():
         name: screen(originals, pictures, features, reference)
         for name, pictures in (edits | failures).items()
     }
-    means = {name: np.mean([v.scores["similarity"] for v in own]) for name, own in verdicts.items()}
+    means = {
+        name: np.mean([v.scores["similarity"] for v in each]) for name, each in verdicts.items()
+    }
     assert min(means[name] for name in edits) > 0.1 + max(means[name] for name in failures)
-    rejected = {name: sum(v.reason != "" for v in own) for name, own in verdicts.items()}
+    rejected = {name: sum(v.reason != "" for v in each) for name, each in verdicts.items()}
     assert max(rejected[name] for name in edits) <= 1
     assert rejected["swapped"] >= 5
 

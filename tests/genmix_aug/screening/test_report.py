@@ -40,21 +40,21 @@ class Breaking:
     def edit(self, images, prompts, seeds):
         edits = torch.empty_like(images)
         for k, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            one = images[k : k + 1]
+            image = images[k : k + 1]
             if prompt == "noise":
                 generator = torch.Generator().manual_seed(seed)
-                edits[k] = torch.randint(0, 256, one.shape[1:], generator=generator).byte()
+                edits[k] = torch.randint(0, 256, image.shape[1:], generator=generator).byte()
             elif prompt == "broken":
                 edits[k] = 0
             elif prompt == "sometimes":
-                edits[k] = one[0] if seed % 2 else 255 - one[0]
+                edits[k] = image[0] if seed % 2 else 255 - image[0]
             else:
-                edits[k] = EDITORS["filters"]().edit(one, [prompt], [seed])[0]
+                edits[k] = EDITORS["filters"]().edit(image, [prompt], [seed])[0]
         return edits
 
 
 def screened(prompts, count=10, features=None, px=48):
-    """Records and pictures of real edits, as the store would keep them."""
+    """Return records and pictures of real edits, as the store would keep them."""
     originals = drawings(count, px)
     reference = features and reference_of(features(originals))
     records, pictures = [], {}
@@ -70,7 +70,7 @@ def screened(prompts, count=10, features=None, px=48):
 
 
 def edges(images):
-    """Stand-in for a network: how strong the edges are in each of 16 parts, less their mean."""
+    """Return how strong the edges are in each of 16 parts, less their mean; as a network would."""
     grey = images.float().mean(1, keepdim=True)
     across = (grey[..., :, 1:] - grey[..., :, :-1]).abs()
     parts = torch.nn.functional.adaptive_avg_pool2d(across, 4).flatten(1)
@@ -98,8 +98,8 @@ def test_prompts_are_ranked_by_share_then_by_similarity():
 
 
 def test_few_edits_do_not_put_a_prompt_last():
-    records = [*records_of("one of one", 0, 1), *records_of("most of many", 20, 80)]
-    assert [row.prompt for row in rank_prompts(records)] == ["one of one", "most of many"]
+    records = [*records_of("a single edit", 0, 1), *records_of("most of many", 20, 80)]
+    assert [row.prompt for row in rank_prompts(records)] == ["a single edit", "most of many"]
     # Nothing rejected is equal to nothing rejected, however many were made.
     records = [*records_of("few", 2, 0, 0.2), *records_of("many", 200, 0, 0.1)]
     assert [row.prompt for row in rank_prompts(records)] == ["few", "many"]
@@ -208,8 +208,8 @@ def test_the_figure_has_a_row_for_each_prompt(tmp_path, count):
 
 def test_the_figure_takes_one_edit_and_prompts_without_a_similarity(tmp_path):
     records = [record("snowy", "", 0.5), record("mosaic", "black")]
-    draw_similarities(records, None, tmp_path / "one.png")
-    assert (tmp_path / "one.png").stat().st_size > 5000
+    draw_similarities(records, None, tmp_path / "single.png")
+    assert (tmp_path / "single.png").stat().st_size > 5000
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path):
@@ -232,10 +232,10 @@ def test_the_sheet_shows_originals_beside_their_edits():
     assert few.height == sheet.height
     assert sheet.width == pytest.approx(3 * few.width, rel=0.1)
     for picture in pictures[chosen[0]["key"]]:
-        shown = picture.permute(1, 2, 0).contiguous().numpy()
-        # The place on the sheet that is nearest to the picture is the picture, pixel by pixel.
-        x, y = cv2.minMaxLoc(cv2.matchTemplate(np.array(few), shown, cv2.TM_SQDIFF))[2]
-        assert np.array_equal(np.asarray(few)[y : y + 48, x : x + 48], shown)
+        pixels = picture.permute(1, 2, 0).contiguous().numpy()
+        # The part of the sheet that is nearest to the picture is the picture, pixel by pixel.
+        x, y = cv2.minMaxLoc(cv2.matchTemplate(np.array(few), pixels, cv2.TM_SQDIFF))[2]
+        assert np.array_equal(np.asarray(few)[y : y + 48, x : x + 48], pixels)
 
 
 def test_importing_the_report_needs_no_torch_and_no_matplotlib():

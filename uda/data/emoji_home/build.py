@@ -13,16 +13,12 @@ import hashlib
 import io
 import json
 import math
-import multiprocessing
 import os
 import platform
 import secrets
 import shutil
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +27,7 @@ from filelock import FileLock
 from PIL import Image, ImageChops, ImageOps
 from tqdm import tqdm
 
+from genmix_aug.pools import process_map
 from uda.data.emoji_home.packages import (
     DEFAULT_DOMAINS,
     DOMAINS,
@@ -289,30 +286,8 @@ def _fill(
 def _draw_all(
     tasks: Sequence[tuple[Path, Drawing, int]], workers: int
 ) -> Iterator[tuple[str, str]]:
-    if workers == 1:
-        yield from map(_draw_one, tasks)
-        return
-    # Spawned, since a fork of a process in which torch has started threads may hang.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
-        try:
-            yield from pool.map(_draw_one, tasks, chunksize=16)
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                "a process that draws emoji died (out of memory, or called from a script without "
-                "`if __name__ == '__main__':`): try again with workers=1"
-            ) from error
-
-
-def _end_with_parent() -> None:
-    """End this process with its parent: it would wait for ever if the parent were killed."""
-
-    def wait() -> None:
-        if parent := multiprocessing.parent_process():
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    with process_map(workers, "draws emoji", chunk=16) as run:
+        yield from run(_draw_one, tasks)
 
 
 def _draw_one(task: tuple[Path, Drawing, int]) -> tuple[str, str]:

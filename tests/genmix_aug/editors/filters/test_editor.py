@@ -1,4 +1,4 @@
-"""The `filters` editor on drawings with a white ground and on pictures without one."""
+"""The `filters` editor on drawings with a white ground and on pictures with another."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ EDITOR = FilterEditor()
 
 
 def drawing(seed, height=96, width=96):
-    """Flat shapes on white, like an emoji: uint8 [3, H, W]."""
+    """Draw flat shapes on white, like an emoji: uint8 [3, H, W]."""
     rng = np.random.default_rng(seed)
     canvas = np.full((height, width, 3), 255, np.uint8)
     side = min(height, width)
@@ -30,7 +30,7 @@ def drawing(seed, height=96, width=96):
 
 
 def photograph(seed, height=96, width=96):
-    """Graded light, shapes and texture up to the border: uint8 [3, H, W]."""
+    """Draw graded light, shapes and texture up to the border: uint8 [3, H, W]."""
     rng = np.random.default_rng(seed)
     picture = drawing(seed, height, width).permute(1, 2, 0).numpy().astype(np.float32)
     ramp = np.linspace(0.5, 1, height, dtype=np.float32)[:, None, None]
@@ -48,7 +48,7 @@ def originals():
 
 @pytest.fixture(scope="module")
 def edits(originals):
-    """float [prompts, images, 3, H, W]."""
+    """Return edits float [prompts, images, 3, H, W]."""
     count = len(originals)
     return torch.stack(
         [EDITOR.edit(originals, [prompt] * count, list(range(count))).float() for prompt in PROMPTS]
@@ -56,7 +56,7 @@ def edits(originals):
 
 
 def edges(image):
-    """Borders of colours [H, W] of an image float [3, H, W]."""
+    """Return borders of colours [H, W] of an image float [3, H, W]."""
     soft = cv2.GaussianBlur(image.permute(1, 2, 0).float().numpy(), (0, 0), 2)
     dx, dy = cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)
     return np.sqrt((dx * dx + dy * dy).max(axis=2))

@@ -1,0 +1,19 @@
+"""Pictures that the commands work on."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return three pictures in two folders: square, odd, and with a transparent ground."""
+    images = tmp_path / "images"
+    (images / "b").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, size in (("a.png", (24, 24)), ("b/c.jpg", (17, 23))):
+        pixels = np.kron(rng.integers(0, 256, (3, 3, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        Image.fromarray(pixels).resize(size).save(images / name)
+    Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(images / "b" / "d.webp")
+    (images / "b" / "notes.txt").write_text("not an image")
+    return images
