@@ -14,7 +14,7 @@ from PIL import Image
 
 from genmix_aug.screening.checks import Verdict
 from uda.cli.main import _parser, _with_merged_options, main
-from uda.reports.selection import CUTS, EPOCHS, epoch_choices, threshold_choices
+from uda.reports.choices import CUTS, EPOCHS, epoch_choices, threshold_choices
 from uda.runs.folder import find_runs, open_run, read_run
 
 ROOT = Path(__file__).resolve().parents[2]

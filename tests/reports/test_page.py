@@ -11,7 +11,7 @@ from helpers.tiny import make_dataset
 from PIL import Image
 
 from uda.data.scenarios import class_split
-from uda.reports.figures import as_svg, make_axes
+from uda.reports.figures.drawing import as_svg, make_axes
 from uda.reports.predictions import read_predictions
 from uda.reports.report import write_report
 from uda.reports.rows import boards

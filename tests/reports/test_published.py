@@ -7,9 +7,10 @@ from helpers.made_runs import finished
 import uda.reports.published as module
 from uda.data.spec import load_dataset_spec
 from uda.reports.published import FOLDER, published
-from uda.reports.report import setting_tables
 from uda.reports.rows import boards
-from uda.reports.table_text import csv_text, markdown
+from uda.reports.tables.csv_files import csv_text
+from uda.reports.tables.setting import setting_tables
+from uda.reports.tables.text import markdown
 from uda.runs.folder import find_runs
 
 ART = (("Art", "Clipart"), ("Art", "Product"))

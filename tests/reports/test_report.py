@@ -6,11 +6,6 @@ from uda.reports.report import write_report
 from uda.runs.folder import open_run
 
 
-@pytest.fixture
-def dataset(tmp_path):
-    return make_dataset(tmp_path / "tiny", per_class=1)
-
-
 def markdown_of(runs):
     """report.md of the runs."""
     write_report(runs, "Title", ["md"])

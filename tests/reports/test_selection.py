@@ -14,16 +14,12 @@ from uda.evaluation.choices import chosen_epochs, chosen_thresholds, last_probab
 from uda.evaluation.metrics import h_score
 from uda.methods.base import Bank
 from uda.methods.unknown import normalised_entropy
-from uda.reports.report import setting_tables
+from uda.reports.choices import epoch_choices, threshold_choices
 from uda.reports.rows import boards
-from uda.reports.selection import (
-    epoch_choices,
-    epoch_table,
-    threshold_choices,
-    threshold_table,
-    write_selection,
-)
-from uda.reports.table_text import per_class_csv
+from uda.reports.selection import write_selection
+from uda.reports.tables.choices import epoch_table, threshold_table
+from uda.reports.tables.csv_files import per_class_csv
+from uda.reports.tables.setting import setting_tables
 from uda.stages.identity import adapt_run
 from uda.sweeps import record as sweep_plan
 from uda.sweeps.record import Expected, write_plan
@@ -233,7 +229,7 @@ def test_without_labels_the_choices_stand_without_scores(experiment, tmp_path):
     assert tables["thresholds"].columns == ("fixed", "mixture", "two-means")
     ((setting, board),) = boards([scored, unscored]).items()
     assert {"epochs", "epochs without labels"} <= setting_tables(setting, board).keys()
-    assert per_class_csv(setting, {"": board["LEAD"]}) == ""
+    assert per_class_csv({"": board["LEAD"]}) == ""
 
 
 def test_pictures_that_nobody_knows_are_not_scored(experiment):

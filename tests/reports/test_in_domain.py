@@ -8,7 +8,8 @@ from helpers.in_domain_runs import finished
 from helpers.tiny import arguments, make_dataset
 
 from uda.cli.main import main
-from uda.reports.in_domain import comparisons, in_domain_csv, in_domain_table, overheads
+from uda.reports.in_domain import comparisons, overheads
+from uda.reports.tables.in_domain import in_domain_csv, in_domain_table
 from uda.sweeps.record import Expected
 
 
