@@ -12,6 +12,12 @@ from uda.reports.rows import boards
 from uda.reports.tables.table import Table
 from uda.runs.folder import find_runs
 
+# Predictions on the tiny dataset under OPDA.
+# Shared: bar, cross; only in the source: disc; private: ring, square.
+NAMES = ["bar/00.png", "bar/01.png", "cross/00.png", "ring/00.png", "ring/01.png", "square/00.png"]
+TRUE, CALLED = [0, 0, 1, 3, 3, 4], [0, 3, 2, 3, 1, 3]
+SCORE = [0.1, 0.9, 0.2, 0.8, 0.3, 0.7]
+
 
 def board_of(runs: Path) -> tuple[Setting, Board]:
     """Return the single setting of the folder of runs, and its board."""

@@ -24,7 +24,7 @@ def test_averages_are_those_of_the_values(scenario):
     assert list(table.pairs) == names
     for row, values in table.values.items():
         mean = statistics.fmean(values.values())
-        # The paper's own rounding, and the one row that the file notes.
+        # The paper's rounding, and the row that the file notes.
         room = 0.11 if (scenario, row) == ("pda", "LEAD + GenMix") else 0.0501
         if abs(mean - table.averages[row]) > room:
             pytest.fail(f"{scenario} {row}: {mean:.2f}, printed {table.averages[row]}")

@@ -43,8 +43,8 @@ def test_rows_are_called_what_their_sweep_calls_them(runs, dataset):
     assert list(board) == ["LEAD", "LEAD (fast)"]
     table = score_table(setting, board, "h_score", plan)
     assert table.notes[-1] == "Not there: LEAD: Da2Pl; LEAD (fast): Da2Pl."
-    # Where two sweeps call different things the same, they are told apart as without a sweep.
-    same = [replace(one, row_title="LEAD") for one in plan]
+    # Where two sweeps call different things the same, they are distinguished as without a sweep.
+    same = [replace(run, row_title="LEAD") for run in plan]
     ((_, board),) = boards([slow, fast], same).items()
     assert list(board) == ["LEAD (adapt.rate=0.1)", "LEAD (adapt.rate=0.2)"]
 
@@ -52,8 +52,8 @@ def test_rows_are_called_what_their_sweep_calls_them(runs, dataset):
 def test_what_most_variants_share_goes_without_saying(runs, dataset):
     for augment in ({}, {"prompts": "in-domain"}, {"weight": 0.5}):
         options = {"prompts": "cross-domain", "weight": 0.2, **augment}
-        own = {"augment": {"name": "genmix", "options": options}}
-        finished(runs, dataset, "lead", "genmix", 0, [1, 2], source=own)
+        source = {"augment": {"name": "genmix", "options": options}}
+        finished(runs, dataset, "lead", "genmix", 0, [1, 2], source=source)
     assert set(board_of(runs)[1]) == {
         "LEAD + GenMix",
         "LEAD + GenMix (prompts=in-domain)",
@@ -67,20 +67,20 @@ def test_no_row_is_lost_where_settings_are_left_out_at_their_defaults(runs, data
     finished(runs, dataset, "lead", "none", 0, [1.0, 60.0], options=cosine, rate=0.2)
     finished(runs, dataset, "lead", "none", 0, [1.0, 70.0])  # norm, which goes without saying
     board = board_of(runs)[1]
-    found = {title: row.results[0].score("h_score") for title, row in board.items()}
-    assert found == {
+    scores = {title: row.results[0].score("h_score") for title, row in board.items()}
+    assert scores == {
         "LEAD": 70.0,
         "LEAD (split=cosine)": 50.0,
         "LEAD (split=cosine, adapt.rate=0.2)": 60.0,
     }
 
 
-def test_what_all_share_is_told_where_it_is_unusual(runs, dataset):
+def test_what_all_share_is_named_where_it_is_unusual(runs, dataset):
     finished(runs, dataset, "lead", "none", 0, [1.0, 50.0], options={"split": "cosine"})
     assert list(board_of(runs)[1]) == ["LEAD (split=cosine)"]
 
 
-def test_other_sources_are_told_over_the_whole_table(runs, dataset):
+def test_other_sources_are_named_over_the_whole_table(runs, dataset):
     fill(runs, dataset, {("lead", "none", 0, seed): 1.0 for seed in (0, 1)})
     fill(runs, dataset, {("glc", "none", 0, 0): 1.0})
     wide = {"images": {"crop_px": 96}}
@@ -88,26 +88,26 @@ def test_other_sources_are_told_over_the_whole_table(runs, dataset):
     assert list(board_of(runs)[1]) == ["Source + GenMix (crop_px=96)", "GLC", "LEAD"]
 
 
-def test_what_only_augmented_sources_have_is_not_told(runs, dataset):
+def test_what_only_augmented_sources_have_is_not_named(runs, dataset):
     fill(runs, dataset, {("lead", "none", 0, 0): 1.0})
-    own = {"train": {"rate": 1.0, "budget": "steps"}}
-    finished(runs, dataset, "lead", "genmix", 0, [1, 2], source=own)
+    source = {"train": {"rate": 1.0, "budget": "steps"}}
+    finished(runs, dataset, "lead", "genmix", 0, [1, 2], source=source)
     assert list(board_of(runs)[1]) == ["LEAD", "LEAD + GenMix"]
 
 
 def test_rows_that_nothing_tells_apart_have_their_hash(runs, dataset):
-    for own in ({"a": 1, "x": 1}, {"a": 2, "x": 1}, {"a": 1}):
-        finished(runs, dataset, "lead", "none", 0, [1, 2], source=own)
-    one, two, three = sorted(board_of(runs)[1])
-    assert one == "LEAD (a=2)"
-    assert all(re.fullmatch(r"LEAD \[[0-9a-f]{10}\]", title) for title in (two, three))
+    for source in ({"a": 1, "x": 1}, {"a": 2, "x": 1}, {"a": 1}):
+        finished(runs, dataset, "lead", "none", 0, [1, 2], source=source)
+    first, *others = sorted(board_of(runs)[1])
+    assert first == "LEAD (a=2)"
+    assert all(re.fullmatch(r"LEAD \[[0-9a-f]{10}\]", title) for title in others)
 
 
-def test_each_source_model_may_be_a_file_of_its_own(runs, dataset):
+def test_source_models_of_a_row_may_be_separate_files(runs, dataset):
     for pair, file in zip(PAIRS, "ab", strict=True):
-        own = {"augment": {"name": "checkpoint", "file": file}}
-        finished(runs, dataset, "lead", "checkpoint", 0, [1, 2], pair, source=own)
+        source = {"augment": {"name": "checkpoint", "file": file}}
+        finished(runs, dataset, "lead", "checkpoint", 0, [1, 2], pair, source=source)
     assert list(board_of(runs)[1]) == ["LEAD, from a given checkpoint"]
-    own = {"augment": {"name": "checkpoint", "file": "c"}}
-    finished(runs, dataset, "lead", "checkpoint", 0, [1, 2], PAIRS[0], source=own)
-    assert len(board_of(runs)[1]) == 3, "two of one pair and seed are told apart by their files"
+    source = {"augment": {"name": "checkpoint", "file": "c"}}
+    finished(runs, dataset, "lead", "checkpoint", 0, [1, 2], PAIRS[0], source=source)
+    assert len(board_of(runs)[1]) == 3, "two of a pair and seed differ in their files"

@@ -26,10 +26,10 @@ def test_what_a_sweep_expects_is_missed_by_name(runs, dataset):
     assert texts(table, "LEAD") == ["10.0", "–", "–"]
     assert table.notes[-1] == "Not there: LEAD: Pl2Da seed 1, Da2Pl; GLC: Pl2Da."
     for other in ({"dataset": "other"}, {"concepts": "disjoint"}, {"scenario": "osda"}):
-        elsewhere = [replace(one, **other) for one in plan]
+        elsewhere = [replace(run, **other) for run in plan]
         assert score_table(*board_of(runs), "h_score", elsewhere).columns == ("Pl2Da",)
     tables = setting_tables(*board_of(runs), plan)
-    assert "h_score" in tables, "one pair so far, but two are to come"
+    assert "h_score" in tables, "a single pair so far, but two are to come"
 
 
 def test_many_missing_pairs_are_counted():

@@ -28,10 +28,10 @@ def test_the_summary_has_each_tables_average(runs, dataset):
     scores = ["h_score", "known_acc"]
     table = summary_table(setting, board, scores)
     assert table.columns == ("H-score", "known")
-    for place, score in enumerate(scores):
+    for column, score in enumerate(scores):
         whole = score_table(setting, board, score)
         for row in board:
-            assert texts(table, row)[place] == texts(whole, row)[-1]
+            assert texts(table, row)[column] == texts(whole, row)[-1]
     assert texts(table, "LEAD")[0] == "22.0 ± 2.8"
     assert texts(table, "LEAD + GenMix") == ["–", "–"]
     assert "Rows without a figure lack pairs." in table.notes[0]

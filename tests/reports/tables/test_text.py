@@ -47,7 +47,9 @@ def test_markdown_sets_published_rows_apart():
 def test_a_terminal_shows_every_cell(width):
     columns = tuple(f"P{k}" for k in range(12))
     cells = [[f"{10 * row + k}.0 ± 1.0" for k in range(12)] for row in range(4)]
-    lines = tuple(Line(f"Row number {row}", tuple(map(Cell, own))) for row, own in enumerate(cells))
+    lines = tuple(
+        Line(f"Row number {row}", tuple(map(Cell, values))) for row, values in enumerate(cells)
+    )
     text = terminal(Table("T", columns, lines, ("A note that is long. " * 6,)), width)
-    assert all(cell in text for own in cells for cell in own)
+    assert all(cell in text for values in cells for cell in values)
     assert max(map(len, text.splitlines())) <= width
