@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Svg:
-    """A figure on the page."""
-
-    title: str
-    svg: str
-
-
-@dataclass(frozen=True)
 class FigureSection(Generic[Subject]):
     """The figures of a kind, and what stands above them on the page."""
 
@@ -53,10 +45,10 @@ class FigureSection(Generic[Subject]):
         return self.kind.legend(self.subject)
 
     @cached_property
-    def figures(self) -> list[Svg]:
-        """The figures, drawn when the page asks for them."""
+    def figures(self) -> list[tuple[str, str]]:
+        """Titles and SVGs of the figures, drawn when the page asks for them."""
         drawings = self.kind.on_page(self.subject)
-        return [Svg(drawing.title, as_svg(drawing.figure, drawing.label)) for drawing in drawings]
+        return [(drawing.title, as_svg(drawing.figure, drawing.label)) for drawing in drawings]
 
 
 def _sections(kinds: Mapping[str, FigureKind[Subject]], subject: Subject) -> list[Any]:
@@ -66,16 +58,8 @@ def _sections(kinds: Mapping[str, FigureKind[Subject]], subject: Subject) -> lis
 
 
 @dataclass(frozen=True)
-class Image:
-    """A figure in report.md: its label, and the name of its file."""
-
-    label: str
-    file: str
-
-
-@dataclass(frozen=True)
 class SettingSection:
-    """What is shown of a setting. Sample pictures are read under ``root``."""
+    """What a report has about a setting. Sample pictures are read under ``root``."""
 
     chapter: Chapter
     root: str
@@ -129,25 +113,25 @@ class SettingSection:
         """The page's figures, by kind."""
         return _sections(FIGURES, self.chapter)
 
-    def save_images(self, folder: Path) -> dict[str, list[Image]]:
+    def save_images(self, folder: Path) -> dict[str, list[tuple[str, str]]]:
         """Save report.md's figures in ``folder``.
 
         Returns:
-            The figures below each table, by the table's name.
+            Labels and file names of the figures below each table, by the table's name.
         """
         setting, pairs = self.chapter.setting, self.chapter.pairs
         subjects: dict[str, Pair | None] = {pair.name: pair for pair in pairs}
         subjects[setting.main_score] = None
         if len(pairs) == 1:
             subjects["unscored"] = pairs[0]
-        images: dict[str, list[Image]] = {}
+        images: dict[str, list[tuple[str, str]]] = {}
         for table in self.tables:
             images[table] = []
             for kind in FIGURES.values() if table in subjects else ():
                 if drawing := kind.in_report(self.chapter, subjects[table]):
                     name = _file_name(setting.name, subjects[table], kind.name)
                     save_png(drawing.figure, folder / name)
-                    images[table].append(Image(drawing.label, name))
+                    images[table].append((drawing.label, name))
         return images
 
     @cached_property
@@ -188,7 +172,7 @@ def _sentence(difference: Difference) -> str:
 
 @dataclass(frozen=True)
 class InDomainSection:
-    """What is shown of a comparison in one domain."""
+    """What a report has about an in-domain comparison."""
 
     comparison: Comparison
 
