@@ -82,7 +82,7 @@ def _rows(
 
 
 def _rank(key: Key) -> tuple[int, str, bool]:
-    """Sort rows by the order of `METHODS`, without augmentation first."""
+    """Return a key that sorts rows by `METHODS`, those without augmentation first."""
     method, augment = key
     order = list(METHODS)
     return order.index(method) if method in order else len(order), method, augment != "none"

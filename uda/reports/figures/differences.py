@@ -60,7 +60,8 @@ class DifferencesFigure(FigureKind[Chapter]):
         for axes, difference in zip(panels, compared, strict=False):
             _draw(axes, difference)
             axes.set_xlim(*_limits(compared, 0.08))
-            axes.set_title(textwrap.fill(difference.title, TITLE_WIDTH), fontsize=10)
+            title = textwrap.fill(difference.title, TITLE_WIDTH, break_on_hyphens=False)
+            axes.set_title(title, fontsize=10)
             axes.set_xlabel(f"difference in {chapter.score_title}, points")
         figure.suptitle(chapter.setting.title, fontsize=11)
         return Drawing(self.title, f"Difference in {chapter.score_title} by pair", figure)
