@@ -20,13 +20,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from uda.reports.cells import Table  # noqa: E402
-from uda.reports.in_domain import comparisons, in_domain_table  # noqa: E402
-from uda.reports.report import setting_tables  # noqa: E402
-from uda.reports.rows import boards  # noqa: E402
-from uda.reports.table_text import markdown  # noqa: E402
+from uda.reports.report import read_report  # noqa: E402
+from uda.reports.tables.table import Table  # noqa: E402
+from uda.reports.tables.text import markdown  # noqa: E402
 from uda.sweeps.packing import unpack  # noqa: E402
-from uda.sweeps.record import runs_and_plan  # noqa: E402
 
 PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
 RESULTS = ROOT / "docs" / "results"
@@ -37,31 +34,30 @@ BLOCK = re.compile(
 
 @cache
 def tables_of(runs: Path, sweep: str, left_out: tuple[str, ...]) -> dict[str, list[Table]]:
-    """All tables of a sweep's runs, by name."""
-    found, plan = runs_and_plan(runs, sweep)
-    expected = plan.expected if plan else []
-    made = {"in_domain": [in_domain_table(one) for one in comparisons(found, expected)]}
-    for setting, board in boards(found, expected).items():
-        for name, table in setting_tables(setting, board, expected, left_out).items():
-            made.setdefault(name, []).append(table)
-    return made
+    """Return all tables of a sweep's runs, by name."""
+    report = read_report(runs, left_out=left_out, sweep=sweep)
+    tables = {"in_domain": [section.table for section in report.sections.in_domain]}
+    for chapter in report.chapters:
+        for name, table in chapter.tables.items():
+            tables.setdefault(name, []).append(table)
+    return tables
 
 
 def filled(text: str, folder: Path) -> str:
-    """``text`` with every block's table made anew from the packed files in ``folder``."""
+    """Return ``text`` with every block's table made anew from the packed files in ``folder``."""
     with tempfile.TemporaryDirectory() as unpacked:
 
-        def block(match: re.Match[str]) -> str:
+        def fill(match: re.Match[str]) -> str:
             head, file, sweep, name, without, end = match.groups()
             runs = Path(unpacked) / file
             if not runs.exists():
                 unpack(folder / f"{file}.jsonl", runs)
-            made = tables_of(runs, sweep, tuple(without.split(",") if without else ())).get(name)
-            if not made:
+            tables = tables_of(runs, sweep, tuple(without.split(",") if without else ())).get(name)
+            if not tables:
                 raise ValueError(f"{file}: its sweep {sweep} makes no table {name!r}")
-            return head + "\n".join(markdown(table, 4) for table in made) + end
+            return head + "\n".join(markdown(table, 4) for table in tables) + end
 
-        return BLOCK.sub(block, text)
+        return BLOCK.sub(fill, text)
 
 
 def main() -> int:
@@ -71,12 +67,12 @@ def main() -> int:
     stale = []
     for page in PAGES:
         text = page.read_text()
-        made = filled(text, RESULTS)
-        if made == text:
+        fresh = filled(text, RESULTS)
+        if fresh == text:
             continue
         stale.append(page.relative_to(ROOT))
         if not check:
-            page.write_text(made)
+            page.write_text(fresh)
     if check and stale:
         print(f"{', '.join(map(str, stale))}: not as made; run python scripts/fill_results.py")
         return 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from helpers.made_runs import PAIRS, finished
 from helpers.tiny import arguments, make_dataset
 
 from genmix_aug.editors import EDITORS
@@ -15,6 +16,8 @@ from uda.augment import AUGMENTATIONS
 from uda.cli.main import main
 from uda.data.spec import load_dataset_spec
 from uda.methods import METHODS
+from uda.reports.figures import FIGURES
+from uda.reports.report import write_report
 from uda.runs.folder import find_runs
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
@@ -75,3 +78,19 @@ def test_the_editor(monkeypatch, example):
     alone = EDITORS["duotone"]().edit(images[1:2], prompts[1:2], seeds[1:2])
     assert torch.equal(edits[1:2], alone)
     assert not torch.equal(edits, images)
+
+
+def test_the_figure(tmp_path, monkeypatch, example):
+    figure = example("uda/reports/figures/averages.py").AveragesFigure()
+    monkeypatch.setitem(FIGURES, figure.name, figure)
+    dataset = make_dataset(tmp_path / "tiny", per_class=1)
+    runs = tmp_path / "runs"
+    for pair in PAIRS:
+        finished(runs, dataset, "lead", "none", 0, [40.0, 50.0], pair)
+    write_report(runs, "Title", ["md", "html"])
+    image = "![Tiny, OPDA: H-score, averages](figures/tiny_opda_averages.png)"
+    assert image in (runs / "report.md").read_text()
+    assert (runs / "figures" / "tiny_opda_averages.png").is_file()
+    page = (runs / "report.html").read_text()
+    assert '<h3 id="tiny_opda-averages">Averages</h3>' in page
+    assert 'aria-label="Tiny, OPDA: H-score, averages"' in page

@@ -6,24 +6,18 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import yaml
+from helpers.boards import CALLED, NAMES, SCORE, TRUE
 from helpers.made_runs import PAIRS, finished, predict
 from helpers.tiny import make_dataset
 from PIL import Image
 
-from uda.data.scenarios import class_split
-from uda.reports.figures import as_svg, make_axes
-from uda.reports.predictions import read_predictions
+from uda.reports.figures.drawing import as_svg, make_axes
 from uda.reports.report import write_report
-from uda.reports.rows import boards
-from uda.runs.folder import find_runs, open_run
+from uda.runs.folder import open_run
 from uda.sweeps.record import write_plan
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-# Shared: bar, cross; only in the source: disc; private: ring, square.
-NAMES = ["bar/00.png", "bar/01.png", "cross/00.png", "ring/00.png", "ring/01.png", "square/00.png"]
-TRUE, CALLED = [0, 0, 1, 3, 3, 4], [0, 3, 2, 3, 1, 3]
-SCORE = [0.1, 0.9, 0.2, 0.8, 0.3, 0.7]
 
 
 class Page(HTMLParser):
@@ -37,17 +31,17 @@ class Page(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
+        values = dict(attributes)
         if tag not in VOID:
             self.open.append(tag)
-        if "id" in given:
-            self.ids.append(given["id"])
+        if "id" in values:
+            self.ids.append(values["id"])
         if tag == "a":
-            self.links.append(given["href"])
+            self.links.append(values["href"])
         elif tag in ("img", "link", "script", "image", "use", "source", "iframe"):
-            self.fetched.append(given.get("src") or given.get("href") or given.get("data-src"))
+            self.fetched.append(values.get("src") or values.get("href") or values.get("data-src"))
         if tag == "img":
-            self.alts.append(given["alt"])
+            self.alts.append(values["alt"])
 
     def handle_startendtag(self, tag, attributes):
         self.handle_starttag(tag, attributes)
@@ -69,8 +63,8 @@ def made(tmp_path_factory):
             for augment, gain in (("none", 0.0), ("genmix", 5.0)):
                 for seed in (0, 1):
                     scores = [40.0 + gain + seed, 45.0 + gain + seed]
-                    own = scores[:1] if method == "source_only" else scores
-                    run = finished(runs, dataset, method, augment, seed, own, pair)
+                    so_far = scores[:1] if method == "source_only" else scores
+                    run = finished(runs, dataset, method, augment, seed, so_far, pair)
                     predict(run, NAMES, TRUE, CALLED, SCORE)
     config = {"stage": "train", "data": {"dataset": str(dataset), "source": "Plain"}}
     trained = open_run(runs, "train", config)
@@ -86,18 +80,12 @@ def text(made):
     return (made / "report.html").read_text(encoding="utf-8")
 
 
-def answers_of(setting, board):
-    """What LEAD's first run says of the labelled pictures."""
-    split = class_split(setting.spec, setting.scenario)
-    return read_predictions(board["LEAD"].results[0].run, split)
-
-
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(text):
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     assert page.fetched
-    assert all(place.startswith(("data:", "#")) for place in page.fetched)
+    assert all(address.startswith(("data:", "#")) for address in page.fetched)
     assert not re.search(r"https?://|@import|url\((?!#)", text)
     assert all(page.alts)
     assert len(text) < 500_000
@@ -116,53 +104,14 @@ def test_every_section_is_there(text):
 
 
 def test_samples_are_pictures_of_their_kind(text):
-    found = re.findall(r'<img src="data:image/webp[^"]*" alt="([^"]*, called [^"]*)"', text)
-    # Of each pair: two found, one missed, one rejected; ring, then the surest of another class.
-    assert found == [
+    texts = re.findall(r'<img src="data:image/webp[^"]*" alt="([^"]*, called [^"]*)"', text)
+    # Of each pair: two detected (ring, then the surest of another class), a missed, a rejected.
+    assert texts == [
         "ring, called unknown",
         "square, called unknown",
         "ring, called cross",
         "bar, called unknown",
     ] * len(PAIRS)
-
-
-def test_confusion_and_cut_are_those_of_the_predictions(made):
-    ((setting, board),) = boards(find_runs(made)).items()
-    one = answers_of(setting, board)
-    assert one.cut == pytest.approx(0.5)
-    shares, rows, columns = one.confusion()
-    assert rows == ["bar", "cross", "private"]
-    assert columns == ["bar", "cross", "only in source", "unknown"]
-    expected = [[0.5, 0, 0, 0.5], [0, 0, 1, 0], [0, 1 / 3, 0, 2 / 3]]
-    np.testing.assert_allclose(shares, expected)
-
-
-def test_pictures_that_nobody_knows_take_no_part(tmp_path):
-    dataset = make_dataset(tmp_path)
-    run = finished(tmp_path / "runs", dataset, "lead", "none", 0, [1, 2])
-    predict(run, NAMES, [-1, 0, 1, -1, 3, 4], CALLED, SCORE)
-    ((setting, board),) = boards(find_runs(tmp_path / "runs")).items()
-    made = answers_of(setting, board)
-    assert made.true_label.tolist() == [0, 1, 3, 4]
-    shares, rows, _ = made.confusion()
-    assert rows == ["bar", "cross", "private"]
-    assert shares[2].tolist() == [0.0, 0.5, 0.0, 0.5]
-    predict(run, NAMES, [-1] * 6, CALLED, SCORE)
-    assert answers_of(setting, board) is None
-
-
-def test_no_cut_where_the_score_does_not_decide(tmp_path):
-    dataset = make_dataset(tmp_path / "tiny", per_class=1)
-    run = finished(tmp_path / "runs", dataset, "lead", "none", 0, [1.0])
-    ((setting, board),) = boards([run]).items()
-    predict(run, NAMES[:2], [0, 0], [0, 3], [0.9, 0.1])
-    assert answers_of(setting, board).cut is None
-    predict(run, NAMES[:2], [0, 0], [0, 0], [0.9, 0.1])
-    one = answers_of(setting, board)
-    assert one.cut is None
-    shares, rows, columns = one.confusion()
-    assert (rows, columns) == (["bar", "cross"], ["bar", "cross", "only in source"])
-    assert np.isnan(shares[1]).all(), "a class without a picture"
 
 
 def test_old_runs_and_missing_pictures_are_said(tmp_path):
@@ -219,7 +168,7 @@ def test_a_kept_experiment_gives_the_command(tmp_path):
 
 def test_figures_take_the_pages_colours():
     figure, (axes,) = make_axes(1, 1, 2, 2)
-    axes.set_title("one")
+    axes.set_title("panel")
     axes.plot([0, 1], [0, 1], color="#0072B2")
     svg = as_svg(figure, 'a "label"')
     assert svg.startswith("<svg role=")
@@ -245,10 +194,10 @@ def test_nothing_is_wider_than_the_window(made, text, tmp_path, width):
         "--disable-gpu",
         f"--window-size={width},900",
     ]
-    shown = subprocess.run(
+    dom = subprocess.run(
         [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60
     ).stdout
-    content, window = map(int, re.search(r'data-w="(\d+) (\d+)"', shown).groups())
+    content, window = map(int, re.search(r'data-w="(\d+) (\d+)"', dom).groups())
     assert content <= window
     picture = tmp_path / "shot.png"
     subprocess.run(

@@ -7,9 +7,10 @@ from helpers.made_runs import finished
 import uda.reports.published as module
 from uda.data.spec import load_dataset_spec
 from uda.reports.published import FOLDER, published
-from uda.reports.report import setting_tables
 from uda.reports.rows import boards
-from uda.reports.table_text import csv_text, markdown
+from uda.reports.tables.csv_files import csv_text
+from uda.reports.tables.setting import setting_tables
+from uda.reports.tables.text import markdown
 from uda.runs.folder import find_runs
 
 ART = (("Art", "Clipart"), ("Art", "Product"))
@@ -23,7 +24,7 @@ def test_averages_are_those_of_the_values(scenario):
     assert list(table.pairs) == names
     for row, values in table.values.items():
         mean = statistics.fmean(values.values())
-        # The paper's own rounding, and the one row that the file notes.
+        # The paper's rounding, and the row that the file notes.
         room = 0.11 if (scenario, row) == ("pda", "LEAD + GenMix") else 0.0501
         if abs(mean - table.averages[row]) > room:
             pytest.fail(f"{scenario} {row}: {mean:.2f}, printed {table.averages[row]}")

@@ -6,11 +6,6 @@ from uda.reports.report import write_report
 from uda.runs.folder import open_run
 
 
-@pytest.fixture
-def dataset(tmp_path):
-    return make_dataset(tmp_path / "tiny", per_class=1)
-
-
 def markdown_of(runs):
     """report.md of the runs."""
     write_report(runs, "Title", ["md"])
@@ -70,7 +65,7 @@ def test_several_pairs_share_a_table_and_figures(tmp_path, dataset):
             finished(runs, dataset, "lead", augment, 0, [10.0, last], pair)
     text = markdown_of(runs)
     assert "| LEAD + GenMix | **30.0** | **30.0** | **30.0** |" in text
-    assert "## Tiny, Plain → Dark, OPDA" in text, "few pairs are shown one by one, too"
+    assert "## Tiny, Plain → Dark, OPDA" in text, "few pairs have a table each, too"
     for name in ("epochs", "differences"):
         assert f"(figures/tiny_opda_{name}.png)" in text
         assert (runs / "figures" / f"tiny_opda_{name}.png").is_file()
@@ -132,9 +127,9 @@ def test_a_domain_that_is_gone_is_named(tmp_path, dataset):
         write_report(tmp_path / "runs", "T")
 
 
-def test_ones_own_folders_are_found_beside_moved_runs(tmp_path):
-    there = make_dataset(tmp_path / "runs" / "datasets", per_class=1)
-    finished(tmp_path / "runs", there, "lead", "none", 0, [1, 2])
+def test_dataset_files_move_with_their_runs(tmp_path):
+    moved_with_them = make_dataset(tmp_path / "runs" / "datasets", per_class=1)
+    finished(tmp_path / "runs", moved_with_them, "lead", "none", 0, [1, 2])
     moved = (tmp_path / "runs").rename(tmp_path / "moved")
     write_report(moved, "T", ["md"])
     assert "## Tiny" in (moved / "report.md").read_text()
@@ -144,9 +139,9 @@ def test_ones_own_folders_are_found_beside_moved_runs(tmp_path):
 
 
 def test_a_datasets_name_may_hold_dots(tmp_path):
-    dataset = make_dataset(tmp_path, per_class=1).rename(tmp_path / "my.own.yaml")
+    dataset = make_dataset(tmp_path, per_class=1).rename(tmp_path / "our.things.yaml")
     for scenario in ("opda", "pda"):
         finished(tmp_path / "runs", dataset, "lead", "none", 0, [1, 2], scenario=scenario)
     write_report(tmp_path / "runs", "T", ["csv"])
     names = sorted(path.name for path in (tmp_path / "runs" / "tables").iterdir())
-    assert names == ["my.own_opda.csv", "my.own_pda.csv"]
+    assert names == ["our.things_opda.csv", "our.things_pda.csv"]

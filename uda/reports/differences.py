@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from uda.reports.results import Board, Pair, Result, Row
+from uda.reports.results import Board, Pair, Row
 from uda.reports.rows import settings_of
 
 CONFIDENCE = 0.95
-FEWEST = 3  # units that an interval is made of
+FEWEST = 3  # values that an interval is made of
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,37 @@ class Difference:
 
     @property
     def title(self) -> str:
-        """``LEAD + GenMix − LEAD``."""
+        """The difference's name: ``LEAD + GenMix − LEAD``."""
         return f"{self.row.title} − {self.baseline.title}"
 
     @property
     def is_between_augmentations(self) -> bool:
-        """GenMix against another augmentation: there are many, so tables alone have them."""
+        """Whether it is GenMix against another augmentation: too many for figures."""
         return self.row.method == self.baseline.method and self.baseline.augment != "none"
 
     @property
     def pair_means(self) -> dict[Pair, float]:
         """Each pair's mean over its seeds."""
-        return {pair: statistics.fmean(own.values()) for pair, own in self.by_pair.items()}
+        return {pair: statistics.fmean(values.values()) for pair, values in self.by_pair.items()}
 
     @property
     def seed_means(self) -> dict[int, float]:
         """The mean over pairs of each seed that all the pairs have."""
-        seeds = set.intersection(*(set(own) for own in self.by_pair.values()))
+        seeds = set.intersection(*(set(values) for values in self.by_pair.values()))
         return {
-            seed: statistics.fmean(own[seed] for own in self.by_pair.values())
+            seed: statistics.fmean(values[seed] for values in self.by_pair.values())
             for seed in sorted(seeds)
         }
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether all pairs have the same seeds."""
+        return all(set(values) == set(self.seed_means) for values in self.by_pair.values())
+
+    @property
+    def values(self) -> list[float]:
+        """The differences of all pairs and seeds."""
+        return [value for values in self.by_pair.values() for value in values.values()]
 
     @property
     def mean(self) -> float:
@@ -56,7 +66,7 @@ class Difference:
 
     @property
     def better(self) -> str:
-        """In how many pairs, or seeds of the one pair, the row is better: ``11 of 12 pairs``."""
+        """In how many pairs, or seeds of a single pair, the row is better: ``11 of 12 pairs``."""
         values, unit = list(self.pair_means.values()), "pair"
         if len(values) == 1 and len(self.seed_means) > 1:
             values, unit = list(self.seed_means.values()), "seed"
@@ -65,38 +75,44 @@ class Difference:
 
 
 def differences(board: Board, score: str, left_out: Collection[str] = ()) -> list[Difference]:
-    """Each row against its baselines, by ``score``, where they have a (pair, seed) in common that
-    is not ``left_out`` by its pair's name.
+    """Return each row minus each of its baselines, by ``score``, where they share a (pair, seed)
+    whose pair is not ``left_out`` by name.
 
     With augmentation: the same method without. With GenMix: the same method with each other
     augmentation, too. Adapted: the source model of the same augmentation, as it is.
     """
-    found = []
+    compared = []
     for row in board.values():
-        for other in board.values():
-            if not (_augmented_otherwise(row, other) or _not_adapted(row, other)):
+        for baseline in board.values():
+            if not (_is_augmented_otherwise(row, baseline) or _is_source_of(baseline, row)):
                 continue
-            theirs = {(result.pair, result.seed): result for result in other.results}
-            by_pair: dict[Pair, dict[int, float]] = {}
-            for mine in row.results:
-                own = theirs.get((mine.pair, mine.seed))
-                if own is None or mine.pair.name in left_out or _file(mine) != _file(own):
-                    continue
-                difference = mine.score(score) - own.score(score)
-                if not math.isnan(difference):
-                    by_pair.setdefault(mine.pair, {})[mine.seed] = difference
+            by_pair = _by_pair(row, baseline, score, left_out)
             if by_pair:
-                found.append(Difference(row, other, by_pair))
-    return found
+                compared.append(Difference(row, baseline, by_pair))
+    return compared
 
 
-def _file(result: Result) -> str:
-    """Of a run from a given checkpoint: which one. Each is a source model of its own."""
-    return result.run.checkpoint_hash
+def _by_pair(
+    row: Row, baseline: Row, score: str, left_out: Collection[str]
+) -> dict[Pair, dict[int, float]]:
+    theirs = {(result.pair, result.seed): result for result in baseline.results}
+    by_pair: dict[Pair, dict[int, float]] = {}
+    for result in row.results:
+        other = theirs.get((result.pair, result.seed))
+        if other is None or result.pair.name in left_out:
+            continue
+        # From checkpoint files: each is a source model for itself.
+        if result.run.checkpoint_hash != other.run.checkpoint_hash:
+            continue
+        difference = result.score(score) - other.score(score)
+        if not math.isnan(difference):
+            by_pair.setdefault(result.pair, {})[result.seed] = difference
+    return by_pair
 
 
-def _augmented_otherwise(row: Row, other: Row) -> bool:
-    """Whether ``other`` is ``row`` without its augmentation, or with another one than GenMix."""
+def _is_augmented_otherwise(row: Row, other: Row) -> bool:
+    """Return whether ``other`` is ``row`` without its augmentation, or, for GenMix, with another
+    augmentation."""
     if row.augment in ("none", "checkpoint") or other.augment in (row.augment, "checkpoint"):
         return False
     if other.augment != "none" and row.augment != "genmix":
@@ -112,16 +128,17 @@ def _comparable(row: Row) -> object:
     return {**source, "train": train}, settings["adapt"]
 
 
-def _not_adapted(row: Row, other: Row) -> bool:
-    """Whether ``other`` is the source model that ``row`` adapts."""
+def _is_source_of(other: Row, row: Row) -> bool:
+    """Return whether ``other`` is the source model that ``row`` adapts."""
     if row.method == "source_only" or other.method != "source_only":
         return False
-    mine, theirs = (settings_of(one.results[0].run, file=False)["source"] for one in (row, other))
+    mine, theirs = (settings_of(r.results[0].run, file=False)["source"] for r in (row, other))
     return bool(mine == theirs)
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean of n ``values``, by Student's t with n − 1 degrees of freedom.
+    """Return the 95 % interval of the mean of n ``values``, by Student's t with n − 1 degrees of
+    freedom.
 
     None for fewer than three: of two it is 9 times as wide as they are apart, which says nothing.
     """
@@ -136,12 +153,12 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def interval_text(values: Sequence[float]) -> str:
-    """``−0.9 to +18.1``; ``–`` where there is none."""
+    """Return ``−0.9 to +18.1``, or ``–`` for too few ``values``."""
     interval = t_interval(values)
     return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–"
 
 
 def signed(value: float) -> str:
-    """``+1.2`` or ``−1.2``, and ``0.0`` without a sign."""
+    """Return ``+1.2`` or ``−1.2``, and ``0.0`` without a sign."""
     text = f"{abs(value):.1f}"
     return text if text == "0.0" else ("+" if value > 0 else "−") + text

@@ -1,8 +1,11 @@
-"""What a run said of its target's pictures, read back for figures."""
+"""What runs predicted on their targets, with the target's labels.
+
+The only file of the reports that reads target labels; others see what its methods return.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,12 +16,26 @@ from uda.data.scenarios import ClassSplit
 from uda.evaluation.metrics import threshold_curve
 from uda.runs.folder import Run
 
+SHARED, PRIVATE = "shared classes", "target-private classes"
+NAMES_OF_ROLES = {False: SHARED, True: PRIVATE}
+
+
+class Confusion(NamedTuple):
+    """Shares of each true class (a row) by what its images were called (a column).
+
+    ``shares`` [rows, columns] sum to 1 over a row, and are NaN in that of a class without images.
+    """
+
+    shares: NDArray[np.float64]
+    rows: list[str]
+    columns: list[str]
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """The last epoch's predictions on the N pictures of a target whose classes are known.
+    """The last epoch's predictions on the N images of a target whose classes are known.
 
-    ``rows`` int64 [N] are their rows among all pictures of the target.
+    ``rows`` int64 [N] are their rows among all images of the target.
     ``label`` int64 [N] in 0..K (K is unknown), ``true_label`` int64 [N] (from K on private),
     ``score`` float [N], the unknown score, and ``name`` [N], ``class/file``.
     """
@@ -37,14 +54,27 @@ class Predictions:
 
     @property
     def private(self) -> NDArray[np.bool_]:
-        """Which pictures are of target-private classes, [N]."""
+        """Which images are of target-private classes, [N]."""
         return self.true_label >= self.unknown
+
+    @property
+    def has_private(self) -> bool:
+        """Whether any image is of a target-private class."""
+        return bool(self.private.any())
+
+    @property
+    def scores_by_role(self) -> dict[str, NDArray[np.floating]]:
+        """The unknown scores of `SHARED` and `PRIVATE` classes, as far as there are images."""
+        scores = {
+            name: self.score[self.private == private] for private, name in NAMES_OF_ROLES.items()
+        }
+        return {name: values for name, values in scores.items() if len(values)}
 
     @property
     def cut(self) -> float | None:
         """The unknown score between what was called known and what unknown.
 
-        None where nothing was called one of the two, or where the score alone does not decide.
+        None where nothing was called either of the two, or where the score alone does not decide.
         """
         rejected = self.label == self.unknown
         if not rejected.any() or rejected.all():
@@ -73,12 +103,12 @@ class Predictions:
         )
         return [point.h_score for point in curve]
 
-    def confusion(self) -> tuple[NDArray[np.float64], list[str], list[str]]:
-        """Shares of each true class's pictures by what they were called, and both sides' names.
+    def confusion(self) -> Confusion:
+        """Return the confusion matrix.
 
-        Rows: the shared classes, then all private ones as one, if there are any. Columns: the
-        shared classes, then all that only the source has as one, if there are any, then unknown, if
-        anything was called so or is. NaN in the row of a class without pictures.
+        Rows: the shared classes, then all private ones together, if any has images. Columns: the
+        shared classes, then together all that only the source has, if any, then unknown, if
+        anything was called so or is.
         """
         shared = len(self.split.shared)
         true = np.where(self.private, shared, self.true_label)
@@ -86,76 +116,86 @@ class Predictions:
         called = np.where(self.label == self.unknown, shared + 1, called)
         counts = np.zeros((shared + 1, shared + 2))
         np.add.at(counts, (true, called), 1)
-        open_set = bool(self.private.any() or (self.label == self.unknown).any())
-        columns = [*range(shared)]
+        rows, columns = [*range(shared)], [*range(shared)]
+        if self.has_private:
+            rows.append(shared)
         if self.split.source_private:
             columns.append(shared)
-        if open_set:
+        if self.has_private or (self.label == self.unknown).any():
             columns.append(shared + 1)
-        rows = [*range(shared), *([shared] if self.private.any() else [])]
         with np.errstate(invalid="ignore"):
             shares = counts / counts.sum(axis=1, keepdims=True)
-        names = [*self.split.shared, "only in source", "unknown"]
-        sides = [*self.split.shared, "private"]
-        return shares[np.ix_(rows, columns)], [sides[k] for k in rows], [names[k] for k in columns]
+        true_names = [*self.split.shared, "private"]
+        called_names = [*self.split.shared, "only in source", "unknown"]
+        return Confusion(
+            shares[np.ix_(rows, columns)],
+            [true_names[k] for k in rows],
+            [called_names[k] for k in columns],
+        )
 
     def surest(self, kind: str, count: int) -> list[int]:
-        """Rows of ``count`` pictures, one a class as far as classes go, the surest first.
+        """Return ``count`` rows of a kind, the surest first, and of each class once before twice.
 
-        ``found``: private ones called unknown; ``missed``: private ones taken for a known class;
-        ``rejected``: shared ones called unknown.
+        Args:
+            kind: ``detected`` (private and called unknown), ``missed`` (private and called a known
+                class) or ``rejected`` (shared and called unknown).
         """
-        said_unknown = self.label == self.unknown
+        called_unknown = self.label == self.unknown
         chosen = {
-            "found": self.private & said_unknown,
-            "missed": self.private & ~said_unknown,
-            "rejected": ~self.private & said_unknown,
+            "detected": self.private & called_unknown,
+            "missed": self.private & ~called_unknown,
+            "rejected": ~self.private & called_unknown,
         }[kind]
         rows = np.flatnonzero(chosen)
         score = self.score[rows] if kind == "missed" else -self.score[rows]
         rows = rows[np.argsort(score, kind="stable")]
-        turn: dict[int, int] = {}
-        placed = []
-        for place, row in enumerate(rows.tolist()):
+        rounds: dict[int, int] = {}
+        ranked = []
+        for rank, row in enumerate(rows.tolist()):
             label = int(self.true_label[row])
-            placed.append((turn.get(label, 0), place, row))
-            turn[label] = turn.get(label, 0) + 1
-        return [row for _, _, row in sorted(placed)[:count]]
+            ranked.append((rounds.get(label, 0), rank, row))
+            rounds[label] = rounds.get(label, 0) + 1
+        return [row for _, _, row in sorted(ranked)[:count]]
 
 
 def read_predictions(run: Run, split: ClassSplit) -> Predictions | None:
-    """Return what ``run`` says of the target's labelled pictures.
+    """Return what ``run`` predicts on the target's labelled images.
 
-    None where none has a label, or the run has kept no answers with labels.
+    None where no image has a label, or the run has kept no predictions with labels.
 
-    ValueError naming a file that is broken.
+    Raises:
+        ValueError: naming a file that is broken.
     """
-    held = run.predictions()
-    if held is None or not {"label", "unknown_score", "true_label"} <= held.keys():
+    answers = run.predictions()
+    if answers is None or not {"label", "unknown_score", "true_label"} <= answers.keys():
         return None
-    known = held["true_label"] >= 0
+    known = answers["true_label"] >= 0
     if not known.any():
         return None
     return Predictions(
         split,
         np.flatnonzero(known),
-        held["label"][known],
-        held["true_label"][known],
-        held["unknown_score"][known],
-        held.get("name", np.full(len(known), ""))[known],
+        answers["label"][known],
+        answers["true_label"][known],
+        answers["unknown_score"][known],
+        answers.get("name", np.full(len(known), ""))[known],
     )
 
 
-class Roles(NamedTuple):
-    """Which images [N] of a target are of private classes, and whether all have a label."""
+def split_by_role(run: Run, values: NDArray[np.floating]) -> Mapping[str, NDArray[np.floating]]:
+    """Return a target's ``values`` [N], a value for each image, by the role of the image's class.
 
-    is_private: NDArray[np.bool_]
-    complete: bool
+    `SHARED` and `PRIVATE`; without private classes `SHARED` alone, or "all pictures" where some
+    have no label.
 
-
-def read_roles(run: Run) -> Roles:
-    """Return the roles of all images of the run's target. ValueError where it has kept none."""
+    Raises:
+        ValueError: where the run has kept no predictions.
+    """
     answers = run.predictions()
     if answers is None:
         raise ValueError(f"{run.folder}: has kept no predictions")
-    return Roles(answers["is_private"], bool((answers.get("true_label", np.zeros(1)) >= 0).all()))
+    private = answers["is_private"]
+    if private.any():
+        return {SHARED: values[~private], PRIVATE: values[private]}
+    all_labelled = bool((answers.get("true_label", np.zeros(1)) >= 0).all())
+    return {SHARED if all_labelled else "all pictures": values}

@@ -1,7 +1,7 @@
 """Results that papers print, to stand beside measured ones: ``configs/published/DATASET.yaml``.
 
-They are marked *published* wherever they are shown, and no mean, best value or difference of
-measured results has them in it.
+They are always marked *published*, and no mean, best value or difference of measured results has
+them in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FOLDER = CONFIGS / "published"
 
 @dataclass(frozen=True)
 class Published:
-    """One table of a paper.
+    """A table of a paper.
 
     ``metric`` is h_score or accuracy, in percent. ``values`` gives a row's value at each of
     ``pairs`` ("Ar2Cl"), ``averages`` its average as printed, ``source`` where all are printed.
@@ -31,9 +31,12 @@ class Published:
 
 
 def published(dataset: str, scenario: str) -> Published | None:
-    """What papers print of ``dataset`` (a name, or the path of its file) under ``scenario``.
+    """Return what papers print of ``dataset`` (a name, or the path of its file) under ``scenario``.
 
-    None where there is nothing. ValueError naming the row that has not a number for each pair.
+    None where they print nothing.
+
+    Raises:
+        ValueError: naming the row that has not a number for each pair.
     """
     path = FOLDER / f"{Path(dataset).stem}.yaml"
     raw = read_yaml(path) if path.is_file() else {}

@@ -18,7 +18,7 @@ from uda.sweeps.record import setting_name
 
 @dataclass(frozen=True)
 class Setting:
-    """What one table is about: a dataset under a scenario. ``concepts`` as in `DataConfig`."""
+    """What a table is about: a dataset under a scenario. ``concepts`` as in `DataConfig`."""
 
     dataset: str
     scenario: str
@@ -29,10 +29,10 @@ class Setting:
         """The dataset's file."""
         return load_dataset_spec(self.dataset)
 
-    def place(self, pair: Pair) -> tuple[int, int]:
-        """Where ``pair`` stands among all: by source, then by target, as the dataset has them."""
-        order = list(self.spec.domains)
-        return order.index(pair.source), order.index(pair.target)
+    def order(self, pair: Pair) -> tuple[int, int]:
+        """Return a key that sorts pairs by source, then target, as the dataset has its domains."""
+        domains = list(self.spec.domains)
+        return domains.index(pair.source), domains.index(pair.target)
 
     @property
     def main_score(self) -> str:
@@ -48,9 +48,17 @@ class Setting:
 
     @property
     def title(self) -> str:
-        """``EmojiHome, OPDA``."""
+        """The heading of its tables: ``EmojiHome, OPDA``."""
+        return f"{self.spec.title}, {self._scenario_title}"
+
+    def pair_title(self, pair: Pair) -> str:
+        """Return the heading of a pair's table: ``EmojiHome, Noto → Twemoji, OPDA``."""
+        return f"{self.spec.title}, {pair.arrow}, {self._scenario_title}"
+
+    @property
+    def _scenario_title(self) -> str:
         disjoint = ", no picture's concept in both" if self.concepts == "disjoint" else ""
-        return f"{self.spec.title}, {self.scenario.upper()}{disjoint}"
+        return self.scenario.upper() + disjoint
 
     @property
     def name(self) -> str:
@@ -66,15 +74,20 @@ class Pair:
     target: str
     name: str
 
+    @property
+    def arrow(self) -> str:
+        """The pair as figures print it: ``Twemoji → Fluent3D``."""
+        return f"{self.source} → {self.target}"
+
 
 def has_labels(lines: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a picture of the target that these evaluations are of has a label, to score by."""
+    """Return whether evaluations were scored on any labelled image of the target."""
     return any(line.get("num_images", 1) for line in lines)
 
 
 @dataclass(frozen=True)
 class Result:
-    """One finished adaptation. ``lines`` are its evaluations by epoch, the source model's first."""
+    """A finished adaptation. ``lines`` are its evaluations by epoch, the source model's first."""
 
     run: Run
     pair: Pair
@@ -82,20 +95,22 @@ class Result:
     lines: Sequence[Mapping[str, Any]]
 
     def score(self, name: str) -> float:
-        """The last epoch's score in percent; NaN where it is undefined."""
+        """Return the last epoch's score in percent; NaN where it is undefined."""
         value = self.lines[-1].get(name)
         return math.nan if value is None else float(value)
 
     def oracle(self, name: str) -> float:
-        """The best score of an epoch of adaptation, chosen by target labels; NaN where there was
-        none: a method that trains nothing has nothing to choose from."""
+        """Return the best score of an epoch of adaptation, chosen by target labels.
+
+        NaN for a method that trains nothing, which has nothing to choose from.
+        """
         values = [line[name] for line in self.lines if line["epoch"] and line[name] is not None]
         return max(values, default=math.nan)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method and augmentation: ``results`` that differ in pair and seed alone, by pair.
+    """A method and augmentation: ``results`` that differ in pair and seed alone, by pair.
 
     ``title`` is that of `row_title`, with what tells this row from another of the same method and
     augmentation, as " (rate=0.01)".
@@ -108,23 +123,30 @@ class Row:
 
     @property
     def seeds(self) -> list[int]:
-        """All its seeds, in order."""
+        """All seeds of the row, in order."""
         return sorted({result.seed for result in self.results})
 
     def at(self, pair: Pair) -> list[Result]:
-        """Its results on ``pair``, in order of their seeds."""
+        """Return the row's results on ``pair``, in order of their seeds."""
         return [result for result in self.results if result.pair == pair]
 
     def values(self, score: str) -> dict[tuple[Pair, int], float]:
-        """The last epoch's ``score`` by (pair, seed); undefined ones are NaN."""
+        """Return the last epoch's ``score`` by (pair, seed); undefined ones are NaN."""
         return {(result.pair, result.seed): result.score(score) for result in self.results}
+
+    def scores_at(self, pair: Pair, score: str) -> list[float]:
+        """Return the last epoch's ``score`` on ``pair`` of each run that has kept it.
+
+        NaN where it is undefined.
+        """
+        return [result.score(score) for result in self.at(pair) if score in result.lines[-1]]
 
 
 Board = Mapping[str, Row]
 
 
 def row_title(method: str, augment: str) -> str:
-    """A row's name as the papers print it: ``Source + GenMix``, ``LEAD``, ``LEAD + GenMix``."""
+    """Return a row's name as the papers print it: ``Source + GenMix``, ``LEAD + GenMix``."""
     title = title_of_method(method)
     if augment == "none":
         return title
@@ -134,15 +156,15 @@ def row_title(method: str, augment: str) -> str:
     return f"{'Source' if method == 'source_only' else title} + {plus}"
 
 
-def first_stages(found: Sequence[Run]) -> dict[tuple[str, str], Path]:
-    """The first picture of GenMix's stages of each (dataset, source), among the runs."""
-    shown: dict[tuple[str, str], Path] = {}
-    for run in found:
+def first_stages(runs: Sequence[Run]) -> dict[tuple[str, str], Path]:
+    """Return the first picture of GenMix's stages of each (dataset, source) among the runs."""
+    stages: dict[tuple[str, str], Path] = {}
+    for run in runs:
         if not run.is_adaptation and run.stages_png.is_file():
-            shown.setdefault((run.dataset_name, run.source_domain), run.stages_png)
-    return shown
+            stages.setdefault((run.dataset_name, run.source_domain), run.stages_png)
+    return stages
 
 
 def pairs_of(setting: Setting, rows: Sequence[Row]) -> list[Pair]:
-    """The pairs that have results, by source, then by target, in the dataset's order of domains."""
-    return sorted({r.pair for row in rows for r in row.results}, key=setting.place)
+    """Return the pairs that have results, in the order of `Setting.order`."""
+    return sorted({r.pair for row in rows for r in row.results}, key=setting.order)

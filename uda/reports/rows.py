@@ -15,79 +15,118 @@ from uda.runs.hashing import config_hash
 from uda.stages.identity import added_settings
 from uda.sweeps.record import Expected
 
+Key = tuple[str, str]  # (method, augmentation)
 
-def rows_of(
-    setting: Setting,
-    found: Mapping[tuple[str, str], list[Result]],
-    planned: Mapping[Path, str],
+
+def boards(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> dict[Setting, Board]:
+    """Return the finished adaptations among ``runs`` by setting, then by the title of their row.
+
+    Baselines come first, augmentations in the order of the runs. Runs of a row differ in pair and
+    seed alone: where more than that differs under a method and augmentation, each configuration is
+    a separate row. It is called what the sweeps call it that ``expected`` its runs, if they agree,
+    else by what is different.
+    """
+    planned = {run.run_folder: run.row_title for run in expected if not run.other_titles}
+    by_setting: dict[Setting, dict[Key, list[Result]]] = {}
+    for run in runs:
+        if not (run.is_done and run.is_adaptation):
+            continue
+        setting = Setting(run.dataset, run.scenario, run.concepts)
+        pair = _pair(setting.spec, run)
+        result = Result(run, pair, run.seed, run.evaluations())
+        results = by_setting.setdefault(setting, {})
+        results.setdefault((run.method, run.augmentation), []).append(result)
+    return {setting: _rows(setting, results, planned) for setting, results in by_setting.items()}
+
+
+def _pair(spec: DatasetSpec, run: Run) -> Pair:
+    for domain in (run.source_domain, run.target):
+        if domain not in spec.domains:
+            raise ValueError(
+                f"{run.folder}: its domain {domain!r} is none of {spec.title}'s any more "
+                f"({', '.join(spec.domains)}); move the run elsewhere"
+            )
+    return Pair(run.source_domain, run.target, spec.pair_name(run.source_domain, run.target))
+
+
+def _rows(
+    setting: Setting, by_key: Mapping[Key, Sequence[Result]], planned: Mapping[Path, str]
 ) -> dict[str, Row]:
-    order = list(METHODS)
-
-    def rank(key: tuple[str, str]) -> tuple[Any, ...]:
-        method, augment = key
-        known = order.index(method) if method in order else len(order)
-        return known, method, augment != "none"
-
-    def of_source(key: str) -> bool:
-        return key.startswith("source.") and not key.startswith("source.augment.")
-
-    keys = sorted(found, key=rank)
-    variants = [(key, own) for key in keys for own in _variants(found[key])]
-    settings = [settings_of(own[0].run) for _, own in variants]
-    # How sources were trained is compared over the whole table, the rest within a row's name.
-    words = told_apart(settings, of_source)
-    for key in keys:
-        places = [place for place, (other, _) in enumerate(variants) if other == key]
-        more = told_apart([settings[place] for place in places], lambda key: not of_source(key))
-        for place, told in zip(places, more, strict=True):
-            words[place] = ", ".join(filter(None, (words[place], told)))
-    own_titles = [
-        row_title(*key) + (f" ({told})" if told else "")
-        for (key, _), told in zip(variants, words, strict=True)
+    """Return the rows of a setting by title; ``planned`` are sweeps' titles by run's folder."""
+    grouped = [
+        (key, group) for key in sorted(by_key, key=_rank) for group in _variants(by_key[key])
     ]
-    titles = list(own_titles)
-    for place, (_, own) in enumerate(variants):
-        names = {planned[one.run.folder] for one in own if one.run.folder in planned}
+    keys, variants = [key for key, _ in grouped], [group for _, group in grouped]
+    settings = [settings_of(results[0].run) for results in variants]
+    described = [
+        row_title(*key) + (f" ({words})" if words else "")
+        for key, words in zip(keys, _words(keys, settings), strict=True)
+    ]
+    titles = list(described)
+    for index, results in enumerate(variants):
+        folders = {result.run.folder for result in results}
+        names = {planned[folder] for folder in folders if folder in planned}
         if len(names) == 1:
-            (titles[place],) = names
+            (titles[index],) = names
     # Two sweeps may call different things the same.
     titles = [
-        own if titles.count(title) > 1 else title
-        for title, own in zip(titles, own_titles, strict=True)
+        description if titles.count(title) > 1 else title
+        for title, description in zip(titles, described, strict=True)
     ]
     rows = {}
-    for title, (key, own), one in zip(titles, variants, settings, strict=True):
-        if titles.count(title) > 1:
-            title = f"{title} [{config_hash(one)}]"
-        own = sorted(own, key=lambda result: (setting.place(result.pair), result.seed))
-        rows[title] = Row(title, *key, own)
+    for title, key, results, values in zip(titles, keys, variants, settings, strict=True):
+        unique = f"{title} [{config_hash(values)}]" if titles.count(title) > 1 else title
+        in_order = sorted(results, key=lambda result: (setting.order(result.pair), result.seed))
+        rows[unique] = Row(unique, *key, in_order)
     return rows
 
 
+def _rank(key: Key) -> tuple[int, str, bool]:
+    """Return a key that sorts rows by `METHODS`, those without augmentation first."""
+    method, augment = key
+    order = list(METHODS)
+    return order.index(method) if method in order else len(order), method, augment != "none"
+
+
+def _words(keys: Sequence[Key], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what tells each row apart.
+
+    How sources were trained is compared over the whole table, the rest among the rows of a key.
+    """
+
+    def is_of_source(name: str) -> bool:
+        return name.startswith("source.") and not name.startswith("source.augment.")
+
+    words = [[text] for text in distinguish(settings, is_of_source)]
+    for key in dict.fromkeys(keys):
+        indices = [index for index, other in enumerate(keys) if other == key]
+        more = distinguish([settings[k] for k in indices], lambda name: not is_of_source(name))
+        for index, text in zip(indices, more, strict=True):
+            words[index].append(text)
+    return [", ".join(filter(None, texts)) for texts in words]
+
+
 def _variants(results: Sequence[Result]) -> list[list[Result]]:
-    """Results grouped by configuration, in the order of their seeds."""
+    """Return results grouped by configuration, in the order of their seeds."""
     ordered = sorted(results, key=lambda result: result.seed)
     variants: dict[str, list[Result]] = {}
     for result in ordered:
         variants.setdefault(config_hash(settings_of(result.run)), []).append(result)
-    if _unique(ordered) and _is_checkpoint(ordered[0].run):
-        return [ordered]  # each source model is a file of its own
+    if ordered[0].run.augmentation == "checkpoint" and _differ_in_checkpoint(ordered):
+        return [ordered]  # each source model is a separate file
     return list(variants.values())
 
 
-def _unique(results: Sequence[Result]) -> bool:
-    """Whether no pair has the same seed twice, and all differ in their checkpoint at most."""
-    places = {(result.pair, result.seed) for result in results}
+def _differ_in_checkpoint(results: Sequence[Result]) -> bool:
+    """Return whether no pair has a seed twice, and all differ in their checkpoint at most."""
+    cells = {(result.pair, result.seed) for result in results}
     rest = {config_hash(settings_of(result.run, file=False)) for result in results}
-    return len(places) == len(results) and len(rest) == 1
-
-
-def _is_checkpoint(run: Run) -> bool:
-    return run.augmentation == "checkpoint"
+    return len(cells) == len(results) and len(rest) == 1
 
 
 def settings_of(run: Run, file: bool = True) -> dict[str, Any]:
-    """A run's configuration without pair and seed, and without its checkpoint if not ``file``."""
+    """Return a run's configuration without pair and seed, and without its checkpoint unless
+    ``file``."""
     source = {key: value for key, value in run.source.items() if key != "seed"}
     source["data"] = {key: value for key, value in source["data"].items() if key != "source"}
     if not file and "augment" in source:
@@ -95,22 +134,26 @@ def settings_of(run: Run, file: bool = True) -> dict[str, Any]:
     return {"source": source, "adapt": run.adapt}
 
 
-def told_apart(
-    configurations: Sequence[Mapping[str, Any]], asked: Callable[[str], bool] = lambda key: True
+def distinguish(
+    configurations: Sequence[Mapping[str, Any]],
+    is_compared: Callable[[str], bool] = lambda key: True,
 ) -> list[str]:
-    """What tells each of nested ``configurations`` from the others, as "adapt.rate=0.01, epochs=3",
-    by the dotted keys that are ``asked`` for.
+    """Return what distinguishes each of nested ``configurations``: "adapt.rate=0.01, epochs=3".
 
     A value that more than half of them share is left out, and so is an absent value. Of settings
     that were added later (`uda.stages.identity.added_settings`) the former value is left out; other
     values of adaptation and data are named even if all share them.
+
+    Args:
+        is_compared: Whether a dotted key is looked at.
     """
-    settings = [dict(_flat(one)) for one in configurations]
-    names = sorted({key for one in settings for key in one})
+    settings = [dict(_flatten(configuration)) for configuration in configurations]
+    names = sorted({key for values in settings for key in values})
     added = added_settings()
-    usual: dict[str, str | None] = {}  # of the settings that are told
-    for key in filter(asked, names):
-        (value, count), *others = Counter(str(one.get(key)) for one in settings).most_common()
+    usual: dict[str, str | None] = {}  # of the settings that are named
+    for key in filter(is_compared, names):
+        counts = Counter(str(values.get(key)) for values in settings).most_common()
+        (value, count), *others = counts
         later = key.removeprefix("source.")
         if later in added and (others or later.startswith(("adapt.", "data."))):
             usual[key] = str(added[later])
@@ -118,16 +161,16 @@ def told_apart(
             usual[key] = value if 2 * count > len(settings) else None
     return [
         ", ".join(
-            f"{_short(key, names)}={one[key]}"
+            f"{_short(key, names)}={values[key]}"
             for key in usual
-            if key in one and str(one[key]) != usual[key]
+            if key in values and str(values[key]) != usual[key]
         )
-        for one in settings
+        for values in settings
     ]
 
 
 def _short(key: str, names: Sequence[str]) -> str:
-    """The shortest end of a dotted ``key`` that no other of ``names`` has."""
+    """Return the shortest end of a dotted ``key`` that no other of ``names`` has."""
     parts = key.split(".")
     for start in range(len(parts) - 1, 0, -1):
         end = ".".join(parts[start:])
@@ -136,41 +179,10 @@ def _short(key: str, names: Sequence[str]) -> str:
     return key
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of nested mappings."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and values of nested mappings."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-def boards(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> dict[Setting, Board]:
-    """Setting -> row's title -> row, of the finished adaptations among ``runs``; baselines first,
-    augmentations in the order of the runs.
-
-    Runs of one row differ in pair and seed alone: where more than that differs under one method and
-    augmentation, each configuration is a row of its own. It is called what the sweeps call it that
-    ``expected`` its runs, if they agree, else by what is different.
-    """
-    planned = {one.run_folder: one.row_title for one in expected if not one.other_titles}
-    found: dict[Setting, dict[tuple[str, str], list[Result]]] = {}
-    for run in runs:
-        if not (run.is_done and run.is_adaptation):
-            continue
-        setting = Setting(run.dataset, run.scenario, run.concepts)
-        key = run.method, run.augmentation
-        pair = _pair(setting.spec, run.source_domain, run.target, run)
-        result = Result(run, pair, run.seed, run.evaluations())
-        found.setdefault(setting, {}).setdefault(key, []).append(result)
-    return {setting: rows_of(setting, by_key, planned) for setting, by_key in found.items()}
-
-
-def _pair(spec: DatasetSpec, source: str, target: str, run: Run) -> Pair:
-    for domain in (source, target):
-        if domain not in spec.domains:
-            raise ValueError(
-                f"{run.folder}: its domain {domain!r} is none of {spec.title}'s any more "
-                f"({', '.join(spec.domains)}); move the run elsewhere"
-            )
-    return Pair(source, target, spec.pair_name(source, target))

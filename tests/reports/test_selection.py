@@ -14,16 +14,12 @@ from uda.evaluation.choices import chosen_epochs, chosen_thresholds, last_probab
 from uda.evaluation.metrics import h_score
 from uda.methods.base import Bank
 from uda.methods.unknown import normalised_entropy
-from uda.reports.report import setting_tables
+from uda.reports.choices import epoch_choices, threshold_choices
 from uda.reports.rows import boards
-from uda.reports.selection import (
-    epoch_choices,
-    epoch_table,
-    threshold_choices,
-    threshold_table,
-    write_selection,
-)
-from uda.reports.table_text import per_class_csv
+from uda.reports.selection import write_selection
+from uda.reports.tables.choices import epoch_table, threshold_table
+from uda.reports.tables.csv_files import per_class_csv
+from uda.reports.tables.setting import setting_tables
 from uda.stages.identity import adapt_run
 from uda.sweeps import record as sweep_plan
 from uda.sweeps.record import Expected, write_plan
@@ -48,7 +44,7 @@ def answers(labels):
 
 def finish(experiment, labels=LABELS):
     """A run of three epochs: its probabilities sharpen, its H-scores rise and fall. Without a label
-    (all -1) there are no scores."""
+    (all -1) it has no scores."""
     num_images = int((labels >= 0).sum())
     run = adapt_run(experiment, load_dataset_spec(experiment.data.dataset))
     run.start()
@@ -113,7 +109,9 @@ def test_choices_stand_beside_last_and_oracle(experiment):
     assert thresholds.columns == ("fixed", "mixture", "two-means", "oracle")
     expected = [f"{score:.1f}" for _, score in threshold_choices(run).values()]
     assert [cell.text for cell in thresholds.lines[0].cells] == expected
-    assert {"epochs", "thresholds"} <= setting_tables(setting, board).keys()  # of one pair, too
+    assert {"epochs", "thresholds"} <= setting_tables(
+        setting, board
+    ).keys()  # of a single pair, too
 
 
 def test_a_run_without_a_defined_score_is_not_counted(experiment):
@@ -159,9 +157,9 @@ def test_labels_change_no_choice_but_the_oracles(experiment):
 
 def test_the_report(experiment, tmp_path):
     finish(experiment)
-    shown = write_selection(tmp_path / "runs")
-    assert "OPDA: choosing the epoch" in shown
-    assert "|" not in shown
+    printed = write_selection(tmp_path / "runs")
+    assert "OPDA: choosing the epoch" in printed
+    assert "|" not in printed
     text = (tmp_path / "runs" / "selection.md").read_text()
     assert text.startswith("## Tiny, OPDA: choosing the epoch")
     assert "| LEAD | 1 | 40.0 | 50.0 |" in text
@@ -175,9 +173,9 @@ def test_rows_are_those_of_the_report(experiment, tmp_path):
     finish(experiment)
     finish(replace(experiment, adapt=AdaptConfig(epochs=3, rate=0.5)))
     finish(replace(experiment, data=replace(experiment.data, concepts="disjoint")))
-    shown = write_selection(tmp_path / "runs")
-    assert "rate=0.5)" in shown
-    assert "no picture's concept in both: choosing the epoch" in shown
+    printed = write_selection(tmp_path / "runs")
+    assert "rate=0.5)" in printed
+    assert "no picture's concept in both: choosing the epoch" in printed
     with open(tmp_path / "runs" / "selection.csv") as file:
         rows = list(csv.DictReader(file))
     assert len({row["run"] for row in rows}) == 3
@@ -186,20 +184,24 @@ def test_rows_are_those_of_the_report(experiment, tmp_path):
 
 def test_rows_are_called_what_their_sweep_calls_them(experiment, tmp_path, monkeypatch):
     folder = finish(experiment).folder
-    own = Expected("Plain", "Dark", "Pl2Da", "opda", "", "", "mine", 0, folder, "tiny", "shared")
-    monkeypatch.setattr(sweep_plan, "read_plan", lambda *_: SimpleNamespace(expected=[own]))
+    planned = Expected(
+        "Plain", "Dark", "Pl2Da", "opda", "", "", "mine", 0, folder, "tiny", "shared"
+    )
+    monkeypatch.setattr(sweep_plan, "read_plan", lambda *_: SimpleNamespace(expected=[planned]))
     write_selection(tmp_path / "runs")
     assert "| mine | 1 |" in (tmp_path / "runs" / "selection.md").read_text()
 
 
-def test_one_sweep_alone_is_written_by_itself(experiment, tmp_path):
+def test_a_single_sweep_is_written_by_itself(experiment, tmp_path):
     runs = tmp_path / "runs"
     folder = finish(experiment).folder
     finish(replace(experiment, adapt=AdaptConfig(epochs=3, rate=0.5)))
-    own = Expected("Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, folder, "tiny", "shared")
-    write_plan(runs, "mine", {}, [own])
-    shown = write_selection(runs, "mine")
-    assert f"Written to {runs / 'sweeps' / 'mine' / 'selection.md'}" in shown
+    planned = Expected(
+        "Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, folder, "tiny", "shared"
+    )
+    write_plan(runs, "mine", {}, [planned])
+    printed = write_selection(runs, "mine")
+    assert f"Written to {runs / 'sweeps' / 'mine' / 'selection.md'}" in printed
     with open(runs / "sweeps" / "mine" / "selection.csv") as file:
         assert {row["run"] for row in csv.DictReader(file)} == {folder.name}
     assert not (runs / "selection.csv").exists()
@@ -214,12 +216,12 @@ def test_without_labels_the_choices_stand_without_scores(experiment, tmp_path):
     probabilities = last_probabilities(unscored)
     entropy = normalised_entropy(probabilities)
     epochs, cuts = chosen_epochs(unscored), chosen_thresholds(unscored, probabilities)
-    shown = " | ".join(str(epochs[name]) for name in ("last", "entropy", "information", "snd"))
-    assert f"| LEAD, Da2Pl, seed 0 | {shown} |" in text
+    printed = " | ".join(str(epochs[name]) for name in ("last", "entropy", "information", "snd"))
+    assert f"| LEAD, Da2Pl, seed 0 | {printed} |" in text
     above = [round(100 * float((entropy > cut).double().mean())) for cut in cuts.values()]
     both = zip(cuts.values(), above, strict=True)
-    shown = " | ".join(f"{cut:.2f} ({share} %)" for cut, share in both)
-    assert f"| LEAD, Da2Pl, seed 0 | {shown} |" in text
+    printed = " | ".join(f"{cut:.2f} ({share} %)" for cut, share in both)
+    assert f"| LEAD, Da2Pl, seed 0 | {printed} |" in text
     with open(tmp_path / "runs" / "selection.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["run"] == unscored.folder.name]
     assert len(rows) == 7
@@ -233,7 +235,7 @@ def test_without_labels_the_choices_stand_without_scores(experiment, tmp_path):
     assert tables["thresholds"].columns == ("fixed", "mixture", "two-means")
     ((setting, board),) = boards([scored, unscored]).items()
     assert {"epochs", "epochs without labels"} <= setting_tables(setting, board).keys()
-    assert per_class_csv(setting, {"": board["LEAD"]}) == ""
+    assert per_class_csv({"": board["LEAD"]}) == ""
 
 
 def test_pictures_that_nobody_knows_are_not_scored(experiment):

@@ -1,15 +1,12 @@
-"""Tables as text: Markdown, LaTeX, CSV, and for a terminal."""
+"""Tables as text: Markdown, LaTeX, and for a terminal."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
+import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from uda.reports.cells import Line, Table
-from uda.reports.results import Board, Setting, has_labels
+from uda.reports.tables.table import Line, Table
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -28,18 +25,11 @@ LATEX = {
     "–": "--",
 }
 HEAD_WIDTH = 16  # characters of a row's name that has become a column's
-SCORE_COLUMNS = (
-    *("h_score", "known_acc", "unknown_acc", "auroc", "oscr", "h3_score", "accuracy"),
-    "oracle",
-)
-CSV_COLUMNS = (
-    *("dataset", "scenario", "concepts", "source", "target", "pair"),
-    *("row", "method", "augment", "seed", *SCORE_COLUMNS, "run"),
-)
+DEFAULT_WIDTH, MAX_WIDTH = 100, 140  # of a terminal, in characters
 
 
 def markdown(table: Table, level: int = 2) -> str:
-    """The table under a heading of ``level``, its notes below; the best in bold."""
+    """Return the table under a heading of ``level``, its notes below; the best in bold."""
 
     def row(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cells) + " |"
@@ -63,15 +53,15 @@ def _escaped(title: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """The table as a booktabs ``table`` environment, no wider than the line; the best in bold."""
+    """Return a booktabs ``table`` environment, no wider than the line; the best in bold."""
 
     def row(cells: Sequence[str]) -> str:
         return " & ".join(cells) + r" \\"
 
-    def line(one: Line) -> str:
-        cells = [latex_text(cell.text) for cell in one.cells]
-        bold = [rf"\textbf{{{t}}}" if c.best else t for c, t in zip(one.cells, cells, strict=True)]
-        return row([latex_text(one.title), *bold])
+    def line_text(line: Line) -> str:
+        cells = [(latex_text(cell.text), cell.best) for cell in line.cells]
+        bold = [rf"\textbf{{{text}}}" if best else text for text, best in cells]
+        return row([latex_text(line.title), *bold])
 
     lines = [
         r"\begin{table}",
@@ -82,78 +72,32 @@ def latex(table: Table) -> str:
         r"\toprule",
         row(["", *map(latex_text, table.columns)]),
         r"\midrule",
-        *map(line, table.lines),
+        *map(line_text, table.lines),
     ]
     if table.published:
         heading = rf"\emph{{published: {latex_text(table.published_source)}}}"
         lines += [
             r"\midrule",
             rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{{heading}}} \\",
-            *map(line, table.published),
+            *map(line_text, table.published),
         ]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
 def latex_text(text: str) -> str:
-    """``text`` with what LaTeX takes for its own escaped."""
+    """Return ``text`` with LaTeX's special characters escaped."""
     return "".join(LATEX.get(character, character) for character in text)
 
 
-def csv_text(found: Mapping[Setting, Board]) -> str:
-    """A line a finished run: its pair, row and seed, each score of the last epoch, the oracle's.
+def terminal(table: Table, width: int = 0) -> str:
+    """Return the table as aligned text within ``width`` characters where that can be; best: ``*``.
 
-    Scores are in percent, unrounded; an empty field is a score that the scenario has not, or that
-    is undefined.
+    A table that is too wide is turned, its columns as lines, and if need be cut into several.
+
+    Args:
+        width: 0 for the terminal's width, which is `MAX_WIDTH` at most.
     """
-    out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for setting, board in found.items():
-        for row in board.values():
-            for result in row.results:
-                scores = {score: result.score(score) for score in SCORE_COLUMNS}
-                scores["oracle"] = result.oracle(setting.main_score)
-                writer.writerow(
-                    {
-                        "dataset": setting.spec.name,
-                        "scenario": setting.scenario,
-                        "concepts": setting.concepts,
-                        "source": result.pair.source,
-                        "target": result.pair.target,
-                        "pair": result.pair.name,
-                        "row": row.title,
-                        "method": row.method,
-                        "augment": row.augment,
-                        "seed": result.seed,
-                        "run": result.run.folder.name,
-                        **{k: "" if math.isnan(v) else v for k, v in scores.items()},
-                    }
-                )
-    return out.getvalue()
-
-
-def per_class_csv(setting: Setting, board: Board) -> str:
-    """A line a finished run and class: its accuracy in the last epoch, in percent; of private
-    classes the share called unknown. Empty where no run has kept them."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["pair", "row", "seed", "class", "accuracy"])
-    lines = [
-        [result.pair.name, row.title, result.seed, name, "" if accuracy is None else accuracy]
-        for row in board.values()
-        for result in row.results
-        if has_labels(result.lines)
-        for name, accuracy in result.lines[-1].get("per_class", {}).items()
-    ]
-    writer.writerows(lines)
-    return out.getvalue() if lines else ""
-
-
-def terminal(table: Table, width: int) -> str:
-    """The table as aligned text within ``width`` characters where that can be; best: ``*``.
-
-    One that is too wide is turned, its columns as lines, and if need be cut into several.
-    """
+    width = width or min(shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns, MAX_WIDTH)
     blocks = _blocks(table.columns, table.lines, width)
     if table.published:
         blocks.append([f"published: {table.published_source}"])
@@ -168,7 +112,7 @@ def terminal(table: Table, width: int) -> str:
 def _blocks(columns: Sequence[str], lines: Sequence[Line], width: int) -> list[list[str]]:
     titles = [line.title for line in lines]
     cells = [[cell.text + ("*" if cell.best else " ") for cell in line.cells] for line in lines]
-    upright = [[title, *own] for title, own in zip(titles, cells, strict=True)]
+    upright = [[title, *texts] for title, texts in zip(titles, cells, strict=True)]
     block = _aligned([["", *(f"{head} " for head in columns)], *upright])
     if max(map(len, block)) <= width:
         return [block]
@@ -191,15 +135,16 @@ def _turned(
     height = max(map(len, heads))
     padded = [[""] * (height - len(head)) + list(head) for head in heads]
     above = [["", *(f"{head[k]} " for head in padded)] for k in range(height)]
-    return _aligned(above + [[name, *own] for name, *own in zip(columns, *cells, strict=True)])
+    return _aligned(above + [list(texts) for texts in zip(columns, *cells, strict=True)])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines whose first column is flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            text.ljust(size) if place == 0 else text.rjust(size)
-            for place, (text, size) in enumerate(zip(row, widths, strict=True))
+            text.ljust(size) if column == 0 else text.rjust(size)
+            for column, (text, size) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]

@@ -8,12 +8,13 @@ from helpers.in_domain_runs import finished
 from helpers.tiny import arguments, make_dataset
 
 from uda.cli.main import main
-from uda.reports.in_domain import comparisons, in_domain_csv, in_domain_table, overheads
+from uda.reports.in_domain import comparisons, overheads
+from uda.reports.tables.in_domain import in_domain_csv, in_domain_table
 from uda.sweeps.record import Expected
 
 
 def in_domain_tables(runs, expected=()):
-    return [in_domain_table(one) for one in comparisons(runs, expected)]
+    return [in_domain_table(comparison) for comparison in comparisons(runs, expected)]
 
 
 def genmix(**options):
@@ -105,8 +106,8 @@ def test_rows_that_sweeps_disagree_about_are_called_what_they_are(tmp_path):
 
     def wanted(run, title, *others):
         name = "Flowers-102"
-        place = name, "", name, "", "", title, title, 0, run.folder, "flowers_102", "shared"
-        return Expected(*place, other_titles=others)
+        about = name, "", name, "", "", title, title, 0, run.folder, "flowers_102", "shared"
+        return Expected(*about, other_titles=others)
 
     expected = [wanted(mixed, "hybrid + fractal"), wanted(plain, "input", "None")]
     (compared,) = comparisons([plain, mixed], expected)
@@ -143,7 +144,7 @@ def test_settings_are_tables_and_options_rows(tmp_path):
         "None", "GenMix (join=mixup)", "GenMix (join=seam)"
     ]  # fmt: skip
     folder = runs[1].folder
-    place = (
+    about = (
         "Flowers-102",
         "",
         "Flowers",
@@ -156,7 +157,7 @@ def test_settings_are_tables_and_options_rows(tmp_path):
         "flowers_102",
         "shared",
     )
-    named = in_domain_tables(runs, [Expected(*place)])
+    named = in_domain_tables(runs, [Expected(*about)])
     assert "Mixup + GenMix" in [line.title for table in named for line in table.lines]
 
 
@@ -202,15 +203,15 @@ def test_the_report_of_a_folder_of_in_domain_runs(tmp_path, capsys):
     assert [line["row"] for line in table] == ["None", "GenMix", "Mixup"]
     assert all(0 < float(line["training_seconds"]) < 60 for line in table)
     report = (tmp_path / "runs" / "report.md").read_text()
-    for shown in (printed, report, (tmp_path / "runs" / "tables" / "in_domain.tex").read_text()):
-        assert all(name in shown for name in ("None", "Mixup", "GenMix", "overhead"))
+    for output in (printed, report, (tmp_path / "runs" / "tables" / "in_domain.tex").read_text()):
+        assert all(name in output for name in ("None", "Mixup", "GenMix", "overhead"))
     assert (tmp_path / "runs" / "tables" / "in_domain.md").is_file()
 
 
 @pytest.mark.slow
 def test_a_sweep_in_one_domain_names_the_rows(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny")
-    file = tmp_path / "own.yaml"
+    file = tmp_path / "ours.yaml"
     rows = ["none", {"title": "Ours", "name": "mixup", "options": {"mixup": {"alpha": 1.0}}}]
     file.write_text(yaml.safe_dump({"sweep": {"augmentations": rows, "pairs": ["Plain"]}}))
     flags = arguments(dataset, tmp_path / "runs", "--data.scenario=")
