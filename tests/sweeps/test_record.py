@@ -136,11 +136,7 @@ def test_the_runs_of_one_sweep(tmp_path):
 def test_runs_come_in_the_order_of_their_sweep(tmp_path):
     runs = [finished(tmp_path, "tiny", "lead", "none", 0, [1.0], rate=rate) for rate in (1, 2, 3)]
     for order in (runs, runs[::-1]):
-        write_plan(
-            tmp_path,
-            "single",
-            {},
-            [replace(expected(tmp_path), run_folder=r.folder) for r in order],
-        )
+        rows = [replace(expected(tmp_path), run_folder=run.folder) for run in order]
+        write_plan(tmp_path, "single", {}, rows)
         for sweep in ("single", ""):
             assert runs_and_plan(tmp_path, sweep)[0] == order
