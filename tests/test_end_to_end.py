@@ -1,6 +1,6 @@
 """Whole runs through the command line: tiny pictures, Office-Home's layout, EmojiHome itself."""
 
-import json
+import os
 import re
 import subprocess
 import sys
@@ -15,18 +15,18 @@ from PIL import Image
 from genmix_aug.cli.main import main as genmix
 from uda.cli.main import main
 from uda.config import CONFIGS
-from uda.runs.folder import find_runs
+from uda.runs.folder import find_runs, read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_four(flags, target):
-    """Source-only and LEAD, without and with GenMix."""
+    """Make the runs of Source-only and LEAD, without and with GenMix."""
     for augment in ("none", "genmix"):
-        own = [*flags, f"--augment.name={augment}", f"--data.target={target}"]
-        assert main(["train", *own]) == 0
-        assert main(["adapt", *own, "--adapt.method=source_only"]) == 0
-        assert main(["adapt", *own, "--adapt.method=lead"]) == 0
+        options = [*flags, f"--augment.name={augment}", f"--data.target={target}"]
+        assert main(["train", *options]) == 0
+        assert main(["adapt", *options, "--adapt.method=source_only"]) == 0
+        assert main(["adapt", *options, "--adapt.method=lead"]) == 0
 
 
 @pytest.mark.slow
@@ -70,14 +70,12 @@ def test_tiny_pair(tmp_path, capsys, scenario):
     # `uda evaluate` gives the last epoch's score again.
     lead = runs[f"lead-Pl2Da-{scenario}-genmix-s0"]
     last = lead.metrics("evaluate")[-1]
-    assert (
-        main(["evaluate", str(lead.folder), f"--root={dataset.parent / 'pictures'}", "--per-class"])
-        == 0
-    )
-    shown = capsys.readouterr().out
+    root = f"--root={dataset.parent / 'pictures'}"
+    assert main(["evaluate", str(lead.folder), root, "--per-class"]) == 0
+    output = capsys.readouterr().out
     score = "accuracy" if scenario == "pda" else "h_score"
-    assert f"{last[score]:.1f}" in shown
-    assert "bar (shared)" in shown
+    assert f"{last[score]:.1f}" in output
+    assert "bar (shared)" in output
 
 
 @pytest.mark.slow
@@ -93,9 +91,9 @@ def test_in_domain(tmp_path, capsys):
     assert main(["evaluate", str(run.folder)]) == 0
     assert f"top-1 {last['top1']:.1f}, top-5 100.0" in capsys.readouterr().out
     assert main(["evaluate", str(run.folder), "--per-class"]) == 0
-    shown = re.findall(r"(?m)^ *([\d.]+) %  of +2  (\w+)$", capsys.readouterr().out)
-    assert [name for _, name in shown] == ["bar", "cross", "disc", "ring", "square"]
-    assert sum(float(value) for value, _ in shown) / 5 == pytest.approx(last["top1"])
+    lines = re.findall(r"(?m)^ *([\d.]+) %  of +2  (\w+)$", capsys.readouterr().out)
+    assert [name for _, name in lines] == ["bar", "cross", "disc", "ring", "square"]
+    assert sum(float(value) for value, _ in lines) / 5 == pytest.approx(last["top1"])
 
 
 @pytest.mark.slow
@@ -147,14 +145,8 @@ def test_pair_script(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "LEAD + GenMix" in done.stdout
-    assert (
-        json.loads(
-            (next((tmp_path / "runs").glob("lead-*")) / "metrics.jsonl")
-            .read_text()
-            .splitlines()[-1]
-        )["epoch"]
-        == 2
-    )
+    run = read_run(next((tmp_path / "runs").glob("lead-*")))
+    assert run.metrics()[-1]["epoch"] == 2
 
 
 @pytest.mark.slow
@@ -169,7 +161,7 @@ def test_emoji_home_pair(emoji_home_root, tmp_path, capsys):
     assert main(["train", *flags]) == 0
     assert main(["adapt", *flags]) == 0
     assert "Twemoji → Fluent3D, opda, lead" in capsys.readouterr().out
-    run = next(run for run in find_runs(tmp_path / "runs") if run.config["stage"] == "adapt")
+    run = next(run for run in find_runs(tmp_path / "runs") if run.is_adaptation)
     last = run.metrics("evaluate")[-1]
     assert last["num_images"] > 1000
     assert last["empty_classes"] == []
@@ -177,7 +169,5 @@ def test_emoji_home_pair(emoji_home_root, tmp_path, capsys):
 
 
 def _environment():
-    import os
-
     bin_folder = str(Path(sys.executable).parent)
     return {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}

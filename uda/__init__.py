@@ -1,4 +1,4 @@
-"""Source-free universal domain adaptation."""
+"""Training with augmentation, and source-free universal domain adaptation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ if TYPE_CHECKING:
 
 
 def load(checkpoint: Path | str, device: str = "auto", threshold: str = "") -> TrainedModel:
-    """The model of a finished run, to be asked: ``uda.load("runs/lead-…")("photo.jpg").label``.
+    """Load a finished run's model, to ask it: ``uda.load("runs/lead-…")("photo.jpg").label``.
 
-    ``checkpoint`` is a run's folder or a .pt in it, ``threshold`` another one than the method's:
-    mixture, two-means or a number. See `uda.inference.model.load` and `TrainedModel`.
+    Args:
+        checkpoint: A run's folder, or a .pt in it.
+        device: auto, cpu, cuda or cuda:N.
+        threshold: In place of the method's: mixture, two-means or a number.
+
+    Returns:
+        The model, see `uda.inference.model.TrainedModel`.
     """
     from uda.inference.model import load as load_model  # torch takes seconds to import
 

@@ -80,7 +80,7 @@ def test_every_spelling_of_real_world_and_every_gpu(tmp_path, name, gpus):
     ]
     sweeps = [line for line in calls if line.startswith("uda sweep")]
     assert len(sweeps) == 3
-    # A run goes by its own screening: the one that the edits were made with.
+    # A run goes by the screening that its edits were made with.
     assert all("--augment.options.genmix.screening=features" in line for line in sweeps)
     assert all("--features" in line for line in edits)
 
@@ -119,7 +119,7 @@ def test_from_a_folder_to_the_tables(tmp_path, environment):
     assert written is not None
     assert sorted(written.experiments) == [f"office_home_{s}" for s in ("opda", "osda", "pda")]
     assert len(written.expected) == 3 * 4
-    assert all(one.done for one in written.expected)
+    assert all(run.done for run in written.expected)
     assert len(find_runs(runs)) == 3 * (2 + 4)
     text = (runs / "report.md").read_text()
     assert "LEAD + GenMix" in text

@@ -37,10 +37,10 @@ def adapt_pair(stub, *arguments, **more):
 def test_all_stages_of_both_arms_and_the_report(stub, tmp_path, jobs):
     done = adapt_pair(stub, "Noto", "Mono", "osda", "--runs", "my runs", JOBS=jobs)
     assert done.returncode == 0, done.stderr
-    found = calls(tmp_path)
-    assert sorted(line.split()[0] for line in found) == ["adapt"] * 4 + ["report"] + ["train"] * 2
-    assert found[-1] == "report my runs"
-    for line in found[:-1]:
+    lines = calls(tmp_path)
+    assert sorted(line.split()[0] for line in lines) == ["adapt"] * 4 + ["report"] + ["train"] * 2
+    assert lines[-1] == "report my runs"
+    for line in lines[:-1]:
         assert "emoji_home_osda.yaml" in line
         assert "--data.source Noto --data.target Mono --data.scenario osda" in line
         assert "--runs my runs" in line
@@ -58,7 +58,7 @@ def test_another_dataset_and_scenario(stub, tmp_path):
 
 @pytest.mark.parametrize("arm", ["none", "genmix"])
 def test_an_arm_that_fails_stops_the_other(stub, tmp_path, arm):
-    # The failing arm fails at once; the other one would take a minute.
+    # The failing arm fails at once; the other would take a minute.
     tool = tmp_path / "bin" / "uda"
     tool.write_text(
         f'#!/usr/bin/env bash\necho "$*" >> "{tmp_path}/calls.txt"\n'
@@ -74,7 +74,7 @@ def test_an_arm_that_fails_stops_the_other(stub, tmp_path, arm):
     if (tmp_path / "pid").is_file() and (number := (tmp_path / "pid").read_text()):
         other = int(number)
         while running(other) and time.monotonic() - start < 30:
-            time.sleep(0.1)  # told to stop, it may need a moment
+            time.sleep(0.1)  # a busy machine takes a moment to stop it
         assert not running(other)
 
 
@@ -91,14 +91,14 @@ def test_stopping_the_script_stops_both_arms(stub, tmp_path):
             pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
     script.send_signal(signal.SIGTERM)
     assert script.wait(timeout=20) == 143
-    end = time.monotonic() + 20  # they were told to stop; a busy machine takes a moment
+    end = time.monotonic() + 20  # a busy machine takes a moment to stop them
     while any(running(pid) for pid in pids):
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
 def running(pid):
-    """Whether the process is there and no zombie."""
+    """Whether the process runs, and is no zombie."""
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:

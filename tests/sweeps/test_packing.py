@@ -68,7 +68,7 @@ def test_what_is_kept(runs, tmp_path):
     before = run.metrics()
     assert pack([runs, runs], tmp_path / "p.jsonl") == 8  # each once
     unpack(tmp_path / "p.jsonl", tmp_path / "back")
-    back = next(one for one in find_runs(tmp_path / "back") if one.folder.name == run.folder.name)
+    back = next(r for r in find_runs(tmp_path / "back") if r.folder.name == run.folder.name)
     assert back.config == run.config
     assert (back.folder / "done").read_text() == (run.folder / "done").read_text()
     assert json.loads((back.folder / "criteria.json").read_text()) == {"entropy": [0.123457, 2.0]}
@@ -99,11 +99,11 @@ def test_interrupted_it_leaves_no_half_run(runs, tmp_path, monkeypatch):
     pack([runs], tmp_path / "p.jsonl")
     back, calls = tmp_path / "back", []
 
-    def interrupted(place, target):
+    def interrupted(path, target):
         calls.append(target)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return rename(place, target)
+        return rename(path, target)
 
     rename = Path.rename
     with monkeypatch.context() as patch:
@@ -171,16 +171,16 @@ def test_sweeps_of_one_name_are_joined_and_say_nothing_of_the_machine(runs, tmp_
     pack([runs, tmp_path / "other"], tmp_path / "p.jsonl", "opda")
     assert unpack(tmp_path / "p.jsonl", tmp_path / "back") == (2, 0)
     plan = read_plan(tmp_path / "back")
-    assert [one.done for one in plan.expected] == [True, True]
+    assert [run.done for run in plan.expected] == [True, True]
     assert plan.experiments == {"opda": {"seed": 1, "data": {"dataset": "tiny"}}}
 
 
 def test_one_sweep_alone(runs, tmp_path, capsys):
     run = next(run for run in find_runs(runs) if run.config["adapt"]["method"] == "lead")
-    one = Expected(
+    row = Expected(
         "Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, run.folder, "tiny", "shared"
     )
-    write_plan(runs, "ours", {}, [one])
+    write_plan(runs, "ours", {}, [row])
     packed = tmp_path / "ours.jsonl"
     assert main(["pack", str(runs), "--sweep", "ours", "--out", str(packed)]) == 0
     assert capsys.readouterr().out == f"wrote {packed}: 1 run\n"

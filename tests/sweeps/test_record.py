@@ -22,12 +22,12 @@ def test_what_is_written_is_read_and_the_disk_says_what_is_done(tmp_path):
     assert plan is not None
     assert plan.expected == rows
     assert plan.experiments == {"opda": {"seed": 0}}
-    assert [one.done for one in plan.expected] == [False, False]
+    assert [run.done for run in plan.expected] == [False, False]
     rows[1].run_folder.mkdir()
     (rows[1].run_folder / "error.txt").write_text("no disk\ntraceback\n")
-    assert [one.error for one in plan.expected] == ["", "no disk"]
+    assert [run.error for run in plan.expected] == ["", "no disk"]
     (rows[1].run_folder / "done").write_text("")
-    assert [one.done for one in plan.expected] == [False, True]
+    assert [run.done for run in plan.expected] == [False, True]
     assert plan.expected[1].error == ""
 
 
@@ -44,7 +44,7 @@ def test_a_run_of_two_sweeps_stands_there_once_and_a_sweep_is_written_over(tmp_p
     write_plan(tmp_path, "baselines", {}, [expected(tmp_path), expected(tmp_path, row="GLC")])
     plan = read_plan(tmp_path)
     assert plan is not None
-    assert [(one.row_title, one.seed) for one in plan.expected] == [
+    assert [(run.row_title, run.seed) for run in plan.expected] == [
         ("LEAD", 0),
         ("GLC", 0),
         ("LEAD", 1),
@@ -58,32 +58,32 @@ def test_a_run_of_two_sweeps_stands_there_once_and_a_sweep_is_written_over(tmp_p
 
 def test_a_run_that_two_sweeps_call_differently_is_called_what_it_is(tmp_path):
     run = finished(tmp_path, "office_home", "lead", "none", 0, [1.0, 2.0], ("Art", "Clipart"))
-    one = replace(expected(tmp_path), run_folder=run.folder)
-    write_plan(tmp_path, "a", {}, [replace(one, row_title="input")])
+    row = replace(expected(tmp_path), run_folder=run.folder)
+    write_plan(tmp_path, "a", {}, [replace(row, row_title="input")])
     ((_, board),) = boards(*plan_of(tmp_path)).items()
     assert list(board) == ["input"]
-    write_plan(tmp_path, "b", {}, [replace(one, row_title="no edit")])
-    found, (own,) = plan_of(tmp_path)
-    assert own.other_titles == ("no edit",)
-    ((_, board),) = boards(found, [own]).items()
+    write_plan(tmp_path, "b", {}, [replace(row, row_title="no edit")])
+    runs, (row,) = plan_of(tmp_path)
+    assert row.other_titles == ("no edit",)
+    ((_, board),) = boards(runs, [row]).items()
     assert list(board) == ["LEAD"]
     record = record_path(tmp_path, "b").read_text()
-    write_plan(tmp_path, "b", {}, [own])
+    write_plan(tmp_path, "b", {}, [row])
     assert "other_titles" not in record + record_path(tmp_path, "b").read_text()
 
 
 def plan_of(runs):
-    found, plan = runs_and_plan(runs)
-    return found, plan.expected
+    all_runs, plan = runs_and_plan(runs)
+    return all_runs, plan.expected
 
 
 def test_a_sweep_done_part_by_part_is_one(tmp_path):
     rows = [expected(tmp_path, seed=seed) for seed in (0, 1, 2)]
     more = expected(tmp_path, "Da2Pl", 3)
 
-    def write(pairs, seeds, found, **other):
+    def write(pairs, seeds, rows, **other):
         sweep = {"pairs": pairs, "seeds": seeds, "methods": ["lead"]}
-        write_plan(tmp_path, "opda", {"train": {"steps": 9}, "sweep": sweep, **other}, found)
+        write_plan(tmp_path, "opda", {"train": {"steps": 9}, "sweep": sweep, **other}, rows)
         plan = read_plan(tmp_path)
         assert plan is not None
         return plan
@@ -113,8 +113,8 @@ def test_the_runs_of_one_sweep(tmp_path):
     lead = [finished(tmp_path, "tiny", "lead", "none", seed, [1.0]) for seed in (0, 1)]
     source = open_run(tmp_path, "train", {"stage": "train", "data": {"scenario": "opda"}})
     source.start()
-    one = replace(expected(tmp_path), run_folder=lead[0].folder, sweep="first")
-    write_plan(tmp_path, "first", {"seed": 0}, [one])
+    row = replace(expected(tmp_path), run_folder=lead[0].folder, sweep="first")
+    write_plan(tmp_path, "first", {"seed": 0}, [row])
     write_plan(tmp_path, "second", {}, [expected(tmp_path, seed=1)])
     runs, plan = runs_and_plan(tmp_path)
     assert len(runs) == 3
@@ -122,7 +122,7 @@ def test_the_runs_of_one_sweep(tmp_path):
     runs, plan = runs_and_plan(tmp_path, "first")
     assert [run.folder for run in runs] == [lead[0].folder]
     assert plan is not None
-    assert plan.expected == [one]
+    assert plan.expected == [row]
     assert list(plan.experiments) == ["first"]
     source.mark_done()  # its pictures are shown
     assert [run.folder for run in runs_and_plan(tmp_path, "first")[0]] == [
@@ -136,8 +136,7 @@ def test_the_runs_of_one_sweep(tmp_path):
 def test_runs_come_in_the_order_of_their_sweep(tmp_path):
     runs = [finished(tmp_path, "tiny", "lead", "none", 0, [1.0], rate=rate) for rate in (1, 2, 3)]
     for order in (runs, runs[::-1]):
-        write_plan(
-            tmp_path, "one", {}, [replace(expected(tmp_path), run_folder=r.folder) for r in order]
-        )
-        for sweep in ("one", ""):
+        rows = [replace(expected(tmp_path), run_folder=run.folder) for run in order]
+        write_plan(tmp_path, "single", {}, rows)
+        for sweep in ("single", ""):
             assert runs_and_plan(tmp_path, sweep)[0] == order
