@@ -49,11 +49,12 @@ def test_the_dataset(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_method_and_the_augmentation(tmp_path, monkeypatch, example):
+def test_the_method_and_the_augmentation(tmp_path, monkeypatch, example, capsys):
+    """A file and an entry each: commands, options and tables know them without more."""
     method = example("uda/methods/self_training.py").SelfTraining
-    monkeypatch.setitem(METHODS, "self_training", method)
+    monkeypatch.setitem(METHODS, method.name, method)
     grey = example("uda/augment/grey.py").GreyAugmentation
-    monkeypatch.setitem(AUGMENTATIONS, "grey", grey)
+    monkeypatch.setitem(AUGMENTATIONS, grey.name, grey)
     dataset = make_dataset(tmp_path / "tiny", per_class=8)
     # So that some pictures are surely learnt from.
     more = ["--augment.name=grey", "--adapt.options.self_training.entropy_threshold=1.0"]
@@ -63,6 +64,8 @@ def test_the_method_and_the_augmentation(tmp_path, monkeypatch, example):
     (run,) = (run for run in find_runs(tmp_path / "runs") if run.config["stage"] == "adapt")
     assert run.is_done
     assert all("loss_ce" in line for line in run.metrics("adapt"))
+    assert main(["report", str(tmp_path / "runs")]) == 0
+    assert "Self-training + Grey" in capsys.readouterr().out
     with pytest.raises(ValueError, match="ce_weight: 0 must be positive"):
         method(open_set=True, ce_weight=0)
     with pytest.raises(ValueError, match="probability: 2 is not in 0 to 1"):

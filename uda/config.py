@@ -244,8 +244,7 @@ class AugmentConfig:
     """Augmentation of the training images.
 
     Args:
-        name: none, genmix, mixup, manifold_mixup, cutmix, resizemix, fmix, saliencymix,
-            guidedmixup, randaugment, autoaugment, trivialaugment, augmix or pixmix.
+        name: none, genmix, mixup, randaugment, …: docs/augmentations.md has all.
         copies: Augmented copies of each image in the list to train on (the paper's m). Of genmix
             alone: the others change every image or batch.
         options: By augmentation, its options: {genmix: {prompts: cross-domain}}.
@@ -264,7 +263,7 @@ class AdaptConfig:
     """Adaptation to the unlabelled target.
 
     Args:
-        method: source_only, adabn, shot_o, glc or lead.
+        method: lead, glc, source_only, …: docs/methods.md has all.
         epochs: Passes over the target; N // batch_size steps each.
         batch_size: Images a step; the rest of a pass is dropped.
         rate: Learning rate at the start.
