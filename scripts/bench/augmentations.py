@@ -29,7 +29,7 @@ from uda.augment import AUGMENTATIONS, title_of_augmentation
 from uda.augment.base import Augmentation
 from uda.augment.none import NoAugmentation
 from uda.compute.cpu import keep_freed_memory
-from uda.compute.devices import forward, place
+from uda.compute.devices import forward, move_to_device
 from uda.compute.optim import sgd
 from uda.config import DEFAULT_COMPUTE
 from uda.data.pixels import resize
@@ -94,7 +94,7 @@ def main() -> None:
     resized = resize(images, RESIZE_PX)
     labels = torch.from_numpy(np.random.default_rng(0).integers(0, CLASSES, options.batch))
     model = build_model(options.backbone, "none", "bottleneck_wn", 256, CLASSES, 0, CROP_PX)
-    place(model, CPU, DEFAULT_COMPUTE)
+    move_to_device(model, CPU, DEFAULT_COMPUTE)
     step = stepper(model.train())
 
     names = [f"{number}.png" for number in range(options.batch)]

@@ -35,7 +35,7 @@ def step(model, x, settings):
 
 def test_overwriting_relu6_changes_no_bit():
     plain, placed = fresh_model(), fresh_model()
-    compute.place(placed, CPU, ComputeConfig())
+    compute.move_to_device(placed, CPU, ComputeConfig())
     kinds = [type(module) for module in placed.modules()]
     assert OverwritingReLU6 in kinds
     assert nn.ReLU6 not in kinds
@@ -59,14 +59,14 @@ def test_overwriting_relu6_at_its_edges():
 
 def test_only_activations_that_may_overwrite_do():
     model = nn.Sequential(nn.ReLU6(), nn.ReLU6(inplace=True), nn.ReLU(inplace=True))
-    compute.place(model, CPU, ComputeConfig())
+    compute.move_to_device(model, CPU, ComputeConfig())
     assert [type(m) for m in model] == [nn.ReLU6, OverwritingReLU6, nn.ReLU]
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_layout_changes_nothing_but_noise(channels_last):
     plain, model = fresh_model(), fresh_model()
-    compute.place(model, CPU, ComputeConfig(channels_last=channels_last))
+    compute.move_to_device(model, CPU, ComputeConfig(channels_last=channels_last))
     weight = model.backbone.conv_stem.weight
     x = to_float(images(), CPU, channels_last)
     for tensor in (weight, x):
@@ -80,7 +80,7 @@ def test_layout_changes_nothing_but_noise(channels_last):
 def test_bfloat16_runs_the_network_in_it_and_leaves_in_float32():
     settings, seen = ComputeConfig(precision="bfloat16"), []
     model = fresh_model()
-    compute.place(model, CPU, settings)
+    compute.move_to_device(model, CPU, settings)
     model.backbone.conv_stem.register_forward_hook(lambda m, x, y: seen.append(y.dtype))
     x = to_float(images(), CPU)
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_bfloat16_runs_the_network_in_it_and_leaves_in_float32():
 def test_float16_needs_a_gpu_and_is_alone_to_scale():
     settings = ComputeConfig(precision="float16")
     with pytest.raises(ValueError, match="compute.precision: float16 needs a GPU; use bfloat16"):
-        compute.place(fresh_model(), CPU, settings)
+        compute.move_to_device(fresh_model(), CPU, settings)
     scaler = compute.gradient_scaler(CPU, ComputeConfig(precision="bfloat16"))
     assert not scaler.is_enabled()
     loss = torch.tensor(2.0)
@@ -175,9 +175,9 @@ def test_compile_is_asked_for_in_place(monkeypatch):
     asked = []
     monkeypatch.setattr(nn.Module, "compile", lambda self: asked.append(self))
     model = fresh_model()
-    compute.place(model, CPU, ComputeConfig())
+    compute.move_to_device(model, CPU, ComputeConfig())
     assert not asked
-    compute.place(model, CPU, ComputeConfig(compile=True))
+    compute.move_to_device(model, CPU, ComputeConfig(compile=True))
     assert asked == [model]
 
 

@@ -37,7 +37,7 @@ def device_of_rank(name: str) -> torch.device:
         raise ValueError(f"device: {kind!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
-def place(model: nn.Module, device: torch.device, compute: ComputeConfig) -> None:
+def move_to_device(model: nn.Module, device: torch.device, compute: ComputeConfig) -> None:
     """Move ``model`` to ``device`` in the configured layout, and compile it if configured.
 
     Raises ValueError where the device cannot compute in the precision.

@@ -190,7 +190,7 @@ def span_of(number: int) -> tuple[int, int]:
     return number * rank() // count(), number * (rank() + 1) // count()
 
 
-def rows_of_all(
+def gather_rows(
     parts: Sequence[Tensor], first: int, shape: tuple[int, int], device: torch.device
 ) -> Tensor:
     """Return float32 of ``shape`` [N, D] from all ranks' rows.

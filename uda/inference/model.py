@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from genmix_aug.images import from_picture, load_rgb, to_rgb
-from uda.compute.devices import device_of_rank, place, to_answer
+from uda.compute.devices import device_of_rank, move_to_device, to_answer
 from uda.config import Experiment
 from uda.data.pixels import resize
 from uda.data.scenarios import class_split
@@ -177,7 +177,7 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     load_weights(model, checkpoint if checkpoint.is_file() else run.result_checkpoint)
     torch_device = device_of_rank(device)
     experiment = replace(experiment, compute=to_answer(torch_device, experiment.compute))
-    place(model, torch_device, experiment.compute)
+    move_to_device(model, torch_device, experiment.compute)
     model.eval()
     cut = _parse_threshold(run, threshold) if threshold else threshold_of(run, experiment)
     return TrainedModel(run, experiment, model, classes, cut, torch_device)

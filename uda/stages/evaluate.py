@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     """Score a finished run's model: on its target, on another domain, or on its test part."""
-    from uda.compute.devices import device_of_rank, place, to_answer
+    from uda.compute.devices import device_of_rank, move_to_device, to_answer
     from uda.compute.distributed import join
 
     join("auto")
@@ -45,7 +45,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     compute = to_answer(device_of_rank(experiment.device), experiment.compute)
     task = Task(replace(experiment, compute=compute), spec, split, finished)
     model = task.model(finished.result_checkpoint)
-    place(model, task.device, compute)
+    move_to_device(model, task.device, compute)
     if experiment.data.scenario:
         _score_on_target(task, model, items, per_class)
     else:

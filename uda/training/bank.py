@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from uda.compute.devices import forward
-from uda.compute.distributed import rows_of_all, span_of
+from uda.compute.distributed import gather_rows, span_of
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
 from uda.data.views import centre_crop, to_float
 from uda.methods.base import Bank
@@ -43,8 +43,8 @@ def forward_all(
         probabilities.append(logits.softmax(dim=1))
     head, start = model.classifier, first * EVAL_BATCH
     return Bank(
-        rows_of_all(features, start, (len(images), head.in_features), device),
-        rows_of_all(probabilities, start, (len(images), head.out_features), device),
+        gather_rows(features, start, (len(images), head.in_features), device),
+        gather_rows(probabilities, start, (len(images), head.out_features), device),
         head.weight.detach().clone(),
     )
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from typing_extensions import Never
 
 from uda.compute.batch_norm import synchronise
-from uda.compute.devices import gradient_scaler, place
+from uda.compute.devices import gradient_scaler, move_to_device
 from uda.compute.distributed import is_main, sum_gradients
 from uda.compute.optim import sgd
 from uda.config import DEFAULT_COMPUTE, AdaptConfig, ComputeConfig, ImageConfig, TrainConfig
@@ -81,7 +81,7 @@ class TrainState:
         train_classifier: bool,
         ema: float = 0.0,
     ) -> None:
-        place(model, loop.device, loop.compute)
+        move_to_device(model, loop.device, loop.compute)
         self.average = copy.deepcopy(model) if ema else None
         synchronise(model, loop.device)
         model.classifier.requires_grad_(train_classifier)
