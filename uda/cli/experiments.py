@@ -35,7 +35,7 @@ def sweep(experiment: Experiment, workers: int = 1, dry_run: bool = False) -> No
 
 
 def run(experiment: Experiment, *, source: str, target: str, target_labels: str = "auto") -> None:
-    """Train on a folder of your own, adapt to another one, and answer for its pictures.
+    """Train on your folder of pictures, adapt to another, and answer for its pictures.
 
     The first holds a folder for each class, the second pictures with labels or without. Starts
     from configs/experiments/own_folders.yaml; every option can be changed.
@@ -55,14 +55,14 @@ def run(experiment: Experiment, *, source: str, target: str, target_labels: str 
 COMMANDS = (
     Command(
         train,
-        "train a source model, or a classifier in one domain",
+        "train a source model, or an in-domain classifier",
         several_processes=True,
     ),
     Command(adapt, "adapt a source model to the target", several_processes=True),
     Command(sweep, "run a whole experiment, or what is missing of it"),
     Command(
         run,
-        "train, adapt and answer: two folders of your own",
+        "train, adapt and answer for pictures: your two folders",
         several_processes=True,
         base=CONFIGS / "experiments" / "own_folders.yaml",
     ),

@@ -33,7 +33,7 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="uda",
         version=package_version(),
-        description="Train a classifier on one domain, with GenMix or without, adapt it to another "
+        description="Train a classifier on a domain, with GenMix or without, adapt it to another "
         "without labels, and score it.",
         allow_abbrev=False,
         exit_on_error=False,
@@ -106,7 +106,7 @@ def _in_several_processes() -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
+    """Run a command and return its exit code.
 
     A mistake of the user's is a line on standard error, not a traceback: 2 where the arguments do
     not parse, else 1.
