@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from uda.reports.report import read_report  # noqa: E402
+from uda.reports.sections import Sections  # noqa: E402
 from uda.reports.tables.table import Table  # noqa: E402
 from uda.reports.tables.text import markdown  # noqa: E402
 from uda.sweeps.packing import unpack  # noqa: E402
@@ -36,7 +37,7 @@ BLOCK = re.compile(
 def tables_of(runs: Path, sweep: str, left_out: tuple[str, ...]) -> dict[str, list[Table]]:
     """Return all tables of a sweep's runs, by name."""
     report = read_report(runs, left_out=left_out, sweep=sweep)
-    tables = {"in_domain": [section.table for section in report.sections.in_domain]}
+    tables = {"in_domain": [section.table for section in Sections(report).in_domain]}
     for chapter in report.chapters:
         for name, table in chapter.tables.items():
             tables.setdefault(name, []).append(table)

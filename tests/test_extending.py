@@ -17,7 +17,7 @@ from uda.cli.main import main
 from uda.data.spec import load_dataset_spec
 from uda.methods import METHODS
 from uda.reports.figures import FIGURES
-from uda.reports.report import write_report
+from uda.reports.writing import write_report
 from uda.runs.folder import find_runs
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()

@@ -4,9 +4,9 @@ from helpers.made_runs import finished
 from scipy import stats
 
 from uda.reports.differences import differences, signed, t_interval
-from uda.reports.report import write_report
 from uda.reports.tables.differences import difference_table
 from uda.reports.tables.scores import score_table
+from uda.reports.writing import write_report
 
 
 def test_interval_is_that_of_scipy():

@@ -12,7 +12,7 @@ from helpers.tiny import make_dataset
 from PIL import Image
 
 from uda.reports.figures.drawing import as_svg, make_axes
-from uda.reports.report import write_report
+from uda.reports.writing import write_report
 from uda.runs.folder import open_run
 from uda.sweeps.record import write_plan
 

@@ -2,7 +2,7 @@ import pytest
 from helpers.made_runs import PAIRS, finished
 from helpers.tiny import make_dataset
 
-from uda.reports.report import write_report
+from uda.reports.writing import write_report
 from uda.runs.folder import open_run
 
 

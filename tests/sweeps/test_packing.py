@@ -9,7 +9,7 @@ from helpers.made_runs import PAIRS, finished
 from helpers.tiny import make_dataset
 
 from uda.cli.main import main
-from uda.reports.report import write_report
+from uda.reports.writing import write_report
 from uda.runs.folder import find_runs, open_run
 from uda.sweeps.packing import pack, unpack
 from uda.sweeps.record import Expected, read_plan, write_plan

@@ -24,7 +24,7 @@ PROCESSES.set_forkserver_preload(
         "uda.cli",
         "uda.evaluation.evaluate",
         "uda.methods",
-        "uda.reports.report",
+        "uda.reports.writing",
     ]
 )
 

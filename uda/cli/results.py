@@ -29,7 +29,7 @@ def report(
         leave_out: Pairs (Tw2Fl,No2Om) that are no part of averages and differences.
         tensorboard: Write each run's metrics as event files into its folder, too.
     """
-    from uda.reports.report import write_report
+    from uda.reports.writing import write_report
 
     folder = Path(runs)
     if tensorboard:  # first, as unfinished runs have no tables

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 import yaml
 
@@ -17,14 +17,12 @@ from uda.reports.figures import FIGURES, IN_DOMAIN_FIGURES
 from uda.reports.figures.base import FigureKind, Subject
 from uda.reports.figures.drawing import as_svg, save_png
 from uda.reports.in_domain import Comparison
+from uda.reports.report import Report
 from uda.reports.results import Pair, first_stages
 from uda.reports.samples import Samples, read_samples
 from uda.reports.tables.in_domain import in_domain_table
 from uda.reports.tables.table import Table
 from uda.runs.folder import Run
-
-if TYPE_CHECKING:
-    from uda.reports.report import Report
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import io
 from helpers.boards import board_of, fill
 from helpers.made_runs import finished
 
-from uda.reports.report import write_report
 from uda.reports.rows import boards
 from uda.reports.tables.csv_files import csv_text, per_class_csv
+from uda.reports.writing import write_report
 from uda.runs.folder import find_runs
 
 
