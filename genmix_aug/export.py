@@ -18,7 +18,7 @@ from genmix_aug.codec import SUFFIXES, encode, is_whole
 from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore, MissingEditError
-from genmix_aug.files import read_mark, sweep, write_whole
+from genmix_aug.files import read_mark, remove_abandoned, write_whole
 from genmix_aug.images import find_images, load_rgb, size_of
 from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.seeding import hash_seed
@@ -120,12 +120,12 @@ def export_tree(
     paths = find_images(folder)
     _check_apart(folder, out)
     layout = _layout(folder, paths, settings)
-    sweep(out)
+    remove_abandoned(out)
     mark = _checked_mark(out, _mark(folder, plan, genmix, settings))
     if settings.copies:
         check_sizes(genmix, paths, plan.square_px)
     for parent in {out / each.target.parent for each in layout}:
-        sweep(parent)
+        remove_abandoned(parent)
     copier = _Copier(folder, store, plan, genmix, settings.seed)
     augmented = unaugmented = written = 0
     for path, target, names in tqdm(

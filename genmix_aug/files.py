@@ -49,7 +49,7 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def sweep(folder: Path, older_than_s: float = STALE_SECONDS) -> int:
+def remove_abandoned(folder: Path, older_than_s: float = STALE_SECONDS) -> int:
     """Remove what killed processes left of `atomic_path` in a folder; return the number of files.
 
     Files of this machine go if their process is gone, others if no process can be that old.

@@ -256,7 +256,7 @@ def screen(
     from genmix_aug.contact_sheet import check_size, save_png
     from genmix_aug.edits.again import judged, originals_of, pair_of
     from genmix_aug.edits.store import EditStore
-    from genmix_aug.files import sweep
+    from genmix_aug.files import remove_abandoned
     from genmix_aug.screening.report import draw_similarities, draw_worst, summary, worst
 
     edits = EditStore(store)
@@ -274,7 +274,7 @@ def screen(
         records, limit = judged(edits, stored, originals, function)
     print(summary(records, limit))
     folder = Path(out)
-    sweep(folder)
+    remove_abandoned(folder)
     if any("similarity" in record["scores"] for record in records):
         draw_similarities(records, limit, folder / "similarities.png")
         print(f"wrote {folder / 'similarities.png'}")

@@ -144,7 +144,7 @@ class Filler:
                 its digest was taken.
             OSError: The disk is full or not writable; what is stored stays good.
         """
-        self.store.sweep()
+        self.store.remove_abandoned()
         keys, todo = self.missing()
         if not todo:
             return keys

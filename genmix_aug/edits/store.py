@@ -243,7 +243,7 @@ class EditStore:
                 ):
                     yield record
 
-    def sweep(self, older_than_s: float = STALE_SECONDS) -> int:
+    def remove_abandoned(self, older_than_s: float = STALE_SECONDS) -> int:
         """Remove temporary files of writers that are dead, or too old; return their number.
 
         Whether a writer is dead is asked on its machine alone: a lock across machines may seem
@@ -262,7 +262,7 @@ class EditStore:
                     path.unlink()
                     removed += 1
             except FileNotFoundError:
-                continue  # its writer, or another sweep, was quicker
+                continue  # its writer, or another process, was quicker
         return removed
 
     def record(self, records: Iterable[Mapping[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import encode, is_whole
-from genmix_aug.files import read_mark, sweep, write_whole
+from genmix_aug.files import read_mark, remove_abandoned, write_whole
 from genmix_aug.images import IMAGE_SUFFIXES, find_images, load_rgb
 from genmix_aug.mixing.fractals import check_count, draw_fractal
 from genmix_aug.pools import process_map
@@ -59,7 +59,7 @@ def write_fractals(
     if workers < 1:
         raise ValueError(f"the number of workers must be at least 1, not {workers}")
     folder = Path(folder)
-    sweep(folder)
+    remove_abandoned(folder)
     _claim(folder, size, seed)
     paths = [folder / f"{index:04d}.png" for index in range(count)]
     tasks = [

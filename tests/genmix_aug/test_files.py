@@ -13,7 +13,7 @@ from genmix_aug.cli.main import main
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 from genmix_aug.export import ExportSettings, export_tree
-from genmix_aug.files import host, sweep, write_whole
+from genmix_aug.files import host, remove_abandoned, write_whole
 from genmix_aug.mixing.fractal_folder import write_fractals
 from genmix_aug.mixing.genmix import GenMix
 
@@ -44,13 +44,13 @@ def test_a_dead_processes_file_is_swept_and_a_living_ones_is_not(tmp_path):
     others = [tmp_path / name for name in (".notes.tmp", ".0123abcd.x.tmp", "0123abcd.h-1.tmp")]
     for path in (living, elsewhere, before, *others):
         path.write_bytes(b"half")
-    assert sweep(tmp_path) == 1
+    assert remove_abandoned(tmp_path) == 1
     assert not left.exists()
     for path in (elsewhere, before, *others):
         os.utime(path, (0, 0))
-    assert sweep(tmp_path) == 2
+    assert remove_abandoned(tmp_path) == 2
     assert {path.name for path in tmp_path.iterdir()} == {p.name for p in (living, *others)}
-    assert sweep(tmp_path / "nowhere") == 0
+    assert remove_abandoned(tmp_path / "nowhere") == 0
 
 
 def test_where_nothing_can_be_written_the_file_is_named(tmp_path, monkeypatch):

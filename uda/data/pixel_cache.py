@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import tempfile
 import warnings
@@ -20,6 +19,8 @@ import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
+
+from genmix_aug.files import atomic_path, remove_abandoned
 
 # Part of every file's name: to be raised when what is decoded from an image changes.
 VERSION = 1
@@ -74,11 +75,10 @@ def stored(
     _check_disk(folder, 0)
     with _locked(folder / f".{key}.lock"):
         if not (path.is_file() and path.stat().st_size == whole):
-            # Nobody else has the lock, so a temporary file was left by a killed process.
-            for left in folder.glob(f".{key}.*.tmp"):
-                left.unlink(missing_ok=True)
+            remove_abandoned(folder)  # gigabytes that killed processes left
             _check_disk(folder, whole)
-            _fill_file(path, folder / f".{key}.{secrets.token_hex(4)}.tmp", shape, fill)
+            with atomic_path(path) as temporary:
+                _fill_file(temporary, shape, fill)
     images = np.memmap(path, np.uint8, "r", shape=tuple(shape))
     numbers = np.fromfile(path, "<i8", offset=num_bytes)
     with warnings.catch_warnings():
@@ -87,24 +87,18 @@ def stored(
         return torch.from_numpy(images), numbers.tolist()
 
 
-def _fill_file(
-    path: Path, temporary: Path, shape: Sequence[int], fill: Callable[[Tensor], Sequence[int]]
-) -> None:
-    """Fill a memory-mapped ``temporary``, then rename it to ``path``."""
+def _fill_file(path: Path, shape: Sequence[int], fill: Callable[[Tensor], Sequence[int]]) -> None:
+    """Fill a memory-mapped file, and write the numbers behind the images."""
     num_bytes = _num_bytes(shape)
-    try:
-        with open(temporary, "w+b") as file:
-            _reserve(file, num_bytes + 8 * shape[0])
-            images = np.memmap(file, np.uint8, "r+", shape=tuple(shape))
-            numbers = np.asarray(fill(torch.from_numpy(images)), dtype="<i8")
-            images.flush()
-            file.seek(num_bytes)
-            file.write(numbers.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open(path, "w+b") as file:
+        _reserve(file, num_bytes + 8 * shape[0])
+        images = np.memmap(file, np.uint8, "r+", shape=tuple(shape))
+        numbers = np.asarray(fill(torch.from_numpy(images)), dtype="<i8")
+        images.flush()
+        file.seek(num_bytes)
+        file.write(numbers.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def reorder(images: Tensor, order: Sequence[int]) -> None:

@@ -198,11 +198,11 @@ def test_a_living_writers_files_are_left_alone(tmp_path):
     writer = FORK.Process(target=_hold_a_half_written_edit, args=(store.root, ready, done))
     writer.start()
     assert ready.wait(60)
-    assert store.sweep(older_than_s=0) == 0
+    assert store.remove_abandoned(older_than_s=0) == 0
     assert len(list(store.root.rglob("*.tmp"))) == 1
     done.set()
     writer.join(60)
-    assert store.sweep() == 1, "its writer is gone"
+    assert store.remove_abandoned() == 1, "its writer is gone"
 
 
 @pytest.fixture

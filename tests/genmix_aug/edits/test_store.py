@@ -242,7 +242,7 @@ def test_leftovers_of_killed_writers_are_swept_when_old(store):
     keys = fill(store, random_images(1))
     left = store.path(keys[0]).with_name(f".{keys[0]}.99.abc.tmp")
     left.write_bytes(b"half")
-    assert store.sweep() == 0, "its writer may still be at work"
+    assert store.remove_abandoned() == 0, "its writer may still be at work"
     os.utime(left, (0, 0))
     fill(store, random_images(1))
     assert not left.exists()
@@ -363,11 +363,11 @@ def test_a_writer_on_another_machine_is_told_by_age_alone(store, monkeypatch):
     for name in ("elsewhere-99-ab", f"{edit_store.host()}-99-ab"):
         (manifest / f"{name}.jsonl").touch()
         store.path(keys[0]).with_name(f".{keys[0]}.{name}.tmp").write_bytes(b"half")
-    assert store.sweep() == 1, "of this machine: nobody holds the lock"
+    assert store.remove_abandoned() == 1, "of this machine: nobody holds the lock"
     left = next(store.root.glob("??/.*.tmp"))
     assert "elsewhere" in left.name
     os.utime(left, (0, 0))
-    assert store.sweep() == 1
+    assert store.remove_abandoned() == 1
 
 
 def test_an_edit_is_read_wherever_it_lies(store):
