@@ -14,7 +14,7 @@ from uda.methods.lead import Lead
 from uda.methods.source_only import SourceOnly
 from uda.models.classifier import build_model
 from uda.runs.folder import open_run
-from uda.training import adapt, state
+from uda.training import adapt, state, target_batches
 from uda.training.bank import forward_all, read_bank, read_probabilities
 from uda.training.state import Loop
 
@@ -132,9 +132,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(target, tmp_path):
 
 def test_batches_made_ahead_give_the_same_weights(target, tmp_path, monkeypatch):
     """As on a GPU: each batch is made in a thread while the network works on the one before."""
-    plain = adapt.prefetch
+    plain = target_batches.prefetch
     whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}))
-    monkeypatch.setattr(adapt, "prefetch", lambda make, items, apart: plain(make, items, True))
+    monkeypatch.setattr(
+        target_batches, "prefetch", lambda make, items, apart: plain(make, items, True)
+    )
     again = run_adaptation(target, open_run(tmp_path, "b", {"x": 2}))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
@@ -264,14 +266,14 @@ def test_the_rate_follows_the_schedule(target, tmp_path, monkeypatch):
 
 
 def test_order_and_views_are_drawn_anew_in_every_epoch(target, tmp_path, monkeypatch):
-    used, views = [], adapt.views
+    used, views = [], target_batches.views
 
     def spy(images, px, draws):
         both = zip(images, draws, strict=True)
         used.append({image.numpy().tobytes(): tuple(draw) for image, draw in both})
         return views(images, px, draws)
 
-    monkeypatch.setattr(adapt, "views", spy)
+    monkeypatch.setattr(target_batches, "views", spy)
     run_adaptation(target, open_run(tmp_path, "a", {}), settings=AdaptConfig(2, batch_size=8))
     half = len(used) // 2
     epochs = [

@@ -6,28 +6,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 from typing_extensions import Never
 
 from uda.compute.batch_norm import is_batch_norm
-from uda.compute.devices import forward, pinned
-from uda.compute.distributed import check_batch, from_main, gather, is_main, share, wait
+from uda.compute.devices import forward
+from uda.compute.distributed import check_batch, from_main, gather, is_main, wait
 from uda.compute.optim import set_rate
-from uda.compute.prefetch import prefetch
 from uda.compute.seeding import seed_network
 from uda.config import AdaptConfig
 from uda.data.pixels import PixelStore, Unlabelled
-from uda.data.views import draw_views, to_float, views
 from uda.methods.base import Bank, Batch, Method
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run
 from uda.training.bank import forward_all, save_bank
 from uda.training.state import Loop, TrainState, check_finite
-
-ORDER, VIEWS, DROPOUT = range(100, 103)
+from uda.training.target_batches import DROPOUT, target_batches
 
 # Called with the finished epoch (0: the source model) and its bank; words for the progress bar.
 AfterEpoch = Callable[[int, Bank], str]
@@ -114,36 +110,24 @@ def train_epoch(
         loop: Sizes, seed and device.
         bar: Moved on by each batch.
     """
-    per_epoch, epoch = len(resized) // settings.batch_size, state.epoch
-    order = np.random.default_rng([loop.seed, ORDER, epoch]).permutation(len(resized))
-    spare_px = loop.images.resize_px - loop.images.crop_px
-    draws = draw_views(len(resized), spare_px, loop.images.flip, (loop.seed, VIEWS, epoch))
+    per_epoch = len(resized) // settings.batch_size
+    first, steps = state.epoch * per_epoch + 1, settings.epochs * per_epoch
     _set_train_mode(state.model, settings)
-    rows = torch.from_numpy(order[: per_epoch * settings.batch_size])
-    batches = rows.view(per_epoch, settings.batch_size)
-    shares = [share(index) for index in batches]
-    loaded = prefetch(
-        lambda rows: pinned(resized[rows], loop.device), shares, apart=loop.device.type == "cuda"
-    )
     sums: dict[str, Tensor] = {}
-    for number, (index, rows, whole) in enumerate(zip(batches, shares, loaded, strict=True), 1):
-        step = epoch * per_epoch + number
-        crops = views(
-            whole.to(loop.device, non_blocking=True), loop.images.crop_px, draws[rows.numpy()]
-        )
-        set_rate(state.optimizer, step, settings.epochs * per_epoch)
+    zero = torch.zeros((), device=loop.device)
+    batches = target_batches(resized, state.epoch, settings.batch_size, loop)
+    for step, (images, rows) in enumerate(batches, first):
+        set_rate(state.optimizer, step, steps)
         seed_network(loop.device, loop.seed, DROPOUT, step)
-        images = to_float(crops, loop.device, loop.compute.channels_last)
         with torch.set_grad_enabled(method.trains == "weights"):
             features, logits = forward(state.model, images, loop.compute)
-        batch = Batch(gather(features), gather(logits), index.to(loop.device))
+        batch = Batch(gather(features), gather(logits), rows.to(loop.device))
         losses = method.loss(batch, knowledge)
         if losses:
             state.optimizer.zero_grad()
             state.backward(torch.stack(list(losses.values())).sum())
             state.take_step()
         for name, value in losses.items():
-            zero = torch.zeros((), device=loop.device)
             sums[name] = sums.get(name, zero) + value.detach()
         bar.update(settings.batch_size)
     return {name: float(value) for name, value in sums.items()}
