@@ -84,7 +84,10 @@ class DataConfig:
             f"data.concepts: {self.concepts!r} is neither shared nor disjoint",
         )
         _require(0 < self.holdout < 1, f"data.holdout: {self.holdout} is not between 0 and 1")
-        _require(0 <= self.validation < 1, f"data.validation: {self.validation} is not in 0 to 1")
+        _require(
+            0 <= self.validation < 1,
+            f"data.validation: {self.validation} must be at least 0 and below 1",
+        )
         _require(
             self.images_per_class >= 0,
             f"data.images_per_class: {self.images_per_class} must not be negative",
@@ -228,7 +231,7 @@ class TrainConfig:
             f"train.milestones: {self.milestones} are not shares of training between 0 and 1",
         )
         _require(self.step_factor > 0, f"train.step_factor: {self.step_factor} must be positive")
-        _require(0 <= self.ema < 1, f"train.ema: {self.ema} is not in 0 to 1")
+        _require(0 <= self.ema < 1, f"train.ema: {self.ema} must be at least 0 and below 1")
         for key in ("backbone_factor", "weight_decay", "warmup_epochs", "clip_norm"):
             value = getattr(self, key)
             _require(value >= 0, f"train.{key}: {value} must not be negative")
@@ -368,13 +371,13 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         for key in ("pairs", "methods", "augmentations", "seeds"):
-            _require(bool(getattr(self, key)), f"sweep.{key}: names none")
+            _require(bool(getattr(self, key)), f"sweep.{key}: must not be empty")
         _require(
             min(self.seeds) >= 0 and max(self.seeds) <= MAX_SEED,
             f"sweep.seeds: {self.seeds} are not all in 0 to {MAX_SEED}",
         )
         _require(
-            len(set(self.seeds)) == len(self.seeds), f"sweep.seeds: {self.seeds} are not different"
+            len(set(self.seeds)) == len(self.seeds), f"sweep.seeds: {self.seeds} contain duplicates"
         )
         _require(
             not self.name or Path(self.name).name == self.name,
@@ -440,7 +443,12 @@ class Experiment:
 
 def added_fields(section: type) -> dict[str, Any]:
     """Return the defaults of the fields of ``section`` that are marked as `ADDED`."""
-    return {field.name: field.default for field in fields(section) if field.metadata == ADDED}
+    defaults = section()
+    return {
+        field.name: getattr(defaults, field.name)
+        for field in fields(section)
+        if field.metadata == ADDED
+    }
 
 
 def check_sections(raw: Mapping[str, Any], where: str) -> None:

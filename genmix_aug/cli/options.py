@@ -120,7 +120,7 @@ def chosen_mixing(options: MixingOptions) -> GenMix:
     """Return GenMix as the options describe it.
 
     Raises:
-        ValueError: A value that it cannot have, or a folder without images.
+        ValueError: A value out of range, or a folder without images.
     """
     from genmix_aug.mixing.fractal_folder import load_fractals
     from genmix_aug.mixing.fractals import draw_fractals

@@ -58,8 +58,8 @@ class FillSettings:
             again with another seed. None accepts all.
         judged_by: The name of `screen` ("none", "pixels", or a name that says what else
             decides). The keys are then those that this screen accepts, whoever filled the store
-            and by what screen: edits that are stored are judged where it has not yet, and stay
-            where they are (see `EditStore.read_any`). Without a name an edit stands as the store
+            and by what screen: stored edits that it has not judged are judged, and stay where
+            they are (see `EditStore.read_any`). Without a name an edit stands as the store
             keeps it: accepted ones serve, unseen by `screen`, and rejected ones do not.
         redraws: Further seeds to try for a request; where all are rejected its key is None.
         progress: Whether to show progress bars.
@@ -252,7 +252,7 @@ class Filler:
         }
 
     def _refuses(self, record: Mapping[str, Any]) -> bool:
-        """Return whether a new edit belongs among the rejected: a broken edit of them stays."""
+        """Return whether a new edit belongs among the rejected, as a broken edit of them does."""
         is_kept = bool(self.standing.judged_by) and self.store.find_rejected(record["key"])
         return bool(record["reason"] or is_kept)
 

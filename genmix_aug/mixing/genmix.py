@@ -174,7 +174,7 @@ class GenMix:
         seeds = _as_ints(seeds)
         if isinstance(original, Tensor) and isinstance(edited, Tensor):
             mixed = self._apply(original, edited, seeds)
-            # torchvision's tv_tensors.Image stays such.
+            # torchvision's tv_tensors.Image keeps its type.
             return mixed if type(original) is Tensor else mixed.as_subclass(type(original))
         if isinstance(original, Image.Image) and isinstance(edited, Image.Image):
             pixels = from_picture(original), from_picture(edited)
@@ -326,7 +326,7 @@ def parse_settings(join: str, sides: str, fractal_weight: float, blend_width: in
         With a black pixel for a fractal; `dataclasses.replace` puts the real ones in.
 
     Raises:
-        ValueError: A value that it cannot have.
+        ValueError: A value out of range.
     """
     placeholder = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
     chosen = tuple(part.strip() for part in sides.split(","))

@@ -1,7 +1,7 @@
-"""Which edits failed, as prompts do now and then (GenMix, Figure 6): black, blank, lost, ….
+"""Finds edits that failed, as prompts do now and then (GenMix, Figure 6): black, blank, lost, ….
 
-Pixels tell most of it. Where a feature function is handed in, an edit whose features are no
-nearer to its original than many another original is counts as changed past recognition.
+Pixels show most failures. With a feature function, an edit also fails that is no nearer to its
+original, by features, than many other originals are: it is changed past recognition.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def test_without_validation_the_last_pass_is_the_result(tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--data.validation=1"], "data.validation: 1.0 is not in 0 to 1"),
+        (["--data.validation=1"], "data.validation: 1.0 must be at least 0 and below 1"),
         (["--data.images_per_class=-1"], "data.images_per_class"),
         (["--data.scenario=opda", "--data.validation=0.1"], "in-domain training only"),
         (["--train.schedule=wave"], "inverse, cosine, step"),

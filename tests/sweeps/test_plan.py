@@ -144,7 +144,7 @@ def test_rows_that_need_the_same_edits_prepare_the_same():
     ("sweep", "words"),
     [
         ({"pairs": ["Tw2Xx"]}, "no pair 'Tw2Xx'"),
-        ({"pairs": []}, "sweep.pairs: names none"),
+        ({"pairs": []}, "sweep.pairs: must not be empty"),
         ({"methods": ["leed"]}, "'leed' is not one of"),
         ({"methods": [{"method": "lead", "epoch": 3}]}, "unknown key 'epoch'"),
         ({"methods": [{"method": "lead", "checkpoint": "a.pt"}]}, "unknown key 'checkpoint'"),

@@ -23,6 +23,8 @@ class Augmentation:
         every_image: Whether each image drawn from the list is augmented, rather than the copies
             alone. The number of steps is the same in any case.
         prepares: Whether `prepare` has work to do, whose time is then logged.
+        added_options: Options that are newer than some runs: at their defaults they are left out of
+            a run's identity, so that runs from before them keep their names.
     """
 
     name: ClassVar[str]
@@ -30,6 +32,7 @@ class Augmentation:
     copies: ClassVar[bool] = False
     every_image: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
+    added_options: ClassVar[tuple[str, ...]] = ()
 
     @property
     def identity(self) -> Mapping[str, str]:

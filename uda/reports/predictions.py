@@ -107,8 +107,8 @@ class Predictions:
         """Return the confusion matrix.
 
         Rows: the shared classes, then all private ones together, if any has images. Columns: the
-        shared classes, then together all that only the source has, if any, then unknown, if
-        anything was called so or is.
+        shared classes, then together all that only the source has, if any, then unknown, if any
+        image is predicted or truly unknown.
         """
         shared = len(self.split.shared)
         true = np.where(self.private, shared, self.true_label)
@@ -134,7 +134,7 @@ class Predictions:
         )
 
     def surest(self, kind: str, count: int) -> list[int]:
-        """Return ``count`` rows of a kind, the surest first, and of each class once before twice.
+        """Return ``count`` rows of a kind, the surest first, round-robin over the classes.
 
         Args:
             kind: ``detected`` (private and called unknown), ``missed`` (private and called a known

@@ -6,7 +6,7 @@ import inspect
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uda.config import (
     AdaptConfig,
@@ -25,21 +25,32 @@ from uda.runs.folder import DATASETS, Run, open_run
 from uda.runs.hashing import config_hash, file_hash
 from uda.stages.options import augmentation_of, resolve_options
 
+if TYPE_CHECKING:
+    from uda.augment.base import Augmentation
+    from uda.methods.base import Method
+
 
 def added_settings() -> dict[str, Any]:
     """Return the settings that were added after runs had been made.
 
     By the dotted keys of a run's configuration, with the values that earlier runs had.
     """
+    from uda.augment import AUGMENTATIONS
     from uda.methods import METHODS
 
     sections = {
         "data": DataConfig,
         "images": ImageConfig,
+        "model": ModelConfig,
         "train": TrainConfig,
         "adapt": AdaptConfig,
     }
-    options = {key: value for name in METHODS for key, value in _added_options(name).items()}
+    options = {
+        f"{section}.options.{key}": value
+        for section, classes in (("adapt", METHODS), ("augment", AUGMENTATIONS))
+        for options in map(_added_options, classes.values())
+        for key, value in options.items()
+    }
     return {
         "precision": "float32",
         "train.budget": "steps",  # what only augmented runs have
@@ -48,16 +59,14 @@ def added_settings() -> dict[str, Any]:
             for name, section in sections.items()
             for key, value in added_fields(section).items()
         },
-        **{f"adapt.options.{key}": value for key, value in options.items()},
+        **options,
     }
 
 
-def _added_options(method: str) -> dict[str, Any]:
-    """The defaults of a method's `Method.added_options`."""
-    from uda.methods import METHODS
-
-    defaults = inspect.signature(METHODS[method]).parameters
-    return {name: defaults[name].default for name in METHODS[method].added_options}
+def _added_options(kind: type[Method] | type[Augmentation]) -> dict[str, Any]:
+    """Return the defaults of the ``added_options`` of a method or an augmentation."""
+    defaults = inspect.signature(kind).parameters
+    return {name: defaults[name].default for name in kind.added_options}
 
 
 def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
@@ -77,6 +86,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     data, augment = experiment.data, experiment.augment
     augmentation = augmentation_of(experiment)
     options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
+    options = _without(options, _added_options(type(augmentation)))
     options |= augmentation.identity
     split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
     copies = augment.copies if augmentation.copies else 0
@@ -91,6 +101,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     if train["schedule"] != "step":
         del train["milestones"], train["step_factor"]
     train = _without(train, added_fields(TrainConfig))
+    model = _without(model, added_fields(ModelConfig))
     added = added_fields(DataConfig)
     later = _without({key: getattr(data, key) for key in added}, added)
     precision = experiment.compute.precision
@@ -129,7 +140,7 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     method, checkpoint = settings["method"], settings.pop("checkpoint")
     del settings["keep_banks"]  # decides no result
     options = resolve_options(METHODS, method, settings["options"], "adapt")
-    settings["options"] = _without(options, _added_options(method))
+    settings["options"] = _without(options, _added_options(METHODS[method]))
     settings = _without(settings, added_fields(AdaptConfig))
     if METHODS[method].trains == "nothing":
         settings = {key: settings[key] for key in ("method", "options")}
@@ -144,9 +155,10 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
 
 def _dataset_key(experiment: Experiment) -> str:
-    """What stands for the dataset: of a file beside the runs its name, which is after its content.
+    """Return what identifies the dataset.
 
-    `uda run` writes it there; both may be moved.
+    For a file that `uda run` wrote beside the runs, its name, which derives from its content: both
+    may be moved.
     """
     path, beside = Path(experiment.data.dataset), Path(experiment.runs) / DATASETS
     if path.suffix and path.parent.resolve() == beside.resolve():
@@ -160,7 +172,11 @@ def _without(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]
 
 
 def experiment_of(run: Run, target: str, root: str) -> Experiment:
-    """Return the experiment that made ``run``, on another ``target`` and ``root`` if not empty."""
+    """Return an experiment that loads the model of ``run`` and scores it.
+
+    How the model was trained (``train``, the augmentation's options) is left at its defaults.
+    ``target`` and ``root`` replace those of the run if not empty.
+    """
     source, adapted = run.source, run.adapt
     target = target or run.target
     data = dict(source["data"])

@@ -51,7 +51,7 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
     """
     if experiment.adapt.checkpoint:
         raise ValueError("adapt.checkpoint: a sweep trains its own source models; leave it out")
-    split = class_split(spec, experiment.data.scenario)  # where there is such a scenario
+    split = class_split(spec, experiment.data.scenario)
     pairs, rows = list(_pairs(experiment, spec)), list(_rows(experiment))
     jobs: dict[Path, Job] = {}
     expected: dict[tuple[int, int, int], Expected] = {}
@@ -108,12 +108,12 @@ def _check_different(expected: Iterable[Expected]) -> None:
 
 def _needed(jobs: Sequence[Job]) -> list[Job]:
     """Drop the source models that are missing, but whose adaptations are all done."""
-    for_others = {job.needs for job in jobs if job.needs}
-    for_left = {job.needs for job in jobs if job.needs and not job.run.is_done}
+    needed = {job.needs for job in jobs if job.needs}
+    needed_still = {job.needs for job in jobs if job.needs and not job.run.is_done}
     return [
         job
         for job in jobs
-        if job.run.is_done or job.run.folder in for_left or job.run.folder not in for_others
+        if job.run.is_done or job.run.folder in needed_still or job.run.folder not in needed
     ]
 
 
