@@ -1,4 +1,4 @@
-"""Which run an experiment is: all that decides its result, and nothing that does not."""
+"""A run's identity: all of an experiment that decides its result, and nothing that does not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from uda.stages.options import augmentation_of, resolve_options
 def added_settings() -> dict[str, Any]:
     """Return the settings that were added after runs had been made.
 
-    By the dotted keys of a run's configuration, with the values that earlier runs had.
+    Their keys are dotted, as in a run's configuration, and their values those that earlier runs
+    had.
     """
     from uda.methods import METHODS
 
@@ -42,7 +43,7 @@ def added_settings() -> dict[str, Any]:
     options = {key: value for name in METHODS for key, value in _added_options(name).items()}
     return {
         "precision": "float32",
-        "train.budget": "steps",  # what only augmented runs have
+        "train.budget": "steps",  # only augmented runs have this key
         **{
             f"{name}.{key}": value
             for name, section in sections.items()
@@ -53,7 +54,7 @@ def added_settings() -> dict[str, Any]:
 
 
 def _added_options(method: str) -> dict[str, Any]:
-    """The defaults of a method's `Method.added_options`."""
+    """Return the defaults of a method's `Method.added_options`."""
     from uda.methods import METHODS
 
     defaults = inspect.signature(METHODS[method]).parameters
@@ -115,7 +116,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
 
 
 def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """Return the target stage's run. ValueError where the dataset lacks the source or target."""
+    """Return the target stage's run. Raises ValueError where the dataset lacks either domain."""
     from uda.methods import METHODS
 
     data, settings = experiment.data, asdict(experiment.adapt)
@@ -144,9 +145,9 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
 
 def _dataset_key(experiment: Experiment) -> str:
-    """What stands for the dataset: of a file beside the runs its name, which is after its content.
+    """Return what stands for the dataset: its file's name, where the file is beside the runs.
 
-    `uda run` writes it there; both may be moved.
+    `uda run` writes such files and names them after their content; both may be moved.
     """
     path, beside = Path(experiment.data.dataset), Path(experiment.runs) / DATASETS
     if path.suffix and path.parent.resolve() == beside.resolve():
@@ -155,7 +156,7 @@ def _dataset_key(experiment: Experiment) -> str:
 
 
 def _without(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """``settings`` without the keys that have these ``values``."""
+    """Return ``settings`` without the keys that have these ``values``."""
     return {key: value for key, value in settings.items() if values.get(key, ...) != value}
 
 
