@@ -14,7 +14,7 @@ class AutoAugmentation(EachImage):
 
     Each image goes through a random pair of operations out of the 25 pairs that do best on a
     dataset, each operation with its chance and strength. ``policy`` is imagenet, cifar10 or svhn;
-    ValueError naming another.
+    Raises ValueError naming another.
     """
 
     name = "autoaugment"

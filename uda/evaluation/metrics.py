@@ -188,7 +188,7 @@ def threshold_curve(
     """Return the scores at each of ``thresholds``, above which a sample is unknown.
 
     Args:
-        labels: As in `open_set_scores`, like the two numbers of classes.
+        labels: True labels [N], as in `open_set_scores`.
         classes: The most probable class of each sample, [N].
         score: [N], high for unknown.
         thresholds: Of the score.

@@ -43,7 +43,7 @@ def estimate_num_clusters(
         clusters: An entry of `CLUSTERS`: "classes" is K itself. The others name where k-means is
             done: the released code's 2-D "tsne", the unit-norm "features" or their "spectral" map
             (the last two of at most `MAX_SAMPLES` seeded random rows).
-        multiples: Shares of K to try.
+        multiples: Multiples of K to try.
 
     Raises:
         ValueError: ``clusters`` is not in `CLUSTERS`.
