@@ -17,7 +17,7 @@ SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
 PRECISIONS = ("float32", "bfloat16", "float16")
 PACKAGE = Path(__file__).resolve().parent
-INSTALLED_CONFIGS = PACKAGE / "configs"  # a wheel brings them
+INSTALLED_CONFIGS = PACKAGE / "configs"  # in a wheel
 CONFIGS = INSTALLED_CONFIGS if INSTALLED_CONFIGS.is_dir() else PACKAGE.parent / "configs"
 MAX_SEED = 2**63 - 1
 # Marks a field that is newer than some runs. At its default it is left out of a run's identity, so
@@ -26,7 +26,10 @@ ADDED = {"added": True}
 
 
 def read_yaml(path: Path, load: Callable[[str], Any] = yaml.safe_load) -> dict[str, Any]:
-    """Return the mapping in a YAML file. ValueError naming a file that is missing or no mapping."""
+    """Return the mapping in a YAML file.
+
+    Raises ValueError naming a file that is missing or is no mapping.
+    """
     try:
         raw = load(path.read_text())
     except OSError as error:
@@ -338,7 +341,7 @@ DEFAULT_COMPUTE = ComputeConfig()
 
 
 def _entry_keys(section: object, *without: str) -> dict[str, type]:
-    """What a sweep's entry may say: its title, and what is in the ``section`` it is laid over."""
+    """Return the keys of a sweep's entry with their types: its title, and those of ``section``."""
     named = {key: type(value) for key, value in vars(section).items() if key not in without}
     return {"title": str, **named}
 
@@ -454,7 +457,8 @@ def added_fields(section: type) -> dict[str, Any]:
 def check_sections(raw: Mapping[str, Any], where: str) -> None:
     """Check the sections of an experiment's file ``where``.
 
-    ValueError naming the file and the key where a section is no mapping, or a key has no value.
+    Raises ValueError naming the file and the key where a section is no mapping, or a key has no
+    value.
     """
     sections = [field.name for field in fields(Experiment) if field.default is MISSING]
     for name, value in raw.items():

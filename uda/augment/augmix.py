@@ -12,10 +12,10 @@ class AugMixAugmentation(EachImage):
 
     m x + (1 − m) Σ w_i chain_i(x), where m is from Beta(alpha, alpha), the ``mixture_width``
     weights w from Dirichlet(alpha, …, alpha), and a chain is ``chain_depth`` operations (−1: one to
-    three) of strengths up to ``severity`` of 10. The operations exclude, as in the paper, those
-    that its corruptions contain (contrast, colour, brightness, sharpness); ``all_ops`` takes them
-    in. The paper's second part, a consistency loss between three views, is left out: losses are the
-    same for all augmentations here. Raises ValueError naming the option at fault.
+    three) of strengths up to ``severity`` of 10. As in the paper, the operations exclude those that
+    its corruptions contain (contrast, colour, brightness, sharpness); ``all_ops`` includes them.
+    The paper's second part, a consistency loss between three views, is left out: all augmentations
+    have the same loss. Raises ValueError naming the option at fault.
     """
 
     name = "augmix"

@@ -10,10 +10,11 @@ POLICIES = {policy.value: policy for policy in v2.AutoAugmentPolicy}
 
 
 class AutoAugmentation(EachImage):
-    """AutoAugment (arXiv 1805.09501): a pair, drawn for each image, of the 25 pairs of
-    operations that do best on a dataset, each with its chance and strength.
+    """AutoAugment (arXiv 1805.09501), of every image drawn.
 
-    ``policy``: imagenet, cifar10 or svhn. Raises ValueError naming another.
+    Each image goes through a random pair of operations out of the 25 pairs that do best on a
+    dataset, each operation with its chance and strength. ``policy`` is imagenet, cifar10 or svhn;
+    Raises ValueError naming another.
     """
 
     name = "autoaugment"

@@ -14,7 +14,7 @@ from uda.models.classifier import Classifier
 
 
 class Augmentation:
-    """Makes other training images of the originals; changes nothing where it is not overridden.
+    """A way to make other training images of the originals; the base class changes nothing.
 
     Attributes:
         name: What configurations call it, as in `uda.augment.AUGMENTATIONS`.
@@ -36,12 +36,12 @@ class Augmentation:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What replaces the options of these names in a run's identity."""
+        """The values that replace options in a run's identity, by the options' names."""
         return {}
 
     @property
     def wanted_edits(self) -> Mapping[str, Any]:
-        """What decides the edits that `prepare` stores, images aside; empty where it stores none.
+        """The settings that decide which edits `prepare` stores of an image; empty without any.
 
         Runs whose values are all equal need the same edits.
         """
@@ -60,9 +60,9 @@ class Augmentation:
         Args:
             images: uint8 [N, 3, H, W].
             names: The images' names.
-            store: Folder for what is expensive to make; it is read from it the next time.
+            store: Folder for what is expensive to make, which later runs read.
             seed: The run's.
-            device: Where a network that makes it computes; None leaves the choice to it.
+            device: Where a network that makes it computes; None lets it choose.
 
         Returns:
             What the run's log is to say, such as a hash of the stored edits under ``edits``.
@@ -72,15 +72,24 @@ class Augmentation:
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """Return augmented images uint8 [B, 3, H, W], before resize and crop.
 
-        ``ids`` [B] are rows of the prepared images. Each result depends on its image, id and
-        seed alone. On a GPU this runs in a thread while `batch` has the images before these: the
-        two must not share a generator.
+        Each result depends on its image, id and seed alone. On a GPU this runs in a thread while
+        `batch` works on the images before these, so the two must not share a generator.
+
+        Args:
+            images: uint8 [B, 3, H, W].
+            ids: [B], rows of the prepared images.
+            seeds: [B].
         """
         return images
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Return cropped images [B, 3, H, W] in [0, 1] and soft targets [B, K], mixed across the
-        batch."""
+        """Return images and soft targets, mixed across the batch.
+
+        Args:
+            images: Cropped, [B, 3, H, W] in [0, 1].
+            targets: [B, K].
+            seed: The batch's.
+        """
         return images, targets
 
     def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
@@ -94,16 +103,16 @@ class Augmentation:
     def stages(
         self, images: Tensor, ids: Sequence[int], seed: int
     ) -> tuple[list[str], list[dict[str, Tensor]]]:
-        """Return captions and, for each of a few prepared images, its stages by name, to be drawn.
+        """Return captions and, by name, the stages of a few prepared images, to be drawn.
 
-        Both are empty where there is nothing to draw, or no image of ``ids`` has an edit.
+        Both are empty where the augmentation has no stages, or no image of ``ids`` has an edit.
         """
         return [], []
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let torch's generator of the CPU draw by ``seed`` within the block; then as before.
+    """Seed torch's CPU generator within the block and restore it after.
 
     For transforms of torchvision, which draw from it.
     """

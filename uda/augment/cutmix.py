@@ -11,10 +11,10 @@ from uda.augment.base import Augmentation, seeded
 class CutMixAugmentation(Augmentation):
     """CutMix (arXiv 1905.04899).
 
-    A box of a share 1 − λ of the area, λ from Beta(alpha, alpha), around a point drawn evenly and
-    cut off at the border, shows the image before it in the batch, which is shuffled; targets are
-    mixed by the areas. Drawn once a batch. ``alpha``: of the Beta distribution, positive. Raises
-    ValueError naming it if it is not.
+    Each image shows, in a box, the image before it in the batch, which is shuffled. The box has a
+    share 1 − λ of the area, λ from Beta(alpha, alpha), around a point drawn evenly, and is cut off
+    at the border; targets are mixed by the areas. Both are drawn once a batch. Raises ValueError if
+    ``alpha`` is not positive.
     """
 
     name = "cutmix"
@@ -26,7 +26,7 @@ class CutMixAugmentation(Augmentation):
         self.mix = v2.CutMix(alpha=alpha)
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Each image with the box of its partner, and their targets by area."""
+        """Return each image with the box of its partner, and their targets mixed by area."""
         with seeded(seed):
             mixed: tuple[Tensor, Tensor] = self.mix(images, targets)
         return mixed

@@ -13,17 +13,17 @@ GREY = 128  # what geometric operations leave empty, as in AutoAugment's and Ran
 
 
 class EachImage(Augmentation):
-    """Every image drawn goes through ``transform``, uint8 [3, H, W] -> the same.
+    """A ``transform`` of every image drawn, from uint8 [3, H, W] to the same.
 
-    As in the papers of such transforms, plain copies do not stand beside it. What the transform
-    draws from torch's generator comes from each image's seed.
+    As in the papers of such transforms, no plain copies stand beside it. What the transform draws
+    from torch's generator comes from each image's seed.
     """
 
     every_image = True
     transform: Callable[[Tensor], Tensor]
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """Transform each image by its seed."""
+        """Return each image transformed by its seed."""
         return torch.stack([self._one(*pair) for pair in zip(images, seeds, strict=True)])
 
     def _one(self, image: Tensor, seed: int) -> Tensor:

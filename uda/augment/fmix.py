@@ -14,10 +14,10 @@ from uda.augment.masks import mix_by_mask, previous
 class FMixAugmentation(Augmentation):
     """FMix (arXiv 2002.12047).
 
-    A share λ of the pixels, from Beta(alpha, alpha), stays the image's, the others are those
-    of the image before it in the batch; targets are mixed alike. Which pixels: those where a random
-    picture of low frequencies (`low_frequencies`, of ``decay``) is largest. Drawn once a batch.
-    Raises ValueError naming the option at fault.
+    A share λ of each image's pixels, from Beta(alpha, alpha), stays; the others are those of the
+    image before it in the batch, and targets are mixed alike. The pixels that stay are those where
+    a random picture of low frequencies (`low_frequencies`, of ``decay``) is largest. Both are drawn
+    once a batch. Raises ValueError naming the option at fault.
     """
 
     name = "fmix"
@@ -32,7 +32,7 @@ class FMixAugmentation(Augmentation):
         self.decay = decay
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Each image with the pixels of its partner outside of the mask, and their targets."""
+        """Return each image with its partner's pixels outside the mask, and mixed targets."""
         rng = np.random.default_rng(seed)
         share = rng.beta(self.alpha, self.alpha)
         height, width = images.shape[-2:]
@@ -43,9 +43,11 @@ class FMixAugmentation(Augmentation):
 def low_frequencies(
     height: int, width: int, decay: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Random grey picture [height, width]: the real part of the inverse Fourier transform of
-    Gaussian noise divided by frequency^decay, frequencies under 1 / max(height, width) taken for
-    it."""
+    """Return a random grey picture [height, width] of low frequencies.
+
+    It is the real part of the inverse Fourier transform of Gaussian noise divided by
+    frequency^``decay``, where frequencies are at least 1 / max(height, width).
+    """
     across, down = np.fft.rfftfreq(width), np.fft.fftfreq(height)[:, None]
     frequency = np.maximum(np.hypot(across, down), 1 / max(height, width))
     noise = rng.standard_normal((2, *frequency.shape))
@@ -53,7 +55,7 @@ def low_frequencies(
 
 
 def largest(picture: NDArray[np.float64], share: float) -> NDArray[np.float32]:
-    """1 at the ``share`` of the pixels (rounded) that are largest, 0 elsewhere."""
+    """Return a mask: 1 at the ``share`` (rounded) of the pixels that are largest, else 0."""
     count = round(share * picture.size)
     mask = np.zeros(picture.size, np.float32)
     mask[np.argsort(-picture, axis=None, kind="stable")[:count]] = 1

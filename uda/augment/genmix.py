@@ -36,12 +36,12 @@ SCREENS = ("pixels", "features", "none")
 class GenMixAugmentation(Augmentation):
     """GenMix (arXiv 2412.02366).
 
-    Whoever filled the store, and by what screen, a run takes the edits that its screen accepts.
+    A run takes the edits that its screen accepts, whoever filled the store, and by whatever screen.
 
     Args:
         prompts: cross-domain, in-domain, all, or prompts separated by commas.
-        edits_per_image: How many edits of each image are made and stored, each under another
-            prompt while they last; every augmented draw takes an edit at random.
+        edits_per_image: How many edits of each image are made and stored, each under another prompt
+            while they last; every augmented draw takes an edit at random.
         editor, editor_options: What makes the edits, and options such as "preset=fast,steps=30".
         screening: What rejects edits: ``pixels`` (black, white, flat, unchanged), ``features``
             (these, and what ImageNet features no longer recognise) or ``none``.
@@ -97,13 +97,13 @@ class GenMixAugmentation(Augmentation):
 
     @property
     def identity(self) -> dict[str, str]:
-        """The editor by its fingerprint, and a folder of fractals by what is in it."""
+        """The editor's fingerprint, and a hash of the folder of fractals."""
         editor = {"editor": self.editor.fingerprint, "editor_options": ""}
         return editor | fractal_identity(self.fractals)
 
     @property
     def wanted_edits(self) -> dict[str, Any]:
-        """Editor, prompts, how many of them an image gets, and what is rejected."""
+        """The editor, the prompts, how many of them an image gets, and what is rejected."""
         return {
             "editor": self.editor.fingerprint,
             "prompts": self.prompts,
@@ -209,10 +209,10 @@ class GenMixAugmentation(Augmentation):
     def stages(
         self, images: Tensor, ids: Sequence[int], seed: int
     ) -> tuple[list[str], list[dict[str, Tensor]]]:
-        """Return the prompts of a few prepared images, and of each original, edited, mask, hybrid,
-        fractal and result.
+        """Return prompts and, by name, the stages of a few prepared images.
 
-        Their edits are under as many prompts as possible; images without an edit are left out.
+        The stages are original, edited, mask, hybrid, fractal and result. The edits are under as
+        many prompts as possible; images without an edit are left out.
         """
         prompts: list[str] = []
         stages: list[dict[str, Tensor]] = []
@@ -249,7 +249,7 @@ class GenMixAugmentation(Augmentation):
 
 
 def _fill_settings(screening: str, originals: Originals) -> FillSettings:
-    """Return how edits of these images are judged, and the name that verdicts are kept under.
+    """Return how edits of these images are judged, and the name under which verdicts are kept.
 
     The limit of similarity is that of these images, so they are part of the name.
     """

@@ -1,5 +1,7 @@
-"""GuidedMixup as a training augmentation: pairs whose salient parts do not overlap are blended,
-each pixel by how salient it is in either."""
+"""GuidedMixup as a training augmentation: blends images whose salient parts do not overlap.
+
+Each pixel is mixed by how salient it is in either image.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,11 @@ from uda.augment.saliency import spectral_residual
 class GuidedMixupAugmentation(Augmentation):
     """GuidedMixup (arXiv 2306.16612) guided by the spectral residual, the paper's Guided-SR.
 
-    S are the images' saliency maps, each made to sum to 1. Partners are those of a cycle through
-    the batch that `one_cycle` builds greedily of the distances ‖S_i − S_j‖. Pixels are mixed as
-    m x + (1 − m) x' with m = S / (S + S'), targets by the mean of m. A batch is mixed with
-    ``probability``, the authors' for Guided-SR; otherwise it stays as it is. Raises ValueError
-    naming a probability that is none.
+    S are the images' saliency maps, each made to sum to 1. Partners are neighbours in a cycle
+    through the batch that `one_cycle` builds greedily of the distances ‖S_i − S_j‖. Pixels are
+    mixed as m x + (1 − m) x' with m = S / (S + S'), targets by the mean of m. A batch is mixed with
+    ``probability``, the authors' for Guided-SR; otherwise it stays as it is. Raises ValueError for
+    a probability outside 0 to 1.
     """
 
     name = "guidedmixup"
@@ -34,7 +36,7 @@ class GuidedMixupAugmentation(Augmentation):
         self.probability = probability
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Each image blended with its partner, and their targets."""
+        """Return each image blended with its partner, and their mixed targets."""
         if np.random.default_rng(seed).random() >= self.probability:
             return images, targets
         saliency = spectral_residual(images)
@@ -47,10 +49,10 @@ class GuidedMixupAugmentation(Augmentation):
 
 
 def one_cycle(distances: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Of each row its partner, int64 [B]: a cycle through all rows of ``distances`` [B, B].
+    """Return each row's partner, int64 [B]: a cycle through all rows of ``distances`` [B, B].
 
-    It begins with the two that are furthest apart, the first of them being the start, and goes on
-    from each to the furthest of those not yet met; the last returns to the start.
+    It starts at the first of the two rows that are furthest apart, and goes on from each row to the
+    furthest of those not yet met; the last returns to the start.
     """
     count = len(distances)
     partners = np.zeros(count, np.int64)

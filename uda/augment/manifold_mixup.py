@@ -22,12 +22,12 @@ KINDS = ("input", "stages", "features")
 class ManifoldMixupAugmentation(Augmentation):
     """Manifold Mixup (arXiv 1806.05236).
 
-    λ h + (1 − λ) h' of what a layer gives for an image and for its partner, and of their targets,
-    λ from Beta(alpha, alpha); the layers after it go on with that. Layer and λ are drawn once a
-    batch, the layer evenly from the kinds in ``layers``: the network's ``input``, what each of the
-    backbone's ``stages`` gives (`stages_of`), and the bottleneck's ``features``. Partners are
-    neighbours in the batch, which is shuffled: so each process has those of its share. Raises
-    ValueError naming the option at fault.
+    A layer's output becomes λ h + (1 − λ) h' of an image and its partner, targets likewise, with λ
+    from Beta(alpha, alpha); the later layers work on that. Layer and λ are drawn once a batch, the
+    layer evenly from the kinds in ``layers``: the network's ``input``, the output of each of the
+    backbone's ``stages`` (`stages_of`), and the bottleneck's ``features``. Partners are neighbours
+    in the batch, which is shuffled, so that each process has those of its share. Raises ValueError
+    naming the option at fault.
     """
 
     name = "manifold_mixup"
@@ -43,11 +43,11 @@ class ManifoldMixupAugmentation(Augmentation):
             raise ValueError(f"{where}.layers: {unknown[0]!r} is not one of {', '.join(KINDS)}")
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """The images as they are, and the weighted means of each target and its partner's."""
+        """Return the images as they are, and weighted means of each target and its partner's."""
         return images, _mixed(targets, self._share(np.random.default_rng(seed)))
 
     def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
-        """While the logits are computed: a layer of ``model`` gives the weighted means.
+        """Return a context in which a random layer of ``model`` gives weighted means of partners.
 
         Raises ValueError where the network is compiled, the backbone's stages are not known, or
         processes have an odd number of images each.
@@ -61,7 +61,7 @@ class ManifoldMixupAugmentation(Augmentation):
         return rng.beta(self.alpha, self.alpha)
 
     def _layers(self, model: Classifier) -> list[Callable[[Mix], RemovableHandle]]:
-        """Return, for each layer to draw from, what puts a function behind (or before) it."""
+        """Return, for each layer to draw from, what hooks a function behind (or before) it."""
         if model._compiled_call_impl is not None:
             raise ValueError(
                 "compute.compile: manifold_mixup changes features inside of the network, which a "
@@ -80,8 +80,9 @@ class ManifoldMixupAugmentation(Augmentation):
 def stages_of(backbone: nn.Module) -> list[nn.Module]:
     """Return the layers where the resolution changes.
 
-    Those that timm names for its models; of other networks the `nn.Sequential` among their children
-    (`layer1` to `layer4` of a ResNet). Raises ValueError for a network without.
+    Those are the layers that timm names for its models; of other networks, the `nn.Sequential`
+    among their children (`layer1` to `layer4` of a ResNet). Raises ValueError for a network without
+    any.
     """
     layers = dict(backbone.named_modules())
     named: Any = getattr(backbone, "feature_info", [])

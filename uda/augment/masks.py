@@ -9,10 +9,13 @@ from torch import Tensor
 def mix_by_mask(
     images: Tensor, targets: Tensor, partners: Tensor, mask: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """m x + (1 − m) x' for images x and their partners x', and targets mixed by the mean of m.
+    """Return m x + (1 − m) x' of images x and partners x', and targets mixed by the mean of m.
 
-    ``images`` [B, 3, H, W], ``targets`` [B, K], ``partners`` int64 [B]: rows of the batch,
-    ``mask`` m in [0, 1], [B, H, W] or, shared by all, [1, H, W].
+    Args:
+        images: x, [B, 3, H, W].
+        targets: [B, K].
+        partners: int64 [B], rows of the batch.
+        mask: m in [0, 1], [B, H, W] or, shared by all, [1, H, W].
     """
     mask = mask.to(images)
     share = mask.mean(dim=(1, 2))[:, None].to(targets)
@@ -21,7 +24,7 @@ def mix_by_mask(
 
 
 def previous(batch: Tensor) -> Tensor:
-    """Partners int64 [B]: of each row the row before, as torchvision's Mixup and CutMix pair them.
+    """Return partners int64 [B]: for each row the row before, as torchvision's Mixup and CutMix do.
 
     Batches are shuffled, so these are random pairs.
     """

@@ -11,9 +11,9 @@ from uda.augment.base import Augmentation, seeded
 class MixupAugmentation(Augmentation):
     """Mixup (arXiv 1710.09412).
 
-    λ x + (1 − λ) x' of images and targets alike, λ from Beta(alpha, alpha), where x' is the image
-    before x in the batch, which is shuffled; λ is drawn once a batch. ``alpha``: of the Beta
-    distribution, positive. Raises ValueError naming it if it is not.
+    Images and targets alike become λ x + (1 − λ) x', where x' is the image before x in the batch,
+    which is shuffled, and λ from Beta(alpha, alpha) is drawn once a batch. Raises ValueError if
+    ``alpha`` is not positive.
     """
 
     name = "mixup"
@@ -25,7 +25,7 @@ class MixupAugmentation(Augmentation):
         self.mix = v2.MixUp(alpha=alpha)
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """The weighted means of each image and its partner, and of their targets."""
+        """Return the weighted means of each image and its partner, and of their targets."""
         with seeded(seed):
             mixed: tuple[Tensor, Tensor] = self.mix(images, targets)
         return mixed

@@ -6,7 +6,7 @@ from uda.augment.base import Augmentation
 
 
 class NoAugmentation(Augmentation):
-    """The images as they are."""
+    """No augmentation: the images as they are."""
 
     name = "none"
     title = "None"

@@ -15,7 +15,7 @@ from uda.augment.base import Augmentation
 from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
 
 BILINEAR = transforms.InterpolationMode.BILINEAR
-TOP_LEVEL = 10  # levels go up to it
+TOP_LEVEL = 10  # the highest level
 TINY = 1e-37  # keeps powers of black finite, as in the released code
 
 Draw = np.random.Generator
@@ -24,13 +24,13 @@ Draw = np.random.Generator
 class PixMixAugmentation(Augmentation):
     """PixMix (arXiv 2112.05135), of every image drawn.
 
-    Begins with the image x or an operation on it, evenly, and mixes that 0 to ``rounds`` times
+    It begins with the image x or an operation on it, evenly, and mixes that 0 to ``rounds`` times
     (evenly) with an operation on x or with a fractal, evenly, by `add` or `multiply`, evenly, with
-    weights of ``beta``, cutting off at 0 and 1. An image's rounds share a fractal.
-    Operations: autocontrast, equalize, posterize, rotate, solarize, shears and translations, of
-    strengths up to ``severity`` of 10. ``num_fractals`` are drawn (as GenMix's; the paper's mixing
-    set is 14 thousand), unless a folder of ``fractals`` is named. Raises ValueError naming the
-    option at fault.
+    `weights` of ``beta``, cutting off at 0 and 1. An image's rounds share a fractal. Operations:
+    autocontrast, equalize, posterize, rotate, solarize, shears and translations, of strengths up to
+    ``severity`` of 10. ``num_fractals`` are drawn (as GenMix's; the paper's mixing set is 14
+    thousand), unless a folder of ``fractals`` is named. Raises ValueError naming the option at
+    fault.
     """
 
     name = "pixmix"
@@ -64,7 +64,7 @@ class PixMixAugmentation(Augmentation):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """A folder of fractals by what is in it."""
+        """A hash of the folder of fractals."""
         return fractal_identity(self.fractals)
 
     def prepare(
@@ -81,7 +81,7 @@ class PixMixAugmentation(Augmentation):
         return {}
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """Mix each image by its seed."""
+        """Return each image mixed by its seed."""
         return torch.stack([self._one(*pair) for pair in zip(images, seeds, strict=True)])
 
     def _one(self, image: Tensor, seed: int) -> Tensor:
@@ -101,26 +101,31 @@ class PixMixAugmentation(Augmentation):
 
 
 def weights(beta: float, rng: Draw) -> tuple[float, float]:
-    """a and b, either a from Beta(beta, 1) and b from Beta(1, beta), or, evenly, 1 + and − a draw
-    from Beta(1, beta) each: the image outweighs what is mixed in."""
+    """Return weights a of the image and b of what is mixed in; the image outweighs it.
+
+    Evenly, a is from Beta(beta, 1) and b from Beta(1, beta), or a is 1 plus, and b minus, a draw
+    from Beta(1, beta) each.
+    """
     if rng.random() < 0.5:
         return rng.beta(beta, 1), rng.beta(1, beta)
     return 1 + rng.beta(1, beta), -rng.beta(1, beta)
 
 
 def add(image: Tensor, other: Tensor, a: float, b: float) -> Tensor:
-    """a x + b y in [−1, 1], for x and y in [0, 1]: (a (2x − 1) + b (2y − 1) + 1) / 2."""
+    """Return (a (2x − 1) + b (2y − 1) + 1) / 2 of x, y in [0, 1]: a x + b y on a scale [−1, 1]."""
     return (a * (2 * image - 1) + b * (2 * other - 1) + 1) / 2
 
 
 def multiply(image: Tensor, other: Tensor, a: float, b: float) -> Tensor:
-    """x^a y^b in [0, 2], for x and y in [0, 1]: (2x)^a (2y)^b / 2."""
+    """Return (2x)^a (2y)^b / 2 of x, y in [0, 1]: x^a y^b on a scale [0, 2]."""
     return (2 * image) ** a * (2 * other).clamp_min(TINY) ** b / 2
 
 
 def operate(image: Tensor, severity: int, rng: Draw) -> Tensor:
-    """uint8 [3, H, W] by one of the nine operations, of a strength drawn evenly from 0.1 to
-    ``severity`` of 10."""
+    """Return ``image``, uint8 [3, H, W], under one of the nine operations.
+
+    Operation and strength are drawn evenly, the strength from 0.1 to ``severity`` of 10.
+    """
     name = list(OPERATIONS)[rng.integers(len(OPERATIONS))]
     level = rng.uniform(0.1, severity) / TOP_LEVEL
     sign = -1 if rng.random() < 0.5 else 1
@@ -136,8 +141,8 @@ def _move(image: Tensor, across: int, down: int) -> Tensor:
     return transforms.affine(image, 0.0, [across, down], 1.0, [0.0, 0.0])
 
 
-# (image, level in (0, 1], sign) -> image. Strengths are those of AugMix (arXiv 1912.02781); what
-# moves leaves black.
+# (image, level in (0, 1], sign) -> image. Strengths are those of AugMix (arXiv 1912.02781);
+# moving pixels leaves black.
 OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
     "autocontrast": lambda image, level, sign: transforms.autocontrast(image),
     "equalize": lambda image, level, sign: transforms.equalize(image),

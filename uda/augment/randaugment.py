@@ -8,9 +8,9 @@ from uda.augment.each_image import GREY, EachImage
 
 
 class RandAugmentation(EachImage):
-    """RandAugment (arXiv 1909.13719): ``num_ops`` operations in turn, each drawn from
-    fourteen and of strength ``magnitude`` of 0 to 30, of every image drawn.
+    """RandAugment (arXiv 1909.13719), of every image drawn.
 
+    ``num_ops`` operations in turn, each drawn from fourteen, of strength ``magnitude`` of 0 to 30.
     Raises ValueError naming the option at fault.
     """
 

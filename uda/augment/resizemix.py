@@ -13,10 +13,10 @@ from uda.augment.base import Augmentation
 class ResizeMixAugmentation(Augmentation):
     """ResizeMix (arXiv 2012.11101).
 
-    The image before it in the batch, reduced as a whole to a share τ of its height and width, τ
-    drawn evenly from ``smallest`` to ``largest``, is pasted at a random position of each image;
-    targets are mixed by the area, about τ². Both are drawn once a batch.
-    Raises ValueError naming the options at fault.
+    Each image gets, at a random position, the whole image before it in the batch, reduced to a
+    share τ of its height and width, drawn evenly from ``smallest`` to ``largest``; targets are
+    mixed by the area, about τ². Position and τ are drawn once a batch. Raises ValueError naming the
+    options at fault.
     """
 
     name = "resizemix"
@@ -32,7 +32,7 @@ class ResizeMixAugmentation(Augmentation):
         self.largest = largest
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Each image with its partner pasted into it, and their targets by area."""
+        """Return each image with its partner pasted into it, and their targets mixed by area."""
         rng = np.random.default_rng(seed)
         scale = rng.uniform(self.smallest, self.largest)
         height, width = images.shape[-2:]

@@ -15,7 +15,7 @@ TINY = 1e-8
 
 @torch.no_grad()
 def spectral_residual(images: Tensor) -> Tensor:
-    """Saliency [B, H, W], positive, of ``images`` [B, 3, H, W] in [0, 1].
+    """Return the saliency [B, H, W], positive, of ``images`` [B, 3, H, W] in [0, 1].
 
     Hou and Zhang's spectral residual (CVPR 2007), with the sizes of GuidedMixup (arXiv 2306.16612):
     of the grey picture's Fourier transform A exp(iP), R = log A − (mean of log A over 3 × 3
@@ -44,7 +44,7 @@ def _resize(maps: Tensor, size: list[int]) -> Tensor:
 
 
 def _blur(maps: Tensor) -> Tensor:
-    """By rows, then by columns; reflected at the border where the image is large enough."""
+    """Blur by rows, then by columns; reflected at the border where the image is large enough."""
     offset = torch.arange(BLUR_PX, device=maps.device) - BLUR_PX // 2
     weights = torch.exp(-0.5 * (offset / BLUR_SIGMA) ** 2)
     weights = weights / weights.sum()

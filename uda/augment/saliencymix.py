@@ -19,10 +19,10 @@ class SaliencyMixAugmentation(Augmentation):
     As CutMix, but the box of a share 1 − λ of the area, λ from Beta(alpha, alpha), lies around the
     most salient pixel of the image that it is cut from, the previous image of the batch, and is cut
     off at the border; it is pasted where it was, and targets are mixed by its area. λ is drawn once
-    a batch, a box for each image. (The released code takes one image's box for the whole batch.)
-    Saliency is the spectral residual (`uda.augment.saliency`); the authors took OpenCV's
-    fine-grained saliency, which OpenCV's main packages lack. Raises
-    ValueError naming the option at fault.
+    a batch, a box for each image. (The released code takes a single image's box for the whole
+    batch.) Saliency is the spectral residual (`uda.augment.saliency`); the authors took OpenCV's
+    fine-grained saliency, which OpenCV's main packages lack. Raises ValueError naming the option at
+    fault.
     """
 
     name = "saliencymix"
@@ -34,7 +34,7 @@ class SaliencyMixAugmentation(Augmentation):
         self.alpha = alpha
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Each image with its partner's patch, and their targets by area."""
+        """Return each image with its partner's patch, and their targets mixed by area."""
         share = np.random.default_rng(seed).beta(self.alpha, self.alpha)
         partners = previous(images)
         height, width = images.shape[-2:]
@@ -47,7 +47,7 @@ class SaliencyMixAugmentation(Augmentation):
 
 
 def _around(centres: Tensor, size: int, length: int) -> Tensor:
-    """Which of ``length`` places lie within ``size`` // 2 of the centres [B]: bool [B, length]."""
+    """Return bool [B, length]: the pixels within ``size`` // 2 of each of ``centres`` [B]."""
     pixel = torch.arange(length, device=centres.device)
     first, last = centres[:, None] - size // 2, centres[:, None] + size // 2
     return (first <= pixel) & (pixel < last)

@@ -8,10 +8,10 @@ from uda.augment.each_image import EachImage
 
 
 class TrivialAugmentation(EachImage):
-    """TrivialAugment (arXiv 2103.10158), its wide space: one of fourteen operations with any of
-    ``num_magnitude_bins`` strengths, both drawn evenly, of every image drawn.
+    """TrivialAugment (arXiv 2103.10158), its wide space, of every image drawn.
 
-    Raises ValueError naming the option at fault.
+    A random operation of fourteen with a random strength of ``num_magnitude_bins``, both drawn
+    evenly. Raises ValueError naming the option at fault.
     """
 
     name = "trivialaugment"

@@ -20,8 +20,8 @@ from uda.compute.distributed import (
 def synchronise(model: nn.Module, device: torch.device) -> None:
     """Make ``model``'s BatchNorm layers take their statistics over all ranks' rows, in place.
 
-    The state dict keeps its keys. ValueError naming a layer for which that is not possible on a
-    CPU.
+    The state dict keeps its keys. Raises ValueError naming a layer for which that is impossible on
+    a CPU.
     """
     if count() == 1:
         return
@@ -41,7 +41,7 @@ def synchronise(model: nn.Module, device: torch.device) -> None:
 
 
 def _batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
-    """BatchNorm of ``x`` [B, C, …] by the statistics of all ranks' x, which are of equal size."""
+    """Normalise ``x`` [B, C, …] by the statistics of all ranks' x, which are of equal size."""
     if not layer.training:
         return type(layer).forward(layer, x)
     with torch.no_grad():
@@ -51,7 +51,7 @@ def _batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
         mean, var = means.mean(dim=0), variances.mean(dim=0) + means.var(dim=0, correction=0)
         _track(layer, mean, var, count() * x.numel() // x.shape[1])
     y = _Normalised.apply(x, layer.weight, layer.bias, mean, var, layer.eps)
-    for name in ("drop", "act"):  # what timm's layers contain besides
+    for name in ("drop", "act"):  # further parts of timm's layers
         y = getattr(layer, name)(y) if hasattr(layer, name) else y
     return y
 

@@ -22,8 +22,8 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 def device_of_rank(name: str) -> torch.device:
     """Return the device that ``name`` means: auto, cpu, cuda, cuda:N or what else torch knows.
 
-    Of several ranks each has the GPU of its number on the machine. ValueError where the device
-    cannot be used.
+    Of several ranks each has the GPU of its number on the machine. Raises ValueError where the
+    device cannot be used.
     """
     if count() > 1:
         from accelerate import PartialState
@@ -61,8 +61,8 @@ def check_precision(device: torch.device, compute: ComputeConfig) -> None:
 def to_answer(device: torch.device, compute: ComputeConfig) -> ComputeConfig:
     """Return ``compute`` for using a finished run's model on ``device``.
 
-    In float32 where the device cannot compute in the run's precision, which a line on standard
-    error says.
+    Where the device cannot compute in the run's precision it is float32, and a line on standard
+    error says so.
     """
     if _can_compute(device, compute):
         return compute
@@ -99,5 +99,5 @@ def forward(
 
 
 def gradient_scaler(device: torch.device, compute: ComputeConfig) -> torch.amp.GradScaler:
-    """Return a scaler that keeps float16's gradients from vanishing; else it does nothing."""
+    """Return a scaler that keeps float16's gradients from vanishing, and otherwise does nothing."""
     return torch.amp.GradScaler(device.type, enabled=compute.precision == "float16")

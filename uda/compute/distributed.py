@@ -1,5 +1,4 @@
-"""One run on several ranks (torchrun, accelerate launch): batches and banks divided, results equal
-to a single process's within rounding.
+"""A run on several ranks (torchrun, accelerate launch), equal to a single rank's within rounding.
 
 Each rank passes its share of a batch through the network, then gathers the features and logits of
 all, so that every rank computes the same loss of the whole batch. With a single process the
@@ -67,9 +66,9 @@ def join(name: str) -> None:
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Raise ValueError where a launcher started one process and was asked for several."""
-    # `accelerate launch --cpu --num_processes 2` starts one. How many it was asked for shows only
-    # in that it sets an address for them to meet at.
+    """Raise ValueError where a launcher started one process although it was asked for several."""
+    # `accelerate launch --cpu --num_processes 2` starts a single process. That it was asked for
+    # more shows only in the address that it sets for them to meet at.
     by_accelerate = "ACCELERATE_MIXED_PRECISION" in environment
     if by_accelerate and "MASTER_ADDR" in environment and "WORLD_SIZE" not in environment:
         raise ValueError(
@@ -79,7 +78,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
 
 
 def finish() -> None:
-    """Leave the other ranks once all of them have come this far."""
+    """Leave the process group once all ranks have called this."""
     if count() > 1:
         wait()
         dist.destroy_process_group()
@@ -150,8 +149,8 @@ def share(batch: Tensor) -> Tensor:
 def gather(rows: Tensor) -> Tensor:
     """Return all ranks' ``rows`` [B / ranks, …] in order, [B, …]: the inverse of `share`.
 
-    The gradient stays each rank's: that of the loss of the whole batch, of which all hold copies,
-    with respect to its rows. `sum_gradients` adds them up.
+    Every rank computes the whole batch's loss; its gradient flows back to the rank's rows alone,
+    and `sum_gradients` adds up the ranks' parts.
     """
     return _Gather.apply(rows) if count() > 1 else rows
 
@@ -172,8 +171,8 @@ class _Gather(torch.autograd.Function):
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace each gradient by its sum over the ranks, all in one message.
 
-    A sum, not DDP's mean: each rank has its rows' part of the gradient of one loss (`gather`), not
-    the gradient of a loss of its rows.
+    A sum, not DDP's mean: each rank has the part of a single loss's gradient that goes through its
+    rows (`gather`), not the gradient of a loss of its rows.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
     if count() == 1 or not gradients:
@@ -186,7 +185,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def span_of(number: int) -> tuple[int, int]:
-    """Return the first, and the end, of ``number`` pieces that this rank computes."""
+    """Return the first and the end of the range, of ``number`` pieces, that this rank computes."""
     return number * rank() // count(), number * (rank() + 1) // count()
 
 

@@ -38,12 +38,17 @@ def rate_factor(
     milestones: Sequence[float] = (),
     step_factor: float = 0.1,
 ) -> float:
-    """Return the factor of the first rate in ``step`` (counted from 1) of ``total_steps``.
+    """Return the factor of the first rate in ``step`` of ``total_steps``.
 
-    In the first ``warmup_steps`` step / (warmup_steps + 1). Of the others, t = 1 … T: "inverse" is
-    LEAD's (1 + 10 t / T)^-0.75; "cosine" (1 + cos(π p)) / 2 with p = (t - 1) / T (Loshchilov and
-    Hutter, arXiv 1608.03983, without restarts); "step" ``step_factor`` to the power of the number
-    of ``milestones`` that p has reached, which are shares of all steps, warm-up included.
+    Args:
+        step: From 1.
+        total_steps: In all of training.
+        schedule: Of the T steps t = 1 … T after the warm-up, with p = (t - 1) / T: "inverse" is
+            LEAD's (1 + 10 t / T)^-0.75; "cosine" is (1 + cos(π p)) / 2 (Loshchilov and Hutter,
+            arXiv 1608.03983, without restarts); "step" falls at the milestones.
+        warmup_steps: First steps, where the factor is step / (warmup_steps + 1).
+        milestones: Of "step": shares of all steps, warm-up included.
+        step_factor: Of "step": multiplies the rate at each milestone.
     """
     if step <= warmup_steps:
         return step / (warmup_steps + 1)
@@ -53,7 +58,7 @@ def rate_factor(
     if schedule == "cosine":
         return (1 + math.cos(math.pi * (after - 1) / left)) / 2
     if schedule == "step":
-        # By whole steps: p itself may fall short of a milestone by rounding.
+        # Compared in whole steps, as p may fall short of a milestone by rounding.
         return step_factor ** sum(step - 1 >= round(share * total_steps) for share in milestones)
     raise ValueError(f"train.schedule: {schedule!r} is not known")
 
@@ -61,8 +66,10 @@ def rate_factor(
 def set_rate(
     optimizer: Optimizer, step: int, total_steps: int, factor: float | None = None
 ) -> None:
-    """Set every group's rate for ``step`` (counted from 1) of ``total_steps``: its first rate times
-    ``factor``, or LEAD's `rate_factor` without it. Called before the step."""
+    """Set every group's rate for ``step`` (counted from 1) of ``total_steps``, before the step.
+
+    It is the group's first rate times ``factor``, or LEAD's `rate_factor` without it.
+    """
     if factor is None:
         factor = rate_factor(step, total_steps)
     for group in optimizer.param_groups:

@@ -16,9 +16,10 @@ def seed_of(*parts: int) -> int:
 def seed_network(device: torch.device, *parts: int) -> None:
     """Seed what a network itself draws on ``device`` (dropout, stochastic depth).
 
-    By ``parts``, non-negative integers, and by the rank, as each has other rows of a batch. Called
-    before each step with the run's seed and the step: then neither what the process has done before
-    nor a restart changes a run. The generators of other devices stay as they are.
+    The seed is made of ``parts``, non-negative integers, and the rank, as each rank has other rows
+    of a batch. Called before each step with the run's seed and the step: then neither what the
+    process has done before nor a restart changes a run. The generators of other devices stay as
+    they are.
     """
     seed = seed_of(*parts, rank())
     if device.type == "cpu":

@@ -35,7 +35,7 @@ def allocate(shape: Sequence[int], memory_gb: float, folder: Path) -> Tensor:
     """Return uint8 of ``shape``, not yet filled.
 
     In memory if it `fits`, else in a file without a name in ``folder``, which is deleted with the
-    process. ValueError where the disk is too small.
+    process. Raises ValueError where the disk is too small.
     """
     if fits(shape, memory_gb):
         return torch.empty(tuple(shape), dtype=torch.uint8)
@@ -53,7 +53,7 @@ def files_key(paths: Sequence[Path], *more: object) -> str:
     """
     digest = hashlib.blake2b(repr((VERSION, *more)).encode(), digest_size=10)
     for path in paths:
-        # What cannot be read is named by whoever decodes it.
+        # Decoding will report a file that cannot be read.
         stat = path.stat() if path.is_file() else None
         known = stat and (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         digest.update(repr((os.path.abspath(path), known)).encode())
@@ -63,11 +63,20 @@ def files_key(paths: Sequence[Path], *more: object) -> str:
 def stored(
     folder: Path, key: str, shape: Sequence[int], fill: Callable[[Tensor], Sequence[int]]
 ) -> tuple[Tensor, list[int]]:
-    """Return the images uint8 of ``shape`` [N, …] stored under ``key``, read-only, and N numbers.
+    """Return the images stored under ``key``, read-only, and N numbers.
 
-    Where they are not stored yet, ``fill`` writes them into a tensor and returns the numbers,
-    which are kept behind them. A process that is killed while it fills leaves nothing that passes
-    for a whole file; another that asks meanwhile waits. ValueError where the disk is too small.
+    A process that is killed while it fills leaves nothing that passes for a whole file; another
+    that asks meanwhile waits.
+
+    Args:
+        folder: Of the files.
+        key: As from `files_key`.
+        shape: Of the images, uint8 [N, …].
+        fill: Called if nothing is stored yet: writes the images into a tensor and returns the
+            numbers, which are stored behind them.
+
+    Raises:
+        ValueError: The disk is too small.
     """
     path = folder / f"{key}.images"
     num_bytes = _num_bytes(shape)
@@ -82,7 +91,7 @@ def stored(
     images = np.memmap(path, np.uint8, "r", shape=tuple(shape))
     numbers = np.fromfile(path, "<i8", offset=num_bytes)
     with warnings.catch_warnings():
-        # Torch warns that writing to it is undefined; nobody does.
+        # Torch warns that writing to it is undefined; nothing does.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(images), numbers.tolist()
 

@@ -31,7 +31,13 @@ RESIZE_BATCH = 256
 
 @dataclass(frozen=True)
 class Labelled:
-    """``images`` uint8 [N, 3, H, W], ``labels`` int64 [N] and ``names``, one for each image."""
+    """Labelled images.
+
+    Attributes:
+        images: uint8 [N, 3, H, W].
+        labels: int64 [N].
+        names: Of each image, class/file.
+    """
 
     images: Tensor
     labels: Tensor
@@ -40,14 +46,14 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """``images`` uint8 [N, 3, H, W] of a target domain, and nothing else."""
+    """The ``images`` uint8 [N, 3, H, W] of a target domain, and nothing else."""
 
     images: Tensor
 
 
 @dataclass(frozen=True)
 class PixelStore:
-    """Decodes and resizes whole sets of images, in memory up to a limit and past it in files.
+    """A decoder of whole sets of images, kept in memory up to a limit and past it in files.
 
     Attributes:
         memory_gb: GiB of pixels of a set up to which it is kept in memory.
@@ -71,7 +77,7 @@ class PixelStore:
         )
 
     def unlabelled(self, items: Sequence[Item], px: int) -> tuple[Unlabelled, list[Item]]:
-        """Decode ``items`` to ``px`` squares without what they are; also the items in their order.
+        """Return the ``px`` squares of ``items``, without classes, and the items in the same order.
 
         The order is by a hash of the pixels: in the order of the folders, class after class, an
         image's row would tell its class.
@@ -82,15 +88,15 @@ class PixelStore:
     def decode(self, items: Sequence[Item], px: int) -> Tensor:
         """Return uint8 [N, 3, px, px], as `genmix edit --square-px` reads images.
 
-        Edits are looked up by content. What is too large for memory is decoded into a file once,
-        read-only, and read from it again while the images' files stay as they are.
+        Edits are looked up by content. A set too large for memory is decoded once into a file,
+        read-only, which is used again while the images' files stay as they are.
         """
         return self._decoded(items, px, by_pixels=False)[0]
 
     def resize(self, images: Tensor, px: int) -> Tensor:
         """Return the whole set ``images`` [N, 3, H, W] as by `resize`, some at a time.
 
-        What is too large for memory goes into a file that is deleted with the process.
+        A result too large for memory goes into a file that is deleted with the process.
         """
         if images.shape[-2:] == (px, px):
             return images
@@ -102,7 +108,7 @@ class PixelStore:
     def _decoded(
         self, items: Sequence[Item], px: int, by_pixels: bool
     ) -> tuple[Tensor, Sequence[int]]:
-        """Images, and for each of their rows the index of its item."""
+        """Return the images, and for each of their rows the index of its item."""
         shape = (len(items), 3, px, px)
 
         def fill(images: Tensor) -> Sequence[int]:

@@ -19,8 +19,13 @@ def centre_crop(images: Tensor, px: int) -> Tensor:
 def draw_views(count: int, spare_px: int, flip: bool, seed: Sequence[int]) -> NDArray[np.int64]:
     """Draw top, left and whether to mirror, [count, 3], of a random crop of each image.
 
-    ``spare_px`` is what a crop leaves of the image's side; ``flip`` mirrors half of the crops. A
-    row depends on ``seed`` (a few integers) and its index alone: draw for an epoch, then index.
+    A row depends on ``seed`` and its index alone: draw for an epoch, then index.
+
+    Args:
+        count: Number of images.
+        spare_px: What a crop leaves of the image's side.
+        flip: Whether half of the crops are mirrored.
+        seed: A few integers.
     """
     rng = np.random.default_rng(list(seed))
     corners = rng.integers(0, spare_px + 1, (count, 2))
@@ -35,7 +40,7 @@ def views(images: Tensor, px: int, draws: NDArray[np.int64]) -> Tensor:
     """
     if images.device.type != "cpu":
         return gathered_views(images, px, torch.from_numpy(draws).to(images.device))
-    # On a CPU a loop of slices takes two thirds of the time of one gather.
+    # On a CPU a loop of slices takes two thirds of a gather's time.
     crops = torch.empty(
         (*images.shape[:2], px, px), dtype=images.dtype, memory_format=torch.channels_last
     )
@@ -46,7 +51,7 @@ def views(images: Tensor, px: int, draws: NDArray[np.int64]) -> Tensor:
 
 
 def gathered_views(images: Tensor, px: int, draws: Tensor) -> Tensor:
-    """Return `views` by one gather, for devices on which each slice would be a launch."""
+    """Return `views` by a single gather, for devices on which each slice would be a launch."""
     top, left, mirror = draws.unbind(1)
     side = torch.arange(px, device=images.device)
     rows, columns = top[:, None] + side, left[:, None] + side
@@ -58,5 +63,5 @@ def gathered_views(images: Tensor, px: int, draws: Tensor) -> Tensor:
 def to_float(images: Tensor, device: torch.device, channels_last: bool = True) -> Tensor:
     """Return uint8 [B, 3, H, W] as float32 in [0, 1] on ``device``, channels-last or contiguous."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    # Laid out anew as bytes: a quarter of what floats would move.
+    # The layout changes while they are bytes, which moves a quarter of what floats would.
     return images.to(device).contiguous(memory_format=layout).float().div_(255)

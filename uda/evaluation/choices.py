@@ -13,9 +13,10 @@ from uda.training.bank import read_probabilities
 
 
 def chosen_epochs(run: Run) -> dict[str, int]:
-    """Return the ``last`` epoch, and which epoch each of `CRITERIA` chooses.
-    ValueError
-    naming a run that has no epoch of adaptation, or has not kept its banks."""
+    """Return the ``last`` epoch, and the epoch that each of `CRITERIA` chooses.
+
+    Raises ValueError naming a run that has no epoch of adaptation, or has not kept its banks.
+    """
     epochs = [line["epoch"] for line in run.metrics("evaluate") if line["epoch"]]
     if not epochs:
         raise ValueError(f"{run.folder}: has no epoch to choose from")
@@ -27,7 +28,7 @@ def chosen_epochs(run: Run) -> dict[str, int]:
 
 
 def last_probabilities(run: Run) -> Tensor:
-    """Return the last epoch's probabilities [N, K]. ValueError naming a run without banks."""
+    """Return the last epoch's probabilities [N, K]. Raises ValueError for a run without banks."""
     return read_probabilities(run, run.metrics("evaluate")[-1]["epoch"])
 
 
@@ -35,7 +36,7 @@ def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
     """Return thresholds on the entropy / log K of the run's `last_probabilities`.
 
     ``fixed`` is the method's threshold; the others are those that each of `THRESHOLDS` chooses.
-    ValueError where the method has none and the run no predictions.
+    Raises ValueError where the method has none and the run no predictions.
     """
     fixed = run.entropy_threshold
     if fixed is None:
@@ -49,8 +50,8 @@ def decided_threshold(run: Run, num_classes: int) -> float | None:
     """Return the threshold that a method which decides over the whole target (SHOT-O) came to.
 
     It is the middle between the highest unknown score of what it called known and the lowest of
-    what it called unknown. None where it called nothing unknown. ValueError where the run has kept
-    no predictions.
+    what it called unknown; None where it called nothing unknown. Raises ValueError where the run
+    has kept no predictions.
     """
     answers = run.predictions()
     if answers is None:
@@ -67,7 +68,7 @@ def decided_threshold(run: Run, num_classes: int) -> float | None:
 def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
     """Return each criterion's value in each of ``epochs``; a finished run keeps them.
 
-    ValueError naming a run that has not kept its banks.
+    Raises ValueError naming a run that has not kept its banks.
     """
     kept: dict[str, list[float]] = run.choices("criteria") or {}
     if kept.keys() == CRITERIA.keys() and all(

@@ -17,36 +17,41 @@ from torch.nn import functional as F
 
 from uda.methods.unknown import higher_cluster
 
-MAX_ROWS = 8_000  # of a larger target a seeded sample gives the neighbourhood density
+MAX_ROWS = 8_000  # a larger target is sampled (seeded) for the neighbourhood density
 TEMPERATURE = 0.05
 BLOCK = 1_024
 EPSILON = 1e-12
 
 
 def entropies(probabilities: Tensor) -> Tensor:
-    """Entropy [N], in nats, of ``probabilities`` [N, K]."""
+    """Return the entropy [N], in nats, of ``probabilities`` [N, K]."""
     return -(probabilities * (probabilities + EPSILON).log()).sum(dim=1)
 
 
 def negative_entropy(probabilities: Tensor) -> float:
-    """Minus the mean entropy of ``probabilities`` [N, K]: how sure the model is of each sample
-    (Morerio et al., arXiv 1711.10288)."""
+    """Return minus the mean entropy of ``probabilities`` [N, K], in nats.
+
+    It is high where the model is sure of each sample (Morerio et al., arXiv 1711.10288).
+    """
     return -float(entropies(probabilities).mean())
 
 
 def information(probabilities: Tensor) -> float:
-    """Entropy of the mean of ``probabilities`` [N, K] less their mean entropy: sure of each sample
-    and of many classes (Shi and Sha, arXiv 1206.6438)."""
+    """Return the entropy of the mean of ``probabilities`` [N, K] less their mean entropy, in nats.
+
+    It is high where the model is sure of each sample and of many classes (Shi and Sha, arXiv
+    1206.6438).
+    """
     return float(entropies(probabilities.mean(dim=0, keepdim=True))) + negative_entropy(
         probabilities
     )
 
 
 def neighbourhood_density(probabilities: Tensor) -> float:
-    """SND (Saito et al., arXiv 2108.10860): how many near neighbours the samples have.
+    """Return SND (Saito et al., arXiv 2108.10860): how many near neighbours the samples have.
 
-    Mean entropy, in nats, of each sample's softmax over the cosines of its ``probabilities``
-    [N, K] and all others', at temperature 0.05. 0 for fewer than two samples.
+    It is the mean entropy, in nats, of each sample's softmax over the cosines of its
+    ``probabilities`` [N, K] and all others', at temperature 0.05; 0 for fewer than two samples.
     """
     if len(probabilities) < 2:
         return 0.0
@@ -62,7 +67,7 @@ def neighbourhood_density(probabilities: Tensor) -> float:
     return total / len(unit)
 
 
-# Of each the highest value is chosen.
+# Each chooses the epoch of its highest value.
 CRITERIA: dict[str, Callable[[Tensor], float]] = {
     "entropy": negative_entropy,
     "information": information,
@@ -73,7 +78,7 @@ CRITERIA: dict[str, Callable[[Tensor], float]] = {
 def best_epoch(values: Sequence[float]) -> int:
     """Return the epoch (from 1) of the highest of ``values``, the earliest of equals.
 
-    ``values`` has a value for each epoch of adaptation. ValueError without any.
+    ``values`` has a value for each epoch of adaptation. Raises ValueError without any.
     """
     if not values:
         raise ValueError("no epoch of adaptation to choose from")
@@ -81,8 +86,11 @@ def best_epoch(values: Sequence[float]) -> int:
 
 
 def mixture_threshold(score: np.ndarray) -> float:
-    """Where the two components of a Gaussian mixture on ``score`` [N] are equally likely, between
-    their means (minimum error thresholding: Kittler and Illingworth 1986)."""
+    """Return where the two components of a Gaussian mixture on ``score`` [N] are equally likely.
+
+    The threshold lies between their means (minimum error thresholding: Kittler and Illingworth
+    1986).
+    """
     if len(score) < 2 or np.ptp(score) == 0:
         return float(score.max(initial=0.0))
     mixture = GaussianMixture(2, random_state=0, tol=1e-6, max_iter=1_000).fit(score[:, None])
@@ -94,13 +102,15 @@ def mixture_threshold(score: np.ndarray) -> float:
 
 
 def two_means_threshold(score: np.ndarray) -> float:
-    """The highest ``score`` [N] of the lower of the two k-means clusters (SHOT-O, arXiv 2002.08546;
-    the same cut as Otsu's of 1979)."""
+    """Return the highest ``score`` [N] of the lower of the two k-means clusters.
+
+    As in SHOT-O (arXiv 2002.08546); the same cut as Otsu's of 1979.
+    """
     values = torch.from_numpy(score)
     return float(values[~higher_cluster(values)].max()) if len(values) else 0.0
 
 
-# Of a score in [0, 1]: unknown where it is exceeded.
+# Each chooses a threshold of a score in [0, 1]; a sample above it is unknown.
 THRESHOLDS: dict[str, Callable[[np.ndarray], float]] = {
     "mixture": mixture_threshold,
     "two-means": two_means_threshold,

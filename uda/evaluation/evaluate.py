@@ -31,14 +31,22 @@ from uda.methods.unknown import Prediction
 def target_scores(
     items: Sequence[Item], split: ClassSplit, scenario: str, prediction: Prediction, bank: Bank
 ) -> dict[str, Any]:
-    """Scores in percent of ``prediction``, made of ``bank``, on the target ``items``, in order.
+    """Return the scores in percent of ``prediction`` on the target ``items``.
 
-    OSDA and OPDA: h_score, known_acc, unknown_acc; of the unknown score auroc and oscr; h3_score
-    with the private_nmi it takes; h_curve, the H-score where unknown is what exceeds each of
-    `uda.evaluation.metrics.CURVE`. PDA: accuracy. Everywhere ``per_class`` accuracies by name
-    (`class_table`). ``None`` stands for an undefined score; ``empty_classes`` names shared classes
-    with no sample. Pictures whose class nobody knows are not scored: ``num_images`` counts the
-    others.
+    Args:
+        items: The target's, in the order of ``prediction``. Those whose class nobody knows are not
+            scored.
+        split: The classes by role.
+        scenario: opda, osda or pda.
+        prediction: Of all items.
+        bank: What it was made of.
+
+    Returns:
+        Under OSDA and OPDA h_score, known_acc, unknown_acc; of the unknown score auroc and oscr;
+        h3_score and the private_nmi in it; h_curve, the H-score where unknown is what exceeds each
+        of `uda.evaluation.metrics.CURVE`; ``empty_classes``, shared classes without a sample. Under
+        PDA accuracy. Always ``per_class`` accuracies by name (`class_table`) and ``num_images``,
+        the images scored. None stands for an undefined score.
     """
     per_class = {name: _defined(value) for name, _, value in class_table(items, split, prediction)}
     labels = labels_of(items, split.number)
@@ -76,7 +84,7 @@ def class_table(
 ) -> list[tuple[str, int, float]]:
     """Return (class, images, accuracy in percent) of each target class.
 
-    For a private class, the share called unknown. NaN for a class without images.
+    Of a private class, it is the share called unknown. NaN for a class without images.
     """
     labels = labels_of(items, split.number)
     predicted = prediction.label.cpu().numpy()[labels >= 0]
@@ -94,8 +102,10 @@ def class_table(
 
 
 def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dict[str, Any]:
-    """Top-1 and top-5 accuracy and calibration error, in percent, of an in-domain classifier on
-    held-out ``items``."""
+    """Return an in-domain classifier's scores in percent on held-out ``items``.
+
+    They are top-1 and top-5 accuracy and the calibration error.
+    """
     labels = labels_of(items, split.number)
     probabilities = bank.probabilities.cpu().numpy()
     return {
@@ -107,14 +117,16 @@ def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dic
 
 
 def held_out_labels(items: Sequence[Item], split: ClassSplit) -> np.ndarray:
-    """True labels int64 [N] of in-domain ``items``, which attacks on the classifier need."""
+    """Return true labels int64 [N] of in-domain ``items``, which attacks on the classifier need."""
     return labels_of(items, split.number)
 
 
 def answers(items: Sequence[Item], split: ClassSplit, prediction: Prediction) -> dict[str, Any]:
-    """For figures and tables, each [N]: label and unknown_score of ``prediction``; of ``items``
-    true_label (-1 where nobody knows), is_private (of a target-private class) and name
-    (class/file)."""
+    """Return what figures and tables need, each [N].
+
+    Of ``prediction``: label and unknown_score. Of ``items``: true_label (-1 where nobody knows),
+    is_private (of a target-private class) and name (class/file).
+    """
     labels = labels_of(items, split.number)
     return {
         "label": prediction.label.cpu().numpy(),
@@ -126,5 +138,5 @@ def answers(items: Sequence[Item], split: ClassSplit, prediction: Prediction) ->
 
 
 def _defined(value: float) -> float | None:
-    """NaN is no JSON: None."""
+    """Return ``value``, or None for NaN, which JSON does not have."""
     return None if math.isnan(value) else value

@@ -12,7 +12,7 @@ Labels = NDArray[np.int64]
 
 
 def h_score(known_acc: float, unknown_acc: float) -> float:
-    """Harmonic mean 2ab / (a + b) of the two accuracies, in their unit.
+    """Return the harmonic mean 2ab / (a + b) of the two accuracies, in their unit.
 
     0 where both are 0; NaN where either is undefined (no shared, or no private, sample).
     """
@@ -24,8 +24,14 @@ def h_score(known_acc: float, unknown_acc: float) -> float:
 
 @dataclass(frozen=True)
 class OpenSetScores:
-    """Accuracies in percent; NaN where undefined. ``empty_classes`` are shared classes that have
-    no sample and are left out of ``known_acc``."""
+    """The scores of OSDA and OPDA in percent; NaN where undefined.
+
+    Attributes:
+        h_score: `h_score` of the two accuracies.
+        known_acc: The mean over shared classes of per-class accuracy.
+        unknown_acc: The accuracy of all private samples as a class.
+        empty_classes: Shared classes without a sample, which are left out of ``known_acc``.
+    """
 
     h_score: float
     known_acc: float
@@ -36,13 +42,18 @@ class OpenSetScores:
 def open_set_scores(
     labels: Labels, predictions: Labels, num_shared: int, num_source: int
 ) -> OpenSetScores:
-    """Scores of OSDA and OPDA.
+    """Return the scores of OSDA and OPDA.
 
-    ``labels`` [N]: true labels; 0..num_shared-1 shared, from num_source on target-private.
-    ``predictions`` [N]: 0..num_source-1, or num_source for "unknown". Known accuracy is the mean
-    over shared classes of per-class accuracy, unknown accuracy that of all private samples as a
-    class. A shared class without a sample is left out of the mean (the released LEAD counts it as
-    0). Raises ValueError for lengths that differ or labels that a target cannot hold.
+    A shared class without a sample is left out of the mean (the released LEAD counts it as 0).
+
+    Args:
+        labels: True labels [N]: 0..num_shared-1 shared, from num_source on target-private.
+        predictions: [N] in 0..num_source-1, or num_source for "unknown".
+        num_shared: Number of shared classes.
+        num_source: Number of source classes.
+
+    Raises:
+        ValueError: Lengths differ, or a label is a source-private class.
     """
     _check(labels, predictions)
     if np.any((labels >= num_shared) & (labels < num_source)):
@@ -59,7 +70,7 @@ def open_set_scores(
 def per_class_accuracy(
     labels: Labels, predictions: Labels, num_classes: int
 ) -> NDArray[np.float64]:
-    """Accuracy in percent of each class 0..num_classes-1, [num_classes]; NaN for an empty class."""
+    """Return the accuracy in percent of each class 0..num_classes-1; NaN for an empty class."""
     counted = labels < num_classes
     total = np.bincount(labels[counted], minlength=num_classes)
     right = np.bincount(labels[counted & (labels == predictions)], minlength=num_classes)
@@ -68,15 +79,15 @@ def per_class_accuracy(
 
 
 def accuracy(labels: Labels, predictions: Labels) -> float:
-    """Percent of samples that are right (PDA's score); NaN for none."""
+    """Return the percentage of samples that are right (PDA's score); NaN for none."""
     _check(labels, predictions)
     return float(100 * np.mean(labels == predictions)) if len(labels) else math.nan
 
 
 def top_k_accuracy(labels: Labels, scores: NDArray[np.floating], k: int) -> float:
-    """Percent of samples whose label is among the ``k`` highest of ``scores`` [N, K]; NaN for none.
+    """Return the percentage of samples whose label is among the ``k`` highest of ``scores`` [N, K].
 
-    Of equal scores the lower class number comes first.
+    Of equal scores the lower class number comes first. NaN without samples.
     """
     if len(labels) != len(scores):
         raise ValueError(f"{len(labels)} labels for {len(scores)} rows of scores")
@@ -102,12 +113,16 @@ def unknown_auroc(unknown: NDArray[np.bool_], score: NDArray[np.floating]) -> fl
 def oscr(
     right: NDArray[np.bool_], unknown: NDArray[np.bool_], score: NDArray[np.floating]
 ) -> float:
-    """Open-set classification rate in percent (Dhamija et al., arXiv 1811.04110).
+    """Return the open-set classification rate in percent (Dhamija et al., arXiv 1811.04110).
 
-    The area under the share of known samples that are accepted with the right class, over the share
-    of unknown ones that are accepted, for all thresholds of the unknown ``score`` [N]. ``right``
-    [N]: whether the most probable class is the true one; ``unknown`` [N]: which samples are of
-    private classes. NaN where known or unknown samples are missing.
+    It is the area under the share of known samples that are accepted with the right class, over the
+    share of unknown samples that are accepted, for all thresholds. NaN where known or unknown
+    samples are missing.
+
+    Args:
+        right: [N], whether the most probable class is the true class.
+        unknown: [N], which samples are of private classes.
+        score: [N], high for unknown.
     """
     from sklearn.metrics import auc
 
@@ -121,11 +136,10 @@ def oscr(
 
 
 def calibration_error(labels: Labels, probabilities: NDArray[np.floating], bins: int = 15) -> float:
-    """Expected calibration error in percent (Guo et al., arXiv 1706.04599).
+    """Return the expected calibration error in percent (Guo et al., arXiv 1706.04599).
 
-    Σ_b n_b / N · |accuracy(b) - mean confidence(b)| over ``bins`` equally wide bins
-    ((b - 1) / bins, b / bins] of the confidence, the largest of ``probabilities`` [N, K]. NaN for
-    no sample.
+    Σ_b n_b / N · |accuracy(b) - mean confidence(b)| over ``bins`` equally wide bins ((b - 1) /
+    bins, b / bins] of the confidence, the largest of ``probabilities`` [N, K]. NaN for no sample.
     """
     if not len(labels):
         return math.nan
@@ -139,7 +153,7 @@ def calibration_error(labels: Labels, probabilities: NDArray[np.floating], bins:
 def h3_score(known_acc: float, unknown_acc: float, private_nmi: float) -> float:
     """Return the harmonic mean of both accuracies and `private_nmi` (UniOT, arXiv 2210.17067).
 
-    All in the same unit. NaN where any of them is.
+    All are in the same unit. NaN where any of them is.
     """
     parts = (known_acc, unknown_acc, private_nmi)
     if any(math.isnan(part) for part in parts):
@@ -171,8 +185,16 @@ def threshold_curve(
     num_shared: int,
     num_source: int,
 ) -> list[OpenSetScores]:
-    """Scores at each of ``thresholds``: the most probable ``classes`` [N], unknown where ``score``
-    [N] exceeds it. ``labels``, ``num_shared`` and ``num_source`` as in `open_set_scores`."""
+    """Return the scores at each of ``thresholds``, above which a sample is unknown.
+
+    Args:
+        labels: True labels [N], as in `open_set_scores`.
+        classes: The most probable class of each sample, [N].
+        score: [N], high for unknown.
+        thresholds: Of the score.
+        num_shared: Number of shared classes.
+        num_source: Number of source classes.
+    """
     return [
         open_set_scores(labels, np.where(score > at, num_source, classes), num_shared, num_source)
         for at in thresholds

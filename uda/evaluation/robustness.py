@@ -25,15 +25,19 @@ MADE_FOR_PX = 224  # the side of the images that Hendrycks and Dietterich's blur
 def fgsm(
     logits_of: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, epsilon: float
 ) -> Tensor:
-    """Adversarial images by the fast gradient sign method (arXiv 1412.6572).
+    """Return adversarial images by the fast gradient sign method (arXiv 1412.6572).
 
-    clip(x + epsilon · sign(∂L/∂x), 0, 1), L the cross-entropy of the true ``labels`` [B].
-    ``images`` float32 [B, 3, H, W] in [0, 1], not normalised: ``epsilon`` is in their unit, 8 / 255
-    for 8 grey levels. ``logits_of`` normalises inside and is in eval mode.
+    clip(x + epsilon · sign(∂L/∂x), 0, 1), L the cross-entropy of the true labels.
+
+    Args:
+        logits_of: The network in eval mode, which normalises inside.
+        images: x, float32 [B, 3, H, W] in [0, 1], not normalised.
+        labels: [B].
+        epsilon: In the unit of the images: 8 / 255 for 8 grey levels.
     """
     x = images.detach().requires_grad_()
     with torch.enable_grad():
-        # A sum: no image's gradient hangs on the others.
+        # A sum, so that no image's gradient depends on the others.
         loss = F.cross_entropy(logits_of(x), labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, x)
     return (images + epsilon * gradient.sign()).clamp(0, 1)
@@ -42,8 +46,11 @@ def fgsm(
 def fgsm_error(
     model: Classifier, images: Tensor, labels: Tensor, epsilon: float, device: torch.device
 ) -> float:
-    """Error in percent of ``model`` in eval mode on `fgsm` images of ``images`` uint8
-    [N, 3, H, W] with ``labels`` [N]. In float32, whatever the precision of training."""
+    """Return the error in percent of ``model`` in eval mode on `fgsm` images.
+
+    They are made of ``images`` uint8 [N, 3, H, W] with ``labels`` [N], in float32 whatever the
+    precision of training.
+    """
     model.eval()
     right = 0
     for batch, label in zip(images.split(ATTACK_BATCH), labels.split(ATTACK_BATCH), strict=True):
@@ -57,24 +64,23 @@ def fgsm_error(
 
 
 def seeds_of(images: Tensor) -> list[int]:
-    """A seed for each of ``images`` [N, …] made of its pixels: in any order noise is the same."""
+    """Return a seed for each of ``images`` [N, …] from its pixels, whatever their order."""
     return [zlib.crc32(image.contiguous().cpu().numpy().tobytes()) for image in images]
 
 
 def corrupt(images: Tensor, name: str, severity: int, seeds: Sequence[int]) -> Tensor:
     """Return ``images`` uint8 [B, 3, H, W] under a corruption of `CORRUPTIONS`, uint8.
 
-    ``severity`` is 1 to 5.
-
-    Ours, after seven of the fifteen of Hendrycks and Dietterich (arXiv 1903.12261), with their
-    strengths for ImageNet; the blur's is scaled to the size of the images. Not their code, so not
-    comparable with the tables of ImageNet-C. What is random depends on each image's seed.
+    The corruptions follow seven of the fifteen of Hendrycks and Dietterich (arXiv 1903.12261), with
+    their strengths for ImageNet; the blur's is scaled to the size of the images. They are not their
+    code, so not comparable with the tables of ImageNet-C. ``severity`` is 1 to 5. What is random
+    depends on each image's seed.
     """
     return CORRUPTIONS[name](images, severity - 1, seeds)
 
 
 def corrupted(images: Tensor, name: str, severity: int) -> Tensor:
-    """`corrupt` by the images' `seeds_of`."""
+    """Return ``images`` under `corrupt`, by their `seeds_of`."""
     return corrupt(images, name, severity, seeds_of(images))
 
 
@@ -89,13 +95,13 @@ def _normal(images: Tensor, seeds: Sequence[int]) -> Tensor:
 
 
 def gaussian_noise(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
-    """Normal noise on every value, its deviation a share of the whole range."""
+    """Add normal noise to every value, its deviation a share of the whole range."""
     deviation = (0.08, 0.12, 0.18, 0.26, 0.38)[level]
     return _to_bytes(images / 255 + deviation * _normal(images, seeds))
 
 
 def shot_noise(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
-    """Poisson noise, as of so few photons."""
+    """Add Poisson noise, as of a few photons a value."""
     photons = (60, 25, 12, 5, 3)[level]
     counts = [
         torch.poisson(image.cpu() / 255 * photons, torch.Generator().manual_seed(seed))
@@ -105,7 +111,7 @@ def shot_noise(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
-    """A Gaussian blur, its deviation in px of 224."""
+    """Blur by a Gaussian, its deviation in px of 224."""
     sigma = (1, 2, 3, 4, 6)[level] * images.shape[-1] / MADE_FOR_PX
     radius = min(math.ceil(3 * sigma), images.shape[-1] - 1)
     blurred: Tensor = transforms.gaussian_blur(images, [2 * radius + 1] * 2, [sigma, sigma])
@@ -113,7 +119,7 @@ def gaussian_blur(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
 
 
 def brightness(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
-    """HSV's value raised, hue and saturation kept."""
+    """Raise HSV's value; hue and saturation stay."""
     added = (0.1, 0.2, 0.3, 0.4, 0.5)[level]
     x = images / 255
     value = x.amax(dim=1, keepdim=True)
@@ -122,7 +128,7 @@ def brightness(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
 
 
 def contrast(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
-    """Values drawn towards their channel's mean over the image."""
+    """Draw values towards their channel's mean over the image."""
     kept = (0.4, 0.3, 0.2, 0.1, 0.05)[level]
     x = images / 255
     mean = x.mean(dim=(2, 3), keepdim=True)
@@ -130,7 +136,7 @@ def contrast(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
 
 
 def jpeg(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
-    """Stored as JPEG of low quality."""
+    """Store the images as JPEG of low quality, and read them back."""
     quality = (25, 18, 15, 10, 7)[level]
     return torch.stack([_through_jpeg(image, quality) for image in images]).to(images.device)
 
@@ -143,7 +149,7 @@ def _through_jpeg(image: Tensor, quality: int) -> Tensor:
 
 
 def pixelate(images: Tensor, level: int, seeds: Sequence[int]) -> Tensor:
-    """Averaged to fewer, larger pixels."""
+    """Average the images to fewer, larger pixels."""
     size = images.shape[-2:]
     share = (0.6, 0.5, 0.4, 0.3, 0.25)[level]
     height, width = (max(1, int(share * side)) for side in size)

@@ -10,7 +10,7 @@ from uda.methods.base import Method
 
 
 class AdaBN(Method):
-    """Batches of the target pass the network, whose running means and variances follow them.
+    """AdaBN: batches of the target pass the network and move its running means and variances.
 
     After n batches 0.9ⁿ of the source's statistics are left (at BatchNorm's usual momentum of 0.1).
     No weight is trained.

@@ -17,8 +17,10 @@ Value = TypeVar("Value")
 class Bank:
     """The whole target under its clean view, network in eval mode.
 
-    ``features`` [N, D] (not of unit norm), ``probabilities`` [N, K]; ``class_weights`` [K, D] of
-    the frozen classifier.
+    Attributes:
+        features: [N, D], not of unit norm.
+        probabilities: [N, K].
+        class_weights: [K, D], of the frozen classifier.
     """
 
     features: Tensor
@@ -42,43 +44,43 @@ class Batch:
 
 
 class Once(Protocol):
-    """``once(make)`` returns what ``make()`` returns.
+    """A function ``once(make)`` that returns what ``make()`` returns.
 
-    With several ranks the first alone calls it, and sends the result to the others.
+    Of several ranks the first alone calls ``make``; it sends the result to the others.
     """
 
     def __call__(self, make: Callable[[], Value]) -> Value: ...
 
 
 def run_locally(make: Callable[[], Value]) -> Value:
-    """Call ``make``: `Once` in a single process."""
+    """Return what ``make`` returns, as `Once` does in a single process."""
     return make()
 
 
 def check_share(option: str, value: float) -> None:
-    """Raise ValueError naming ``option`` (lead.rho) where ``value`` is not in 0 to 1."""
+    """Raise ValueError naming ``option`` (such as glc.rho) where ``value`` is not in 0 to 1."""
     if not 0 <= value <= 1:
         raise ValueError(f"adapt.options.{option}: {value} is not between 0 and 1")
 
 
 def check_weight(option: str, value: float) -> None:
-    """Raise ValueError naming ``option`` (lead.ce_weight) where ``value`` is negative."""
+    """Raise ValueError naming ``option`` (such as lead.ce_weight) where ``value`` is negative."""
     if not value >= 0:
         raise ValueError(f"adapt.options.{option}: {value} must not be negative")
 
 
 class Method:
-    """Adapts a source model to a target. Methods never see images, labels, loops or other methods.
+    """An adaptation of a source model to a target, which never sees images, labels or the loop.
 
-    A method overrides what it does otherwise than here: by default it trains nothing, keeps nothing
-    between epochs, and calls a sample unknown where entropy / log K > ``entropy_threshold``.
+    Subclasses override the defaults: train nothing, keep nothing between epochs, and call a sample
+    unknown where entropy / log K > ``entropy_threshold``. No method uses another.
 
     Attributes:
         name: What configurations call it, as in `uda.methods.METHODS`.
         title: What tables call it.
         trains: "nothing": the model stays as it is; "statistics": batches of the target pass the
             network, which moves BatchNorm's running statistics; "weights": `loss` is minimised.
-        needs_unknown_space: Whether features must have more dimensions than there are classes.
+        needs_unknown_space: Whether features must have more dimensions than the source has classes.
         added_options: Options that are newer than some runs: at their defaults they are left out of
             a run's identity, so that runs from before them keep their names.
         has_threshold: Whether `threshold` alone decides what is unknown. False where `predict`
@@ -101,25 +103,28 @@ class Method:
         self.threshold = entropy_threshold if open_set else None
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> Any:
-        """Return what `loss` needs of the whole target. Called at the start of each epoch.
+        """Return what `loss` needs of the whole target; called at the start of each epoch.
 
-        Every rank has the bank and calls this. What is expensive, or depends on rounding (a number
-        of clusters), is computed by ``once``; it should be small, as it is sent to the others.
+        Args:
+            bank: Of the whole target, the same on every rank.
+            epoch: From 0.
+            once: Computes on the first rank alone what is expensive or depends on rounding (a
+                number of clusters). Its result should be small, as it is sent to the others.
         """
 
     def loss(self, target: Batch, state: Any) -> dict[str, Tensor]:
-        """Return named losses of a batch, to be summed; none for a batch to take no step by.
+        """Return a batch's losses by name, to be summed; without any, no step is taken.
 
         ``state`` is what `refresh` returned.
         """
         return {}
 
     def predict(self, bank: Bank) -> Prediction:
-        """Return the label and unknown score of each sample of the target."""
+        """Return the label and the unknown score of each sample of the target."""
         return predict_by_entropy(bank.probabilities, self.threshold)
 
     def summary(self, state: Any) -> dict[str, Tensor]:
-        """Return tensors of ``state`` that a report may draw, by name."""
+        """Return those tensors of ``state`` that a report may draw, by name."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:

@@ -31,13 +31,22 @@ def estimate_num_clusters(
     clusters: str = "features",
     multiples: Sequence[float] = MULTIPLES,
 ) -> int:
-    """C_t, the number of target clusters, from ``features`` [N, D]; at least 1 and at most N.
+    """Return C_t, the number of target clusters, at least 1 and at most N.
 
-    ``clusters``: an entry of CLUSTERS. ``classes`` is K = ``num_source_classes`` itself. The others
-    name where k-means is done: the released code's 2-D ``tsne``, the unit-norm ``features`` or
-    their ``spectral`` map (the last two of at most `MAX_SAMPLES` seeded random rows). Of the
-    ``multiples`` of K, the number whose k-means has the best silhouette, or ``previous`` (at
-    first K) where none is positive.
+    It is that of the ``multiples`` of K whose k-means has the best silhouette, or ``previous`` (at
+    first K) where no silhouette is positive.
+
+    Args:
+        features: [N, D].
+        num_source_classes: K.
+        previous: The last estimate, if any.
+        clusters: An entry of `CLUSTERS`: "classes" is K itself. The others name where k-means is
+            done: the released code's 2-D "tsne", the unit-norm "features" or their "spectral" map
+            (the last two of at most `MAX_SAMPLES` seeded random rows).
+        multiples: Multiples of K to try.
+
+    Raises:
+        ValueError: ``clusters`` is not in `CLUSTERS`.
     """
     if clusters not in CLUSTERS:
         raise ValueError(f"clusters: {clusters!r} is not one of {', '.join(CLUSTERS)}")
@@ -61,14 +70,14 @@ def estimate_num_clusters(
 def sample(
     points: NDArray[np.float32], max_samples: int, sampled: int, seed: int = 0
 ) -> NDArray[np.float32]:
-    """``points`` [N, d], or ``sampled`` seeded random rows of them where N > ``max_samples``."""
+    """Return ``points`` [N, d], or ``sampled`` seeded random rows where N > ``max_samples``."""
     if len(points) <= max_samples:
         return points
     return points[np.random.default_rng(seed).choice(len(points), sampled, replace=False)]
 
 
 def tsne(unit_features: NDArray[np.float32], max_samples: int = 20_000) -> NDArray[np.float32]:
-    """2-D t-SNE [M, 2] of ``unit_features`` [N, D], as the released LEAD does it.
+    """Return the 2-D t-SNE [M, 2] of ``unit_features`` [N, D], as the released LEAD computes it.
 
     M = N, or a seeded random third of the rows where N exceeds ``max_samples`` (VisDA's case).
     """
@@ -80,10 +89,11 @@ def tsne(unit_features: NDArray[np.float32], max_samples: int = 20_000) -> NDArr
 def spectral(
     unit_features: NDArray[np.float32], dim: int = 48, neighbours: int = 15, steps: int = 2
 ) -> NDArray[np.float32]:
-    """Diffusion map [N, d] of the graph of nearest ``neighbours`` of ``unit_features`` [N, D].
+    """Return the diffusion map [N, d] of the graph of nearest ``neighbours``.
 
-    λ^``steps`` · ψ for the d = min(``dim``, N - 1) largest eigenvalues λ and eigenvectors ψ of the
-    graph's random walk (Coifman and Lafon, 2006). Two rows or more.
+    Its columns are λ^``steps`` · ψ for the d = min(``dim``, N - 1) largest eigenvalues λ and
+    eigenvectors ψ of the graph's random walk (Coifman and Lafon, 2006). ``unit_features`` is [N, D]
+    with N ≥ 2.
     """
     count = len(unit_features)
     rows = torch.from_numpy(unit_features)
@@ -104,8 +114,8 @@ def spectral(
         v0=np.random.default_rng(0).normal(size=count),
         tol=1e-4,
     )
-    # Without λ every direction would count alike, and the silhouette would find as many clusters
-    # as there are dimensions.
+    # Without λ every direction would count alike, and the silhouette would be best for as many
+    # clusters as dimensions.
     points = vectors * scale[:, None] * np.maximum(values, 0) ** steps
     return np.ascontiguousarray(points[:, ::-1], dtype=np.float32)
 
@@ -113,15 +123,15 @@ def spectral(
 def candidates(
     num_classes: int, num_samples: int, multiples: Sequence[float] = MULTIPLES
 ) -> list[int]:
-    """Cluster counts to try, each once: int(K · multiple), at least 2, fewer than the samples."""
+    """Return the distinct counts int(K · multiple) to try, at least 2 and below ``num_samples``."""
     counts = (max(int(num_classes * multiple), 2) for multiple in multiples)
     return list(dict.fromkeys(count for count in counts if count < num_samples))
 
 
 def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int | None:
-    """Return which of ``counts`` gives k-means of ``points`` [N, d] the best silhouette.
+    """Return the entry of ``counts`` whose k-means of ``points`` [N, d] has the best silhouette.
 
-    The earlier of equals; None where no silhouette is positive.
+    Of equals it is the first; None where no silhouette is positive.
     """
     distinct = len(np.unique(points, axis=0))
     counts = [count for count in counts if count <= distinct]  # k-means cannot make more
@@ -134,7 +144,7 @@ def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int
 
 
 def kmeans_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.int32]]:
-    """The clusters [N] of ``points`` [N, d] by k-means into each of ``counts``, seeded."""
+    """Return the clusters [N] of ``points`` [N, d] by seeded k-means into each of ``counts``."""
     if points.shape[1] <= FEW_DIMENSIONS:
         return [KMeans(count, random_state=0).fit_predict(points) for count in counts]
     # The same first centres as KMeans draws by itself: it converts the points for each of them.
@@ -147,13 +157,14 @@ def kmeans_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[ND
 
 
 def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer]]) -> list[float]:
-    """Mean silhouette in [-1, 1] of ``points`` [N, d] under each of ``labels``, each [N] from 0.
+    """Return the mean silhouette in [-1, 1] of ``points`` [N, d] under each of ``labels``.
 
-    (b - a) / max(a, b) with a the mean Euclidean distance to the rest of a point's cluster and b
-    that to the nearest other cluster; 0 for a point alone in its cluster (Rousseeuw, 1987).
+    Each of ``labels`` is [N], from 0. A point's silhouette is (b - a) / max(a, b) with a the mean
+    Euclidean distance to the rest of its cluster and b that to the nearest other cluster; 0 for a
+    point alone in its cluster (Rousseeuw, 1987).
     """
-    # Distances are what costs: computed once for all labellings, some rows at a time. Their sums
-    # over clusters are products with the clusters' indicator columns, all clusters side by side.
+    # Distances cost most, so they are computed once for all labellings, some rows at a time. Their
+    # sums over clusters are products with the indicator columns of all clusters, side by side.
     if not labels:
         return []
     members = [np.eye(label.max() + 1, dtype=np.float32)[label] for label in labels]
@@ -187,7 +198,10 @@ def _far_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> ND
 def _silhouette_sum(
     sums: NDArray[np.float32], label: NDArray[np.integer], sizes: NDArray[np.float32]
 ) -> float:
-    """Sum of the silhouettes of points in clusters ``label`` [n]; ``sums`` [n, C] of distances."""
+    """Return the summed silhouettes of points in clusters ``label`` [n].
+
+    ``sums`` [n, C] are the points' summed distances to each cluster, ``sizes`` [C] its points.
+    """
     inside = np.arange(len(label)), label
     inner = sums[inside] / np.maximum(sizes[label] - 1, 1)
     means = np.divide(sums, sizes, out=np.full_like(sums, np.inf), where=sizes > 0)

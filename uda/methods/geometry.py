@@ -10,10 +10,10 @@ from uda.methods.unknown import LOG_EPSILON
 
 
 def known_basis(class_weights: Tensor) -> Tensor:
-    """Orthonormal basis [D, K] of the source-known space: the left singular vectors of Wᵀ.
+    """Return an orthonormal basis [D, K] of the source-known space: left singular vectors of Wᵀ.
 
-    ``class_weights`` W is [K, D]. Its orthogonal complement is the source-unknown space, so there
-    is none where K ≥ D: ValueError.
+    ``class_weights`` W is [K, D]. The orthogonal complement is the source-unknown space. Raises
+    ValueError where K ≥ D, which leaves none.
     """
     num_classes, dim = class_weights.shape
     if num_classes >= dim:
@@ -25,9 +25,10 @@ def known_basis(class_weights: Tensor) -> Tensor:
 
 
 def split_norms(unit_features: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """Norms [N] of the known and of the unknown part of ``unit_features`` [N, D].
+    """Return the norms [N] of the known and of the unknown part of ``unit_features`` [N, D].
 
-    The unknown part is what the known one leaves, so the D - K vectors of its basis are not needed.
+    ``basis`` [D, K] is that of `known_basis`. The unknown part is what the known part leaves, so
+    the other D - K basis vectors are not needed.
     """
     coordinates = unit_features @ basis
     unknown = unit_features - coordinates @ basis.T
@@ -38,9 +39,9 @@ CHUNK = 1_024  # queries whose cosines to the whole bank are in memory at once
 
 
 def nearest(queries: Tensor, bank: Tensor, count: int) -> Tensor:
-    """Indices [B, count] of the rows of ``bank`` [N, D] nearest by cosine to ``queries`` [B, D].
+    """Return the rows [B, count] of ``bank`` [N, D] nearest by cosine to ``queries`` [B, D].
 
-    Both have unit rows; nearest first. ValueError where the bank holds fewer than ``count``.
+    Both have unit rows; nearest first. Raises ValueError for a bank of fewer than ``count`` rows.
     """
     if len(bank) < count:
         raise ValueError(
@@ -52,12 +53,12 @@ def nearest(queries: Tensor, bank: Tensor, count: int) -> Tensor:
 
 
 def most_confident(probabilities: Tensor, count: int) -> Tensor:
-    """Rows [K, count] of ``probabilities`` [N, K] that are the most probable for each class."""
+    """Return each class's ``count`` most probable rows of ``probabilities`` [N, K]: [K, count]."""
     return probabilities.topk(count, dim=0).indices.T
 
 
 def prototypes(unit_features: Tensor, rows: Tensor) -> Tensor:
-    """Unit-norm means [K, D] of the ``rows`` [K, n] of ``unit_features`` [N, D]."""
+    """Return the unit-norm means [K, D] of ``unit_features`` [N, D] over the ``rows`` [K, n]."""
     # Class by class: gathering all at once would hold [K, n, D].
     return F.normalize(torch.stack([unit_features[top].mean(dim=0) for top in rows]), dim=1)
 
@@ -70,15 +71,22 @@ def consistency(
     bank_probabilities: Tensor,
     neighbours: int,
 ) -> Tensor:
-    """L_con of GLC and LEAD: cross-entropy of a batch to the mean of its neighbours' probabilities.
+    """Return L_con of GLC and LEAD: cross-entropy to the mean of the neighbours' probabilities.
 
-    ``unit_features`` [B, D] and ``probabilities`` [B, K] of the batch, its rows ``index`` [B] of
-    the bank, which is ``bank_features`` [N, D] of unit norm and ``bank_probabilities`` [N, K].
-    Those rows are overwritten, detached, after the neighbours were looked up. ValueError
-    where N is not more than ``neighbours``.
+    Args:
+        unit_features: The batch's, [B, D].
+        probabilities: The batch's, [B, K].
+        index: int64 [B], the batch's rows in the bank, which are overwritten (detached) after the
+            neighbours were looked up.
+        bank_features: [N, D] of unit norm.
+        bank_probabilities: [N, K].
+        neighbours: Neighbours of each sample.
+
+    Raises:
+        ValueError: N is not more than ``neighbours``.
     """
     with torch.no_grad():
-        # The first of the nearest is left out whoever it is: mostly the image's own clean view.
+        # The nearest row is left out, whichever it is: mostly the image's clean view.
         near = nearest(unit_features, bank_features, neighbours + 1)[:, 1:]
         agreed = bank_probabilities[near].mean(dim=1)
     bank_features[index] = unit_features.detach()

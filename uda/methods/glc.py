@@ -26,10 +26,13 @@ MULTIPLES = (0.25, 0.5, 1.0, 2.0, 3.0)
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """``label`` int64 [N] in 0..K (K is unknown) and ``target`` [N, K].
+    """Pseudo-labels of the whole target, and the similarities that decided them.
 
-    They were decided by ``similarity`` [N] to the label's prototype, suppressed, and ``rival`` [N],
-    that to the nearest of the class's negative centroids (-inf where it has none).
+    Attributes:
+        label: int64 [N] in 0..K, where K is unknown.
+        target: [N, K], what the batches are trained towards.
+        similarity: [N], the suppressed cosine to the prototype of the nearest class.
+        rival: [N], the cosine to the nearest of that class's negative centroids (-inf without any).
     """
 
     label: Tensor
@@ -41,10 +44,11 @@ class PseudoLabels:
 def unit_centroids(
     points: Tensor, count: int, seed: int, max_rounds: int = 100, max_points: int = 0
 ) -> Tensor:
-    """Centroids [C, d] of k-means of ``points`` [M, d], made unit-norm; C = min(``count``, M).
+    """Return the unit-norm centroids [C, d] of k-means of ``points`` [M, d]; C = min(``count``, M).
 
-    Lloyd's rounds from ``count`` random points, until no point moves. A cluster that loses all its
-    points keeps its centroid. ``max_points``: of so many random points at most, 0 for all.
+    Lloyd's rounds start from ``count`` random points and end when no point moves, or after
+    ``max_rounds``. A cluster that loses all its points keeps its centroid. At most ``max_points``
+    random points are clustered; 0 takes all.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(points), generator=generator).to(points.device)
@@ -73,13 +77,19 @@ def pseudo_labels(
     rho: float = 0.75,
     samples_per_centroid: int = 0,
 ) -> PseudoLabels:
-    """Labels and training targets of the whole target.
+    """Return labels and training targets of the whole target; equal arguments give equal labels.
 
-    ``features`` [N, D], ``probabilities`` [N, K], ``num_clusters`` C_t. A sample's label is the
-    class k of the nearest prototype t_k, the mean of the n = N // C_t most confident for k, unless
-    a unit centroid (of C_t, of all samples but those n) is nearer to it than ρ_k z·t_k, where
-    ρ_k = ``rho`` + (1 - ``rho``) · mean p_k of those n. ``samples_per_centroid``: of so many times
-    C_t random samples at most, 0 for all. The same arguments give the same labels.
+    A sample's label is the class k of the nearest prototype t_k, the mean of the n = N // C_t most
+    confident for k. It is unknown if a unit centroid (of C_t, of all samples but those n) is nearer
+    to it than ρ_k z·t_k, where ρ_k = ``rho`` + (1 - ``rho``) · mean p_k of those n.
+
+    Args:
+        features: [N, D].
+        probabilities: [N, K].
+        num_clusters: C_t.
+        rho: In 0 to 1, where 1 suppresses no class.
+        samples_per_centroid: Random samples of each k-means, at most so many times C_t; 0 takes
+            all.
     """
     num_classes = probabilities.shape[1]
     z = F.normalize(features, dim=1)
@@ -105,7 +115,7 @@ def pseudo_labels(
 
 @dataclass
 class GlcState:
-    """Pseudo-labels of this epoch and the bank that the batches keep writing into."""
+    """The pseudo-labels of an epoch, and the bank that its batches keep up to date."""
 
     pseudo: PseudoLabels
     unit_features: Tensor
@@ -113,17 +123,17 @@ class GlcState:
 
 
 def start_state(bank: Bank, pseudo: PseudoLabels) -> GlcState:
-    """The state at an epoch's start, from copies of ``bank``."""
+    """Return the state at an epoch's start, from copies of ``bank``."""
     return GlcState(pseudo, F.normalize(bank.features, dim=1), bank.probabilities.clone())
 
 
 def losses(
     features: Tensor, probabilities: Tensor, index: Tensor, state: GlcState, neighbours: int = 4
 ) -> tuple[Tensor, Tensor]:
-    """L_ce and L_con of a batch: the paper's global and local losses.
+    """Return L_ce and L_con of a batch: the paper's global and local losses.
 
-    ``features`` [B, D], ``probabilities`` [B, K] and their rows ``index`` [B] of the bank, which
-    `consistency` replaces.
+    ``features`` are [B, D], ``probabilities`` [B, K]; ``index`` [B] are their rows in the bank,
+    which `consistency` replaces.
     """
     log_p = (probabilities + LOG_EPSILON).log()
     ce = -(state.pseudo.target[index] * log_p).sum(dim=1).mean()
@@ -135,11 +145,15 @@ def losses(
 class Glc(Method):
     """GLC: L = ``ce_weight`` · L_ce + L_con.
 
-    ``ce_weight`` λ: 0.3 for Office-31 and VisDA, 1.5 for Office-Home and DomainNet. ``rho`` is how
-    little a prototype of an unsure class counts. ``open_set`` False (PDA) rejects nothing at test
-    time, though pseudo-labels may be unknown. ``clusters`` is how C_t is found, once and among 0.25
-    0.5 1 2 3 times K: as in `uda.methods.clusters.estimate_num_clusters`. ``samples_per_centroid``
-    bounds what each k-means takes (256 as released, 0 for all).
+    Args:
+        open_set: False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
+        ce_weight: λ: 0.3 for Office-31 and VisDA, 1.5 for Office-Home and DomainNet.
+        rho: In 0 to 1; the lower it is, the less the prototypes of unsure classes count.
+        entropy_threshold: Above this entropy / log K a sample is unknown at test time.
+        neighbours: Neighbours of L_con.
+        clusters: How C_t is estimated, once and among 0.25 0.5 1 2 3 times K: as in
+            `uda.methods.clusters.estimate_num_clusters`.
+        samples_per_centroid: Bounds the samples of each k-means (256 as released, 0 for all).
     """
 
     name = "glc"
@@ -178,7 +192,7 @@ class Glc(Method):
         self.num_clusters: int | None = None
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> GlcState:
-        """Pseudo-labels of the whole target; C_t the first time only."""
+        """Return the epoch's pseudo-labels and bank; C_t is estimated the first time only."""
         return start_state(bank, once(partial(self._pseudo_labels, bank)))
 
     def _pseudo_labels(self, bank: Bank) -> PseudoLabels:
@@ -196,20 +210,20 @@ class Glc(Method):
         )
 
     def loss(self, target: Batch, state: GlcState) -> dict[str, Tensor]:
-        """The two losses, the first weighted."""
+        """Return the two losses of a batch, the first weighted."""
         probabilities = target.logits.softmax(dim=1)
         ce, con = losses(target.features, probabilities, target.index, state, self.neighbours)
         return {"ce": self.ce_weight * ce, "con": con}
 
     def summary(self, state: GlcState) -> dict[str, Tensor]:
-        """The labels, and the two similarities that decided them."""
+        """Return the labels, and the two similarities that decided them."""
         pseudo = state.pseudo
         return {name: getattr(pseudo, name) for name in ("label", "similarity", "rival")}
 
     def state_dict(self) -> dict[str, Any]:
-        """C_t."""
+        """Return C_t."""
         return {"num_clusters": self.num_clusters}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up C_t."""
+        """Restore C_t."""
         self.num_clusters = state["num_clusters"]

@@ -1,5 +1,4 @@
-"""LEAD (Qu et al., CVPR 2024, arXiv 2403.03421): decomposes features into source-known and
-source-unknown parts.
+"""LEAD (Qu et al., CVPR 2024, arXiv 2403.03421): source-known and source-unknown parts of features.
 
 `uda.methods.geometry` is the paper's orthogonal feature decomposition, `common_score` and the
 thresholds of `pseudo_labels` are its instance-level decision boundaries. The defaults follow the
@@ -30,11 +29,15 @@ SPLITS = ("norm", "cosine")
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """``label`` int64 [N] in 0..K (K is unknown), ``target`` [N, K], ``weight`` [N].
+    """Pseudo-labels of the whole target, and what decided them.
 
-    ``unknown_norm`` u [N] (`unknown_part`) and its two-component mixture (``means``,
-    ``deviations``, ``shares``, each [2], the smaller mean first), and ``threshold`` [N], are what
-    they were decided by.
+    Attributes:
+        label: int64 [N] in 0..K, where K is unknown.
+        target: [N, K], what the batches are trained towards.
+        weight: [N], of a sample in the losses.
+        unknown_norm: u [N], of `unknown_part`.
+        threshold: [N]; a sample is unknown where u reaches it.
+        means, deviations, shares: Each [2], of u's two-component mixture, the smaller mean first.
     """
 
     label: Tensor
@@ -55,12 +58,19 @@ def pseudo_labels(
     confident_weights: bool = False,
     split: str = "norm",
 ) -> PseudoLabels:
-    """Labels, training targets and weights of the whole target.
+    """Return labels, training targets and weights of the whole target.
 
-    ``features`` [N, D], ``probabilities`` [N, K], ``class_weights`` W [K, D], ``num_clusters`` C_t.
-    ``confident_weights`` sets the weight of samples outside [q, μ₂] to 1, as the paper's text says
-    (the released code writes that into a copy). ``split`` is u: see `unknown_part`. ValueError
-    where K ≥ D.
+    Args:
+        features: [N, D].
+        probabilities: [N, K].
+        class_weights: W [K, D].
+        num_clusters: C_t.
+        confident_weights: Whether samples outside [q, μ₂] weigh 1, as the paper's text says (the
+            released code writes that into a copy).
+        split: How u is measured, as in `unknown_part`.
+
+    Raises:
+        ValueError: K ≥ D, where ``split`` is "norm".
     """
     num_classes = class_weights.shape[0]
     z = F.normalize(features, dim=1)
@@ -84,10 +94,11 @@ def pseudo_labels(
 
 
 def unknown_part(unit_features: Tensor, class_weights: Tensor, split: str = "norm") -> Tensor:
-    """u [N], high for unknown, of ``unit_features`` z [N, D] and ``class_weights`` W [K, D].
+    """Return u [N], high for unknown, of ``unit_features`` z [N, D].
 
-    "norm", as published: the norm of what of z lies outside the span of W's rows. "cosine": 1 − the
-    highest cosine of z and a row, which also tells what lies inside the span between the classes.
+    By ``split``: "norm", as published, is the norm of the part of z outside the span of the rows of
+    ``class_weights`` W [K, D]. "cosine" is 1 − the highest cosine of z and a row, which is high,
+    too, for what lies inside the span between the classes.
     """
     if split == "norm":
         return split_norms(unit_features, known_basis(class_weights))[1]
@@ -95,15 +106,18 @@ def unknown_part(unit_features: Tensor, class_weights: Tensor, split: str = "nor
 
 
 def common_score(target_cosine: Tensor, source_cosine: Tensor) -> Tensor:
-    """c [N, K] = sqrt((1 - exp(-max(z·t, 0))) · exp(max(z·s, 0) - 1)): how near a feature is to a
-    class's target prototype t and source anchor s together."""
+    """Return how near features z are to each class's target prototype t and source anchor s.
+
+    c [N, K] = sqrt((1 - exp(-max(z·t, 0))) · exp(max(z·s, 0) - 1)), of ``target_cosine`` z·t and
+    ``source_cosine`` z·s.
+    """
     near_target = 1 - (-target_cosine.clamp(min=0)).exp()
     near_source = (source_cosine.clamp(min=0) - 1).exp()
     return (near_target * near_source).sqrt()
 
 
 def _mixture(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Means, deviations and shares [2] of a two-component Gaussian mixture on ``u`` [N]."""
+    """Return means, deviations and shares [2] of a two-component Gaussian mixture on ``u`` [N]."""
     if len(u) < 2:
         value = u.mean().expand(2)
         return value, torch.zeros_like(value), torch.full_like(value, 0.5)
@@ -122,7 +136,7 @@ def _mixture(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass
 class LeadState:
-    """Pseudo-labels of this epoch and the bank that the batches keep writing into."""
+    """The pseudo-labels of an epoch, and the bank that its batches keep up to date."""
 
     pseudo: PseudoLabels
     basis: Tensor
@@ -131,7 +145,7 @@ class LeadState:
 
 
 def start_state(bank: Bank, pseudo: PseudoLabels) -> LeadState:
-    """The state at an epoch's start, from copies of ``bank``."""
+    """Return the state at an epoch's start, from copies of ``bank``."""
     return LeadState(
         pseudo,
         known_basis(bank.class_weights),
@@ -143,11 +157,17 @@ def start_state(bank: Bank, pseudo: PseudoLabels) -> LeadState:
 def losses(
     features: Tensor, probabilities: Tensor, index: Tensor, state: LeadState, neighbours: int = 4
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """L_ce, L_reg and L_con of a batch.
+    """Return L_ce, L_reg and L_con of a batch.
 
-    ``features`` [B, D], ``probabilities`` [B, K] and their rows ``index`` [B] of the bank. Weighted
-    losses are sums over the batch divided by its size, not by the weights. The batch's rows of the
-    state's bank are replaced, detached, after the neighbours were looked up.
+    Weighted losses are sums over the batch divided by its size, not by the weights.
+
+    Args:
+        features: [B, D].
+        probabilities: [B, K].
+        index: int64 [B], the batch's rows in the state's bank, which are replaced (detached) after
+            the neighbours were looked up.
+        state: The epoch's.
+        neighbours: Neighbours of L_con.
     """
     pseudo, z = state.pseudo, F.normalize(features, dim=1)
     target, weight = pseudo.target[index], pseudo.weight[index]
@@ -164,13 +184,19 @@ def losses(
 
 
 class Lead(Method):
-    """LEAD: L = λ · L_ce + L_reg + L_con, λ being ``ce_weight``; ``reg_weight`` and
-    ``con_weight``, 1 as published, weight the other two.
+    """LEAD: L = ``ce_weight`` · L_ce + ``reg_weight`` · L_reg + ``con_weight`` · L_con.
 
-    ``open_set`` False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
-    ``split`` is what separates known from unknown: norm as published, or cosine.
-    ``clusters`` is how C_t is estimated (every ``cluster_every`` epochs): features, tsne as
-    released, spectral, or classes for as many as the source has.
+    Args:
+        open_set: False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
+        ce_weight: λ.
+        entropy_threshold: Above this entropy / log K a sample is unknown at test time.
+        neighbours: Neighbours of L_con.
+        clusters: How C_t is estimated: features, tsne as released, spectral, or classes for as many
+            as the source has.
+        cluster_every: Epochs from one estimate of C_t to the next.
+        confident_weights: As in `pseudo_labels`.
+        split: What separates known from unknown: norm as published, or cosine.
+        reg_weight, con_weight: 1 as published.
     """
 
     name = "lead"
@@ -215,7 +241,7 @@ class Lead(Method):
         self.num_clusters: int | None = None
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> LeadState:
-        """Pseudo-labels of the whole target; C_t anew every ``cluster_every`` epochs."""
+        """Return the epoch's pseudo-labels and bank; C_t is new every ``cluster_every`` epochs."""
         return start_state(bank, once(partial(self._pseudo_labels, bank, epoch)))
 
     def _pseudo_labels(self, bank: Bank, epoch: int) -> PseudoLabels:
@@ -234,7 +260,7 @@ class Lead(Method):
         )
 
     def loss(self, target: Batch, state: LeadState) -> dict[str, Tensor]:
-        """The three losses, weighted."""
+        """Return the three losses of a batch, weighted."""
         probabilities = target.logits.softmax(dim=1)
         ce, reg, con = losses(target.features, probabilities, target.index, state, self.neighbours)
         return {
@@ -244,15 +270,15 @@ class Lead(Method):
         }
 
     def summary(self, state: LeadState) -> dict[str, Tensor]:
-        """The unknown-space norms and their mixture."""
+        """Return labels and weights, and the unknown-space norms and mixture that decided them."""
         pseudo = state.pseudo
         names = ("label", "weight", "unknown_norm", "threshold", "means", "deviations", "shares")
         return {name: getattr(pseudo, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
-        """C_t."""
+        """Return C_t."""
         return {"num_clusters": self.num_clusters}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up C_t."""
+        """Restore C_t."""
         self.num_clusters = state["num_clusters"]

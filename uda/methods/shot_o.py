@@ -19,16 +19,22 @@ from uda.methods.unknown import LOG_EPSILON, Prediction, higher_cluster, normali
 
 @dataclass(frozen=True)
 class ShotOState:
-    """``label`` int64 [N] in 0..K (K is unknown), decided by ``entropy`` [N] over log K."""
+    """Pseudo-labels of the whole target.
+
+    Attributes:
+        label: int64 [N] in 0..K, where K is unknown.
+        entropy: [N], over log K; it decided what is unknown.
+    """
 
     label: Tensor
     entropy: Tensor
 
 
 def pseudo_labels(features: Tensor, probabilities: Tensor) -> ShotOState:
-    """Labels of the whole target from ``features`` [N, D] and ``probabilities`` [N, K].
+    """Return pseudo-labels of the whole target, ``features`` [N, D] and ``probabilities`` [N, K].
 
-    Unknown is the higher cluster of the entropy; the others get the class of the nearest centroid.
+    Unknown is the higher cluster of the entropies; the others get the class of the nearest
+    centroid.
     """
     entropy = normalised_entropy(probabilities)
     known = ~higher_cluster(entropy)
@@ -38,19 +44,19 @@ def pseudo_labels(features: Tensor, probabilities: Tensor) -> ShotOState:
 
 
 def centroid_labels(features: Tensor, probabilities: Tensor) -> Tensor:
-    """Class int64 [M] of the cosine-nearest centroid of [f, 1] (SHOT, Eq. 4 to 6).
+    """Return the class int64 [M] of the cosine-nearest centroid of [f, 1] (SHOT, Eq. 4 to 6).
 
-    ``features`` f [M, D], ``probabilities`` [M, K]. Centroids are first weighted by the
-    probabilities, then, once, the means of what is nearest. A class that no sample is most probable
-    for has no centroid, as in the released code; nor has a class that the first round leaves
-    without samples (where the released code divides by zero).
+    ``features`` f are [M, D], ``probabilities`` [M, K]. Centroids are means weighted by the
+    probabilities, then, once, the means of the samples nearest to those. A class that no sample is
+    most probable for has no centroid, as in the released code; nor has a class that the first round
+    leaves without samples (where the released code divides by zero).
     """
     z = F.normalize(F.pad(features, (0, 1), value=1.0), dim=1)
     num_classes = probabilities.shape[1]
     present = F.one_hot(probabilities.argmax(dim=1), num_classes).any(dim=0)
     weights = probabilities
     for _ in range(2):
-        # The cosine does not ask for a centroid's length, so sums serve as means.
+        # Cosines do not depend on a centroid's length, so sums serve as means.
         similarity = z @ F.normalize(weights.T @ z, dim=1).T
         label = similarity.masked_fill(~present, -torch.inf).argmax(dim=1)
         weights = F.one_hot(label, num_classes).to(z.dtype)
@@ -59,11 +65,11 @@ def centroid_labels(features: Tensor, probabilities: Tensor) -> Tensor:
 
 
 def losses(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy, entropy and diversity losses of a batch (SHOT, Eq. 3 and 7).
+    """Return the cross-entropy, entropy and diversity losses of a batch (SHOT, Eq. 3 and 7).
 
-    ``logits`` [B, K] and pseudo-labels ``label`` [B] in 0..K. The first two are means over the
-    known of the batch; the third is minus the entropy of the mean probability of the whole batch,
-    unknown included, as in the released code. All are 0 where none is known.
+    ``logits`` are [B, K], the pseudo-labels ``label`` [B] in 0..K. The first two are means over the
+    known samples of the batch; the third is minus the entropy of the mean probability of the whole
+    batch, unknown included, as in the released code. All are 0 where no sample is known.
     """
     num_classes = logits.shape[1]
     known = (label < num_classes).to(logits.dtype)
@@ -84,8 +90,8 @@ def _entropy(probabilities: Tensor) -> Tensor:
 class ShotO(Method):
     """SHOT-O: L = ``ce_weight`` · L_ce + L_entropy + L_diversity.
 
-    At test time too, unknown is the higher cluster of the entropies of all samples. ``open_set``
-    False (PDA) rejects nothing then, though pseudo-labels may be unknown.
+    At test time, too, unknown is the higher cluster of the entropies of all samples; with
+    ``open_set`` False (PDA) nothing is rejected then, though pseudo-labels may be unknown.
     """
 
     name = "shot_o"
@@ -98,12 +104,14 @@ class ShotO(Method):
         self.ce_weight = ce_weight
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> ShotOState:
-        """Pseudo-labels of the whole target."""
+        """Return pseudo-labels of the whole target."""
         return once(partial(pseudo_labels, bank.features, bank.probabilities))
 
     def loss(self, target: Batch, state: ShotOState) -> dict[str, Tensor]:
-        """The three losses, the first weighted. None where the batch has no known sample: it is
-        passed over, as in the released code."""
+        """Return the three losses, the first weighted; none for a batch without a known sample.
+
+        Such a batch is passed over, as in the released code.
+        """
         label = state.label[target.index]
         if not (label < target.logits.shape[1]).any():
             return {}
@@ -111,7 +119,7 @@ class ShotO(Method):
         return {"ce": self.ce_weight * ce, "entropy": entropy, "diversity": diversity}
 
     def predict(self, bank: Bank) -> Prediction:
-        """Labels by the highest probability, unknown by 2-means of the entropy."""
+        """Return the most probable classes, or unknown in the higher cluster of the entropies."""
         score = normalised_entropy(bank.probabilities)
         label = bank.probabilities.argmax(dim=1)
         if self.open_set:
@@ -119,5 +127,5 @@ class ShotO(Method):
         return Prediction(label, score)
 
     def summary(self, state: ShotOState) -> dict[str, Tensor]:
-        """The entropies and what was made of them."""
+        """Return the pseudo-labels and the entropies."""
         return {"label": state.label, "entropy": state.entropy}

@@ -6,7 +6,7 @@ from uda.methods.base import Method
 
 
 class SourceOnly(Method):
-    """Nothing is adapted: no batch passes the network."""
+    """The source model without adaptation: no batch of the target passes the network."""
 
     name = "source_only"
     title = "Source-only"

@@ -13,14 +13,19 @@ LOG_EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Prediction:
-    """``label`` int64 [N] in 0..K, where K is unknown; ``unknown_score`` [N], high for unknown."""
+    """What a method says of each sample of the target.
+
+    Attributes:
+        label: int64 [N] in 0..K, where K is unknown.
+        unknown_score: [N], high for unknown.
+    """
 
     label: Tensor
     unknown_score: Tensor
 
 
 def normalised_entropy(probabilities: Tensor) -> Tensor:
-    """Entropy [N] of ``probabilities`` [N, K] over log K: 0 for certain, 1 for uniform."""
+    """Return the entropy [N] of ``probabilities`` [N, K] over log K: 0 certain, 1 uniform."""
     if probabilities.shape[1] == 1:  # a single class leaves nothing to be unsure of
         return probabilities.new_zeros(len(probabilities))
     entropy = -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=1)
@@ -28,9 +33,9 @@ def normalised_entropy(probabilities: Tensor) -> Tensor:
 
 
 def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Prediction:
-    """The most probable class, or unknown (K) where the entropy over log K exceeds ``threshold``.
+    """Return the most probable classes, or unknown (K) where entropy / log K exceeds ``threshold``.
 
-    ``threshold`` None rejects nothing (PDA).
+    A ``threshold`` of None rejects nothing (PDA).
     """
     score = normalised_entropy(probabilities)
     label = probabilities.argmax(dim=1)
@@ -40,11 +45,11 @@ def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Predic
 
 
 def higher_cluster(values: Tensor) -> Tensor:
-    """Bool [N]: which of ``values`` [N] are in the higher of their two k-means clusters.
+    """Return which of ``values`` [N] are in the higher of their two k-means clusters, bool [N].
 
-    In one dimension the clusters are two runs of the sorted values, so trying every cut
-    finds the best pair: no start to draw, and equal values stay together. None is higher where all
-    are equal.
+    In one dimension a cut of the sorted values separates the clusters, so trying every cut gives
+    the best pair: no start is drawn, and equal values stay together. If all are equal, none is
+    higher.
     """
     if len(values) < 2:
         return torch.zeros_like(values, dtype=torch.bool)
@@ -52,6 +57,6 @@ def higher_cluster(values: Tensor) -> Tensor:
     sums, total = ordered.cumsum(0)[:-1], ordered.sum()
     below = torch.arange(1, len(ordered), dtype=torch.double, device=values.device)
     above = len(ordered) - below
-    # Least variance within is most variance between, here times N.
+    # The variance within clusters is least where that between them (here times N) is highest.
     between = below * above / len(ordered) * (sums / below - (total - sums) / above) ** 2
     return values > ordered[between.argmax()]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint onto the CPU without unpickling code.
 
-    ValueError naming the file if it is missing, cut short, or holds anything but tensors and plain
-    values.
+    Raises ValueError naming the file if it is missing, cut short, or holds anything but tensors and
+    plain values.
     """
     import torch
 
@@ -24,7 +24,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        # Torch advises to load it all the same, which would run its code.
+        # Torch's message advises to load it anyway, which would run its code.
         raise ValueError(
             f"{path}: not a readable checkpoint (no checkpoint at all, or one that holds more than "
             "tensors and plain values: save its state dict alone)"
@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a run's .npz file. ValueError naming a broken file."""
+    """Return the arrays of a run's .npz file. Raises ValueError naming a broken file."""
     import numpy as np
 
     try:

@@ -14,12 +14,12 @@ NO_SCORES = {"run", "version", "time", "kind", "epoch"}
 
 
 def write_event_files(run: Run) -> Path:
-    """Write every number of the run's metrics into ``tensorboard/`` in its folder; its path.
+    """Write every number of the run's metrics into ``tensorboard/`` in its folder; return its path.
 
     A number is called ``kind/name`` (``final/fgsm_error/1_255``) and stands at its epoch, or at 0
     where it belongs to none (the time that edits took). Earlier event files are replaced.
-    `tensorboard --logdir RUNS` shows all runs, finished or not. ValueError where TensorBoard is
-    not installed.
+    `tensorboard --logdir RUNS` shows all runs, finished or not. Raises ValueError where TensorBoard
+    is not installed.
     """
     try:
         from torch.utils.tensorboard.writer import SummaryWriter

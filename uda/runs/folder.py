@@ -131,7 +131,7 @@ class Run:
 
     @property
     def adapt(self) -> Mapping[str, Any]:
-        """The adaptation's settings; of a source model, those of asking it as it is."""
+        """The adaptation's settings; for a source model, those of source_only."""
         settings: Mapping[str, Any] = self.config.get(
             "adapt", {"method": "source_only", "options": {}}
         )
@@ -189,7 +189,7 @@ class Run:
 
     @property
     def done_text(self) -> str:
-        """When it finished."""
+        """The time at which the run finished, as text."""
         return (self.folder / "done").read_text().strip()
 
     def start(self) -> None:
@@ -201,7 +201,7 @@ class Run:
             )
 
     def mark_done(self) -> None:
-        """Write down that the run has finished: after everything else is on disk.
+        """Write down that the run has finished, after everything else is on disk.
 
         Temporary files that killed processes left in the folder, and below it, are removed.
         """
@@ -221,16 +221,19 @@ class Run:
         (self.folder / "done").write_text(f"{done}\n")
 
     def lock(self) -> AbstractContextManager[None]:
-        """Be the only one at work on the run: `uda.runs.lock.RunBusyError` where another is."""
+        """Return a context in which no other process works on the run.
+
+        It raises `uda.runs.lock.RunBusyError` where another is at work.
+        """
         return hold(self.folder)
 
     @property
     def holder(self) -> Holder | None:
-        """Which process is at work on the run, if any."""
+        """The process at work on the run, if any."""
         return holder_of(self.folder)
 
     def write_error(self, text: str) -> None:
-        """Write down why the run failed in a sweep: a line, and what may stand below it."""
+        """Write down why the run failed in a sweep: a line, and details that may follow it."""
         write_text(self.folder / "error.txt", text + "\n")
 
     def clear_error(self) -> None:
@@ -239,7 +242,7 @@ class Run:
 
     @property
     def error_time(self) -> float | None:
-        """When it last failed, by the disk's clock; None where it did not."""
+        """The time at which it last failed, by the disk's clock; None where it did not."""
         try:
             return (self.folder / "error.txt").stat().st_mtime
         except FileNotFoundError:
@@ -314,7 +317,7 @@ class Run:
         write_json(self.folder / "classes.json", list(names))
 
     def classes(self) -> tuple[str, ...] | None:
-        """Return what `save_classes` wrote, or None. ValueError naming a broken file."""
+        """Return what `save_classes` wrote, or None. Raises ValueError naming a broken file."""
         path = self.folder / "classes.json"
         if not path.is_file():
             return None
@@ -333,12 +336,12 @@ class Run:
 
     @property
     def best_checkpoint(self) -> Path:
-        """The weights of the best epoch on the validation part, where it has one."""
+        """The weights of the best epoch on the validation part, if the run has such a part."""
         return self.folder / "best.pt"
 
     @property
     def result_checkpoint(self) -> Path:
-        """The weights of the run's result: the best epoch's if it chose one, else the last's."""
+        """The weights of the run's result: the best epoch's if they were kept, else the last's."""
         return self.best_checkpoint if self.best_checkpoint.is_file() else self.checkpoint
 
     def save_checkpoint(self, state: Mapping[str, Any], best: bool = False) -> None:
@@ -350,7 +353,7 @@ class Run:
             torch.save(dict(state), path)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the last state, or None before the first. ValueError naming a broken file."""
+        """Return the last state, None before the first. Raises ValueError naming a broken file."""
         try:
             return read_checkpoint(self.checkpoint) if self.checkpoint.is_file() else None
         except ValueError as error:
@@ -378,7 +381,7 @@ class Run:
         self._save_arrays(self.folder / "predictions.npz", arrays)
 
     def predictions(self) -> dict[str, NDArray[Any]] | None:
-        """Return what `save_predictions` wrote, or None. ValueError naming a broken file."""
+        """Return what `save_predictions` wrote, or None. Raises ValueError naming a broken file."""
         path = self.folder / "predictions.npz"
         return read_arrays(path) if path.is_file() else None
 
@@ -387,7 +390,7 @@ class Run:
         self._save_arrays(self.folder / "summary.npz", arrays)
 
     def summary(self) -> dict[str, NDArray[Any]] | None:
-        """Return what `save_summary` wrote, or None. ValueError naming a broken file."""
+        """Return what `save_summary` wrote, or None. Raises ValueError naming a broken file."""
         path = self.folder / "summary.npz"
         return read_arrays(path) if path.is_file() else None
 
@@ -399,19 +402,19 @@ class Run:
         return json.loads(path.read_text()) if path.is_file() else None
 
     def save_choices(self, name: str, values: Any) -> None:
-        """Keep the values of a name in `CHOICES`. Those of an unfinished run are not kept."""
+        """Write the values of a name in `CHOICES`, unless the run is unfinished."""
         if self.is_done:
             write_json(self._choices_path(name), values, newline=False)
 
     def choices_are_newer(self, name: str) -> bool:
-        """Whether these choices were made after the predictions, or the run has none (unpacked)."""
+        """Return whether a choice is newer than the predictions, or the run (unpacked) has none."""
         predictions, path = self.folder / "predictions.npz", self._choices_path(name)
         return not predictions.is_file() or (predictions.stat().st_mtime <= path.stat().st_mtime)
 
     # ---- how it was started
 
     def save_experiment(self, experiment: Experiment) -> None:
-        """Write the options of this run: `uda train` and `uda adapt` make it again from them."""
+        """Write the options of this run, from which `uda train` and `uda adapt` make it again."""
         text = yaml.safe_dump(asdict(experiment), sort_keys=False, allow_unicode=True)
         write_text(self.folder / "experiment.yaml", text)
 
@@ -433,12 +436,12 @@ class Run:
 
     @property
     def stages_png(self) -> Path:
-        """GenMix's stages of a few images."""
+        """The picture of GenMix's stages of a few images."""
         return self.folder / "genmix_stages.png"
 
     @property
     def answers_md(self) -> Path:
-        """What `uda run` says."""
+        """The summary of the answers of `uda run`."""
         return self.folder / "answers.md"
 
     @property
@@ -448,14 +451,14 @@ class Run:
 
     @property
     def unknown_png(self) -> Path:
-        """The images that `uda run` calls unknown."""
+        """The picture of the images that `uda run` calls unknown."""
         return self.folder / "unknown.png"
 
     # ---- costs
 
     @property
     def was_made_here(self) -> bool:
-        """Whether it has finished and has its model: unpacked runs say little of this machine."""
+        """Whether it has finished and has its model, unlike unpacked runs of other machines."""
         return self.is_done and self.checkpoint.is_file()
 
     @property
@@ -466,7 +469,7 @@ class Run:
 
     @property
     def size_bytes(self) -> int:
-        """How much disk the folder takes."""
+        """The bytes that the folder takes on disk."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     # ----
@@ -485,7 +488,7 @@ class Run:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the run in ``folder`` has finished."""
+    """Return whether the run in ``folder`` has finished."""
     return (folder / "done").is_file()
 
 
@@ -496,7 +499,7 @@ def error_in(folder: Path) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether ``folder`` is a run's."""
+    """Return whether ``folder`` is a run's."""
     return (folder / "config.yaml").is_file()
 
 
@@ -506,9 +509,10 @@ def open_run(runs: Path, name: str, config: Mapping[str, Any]) -> Run:
 
 
 def read_run(folder: Path, renamed: bool = False) -> Run:
-    """Return the run in ``folder``. ValueError naming a folder without a run, or with a broken one.
+    """Return the run in ``folder``.
 
-    Its name must end in the hash of its configuration, unless it may have been ``renamed``.
+    Its name must end in the hash of its configuration, unless it may have been ``renamed``. Raises
+    ValueError naming a folder without a run, or with a broken run.
     """
     path = folder / "config.yaml"
     if not path.is_file():
@@ -522,9 +526,10 @@ def read_run(folder: Path, renamed: bool = False) -> Run:
 
 
 def find_runs(runs: Path) -> list[Run]:
-    """Return all runs directly under ``runs``, in order of their names. ValueError without any.
+    """Return all runs directly under ``runs``, in order of their names.
 
-    Hidden folders are those that were being made when a process was killed.
+    Hidden folders, which were being made when a process was killed, are left out. Raises ValueError
+    without any run.
     """
     if not runs.is_dir():
         raise ValueError(f"{runs}: no such folder of runs")

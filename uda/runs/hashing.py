@@ -11,15 +11,15 @@ from typing import Any
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Ten hexadecimal digits that stand for ``config`` (JSON values; key order does not matter)."""
+    """Return ten hexadecimal digits that stand for ``config`` (JSON, keys in any order)."""
     canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def file_hash(path: Path) -> str:
-    """Ten hexadecimal digits that stand for a file's content. ValueError naming a missing file.
+    """Return ten hexadecimal digits for a file's content. Raises ValueError naming a missing file.
 
-    Read once while it stays as it is: a sweep's plan asks for each of its runs.
+    The file is read once while it stays as it is: a sweep's plan asks for each of its runs.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")

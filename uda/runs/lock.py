@@ -1,9 +1,9 @@
-"""One worker at a time in a run's folder, on this machine or on a cluster's shared disk.
+"""A single worker at a time in a run's folder, on this machine or on a cluster's shared disk.
 
-A lock is a file made with O_EXCL, which every shared disk gives to one maker alone (flock is not
-kept by all of them). A thread touches it while its holder lives. A holder of this machine whose
-process is gone, and any holder that has not touched its lock for `STALE_SECONDS` by the file
-system's clock, has lost it.
+A lock is a file made with O_EXCL, which every shared disk grants to a single maker (not all of them
+support flock). A thread touches it while its holder lives. A holder of this machine whose process
+is gone, and any holder that has not touched its lock for `STALE_SECONDS` by the file system's
+clock, has lost it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ STALE_SECONDS = 120.0
 
 
 class RunBusyError(ValueError):
-    """Another process is at work in the folder."""
+    """The error that another process is at work in the folder."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock: a process of a machine.
+    """The process of a machine that holds a lock.
 
     ``space`` separates hosts of the same name whose process numbers mean different processes
     (containers; a machine before and after a restart).
@@ -46,20 +46,20 @@ class Holder:
 
 
 def holder(folder: Path) -> Holder | None:
-    """Return who is at work in ``folder``; None for nobody, or a holder that lost its lock."""
+    """Return the process at work in ``folder``; None if there is none or it has lost its lock."""
     lock = _read(folder / "lock")
     try:
         return None if lock is None or _is_stale(folder, *lock) else lock[0]
-    except FileNotFoundError:  # it has left, with its folder
+    except FileNotFoundError:  # the holder has left, with its folder
         return None
 
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Be the only process at work in ``folder``, which is made if it is missing.
+    """Lock ``folder``, which is made if it is missing, within the block.
 
-    Raises RunBusyError naming another holder, and ValueError naming a folder that cannot be made. A
-    stale lock is taken over.
+    A stale lock is taken over. Raises RunBusyError naming another holder, and ValueError naming a
+    folder that cannot be made.
     """
     path = folder / "lock"
     us = Holder(socket.gethostname(), _space(), os.getpid(), secrets.token_hex(8))
@@ -74,7 +74,7 @@ def hold(folder: Path) -> Iterator[None]:
                 break
             except FileNotFoundError:  # another process has just left an empty folder
                 time.sleep(0.01)
-            except FileExistsError:  # the same, between two looks of mkdir
+            except FileExistsError:  # the same, between two checks of mkdir
                 if folder.exists() and not folder.is_dir():
                     raise
                 time.sleep(0.01)
@@ -106,13 +106,13 @@ def _take(path: Path, us: Holder) -> None:
     try:
         with os.fdopen(handle, "w") as file:
             json.dump(asdict(us), file)
-    except BaseException:  # half-written, it would be nobody's
+    except BaseException:  # a half-written lock would be nobody's
         path.unlink(missing_ok=True)
         raise
 
 
 def _take_over(path: Path, us: Holder) -> bool:
-    """Replace a stale lock by ours in one step; False where another process is quicker."""
+    """Replace a stale lock by ours in a single step; return False if another process is first."""
     lock = _read(path)
     if lock is None or not _is_stale(path.parent, *lock):
         return False
@@ -148,7 +148,10 @@ def _beat(path: Path, token: str, ended: threading.Event) -> None:
 
 
 def _read(path: Path) -> tuple[Holder, float] | None:
-    """Holder and time of the last beat. Opened, since a network disk then asks its server."""
+    """Return the holder and the time of the last beat.
+
+    The file is opened, since a network disk then asks its server.
+    """
     try:
         with open(path) as file:
             beat = os.fstat(file.fileno()).st_mtime
@@ -174,7 +177,7 @@ def _is_stale(folder: Path, other: Holder, beat: float) -> bool:
 
 def _remove(path: Path, token: str) -> None:
     """Remove the lock if it is that of ``token``."""
-    for _ in range(100):  # who looks whether it is stale needs milliseconds
+    for _ in range(100):  # a check whether it is stale takes milliseconds
         with _sole_right_to(path, token) as ours:
             lock = _read(path)
             if not lock or lock[0].token != token:
@@ -187,10 +190,10 @@ def _remove(path: Path, token: str) -> None:
 
 @contextmanager
 def _sole_right_to(path: Path, token: str) -> Iterator[bool]:
-    """Whether the lock of ``token`` is ours to replace or remove.
+    """Yield whether the lock of ``token`` is ours to replace or remove.
 
-    Of processes that ask at a time, a single one gets True. Nobody touches a lock without asking,
-    so what is read within stays.
+    Of processes that ask at the same time, a single one gets True. Nobody touches a lock without
+    asking, so what is read within the block stays true.
     """
     claim = path.with_name(f".lock.{token}.tmp")
     ours = False
@@ -211,7 +214,7 @@ def _sole_right_to(path: Path, token: str) -> Iterator[bool]:
 
 
 def _space() -> str:
-    """Within which processes have their numbers; empty where the system does not say."""
+    """Return the boot and the process namespace of this process; empty if the system hides them."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"

@@ -1,4 +1,4 @@
-"""Which version of the code is at work."""
+"""The version of the code at work."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What a stage works on. Everything else follows from it, and is resolved once.
+    """The work of a stage; everything else follows from it, and is resolved once.
 
     Attributes:
         experiment: The options.
@@ -58,7 +58,7 @@ class Task:
 
     @cached_property
     def device(self) -> torch.device:
-        """This rank's device, its threads and memory set up. ValueError where it cannot be used."""
+        """This rank's device, threads and memory set up. Raises ValueError if it cannot be used."""
         import torch
 
         from uda.compute.cpu import keep_freed_memory
@@ -121,13 +121,13 @@ class Task:
         return forward_all(model, images, px, self.device, compute, transform)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Be the only process at work on the run; the first rank locks it."""
+        """Return a context in which no other process works on the run; the first rank locks it."""
         from uda.compute.distributed import is_main
 
         return self.run.lock() if is_main() else nullcontext()
 
     def finish(self) -> None:
-        """Write down classes and options, and that the run is done; all ranks wait for it."""
+        """Write classes and options, and that the run is done; all ranks wait for it."""
         from uda.compute.distributed import is_main, wait
 
         if is_main():
@@ -156,8 +156,8 @@ def model_of(experiment: Experiment, num_classes: int, pretrained: bool = True) 
 def experiment_on_folder(experiment: Experiment) -> Experiment:
     """Return ``experiment`` on the dataset made of the folder ``data.dataset``, if it is a folder.
 
-    The dataset's file is written beside the runs. ValueError where a scenario is asked for, or
-    naming a folder without classes.
+    The dataset's file is written beside the runs. Raises ValueError where a scenario is asked for,
+    or naming a folder without classes.
     """
     data = experiment.data
     folder = Path(data.dataset).expanduser()
@@ -185,7 +185,7 @@ def experiment_on_folder(experiment: Experiment) -> Experiment:
 def check_dimensions(experiment: Experiment, split: ClassSplit, dim: int) -> None:
     """Raise ValueError where features of ``dim`` dimensions are too few for the method (LEAD).
 
-    Asked before the training of the source model, not after it.
+    It is called before the training of the source model, not after it.
     """
     count, model = len(split.source_classes), experiment.model
     if not experiment.data.scenario or count < dim:

@@ -1,4 +1,4 @@
-"""What a run trains on besides its images: edits and fractals, made and logged first."""
+"""Edits and fractals, made and logged before a run trains on them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def prepare_edits(task: Task, data: Labelled) -> None:
-    """Make edits and fractals, and draw what they make of a few images."""
+    """Make edits and fractals, and draw the stages of a few images."""
     from uda.compute.distributed import is_main, main_first
 
     if not task.augmentation.prepares:
-        return  # no time that a slow machine could have spent on it
+        return  # nothing to do, so no time to log
     experiment = task.experiment
     started = time.perf_counter()
     with main_first():
@@ -49,7 +49,7 @@ def draw_stages(augmentation: Augmentation, data: Labelled, seed: int, run: Run)
 
 
 def log_prepared(run: Run, seconds: float, prepared: Mapping[str, Any], store: str) -> None:
-    """Log what was prepared; say where it is not what the run began with."""
+    """Log what was prepared, and print where it is not what the run began with."""
     before = next(iter(run.metrics("prepare")), {})
     if "edits" in before and before["edits"] != prepared.get("edits"):
         say(

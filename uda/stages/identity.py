@@ -1,4 +1,4 @@
-"""Which run an experiment is: all that decides its result, and nothing that does not."""
+"""A run's identity: all of an experiment that decides its result, and nothing that does not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 def added_settings() -> dict[str, Any]:
     """Return the settings that were added after runs had been made.
 
-    By the dotted keys of a run's configuration, with the values that earlier runs had.
+    Their keys are dotted, as in a run's configuration, and their values those that earlier runs
+    had.
     """
     from uda.augment import AUGMENTATIONS
     from uda.methods import METHODS
@@ -53,7 +54,7 @@ def added_settings() -> dict[str, Any]:
     }
     return {
         "precision": "float32",
-        "train.budget": "steps",  # what only augmented runs have
+        "train.budget": "steps",  # only augmented runs have this key
         **{
             f"{name}.{key}": value
             for name, section in sections.items()
@@ -126,7 +127,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
 
 
 def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
-    """Return the target stage's run. ValueError where the dataset lacks the source or target."""
+    """Return the target stage's run. Raises ValueError where the dataset lacks either domain."""
     from uda.methods import METHODS
 
     data, settings = experiment.data, asdict(experiment.adapt)
@@ -167,7 +168,7 @@ def _dataset_key(experiment: Experiment) -> str:
 
 
 def _without(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """``settings`` without the keys that have these ``values``."""
+    """Return ``settings`` without the keys that have these ``values``."""
     return {key: value for key, value in settings.items() if values.get(key, ...) != value}
 
 

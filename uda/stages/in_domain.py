@@ -18,7 +18,8 @@ FGSM_LEVELS = (1, 8)  # attacks of so many grey levels of 255
 def epoch_scorer(task: Task, parts: Parts) -> Callable[[Classifier, int], float | None] | None:
     """Return what the training loop calls after each epoch; None without a part to score.
 
-    It logs accuracies, and returns that on the validation part, by which the best epoch is chosen.
+    It logs accuracies, and returns the accuracy on the validation part, which chooses the best
+    epoch.
     """
     if not parts.test:
         return None
@@ -43,10 +44,10 @@ def epoch_scorer(task: Task, parts: Parts) -> Callable[[Classifier, int], float 
 def final_scores(task: Task, model: Classifier, items: Sequence[Item]) -> dict[str, Any]:
     """Return all scores on held-out ``items``, in percent, on the same centre crops.
 
-    Those of `uda.evaluation.evaluate.held_out_scores` and, unless ``train.robustness`` is off:
-    ``fgsm_error``, the error under attacks of 1 and 8 grey levels; ``corruptions``, the mean top-1
-    over the severities of each of `uda.evaluation.robustness.CORRUPTIONS`; ``corruption_acc``,
-    their mean.
+    They are those of `uda.evaluation.evaluate.held_out_scores` and, unless ``train.robustness`` is
+    off: ``fgsm_error``, the error under attacks of 1 and 8 grey levels; ``corruptions``, the mean
+    top-1 over the severities of each of `uda.evaluation.robustness.CORRUPTIONS`;
+    ``corruption_acc``, their mean.
     """
     import torch
 
@@ -88,7 +89,7 @@ def class_accuracies(
 
 
 def log_final(task: Task, model: Classifier, parts: Parts) -> None:
-    """Log `final_scores` on the test part, of the last epoch and of that which validation chose.
+    """Log `final_scores` on the test part, for the last epoch and for validation's choice.
 
     ``model`` is left with the weights of the run's result.
     """

@@ -1,10 +1,10 @@
-"""What to do where memory is full."""
+"""Advice for when memory is full."""
 
 from __future__ import annotations
 
 
 def lack_of_memory(error: Exception) -> str:
-    """Return a line of advice where ``error`` says that memory is full, else an empty one."""
+    """Return a line of advice where ``error`` says that memory is full, else an empty string."""
     from genmix_aug.editors.memory import lacks_memory
 
     if not lacks_memory(error):

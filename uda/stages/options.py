@@ -1,4 +1,4 @@
-"""Options of methods and augmentations: the keyword arguments of what makes them."""
+"""Options of methods and augmentations: the keyword arguments of their classes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ if TYPE_CHECKING:
 
 
 def resolve_options(
-    factories: Mapping[str, Callable[..., Any]], name: str, given: Mapping[str, Any], where: str
+    factories: Mapping[str, Callable[..., Any]], name: str, chosen: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
-    """The keyword options of ``factories[name]``: its defaults, with ``given[name]`` over them.
+    """Return the keyword options of ``factories[name]``: its defaults, updated by ``chosen[name]``.
 
-    ``given`` may hold options of the other factories too. Raises ValueError naming the key, under
-    ``where`` ("adapt", "augment"), that is unknown or of another type than its default.
+    Args:
+        factories: What makes each method or augmentation.
+        name: An entry of ``factories``.
+        chosen: Options by entry, perhaps of other entries too.
+        where: Section of the configuration, "adapt" or "augment".
+
+    Raises:
+        ValueError: Names the key that is unknown or of another type than its default.
     """
     kind = "method" if where == "adapt" else "name"
     if name not in factories:
         raise ValueError(f"{where}.{kind}: {name!r} is not one of {', '.join(factories)}")
-    if unknown := sorted(given.keys() - factories.keys()):
+    if unknown := sorted(chosen.keys() - factories.keys()):
         raise ValueError(
             f"{where}.options.{unknown[0]}: not one of {', '.join(factories)}; options stand under "
             f"the name of what they belong to, as in {where}.options.{name}"
         )
     resolved = {
-        # Those of what is not chosen are looked at too: a misspelt one would do nothing, silently.
-        one: _resolved(factories[one], given.get(one) or {}, f"{where}.options.{one}")
-        for one in {name, *given}
+        # All entries are checked: a misspelt option elsewhere would silently do nothing.
+        key: _resolved(factories[key], chosen.get(key) or {}, f"{where}.options.{key}")
+        for key in {name, *chosen}
     }
     return resolved[name]
 
@@ -50,7 +56,7 @@ def _resolved(factory: Callable[..., Any], chosen: Any, where: str) -> dict[str,
 
 
 def method_of(experiment: Experiment) -> Method:
-    """The configured adaptation method."""
+    """Return the configured adaptation method."""
     from uda.methods import METHODS
 
     settings = experiment.adapt
@@ -59,7 +65,7 @@ def method_of(experiment: Experiment) -> Method:
 
 
 def augmentation_of(experiment: Experiment) -> Augmentation:
-    """The configured augmentation."""
+    """Return the configured augmentation."""
     from uda.augment import AUGMENTATIONS
 
     settings = experiment.augment

@@ -46,7 +46,7 @@ def _train(task: Task, parts: Parts) -> None:
     from uda.training.train import train as train_loop
 
     experiment = task.experiment
-    total_steps(len(parts.train), 0, experiment.train)  # an error before edits are made in vain
+    total_steps(len(parts.train), 0, experiment.train)  # raises before edits are made in vain
     loop = task.loop(f"train {experiment.data.source} ({experiment.augment.name})")
     model = task.model()
     data = task.labelled(parts.train)
@@ -67,7 +67,7 @@ def _train(task: Task, parts: Parts) -> None:
 
 
 def _summary(task: Task, seen: Seen) -> str:
-    """What the model was trained on, in words."""
+    """Return in words what the model was trained on."""
     name = task.experiment.augment.name
     changed = f"{seen.augmented} of them augmented"
     if name != "none" and not seen.augmented:  # it changes batches

@@ -66,7 +66,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path) -> None:
 
 
 def _source_checkpoint(task: Task) -> Path:
-    """The source model to adapt. ValueError naming the run that has not been trained."""
+    """Return the source model to adapt. Raises ValueError naming a run that is not trained."""
     if task.experiment.adapt.checkpoint:
         return Path(task.experiment.adapt.checkpoint)
     run = source_run(task.experiment, task.spec)

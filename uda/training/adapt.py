@@ -40,12 +40,18 @@ def adapt(
 ) -> None:
     """Adapt ``model`` to ``target`` in place; the classifier stays as it is.
 
-    ``after_epoch`` is called with the source model's bank as epoch 0 and after every epoch.
-    Continues from the run's checkpoint, saved after every epoch. Every epoch's bank stays in the
-    run's folder unless ``settings.keep_banks`` is False.
-
     Of several ranks each computes its share of every batch, which must divide evenly; the first
     writes, evaluates and calls ``after_epoch``.
+
+    Args:
+        model: Starts as the source model.
+        target: The target's images.
+        method: Gives the losses.
+        settings: Epochs, batch size, rates, and whether each epoch's bank stays in the run's
+            folder.
+        run: Continued from its checkpoint, which is saved after every epoch.
+        loop: Sizes, seed and device.
+        after_epoch: Called with the source model's bank as epoch 0, and after every epoch.
     """
     check_batch("adapt.batch_size", settings.batch_size)
     _check_trains(model, method, settings)
@@ -162,7 +168,7 @@ def _finish_epoch(
     settings: AdaptConfig,
     after_epoch: AfterEpoch | None,
 ) -> str:
-    """Keep the epoch's bank and have it evaluated, in the first rank; words for the bar."""
+    """Keep the epoch's bank and have it evaluated, in the first rank; return words for the bar."""
     if not is_main():
         return ""
     if settings.keep_banks:

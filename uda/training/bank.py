@@ -52,7 +52,7 @@ def forward_all(
 def save_bank(run: Run, bank: Bank, epoch: int) -> None:
     """Write an epoch's features and probabilities in float16, and class weights in float32.
 
-    What needs no labels can be computed from them afterwards.
+    Whatever needs no labels can be computed from them afterwards.
     """
     arrays = {
         "features": bank.features.half().cpu().numpy(),

@@ -1,4 +1,4 @@
-"""Batches of labelled, augmented images: what supervised training learns from."""
+"""Batches of labelled, augmented images, from which supervised training learns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SourceBatch(NamedTuple):
         images: float32 [B, 3, px, px] in [0, 1], of all ranks.
         targets: Soft targets float32 [B, K].
         rows: int64 [B], rows of the list that `SourceBatches` goes through.
-        seed: What the augmentation mixed the batch by.
+        seed: The seed by which the augmentation mixed the batch.
     """
 
     images: Tensor
@@ -42,7 +42,7 @@ class SourceBatch(NamedTuple):
 
 
 class SourceBatches:
-    """Goes through a list of the N originals and the augmented copies of each, epoch by epoch.
+    """A list of the N originals and the augmented copies of each, gone through epoch by epoch.
 
     What an image becomes depends on the run's seed, the epoch and its row alone, whatever the batch
     or the number of ranks. All ranks get the same whole batches.
@@ -79,15 +79,15 @@ class SourceBatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in a pass over the list."""
+        """The number of full batches in a pass over the list."""
         return self.num_rows // self.settings.batch_size
 
     def is_augmented(self, rows: Tensor) -> Tensor:
-        """Return which ``rows`` [B] of the list are augmented."""
+        """Return which ``rows`` [B] of the list are augmented, bool [B]."""
         return rows >= self.first_augmented
 
     def originals(self, rows: Tensor) -> Tensor:
-        """Return the original images' indices of ``rows`` [B] of the list."""
+        """Return the indices [B] of the original images of ``rows`` [B] of the list."""
         return rows % self.num_originals
 
     def epoch(self, epoch: int, first_step: int, steps: int) -> Iterator[SourceBatch]:
@@ -103,7 +103,7 @@ class SourceBatches:
         draws = draw_views(self.num_rows, spare_px, images.flip, (loop.seed, VIEWS, epoch))
         batches = epoch_rows(self.num_rows, settings.batch_size, epoch, loop.seed)[:steps]
         parts = [part for rows in batches for part in rows.chunk(settings.accumulate)]
-        # In a thread where the network leaves the processor free. On a CPU the network would wait.
+        # In a thread on a GPU, which leaves the processor free; on a CPU the network would wait.
         loaded = prefetch(
             lambda rows: self._load(rows, epoch),
             [share(part) for part in parts],
@@ -114,7 +114,7 @@ class SourceBatches:
             yield self._batch(rows, whole, draws, seed_of(loop.seed, BATCH, number))
 
     def _load(self, rows: Tensor, epoch: int) -> Tensor:
-        """Whole images uint8 of rows of the list, before they are cropped."""
+        """Return whole images uint8 of rows of the list, before they are cropped."""
         indices = self.originals(rows)
         batch = self.resized[indices]
         if (augmented := self.is_augmented(rows).nonzero()[:, 0]).numel():
@@ -133,7 +133,7 @@ class SourceBatches:
         device, settings = self.loop.device, self.settings
         whole = whole.to(device, non_blocking=True)
         crops = views(whole, self.loop.images.crop_px, draws[share(rows).numpy()])
-        # Gathered as bytes: what mixes images mixes all of them.
+        # Gathered as bytes, since augmentations mix images of the whole batch.
         images = to_float(gather(crops), device, self.loop.compute.channels_last)
         labels = self.data.labels[self.originals(rows)].to(device)
         targets = smoothed_targets(labels, self.num_classes, settings.label_smoothing)

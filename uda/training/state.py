@@ -24,7 +24,7 @@ from uda.runs.folder import Run
 
 @dataclass(frozen=True)
 class Loop:
-    """Where and on what a loop runs.
+    """The surroundings of a training loop.
 
     Attributes:
         images: Sizes in pixels.
@@ -102,7 +102,7 @@ class TrainState:
 
     @property
     def result(self) -> Classifier:
-        """The network that is the result so far: the average, if any."""
+        """The network that is the result so far: the average, if there is one."""
         return self.average or self.model
 
     def backward(self, loss: Tensor) -> None:
@@ -149,8 +149,8 @@ class TrainState:
 def move_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
     """Move ``average``'s parameters and statistics towards ``model``'s, after its ``step``-th step.
 
-    By 1 - decay, but at first by more, as in TensorFlow's ExponentialMovingAverage: the decay is at
-    most (1 + step) / (10 + step), so that the start is soon forgotten.
+    They move by 1 - decay, but at first by more, as in TensorFlow's ExponentialMovingAverage: the
+    decay is at most (1 + step) / (10 + step), so that the start is soon forgotten.
     """
     decay = min(decay, (1 + step) / (10 + step))
     pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)

@@ -30,10 +30,10 @@ AfterEpoch = Callable[[Classifier, int], float | None]
 
 @dataclass
 class Seen:
-    """What was trained on so far.
+    """The images trained on so far.
 
     Attributes:
-        originals: Which of the N originals, bool [N].
+        originals: bool [N], which of the N originals.
         images: Images, each as often as it was drawn.
         augmented: How many of them were augmented.
     """
@@ -44,7 +44,7 @@ class Seen:
 
     @property
     def distinct_originals(self) -> int:
-        """How many different originals."""
+        """The number of different originals."""
         return int(self.originals.sum())
 
     def add(self, rows: Tensor, batches: SourceBatches) -> None:
@@ -65,8 +65,8 @@ class Seen:
 def total_steps(num_originals: int, copies: int, settings: TrainConfig) -> int:
     """Return a run's optimiser steps: as many with ``copies`` augmented copies as without.
 
-    With the budget "epochs" they grow with the copies. ValueError where the images do not fill a
-    batch.
+    With the budget "epochs" they grow with the copies. Raises ValueError where the images do not
+    fill a batch.
     """
     if num_originals < settings.batch_size:
         raise ValueError(
@@ -86,7 +86,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def factor_at(step: int, total_steps: int, num_originals: int, settings: TrainConfig) -> float:
-    """Return `uda.compute.optim.rate_factor` by ``settings``."""
+    """Return `uda.compute.optim.rate_factor` in ``step`` by ``settings``."""
     warmup = round(settings.warmup_epochs * (num_originals // settings.batch_size))
     return rate_factor(
         step,
@@ -108,14 +108,23 @@ def train(
     loop: Loop,
     after_epoch: AfterEpoch | None = None,
 ) -> Seen:
-    """Train ``model`` on ``data`` with ``copies`` augmented copies of each image, in place.
-
-    Continues from the run's checkpoint, saved after every epoch, a pass over the list of
-    (1 + copies) N images; the result is that of an undisturbed run. Where ``after_epoch`` returns a
-    score, the network of the first epoch with the highest score is kept as the run's best.
+    """Train ``model`` in place on N images and ``copies`` augmented copies of each.
 
     Of several ranks each computes its share of every batch, which must divide evenly; the first
-    writes, and all call ``after_epoch``.
+    writes, and all call ``after_epoch``. An interrupted run that continues ends like an undisturbed
+    run.
+
+    Args:
+        model: Ends as the average of the weights, if there is one.
+        data: The N originals.
+        augmentation: Changes copies, images or batches.
+        copies: Augmented copies of each original.
+        settings: Steps, batch size and rates.
+        run: Continued from its checkpoint, saved after every epoch, a pass over (1 + copies) N
+            images.
+        loop: Sizes, seed and device.
+        after_epoch: Returns a score, if any; the network of the first epoch with the highest score
+            is kept as the run's best.
     """
     _check_parts(settings)
     state = TrainState(model, settings, loop, train_classifier=True, ema=settings.ema)
@@ -126,7 +135,7 @@ def train(
     if saved := state.restore(run):
         counts = saved["seen"]
         seen = Seen(saved["originals"], counts["images"], counts["augmented"])
-    # On a CPU what else runs must not count; a GPU's work is not in the process's time.
+    # On a CPU other processes must not count; process time leaves out a GPU's work.
     clock = time.process_time if loop.device.type == "cpu" else time.perf_counter
     bar = loop.bar(steps * settings.batch_size, state.step * settings.batch_size)
     while state.step < steps:
