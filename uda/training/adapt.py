@@ -26,7 +26,7 @@ from uda.training.state import Loop, TrainState, check_finite
 from uda.training.target_batches import DROPOUT, target_batches
 
 # Called with the finished epoch (0: the source model) and its bank; words for the progress bar.
-AfterEpoch = Callable[[int, Bank], str]
+ReportEpoch = Callable[[int, Bank], str]
 
 
 def adapt(
@@ -36,7 +36,7 @@ def adapt(
     settings: AdaptConfig,
     run: Run,
     loop: Loop,
-    after_epoch: AfterEpoch | None = None,
+    after_epoch: ReportEpoch | None = None,
 ) -> None:
     """Adapt ``model`` to ``target`` in place; the classifier stays as it is.
 
@@ -55,7 +55,7 @@ def adapt(
     """
     check_batch("adapt.batch_size", settings.batch_size)
     _check_trains(model, method, settings)
-    state = TrainState(model, settings, loop, train_classifier=False)
+    training = TrainState(model, settings, loop, train_classifier=False)
     store = PixelStore.of(loop.compute)
     resized = store.resize(target.images, loop.images.resize_px)
     epochs = settings.epochs if method.trains != "nothing" else 0
@@ -64,43 +64,43 @@ def adapt(
         raise ValueError(
             f"adapt.batch_size: {settings.batch_size} is more than the {len(resized)} images"
         )
-    saved = state.restore(run)
+    saved = training.restore(run)
     if saved:
         method.load_state_dict(saved["method"])
     bank = _bank(model, resized, loop)
-    words = "" if saved else _finish_epoch(run, state, bank, settings, after_epoch)
+    words = "" if saved else _finish_epoch(run, training, bank, settings, after_epoch)
     epoch_images = per_epoch * settings.batch_size
-    bar = loop.bar(epochs * epoch_images, state.epoch * epoch_images)
-    while state.epoch < epochs:
-        bar.set_postfix_str(f"epoch {state.epoch + 1}/{epochs} {words}")
-        knowledge = method.refresh(bank, state.epoch, partial(from_main, device=loop.device))
-        if is_main() and (summary := method.summary(knowledge)):
+    bar = loop.bar(epochs * epoch_images, training.epoch * epoch_images)
+    while training.epoch < epochs:
+        bar.set_postfix_str(f"epoch {training.epoch + 1}/{epochs} {words}")
+        state = method.refresh(bank, training.epoch, partial(from_main, device=loop.device))
+        if is_main() and (summary := method.summary(state)):
             run.save_summary({name: value.cpu().numpy() for name, value in summary.items()})
-        sums = train_epoch(state, resized, method, knowledge, settings, loop, bar)
-        state.epoch += 1
+        sums = train_epoch(training, resized, method, state, settings, loop, bar)
+        training.epoch += 1
         for name, value in sums.items():
-            check_finite("adapt.rate", f"the loss {name}", value, f"in epoch {state.epoch}")
+            check_finite("adapt.rate", f"the loss {name}", value, f"in epoch {training.epoch}")
         bank = _bank(model, resized, loop)
         if not bank.features.isfinite().all():
             raise ValueError(
-                f"adapt.rate: features are not finite after epoch {state.epoch}; lower the rate"
+                f"adapt.rate: features are not finite after epoch {training.epoch}; lower the rate"
             )
         if is_main():
             losses = {f"loss_{name}": value / per_epoch for name, value in sums.items()}
-            run.log(kind="adapt", epoch=state.epoch, **losses)
-            words = _finish_epoch(run, state, bank, settings, after_epoch)
-            _save(run, state, method)
+            run.log(kind="adapt", epoch=training.epoch, **losses)
+            words = _finish_epoch(run, training, bank, settings, after_epoch)
+            _save(run, training, method)
     bar.close()
     if is_main() and not epochs:
-        _save(run, state, method)
+        _save(run, training, method)
     wait()
 
 
 def train_epoch(
-    state: TrainState,
+    training: TrainState,
     resized: Tensor,
     method: Method,
-    knowledge: Any,
+    state: Any,
     settings: AdaptConfig,
     loop: Loop,
     bar: tqdm[Never],
@@ -108,31 +108,31 @@ def train_epoch(
     """Train on a pass over the target; return the sum over batches of each loss.
 
     Args:
-        state: The network and its optimiser.
+        training: The network and its optimiser.
         resized: The target's images uint8 [N, 3, S, S].
         method: Gives the losses.
-        knowledge: What its `refresh` returned.
+        state: What its `refresh` returned.
         settings: With ``batch_norm`` "source" BatchNorm keeps the source model's statistics.
         loop: Sizes, seed and device.
         bar: Moved on by each batch.
     """
     per_epoch = len(resized) // settings.batch_size
-    first, steps = state.epoch * per_epoch + 1, settings.epochs * per_epoch
-    _set_train_mode(state.model, settings)
+    first, steps = training.epoch * per_epoch + 1, settings.epochs * per_epoch
+    _set_train_mode(training.model, settings)
     sums: dict[str, Tensor] = {}
     zero = torch.zeros((), device=loop.device)
-    batches = target_batches(resized, state.epoch, settings.batch_size, loop)
+    batches = target_batches(resized, training.epoch, settings.batch_size, loop)
     for step, (images, rows) in enumerate(batches, first):
-        set_rate(state.optimizer, step, steps)
+        set_rate(training.optimizer, step, steps)
         seed_network(loop.device, loop.seed, DROPOUT, step)
         with torch.set_grad_enabled(method.trains == "weights"):
-            features, logits = forward(state.model, images, loop.compute)
+            features, logits = forward(training.model, images, loop.compute)
         batch = Batch(gather(features), gather(logits), rows.to(loop.device))
-        losses = method.loss(batch, knowledge)
+        losses = method.loss(batch, state)
         if losses:
-            state.optimizer.zero_grad()
-            state.backward(torch.stack(list(losses.values())).sum())
-            state.take_step()
+            training.optimizer.zero_grad()
+            training.backward(torch.stack(list(losses.values())).sum())
+            training.take_step()
         for name, value in losses.items():
             sums[name] = sums.get(name, zero) + value.detach()
         bar.update(settings.batch_size)
@@ -163,18 +163,18 @@ def _bank(model: Classifier, resized: Tensor, loop: Loop) -> Bank:
 
 def _finish_epoch(
     run: Run,
-    state: TrainState,
+    training: TrainState,
     bank: Bank,
     settings: AdaptConfig,
-    after_epoch: AfterEpoch | None,
+    after_epoch: ReportEpoch | None,
 ) -> str:
     """Keep the epoch's bank and have it evaluated, in the first rank; return words for the bar."""
     if not is_main():
         return ""
     if settings.keep_banks:
-        save_bank(run, bank, state.epoch)
-    return after_epoch(state.epoch, bank) if after_epoch else ""
+        save_bank(run, bank, training.epoch)
+    return after_epoch(training.epoch, bank) if after_epoch else ""
 
 
-def _save(run: Run, state: TrainState, method: Method) -> None:
-    run.save_checkpoint({**state.state_dict(), "method": method.state_dict()})
+def _save(run: Run, training: TrainState, method: Method) -> None:
+    run.save_checkpoint({**training.state_dict(), "method": method.state_dict()})

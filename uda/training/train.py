@@ -25,7 +25,7 @@ from uda.training.source_batches import DROPOUT, SourceBatch, SourceBatches
 from uda.training.state import Loop, TrainState, check_finite
 
 # Called with the network (the average, if any) and the finished epoch; returns a score, if any.
-AfterEpoch = Callable[[Classifier, int], float | None]
+ScoreEpoch = Callable[[Classifier, int], float | None]
 
 
 @dataclass
@@ -106,7 +106,7 @@ def train(
     settings: TrainConfig,
     run: Run,
     loop: Loop,
-    after_epoch: AfterEpoch | None = None,
+    after_epoch: ScoreEpoch | None = None,
 ) -> Seen:
     """Train ``model`` in place on N images and ``copies`` augmented copies of each.
 
