@@ -24,8 +24,10 @@ class EachImage(Augmentation):
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """Return each image transformed by its seed."""
-        return torch.stack([self._one(*pair) for pair in zip(images, seeds, strict=True)])
+        return torch.stack(
+            [self._transform_image(*pair) for pair in zip(images, seeds, strict=True)]
+        )
 
-    def _one(self, image: Tensor, seed: int) -> Tensor:
+    def _transform_image(self, image: Tensor, seed: int) -> Tensor:
         with seeded(seed):
             return self.transform(image)

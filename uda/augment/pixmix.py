@@ -82,9 +82,9 @@ class PixMixAugmentation(Augmentation):
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """Return each image mixed by its seed."""
-        return torch.stack([self._one(*pair) for pair in zip(images, seeds, strict=True)])
+        return torch.stack([self._mix_image(*pair) for pair in zip(images, seeds, strict=True)])
 
-    def _one(self, image: Tensor, seed: int) -> Tensor:
+    def _mix_image(self, image: Tensor, seed: int) -> Tensor:
         rng = np.random.default_rng(seed)
         fractal = self.mixing_set[rng.integers(len(self.mixing_set))]
         plain = image.float() / 255

@@ -34,7 +34,7 @@ def join(name: str) -> None:
         name: The device, as in `uda.compute.devices.device_of_rank`.
 
     Raises:
-        ValueError: The device is not available so often, or fewer processes run than were asked
+        ValueError: Fewer devices than processes, or fewer processes run than were asked
             for.
     """
     check_environment(os.environ)
@@ -56,7 +56,7 @@ def join(name: str) -> None:
     state = PartialState(cpu=kind == "cpu", timeout=PATIENCE)
     if state.num_processes != world:
         raise ValueError(
-            f"WORLD_SIZE asks for {world} processes and {state.num_processes} came together; start "
+            f"WORLD_SIZE asks for {world} processes and only {state.num_processes} joined; start "
             f"them with torchrun --nproc_per_node {world} -m uda.cli …"
         )
     if is_main():

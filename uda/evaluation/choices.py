@@ -43,7 +43,7 @@ def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
         cut = decided_threshold(run, probabilities.shape[1])
         fixed = 1.0 if cut is None else cut
     score = normalised_entropy(probabilities).numpy()
-    return {"fixed": fixed, **{name: of(score) for name, of in THRESHOLDS.items()}}
+    return {"fixed": fixed, **{name: choose(score) for name, choose in THRESHOLDS.items()}}
 
 
 def decided_threshold(run: Run, num_classes: int) -> float | None:
@@ -75,8 +75,8 @@ def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
         len(values) == len(epochs) for values in kept.values()
     ):
         return kept
-    each = [read_probabilities(run, epoch) for epoch in epochs]
-    values = {name: [of(bank) for bank in each] for name, of in CRITERIA.items()}
+    banks = [read_probabilities(run, epoch) for epoch in epochs]
+    values = {name: [value(bank) for bank in banks] for name, value in CRITERIA.items()}
     run.save_choices("criteria", values)
     return values
 

@@ -1,4 +1,4 @@
-"""Scores of predictions on a target. The only reader of target labels."""
+"""Scores of predictions on a target, and what reports need of its labels."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def log_prepared(run: Run, seconds: float, prepared: Mapping[str, Any], store: s
         say(
             f"{run.folder}: the edits in {store} are not those that this run began with (other "
             "pictures, verdicts or file formats): it goes on with these; delete the folder to "
-            "train on a single kind"
+            "train on these from the start"
         )
     # A run that continues reads its edits: the time of making them stands.
     longest = max(seconds, before.get("seconds", 0))
