@@ -34,8 +34,7 @@ def join(name: str) -> None:
         name: The device, as in `uda.compute.devices.device_of_rank`.
 
     Raises:
-        ValueError: Fewer devices than processes, or fewer processes run than were asked
-            for.
+        ValueError: Fewer devices than processes, or fewer processes run than were asked for.
     """
     check_environment(os.environ)
     world = int(os.environ.get("WORLD_SIZE", 1))
