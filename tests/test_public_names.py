@@ -30,12 +30,16 @@ def test_names_are_those_of_the_modules():
     assert genmix_aug.export.export_tree is export_tree, "modules stay modules"
 
 
+@pytest.mark.slow
 def test_type_checkers_see_the_names(tmp_path):
-    """By the stub file, which mypy reads in place of the package's code."""
+    """By the stub file, which mypy reads in place of the package's code.
+
+    With the repository's configuration, and so with the cache that `scripts/test.sh` has made.
+    """
     file = tmp_path / "uses.py"
     file.write_text("import genmix_aug\nreveal_type(genmix_aug.blend_width_for)\n")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "--config-file=", str(file)],
+        [sys.executable, "-m", "mypy", str(file)],
         cwd=ROOT,
         capture_output=True,
         text=True,

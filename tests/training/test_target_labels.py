@@ -1,5 +1,6 @@
-"""Labels of the target decide no weight: they are read by the evaluation alone."""
+"""Labels of the target decide no weight and no choice: they are read to score, afterwards."""
 
+import numpy as np
 import pytest
 import torch
 from helpers.tiny import arguments, make_dataset
@@ -7,6 +8,7 @@ from helpers.tiny import arguments, make_dataset
 from uda.cli.main import main
 from uda.data import pixels
 from uda.methods import METHODS
+from uda.reports.choices import CUTS, EPOCHS, epoch_choices, threshold_choices
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import find_runs
 
@@ -23,42 +25,51 @@ def source(tmp_path):
 
 
 def adapt(source, runs, method):
-    """The weights after adaptation, and the true labels written beside the answers."""
+    """Adapt to the target; return the run."""
     dataset, checkpoint = source
     flags = [f"--adapt.method={method}", f"--adapt.checkpoint={checkpoint}", "--data.target=Dark"]
     assert main(["adapt", *arguments(dataset, runs, *flags)]) == 0
     (run,) = find_runs(runs)
-    return read_checkpoint(run.checkpoint)["model"], run.predictions()["true_label"].tolist()
+    return run
+
+
+def choices_without_labels(run):
+    """Return the epoch and threshold of each criterion but the oracle."""
+    chosen = {**epoch_choices(run), **threshold_choices(run)}
+    return {name: value for name, (value, _) in chosen.items() if name != "oracle"}
 
 
 def permute_labels(dataset):
-    """Give the pictures of each target class to another class of the target."""
-    folder = dataset.parent / "pictures" / "Dark"
+    """Deal the target's pictures out to other classes, as many to each."""
     classes = ("bar", "cross", "ring", "square")  # the target's under OPDA
-    for name in classes:
-        (folder / name).rename(folder / f"was {name}")
-    for name, other in zip(classes, (*classes[1:], classes[0]), strict=True):
-        (folder / f"was {name}").rename(folder / other)
+    folder = dataset.parent / "pictures" / "Dark"
+    files = sorted(file for name in classes for file in (folder / name).iterdir())
+    contents = [file.read_bytes() for file in files]
+    for file, row in zip(files, np.random.default_rng(0).permutation(len(files)), strict=True):
+        file.write_bytes(contents[row])
 
 
-def same(ours, theirs):
+def same_weights(first, second):
+    ours, theirs = (read_checkpoint(run.checkpoint)["model"] for run in (first, second))
     return all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.mark.parametrize("method", TRAINED)
-def test_permuted_target_labels_change_no_weight(source, tmp_path, method):
-    before, labels = adapt(source, tmp_path / "before", method)
+def test_permuted_target_labels_change_scores_alone(source, tmp_path, method):
+    before = adapt(source, tmp_path / "before", method)
     permute_labels(source[0])
-    after, permuted = adapt(source, tmp_path / "after", method)
-    assert sorted(labels) == sorted(permuted)
-    assert labels != permuted
-    assert same(before, after)
+    after = adapt(source, tmp_path / "after", method)
+    assert same_weights(before, after)
+    choices = choices_without_labels(before)
+    assert choices.keys() == {*EPOCHS, *CUTS} - {"oracle"}
+    assert choices == choices_without_labels(after)
+    first, second = (run.metrics("evaluate")[-1]["auroc"] for run in (before, after))
+    assert first != second
 
 
 def test_the_order_of_folders_would_change_them(source, tmp_path, monkeypatch):
     """Sees the test above fail on its fault: pictures in the order of their classes."""
     monkeypatch.setattr(pixels, "_sort_by_pixels", lambda images: list(range(len(images))))
-    before, _ = adapt(source, tmp_path / "before", "lead")
+    before = adapt(source, tmp_path / "before", "lead")
     permute_labels(source[0])
-    after, _ = adapt(source, tmp_path / "after", "lead")
-    assert not same(before, after)
+    assert not same_weights(before, adapt(source, tmp_path / "after", "lead"))

@@ -105,8 +105,8 @@ class Augmentation:
     ) -> tuple[list[str], list[dict[str, Tensor]]]:
         """Return captions and, by name, the stages of a few prepared images, to be drawn.
 
-        ``images`` are all prepared images, of which ``ids`` are rows. Both results are empty where the
-        augmentation has no stages, or no image of ``ids`` has an edit.
+        ``images`` are all prepared images, of which ``ids`` are rows. Both results are empty where
+        the augmentation has no stages, or no image of ``ids`` has an edit.
         """
         return [], []
 
