@@ -23,9 +23,16 @@ MAX_SEED = 2**63 - 1
 # Marks a field that is newer than some runs. At its default it is left out of a run's identity, so
 # that runs from before it keep their names.
 ADDED = {"added": True}
+# libyaml's parser, where PyYAML has it: a report reads thousands of configurations.
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_yaml(path: Path, load: Callable[[str], Any] = yaml.safe_load) -> dict[str, Any]:
+def load_yaml(text: str) -> Any:
+    """Return what a YAML text holds."""
+    return yaml.load(text, YAML_LOADER)
+
+
+def read_yaml(path: Path, load: Callable[[str], Any] = load_yaml) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
     Raises ValueError naming a file that is missing or is no mapping.
