@@ -1,17 +1,17 @@
-"""What is true of every adaptation method, on a bank and as a whole run."""
+"""What is true of every adaptation method, on a bank and in a whole run."""
 
 from dataclasses import fields, is_dataclass
 
 import pytest
 import torch
-from helpers.banks import random_bank
+from helpers.banks import batch_of, random_bank
 from helpers.tiny import arguments, make_dataset
 from torch import Tensor
 
 from uda.cli.main import main
 from uda.config import CONFIGS
 from uda.methods import METHODS
-from uda.methods.base import Bank, Batch
+from uda.methods.base import Bank
 from uda.models.classifier import build_model
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import read_run
@@ -22,12 +22,6 @@ FAST = {"lead": {"clusters": "features"}, "glc": {"clusters": "features"}}
 
 def method_of(name, open_set=True):
     return METHODS[name](open_set=open_set, **FAST.get(name, {}))
-
-
-def batch_of(bank, index):
-    """A batch of the bank's rows ``index``, with gradients."""
-    features = bank.features[index].clone().requires_grad_()
-    return Batch(features, features @ bank.class_weights.T, index)
 
 
 def tensors(value):
@@ -52,8 +46,7 @@ def test_name_and_title_are_unique(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_what_is_sent_to_other_processes_is_not_the_bank(name):
-    """What the first process sends gives the second the same state."""
+def test_other_processes_get_the_same_state_without_the_bank(name):
     sent = []
 
     def first(make):
@@ -74,7 +67,7 @@ def test_what_is_sent_to_other_processes_is_not_the_bank(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_refresh_after_a_restart_is_that_of_an_undisturbed_run(name):
+def test_a_refresh_after_a_restart_gives_the_same_state(name):
     method, again = method_of(name), method_of(name)
     method.refresh(random_bank(), 0)
     again.load_state_dict(method.state_dict())
@@ -106,7 +99,7 @@ def test_a_handful_of_samples_and_a_single_class_work(name, count, num_classes):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_unsure_are_unknown_but_not_under_pda(name):
+def test_unsure_samples_are_unknown_but_not_under_pda(name):
     probabilities = torch.tensor([[0.97, 0.01, 0.01, 0.01], [0.25, 0.26, 0.25, 0.24]])
     bank = Bank(torch.zeros(2, 5), probabilities, torch.zeros(4, 5))
     prediction = method_of(name).predict(bank)
