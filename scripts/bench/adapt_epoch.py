@@ -5,10 +5,9 @@
 
 The plain way is written here, after what released code of the field does: three passes over the
 target an epoch (bank, training, evaluation), each of which decodes every picture from its file and
-makes both of its views, clean and random, by torchvision's transforms in a DataLoader; the
-network is in the default layout and in float32. Our way calls the functions of `uda`. Both start
-from the same weights; that they compute the same is checked first. Precision and layout are flags
-of our way.
+makes both of its views, clean and random, by torchvision's transforms in a DataLoader; the network
+is in the default layout and in float32. Our way calls the functions of `uda`; precision and layout
+are flags of it. Both start from the same weights; that they compute the same is checked first.
 
 The ways take turns, epoch by epoch, each in a process that sleeps while the other works. C_t is
 kept: `refresh.py` times its estimate, which every tenth epoch makes.
@@ -72,7 +71,7 @@ class Task:
 
     @property
     def sizes(self) -> ImageConfig:
-        """Sizes for EmojiHome's pictures of 128 px; the crop leaves out an eighth, as 224 of 256."""
+        """Sizes for EmojiHome's pictures of 128 px; the crop leaves out an eighth."""
         return ImageConfig(decode_px=128, resize_px=self.px * 8 // 7, crop_px=self.px)
 
     @property
@@ -257,7 +256,7 @@ def compare(task: Task) -> str:
 
 
 def pictures(count: int, made: Path) -> tuple[tuple[Path, ...], str]:
-    """Return at most ``count`` files of EmojiHome's Fluent3D under OPDA, or of noise, and a title."""
+    """Return up to ``count`` files of EmojiHome's Fluent3D under OPDA, or of noise; and a title."""
     spec = load_dataset_spec("emoji_home", str(ROOT / "data" / "emoji_home"))
     if (spec.root / spec.domains["Fluent3D"]).is_dir():
         classes = class_split(spec, "opda").target_classes

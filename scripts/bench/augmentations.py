@@ -3,9 +3,9 @@
 python scripts/bench/augmentations.py [--rounds 9] [--batch 32] [--backbone efficientnet_lite0]
 
 GenMix's augmentation overhead (its Section 6.3) is A_O = (T_aug - T_van) / T_van, T being the time
-of training. Here T is CPU time of a step on a single thread: the data (augmentation, resize, crop, mix)
-and the network's step at 64 px, of pictures decoded to 128 px. Augmentations take turns in each
-round, and medians count, so that other jobs on the machine matter little. The network's step is
+of training. Here T is CPU time of a step on a single thread: the data (augmentation, resize, crop,
+mix) and the network's step at 64 px, of pictures decoded to 128 px. Augmentations take turns in
+each round, and medians count, so other jobs on the machine matter little. The network's step is
 that of `none`, except for augmentations that act in the network (Manifold Mixup). What is made
 before training (GenMix's edits, fractals) is timed apart. GenMix augments half of the list (m = 1).
 """

@@ -5,8 +5,8 @@ python scripts/bench/estimators.py configs/experiments/emoji_home_opda.yaml \
 
 For each finished source run and target, and for each way: C_t and the seconds it took on the
 source model's bank, the pseudo-labels made with it (share of shared pictures with the right class,
-share of private pictures called unknown), and the score of `uda adapt` in its last epoch: the H-score,
-or under PDA the accuracy. Finished runs are not repeated; `--look` adapts nothing.
+share of private pictures called unknown), and the score of `uda adapt` in its last epoch: the
+H-score, or under PDA the accuracy. Finished runs are not repeated; `--look` adapts nothing.
 """
 
 from __future__ import annotations

@@ -79,9 +79,7 @@ def test_the_calibration_error_equals_a_loop_over_bins():
 
 
 def test_bins_are_closed_on_the_right():
-    probabilities = np.array(
-        [[0.5, 0.5], [0.9, 0.1]]
-    )  # the first bin has a right answer, the second a wrong answer
+    probabilities = np.array([[0.5, 0.5], [0.9, 0.1]])  # right in a bin, wrong in the other
     assert calibration_error(np.array([0, 1]), probabilities, bins=2) == pytest.approx(70)
 
 
