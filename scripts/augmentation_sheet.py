@@ -53,11 +53,9 @@ def main() -> None:
     paths = find_images(options.folder)
     if not 0 < options.images <= len(paths):
         raise SystemExit(f"--images: {options.folder} has {len(paths)} pictures")
-    drawn = (
-        options.only.split(",")
-        if options.only
-        else [n for n in AUGMENTATIONS if n not in NOT_DRAWN]
-    )
+    drawn = [name for name in AUGMENTATIONS if name not in NOT_DRAWN]
+    if options.only:
+        drawn = options.only.split(",")
     if unknown := [name for name in drawn if name not in AUGMENTATIONS]:
         raise SystemExit(f"--only: {unknown[0]!r} is not one of {', '.join(AUGMENTATIONS)}")
     chosen = [

@@ -45,12 +45,8 @@ def test_open_set_scores():
     assert scores["auroc"] == pytest.approx(100 * 5 / 6)
     # Accepted by rising score: a (right), b (right), e, a (right), d.
     assert scores["oscr"] == pytest.approx(100 * (1 / 2 * 2 / 3 + 1 / 2 * 1))
-    assert scores["h_curve"][:4] == [
-        0,
-        0,
-        0,
-        40,
-    ]  # at 0.15 half of class a and both private images are right
+    # At 0.15 the first image of a is right, and both private images.
+    assert scores["h_curve"][:4] == [0, 0, 0, 40]
     assert len(scores["h_curve"]) == 21
     # From 0.6 on the second image of a is accepted; from 0.9 on no private image is rejected.
     assert scores["h_curve"][13:17] == pytest.approx([200 / 3] * 4, abs=0.1)

@@ -55,9 +55,8 @@ def test_the_error_grows_with_epsilon_and_is_the_clean_error_at_0():
     model, images = linear(), pictures(300)
     with torch.no_grad():
         predicted = model(images.float() / 255)[1].argmax(dim=1)
-    labels = torch.where(
-        torch.arange(300) < 240, predicted, (predicted + 1) % 4
-    )  # a fifth is wrong
+    # A fifth is wrong.
+    labels = torch.where(torch.arange(300) < 240, predicted, (predicted + 1) % 4)
     cpu = torch.device("cpu")
     errors = [fgsm_error(model, images, labels, e / 255, cpu) for e in (0, 1, 8, 64)]
     assert errors[0] == pytest.approx(20)
