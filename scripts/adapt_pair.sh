@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Trains on one domain without and with GenMix, adapts both models to another one by LEAD, scores
+# Trains on one domain without and with GenMix, adapts both models to another by LEAD, scores
 # all four and writes a report:
 #   bash scripts/adapt_pair.sh SOURCE TARGET SCENARIO [flags of uda train and uda adapt]
 #   DATASET=office_home bash scripts/adapt_pair.sh Art Clipart opda --seed 1 --runs runs/office_home
 # DATASET    a dataset with a file configs/experiments/DATASET_SCENARIO.yaml (emoji_home)
 # CONFIG     another experiment's file than that
-# JOBS       2 runs the arms without and with GenMix side by side (the default), 1 one by one
+# JOBS       2 runs the arms without and with GenMix side by side (the default), 1 in turn
 # Stopped anywhere, the same command goes on from the last finished epoch.
 set -euo pipefail
 if [ $# -lt 3 ]; then
@@ -58,7 +58,7 @@ stop() {  # both arms, with the processes that they started
 }
 
 if [ "$jobs" -gt 1 ]; then
-    set -m  # each arm is a process group of its own, to be stopped as a whole
+    set -m  # each arm is a process group, to be stopped as a whole
     trap stop EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM

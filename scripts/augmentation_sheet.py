@@ -1,10 +1,10 @@
-"""A contact sheet: a row a picture, a column what each augmentation makes of it.
+"""Draw a contact sheet: a row for each picture, a column for each augmentation.
 
 python scripts/augmentation_sheet.py data/emoji_home/Twemoji --out sheet.png [--images 6] [--seed 0]
 
-Each row has draws of its own. Augmentations that mix a batch get the pictures as one: a picture's
-partner is the row above, of GuidedMixup any. Manifold Mixup mixes features, which cannot be shown.
-Mixup has alpha 1 here and GuidedMixup mixes always; other options are the defaults.
+Every row is drawn anew. The pictures are a batch to augmentations that mix batches: a picture's
+partner is the row above, with GuidedMixup any row. Manifold Mixup mixes features, which cannot be
+drawn. Mixup has alpha 1 and GuidedMixup mixes always; other options are the defaults.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from genmix_aug.images import find_images, load_rgb
 from genmix_aug.seeding import hash_seed
 from uda.augment import AUGMENTATIONS, title_of_augmentation
 
-UNSEEN = ("none", "manifold_mixup")
-# So that there is something to see in most rows.
+NOT_DRAWN = ("none", "manifold_mixup")
+# With the defaults too few rows would change visibly.
 OPTIONS = {"mixup": {"alpha": 1.0}, "guidedmixup": {"probability": 1.0}}
 
 
 def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) -> Tensor:
-    """What the augmentation makes of ``images`` uint8 [N, 3, H, W]: the same."""
+    """Return ``images`` uint8 [N, 3, H, W] augmented."""
     augmentation = AUGMENTATIONS[name](**OPTIONS.get(name, {}))
     augmentation.prepare(images, names, store, seed)
     numbers = list(range(len(images)))
@@ -41,22 +41,22 @@ def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) 
 
 
 def main() -> None:
-    """Writes the sheet."""
+    """Write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("folder", help="pictures, in folders of their classes or not")
     parser.add_argument("--out", required=True, help="a PNG")
     parser.add_argument("--images", type=int, default=6, help="how many, evenly from the folder")
-    parser.add_argument("--px", type=int, default=128, help="augmented at this size, shown at 80")
+    parser.add_argument("--px", type=int, default=128, help="size to augment at; the sheet has 80")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="names, separated by commas")
     options = parser.parse_args()
     paths = find_images(options.folder)
     if not 0 < options.images <= len(paths):
         raise SystemExit(f"--images: {options.folder} has {len(paths)} pictures")
-    shown = (
-        options.only.split(",") if options.only else [n for n in AUGMENTATIONS if n not in UNSEEN]
-    )
-    if unknown := [name for name in shown if name not in AUGMENTATIONS]:
+    drawn = [name for name in AUGMENTATIONS if name not in NOT_DRAWN]
+    if options.only:
+        drawn = options.only.split(",")
+    if unknown := [name for name in drawn if name not in AUGMENTATIONS]:
         raise SystemExit(f"--only: {unknown[0]!r} is not one of {', '.join(AUGMENTATIONS)}")
     chosen = [
         paths[(2 * k + 1) * len(paths) // (2 * options.images)] for k in range(options.images)
@@ -64,13 +64,13 @@ def main() -> None:
     images = torch.stack([load_rgb(path, options.px) for path in chosen])
     names = [str(path) for path in chosen]
     with tempfile.TemporaryDirectory() as store:
-        columns = [column(name, images, names, Path(store), options.seed) for name in shown]
+        columns = [column(name, images, names, Path(store), options.seed) for name in drawn]
     rows = [list(row) for row in zip(images, *columns, strict=True)]
-    titles = ["original", *(title_of_augmentation(name) for name in shown)]
+    titles = ["original", *(title_of_augmentation(name) for name in drawn)]
     sheet = contact_sheet(rows, [path.parent.name for path in chosen], titles, 80)
     # 256 colours are enough for small pictures, at a third of the size.
     save_png(sheet.quantize(256, dither=Image.Dither.NONE), options.out)
-    print(f"{options.out}: {len(rows)} pictures, {len(shown)} augmentations")
+    print(f"{options.out}: {len(rows)} pictures, {len(drawn)} augmentations")
 
 
 if __name__ == "__main__":

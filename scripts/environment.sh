@@ -17,7 +17,7 @@ fi
 environment_mark=".venv/installed-${environment_extra:-main}"
 if [ ! -f "$environment_mark" ] || ! cmp -s setup.cfg "$environment_mark"; then
     echo "Installing into .venv: PyTorch and the rest, some minutes the first time"
-    # torch and torchvision in one step, so that pip takes releases that belong together.
+    # torch and torchvision in the same step, so that pip takes releases that belong together.
     python -m pip install --quiet "torch>=2.6" "torchvision>=0.21"
     python -m pip install --quiet --editable ".${environment_extra:+[$environment_extra]}"
     cp setup.cfg "$environment_mark"

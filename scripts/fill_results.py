@@ -3,9 +3,9 @@
 python scripts/fill_results.py [--check]
 
 A table stands between `<!-- table: FILE SWEEP NAME -->` and `<!-- end -->`: FILE is a packed file
-without its suffix, SWEEP one of its sweeps, NAME one of the report's tables (h_score, difference,
-…), or in_domain. `without=Tw2Fl,No2Om` after NAME leaves pairs out of averages. With --check
-nothing is written, and the exit code is 1 where something would change.
+without its suffix, SWEEP a sweep in it, NAME a table of the report (h_score, difference, …), or
+in_domain. `without=Tw2Fl,No2Om` after NAME leaves pairs out of averages. With --check nothing is
+written, and the exit code is 1 where something would change.
 """
 
 from __future__ import annotations

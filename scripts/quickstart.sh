@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# GenMix and LEAD on real pictures, in one command: installs the project into .venv, builds the
+# GenMix and LEAD on real pictures, in a single command: installs the project into .venv, builds the
 # benchmark EmojiHome, trains on Twemoji without and with GenMix, adapts both models to Fluent3D by
 # LEAD, and writes runs/quickstart/report.md. About seven minutes on two cores after the installation.
 #   bash scripts/quickstart.sh          seed 0

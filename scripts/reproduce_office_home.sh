@@ -5,12 +5,12 @@
 #   bash scripts/reproduce_office_home.sh data/office_home [flags of uda sweep]
 # SEEDS      ("0 1 2")
 # RUNS       folder of the runs and tables (runs/office_home)
-# WORKERS    runs at a time (1; more than one GPU: one for each)
+# WORKERS    runs at a time (1; with several GPUs, one for each)
 # STORE      folder of GenMix's edits (data/edits)
 # GENMIX_EDITOR  filters, on the CPU (the default), or instruct-pix2pix, the paper's: its edits are
-#            made first, by one process for each GPU
+#            made first, by a process for each GPU
 # Stopped anywhere, the same command goes on where it was; several machines can share RUNS.
-# The figures that the dry run reckons with, of one data-centre GPU; they are guesses, not measured:
+# The figures that the dry run reckons with, of a data-centre GPU; they are guesses, not measured:
 # TRAIN_PER_SECOND (400), FORWARD_PER_SECOND (1200)  images of 224 px through ResNet-50, float32
 # EDITS_PER_SECOND (0.3 with instruct-pix2pix at 100 steps of 512 px; 100 with filters, one core)
 set -euo pipefail
@@ -42,7 +42,7 @@ if [ "$editor" != filters ]; then
     flags+=("--augment.options.genmix.editor=$editor" "--augment.options.genmix.screening=features")
 fi
 
-sweep() {  # one scenario; further flags
+sweep() {  # a scenario; further flags
     uda sweep "$root/configs/experiments/office_home_$1.yaml" --data.root "$data" --runs "$runs" \
         --store "$store" --workers "${WORKERS:-1}" --sweep.seeds "[${seeds// /, }]" "${@:2}" ${flags[@]+"${flags[@]}"}
 }
@@ -105,7 +105,7 @@ if [ "$editor" != filters ]; then
     done
 fi
 failed=no
-for scenario in opda osda pda; do  # what failed in one does not keep the others
+for scenario in opda osda pda; do  # a failed scenario does not stop the others
     sweep "$scenario" || failed=yes
 done
 uda report "$runs" --root "$data"

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh dev
 cores=$(env -u OMP_NUM_THREADS nproc 2> /dev/null || echo 2)
-workers=$((cores < 8 ? cores : 8))  # a process each; of one thread, as cores are shared out already
+workers=$((cores < 8 ? cores : 8))  # of a single thread each
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 ruff check .
 ruff format --check .

@@ -78,7 +78,7 @@ def test_wrong_options_of_methods_are_named(option, value, message):
 @pytest.mark.parametrize(
     "path", sorted((CONFIGS / "datasets").glob("*.yaml")), ids=lambda p: p.stem
 )
-def test_dataset_files_are_whole(path):
+def test_dataset_files_name_all_classes_and_scenarios(path):
     spec = load_dataset_spec(path.stem)
     ordered = spec.classes if path.stem != "office_31" else spec.classes[10:]
     assert list(ordered) == sorted(ordered)

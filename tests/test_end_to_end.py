@@ -79,7 +79,7 @@ def test_tiny_pair(tmp_path, capsys, scenario):
 
 
 @pytest.mark.slow
-def test_in_domain(tmp_path, capsys):
+def test_in_domain_training_and_evaluation(tmp_path, capsys):
     dataset = make_dataset(tmp_path / "tiny")
     flags = arguments(dataset, tmp_path / "runs", "--data.scenario=", "--augment.name=genmix")
     assert main(["train", *flags]) == 0
@@ -98,7 +98,7 @@ def test_in_domain(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["opda", "osda", "pda"])
-def test_office_home_layout(tmp_path, scenario):
+def test_the_commands_on_the_layout_of_office_home(tmp_path, scenario):
     office_home(tmp_path / "office_home")
     flags = [f"--config={CONFIGS / 'experiments' / f'office_home_{scenario}.yaml'}",
              f"--data.root={tmp_path / 'office_home'}", "--data.source=RealWorld",

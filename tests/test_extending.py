@@ -26,7 +26,7 @@ PYTHON = re.findall(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL)
 
 @pytest.fixture
 def example(monkeypatch):
-    """The module that the page calls by a file's name."""
+    """Load the module of a file whose text the page prints."""
 
     def load(file):
         (text,) = (text for name, text in PYTHON if name == file)
@@ -39,7 +39,7 @@ def example(monkeypatch):
     return load
 
 
-def test_the_dataset(tmp_path):
+def test_the_dataset_of_the_page_is_read(tmp_path):
     (text,) = re.findall(r"```yaml\n(# things.yaml\n.*?)```", PAGE, re.DOTALL)
     (tmp_path / "things.yaml").write_text(text)
     spec = load_dataset_spec(str(tmp_path / "things.yaml"))
@@ -49,18 +49,18 @@ def test_the_dataset(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_method_and_the_augmentation(tmp_path, monkeypatch, example, capsys):
-    """A file and an entry each: commands, options and tables know them without more."""
+def test_the_method_and_the_augmentation_of_the_page_run(tmp_path, monkeypatch, example, capsys):
+    """A file and an entry are enough for commands, options and tables."""
     method = example("uda/methods/self_training.py").SelfTraining
     monkeypatch.setitem(METHODS, method.name, method)
     grey = example("uda/augment/grey.py").GreyAugmentation
     monkeypatch.setitem(AUGMENTATIONS, grey.name, grey)
     dataset = make_dataset(tmp_path / "tiny", per_class=8)
-    # So that some pictures are surely learnt from.
+    # With the highest threshold every picture is learnt from.
     more = ["--augment.name=grey", "--adapt.options.self_training.entropy_threshold=1.0"]
-    given = arguments(dataset, tmp_path / "runs", *more)
-    assert main(["train", *given]) == 0
-    assert main(["adapt", *given, "--data.target=Dark", "--adapt.method=self_training"]) == 0
+    flags = arguments(dataset, tmp_path / "runs", *more)
+    assert main(["train", *flags]) == 0
+    assert main(["adapt", *flags, "--data.target=Dark", "--adapt.method=self_training"]) == 0
     (run,) = (run for run in find_runs(tmp_path / "runs") if run.config["stage"] == "adapt")
     assert run.is_done
     assert all("loss_ce" in line for line in run.metrics("adapt"))
@@ -72,7 +72,7 @@ def test_the_method_and_the_augmentation(tmp_path, monkeypatch, example, capsys)
         grey(probability=2)
 
 
-def test_the_editor(monkeypatch, example):
+def test_the_editor_of_the_page_edits(monkeypatch, example):
     editor = example("genmix_aug/editors/duotone.py").DuotoneEditor
     monkeypatch.setitem(EDITORS, "duotone", editor)
     images = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)
@@ -83,7 +83,7 @@ def test_the_editor(monkeypatch, example):
     assert not torch.equal(edits, images)
 
 
-def test_the_figure(tmp_path, monkeypatch, example):
+def test_the_figure_of_the_page_is_in_the_report(tmp_path, monkeypatch, example):
     figure = example("uda/reports/figures/averages.py").AveragesFigure()
     monkeypatch.setitem(FIGURES, figure.name, figure)
     dataset = make_dataset(tmp_path / "tiny", per_class=1)

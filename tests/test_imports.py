@@ -42,7 +42,7 @@ UDA: dict[str, tuple[str, ...]] = {
 PICTURES = ("images", "codec", "files", "seeding", "contact_sheet")
 DATA = (*PICTURES, "pools")
 GENMIX_AUG = {
-    "runs": ("files",),  # one way to write a file whole
+    "runs": ("files",),  # both write files whole in the same way
     "data": DATA,
     "augment": None,  # all of it
     "evaluation": PICTURES,
@@ -51,7 +51,7 @@ GENMIX_AUG = {
     "reports": PICTURES,
     "cli": None,
 }
-# The same for genmix_aug itself; its single files are folders of one file here.
+# The same for genmix_aug itself, whose modules count as folders.
 BASIC = (*DATA, "options", "prompts", "batching")
 GENMIX: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BASIC, BASIC),
@@ -66,7 +66,7 @@ GENMIX: dict[str, tuple[str, ...]] = {
 
 
 def imports(text: str) -> Iterator[str]:
-    """Dotted modules that a file's ``text`` imports, anywhere in it."""
+    """Yield the dotted modules that a file's ``text`` imports, anywhere in it."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -78,18 +78,18 @@ def imports(text: str) -> Iterator[str]:
 
 
 def folder_of(module: str) -> str:
-    """``uda.methods.lead`` -> ``methods``; empty for ``uda`` itself."""
+    """Return ``methods`` of ``uda.methods.lead``; of ``uda`` itself an empty text."""
     return (module.split(".")[1:] or [""])[0]
 
 
-def faults(module: str, text: str) -> list[str]:
-    """What a module with this ``text`` imports and must not."""
+def wrong_imports(module: str, text: str) -> list[str]:
+    """Return the imports that a module with this ``text`` must not have."""
     package, folder = module.split(".")[0], folder_of(module)
-    found = []
+    wrong = []
     for imported in imports(text):
         theirs, of = imported.split(".")[0], folder_of(imported)
         if theirs == "diffusers" and not module.startswith("genmix_aug.editors.diffusion."):
-            found.append(f"{module}: diffusers outside of editors/diffusion")
+            wrong.append(f"{module}: diffusers outside of editors/diffusion")
         if theirs not in ("uda", "genmix_aug") or not folder:
             continue
         if theirs == package:
@@ -99,14 +99,14 @@ def faults(module: str, text: str) -> list[str]:
             parts = GENMIX_AUG.get(folder, ())
             allowed = package == "uda" and (parts is None or of in parts)
         if not allowed:
-            found.append(f"{module} must not import {imported}")
+            wrong.append(f"{module} must not import {imported}")
         if folder == of == "methods" and _is_method(module) and _is_method(imported):
-            found.append(f"{module}: a method must not see another one, {imported}")
-    return found
+            wrong.append(f"{module}: a method must not import another, {imported}")
+    return wrong
 
 
 def _is_method(module: str) -> bool:
-    """Whether ``uda.methods.NAME…`` is a file with a method, not one that methods share."""
+    """Return whether ``uda.methods.NAME…`` is the file of a method, not shared by methods."""
     name = module.split(".")[2:3]
     shared = {"base", "geometry", "clusters", "unknown"}
     return (
@@ -124,13 +124,13 @@ FILES = {
 @pytest.mark.parametrize("module", FILES)
 def test_imports_follow_the_tables(module):
     if module in ("uda", "genmix_aug"):
-        return  # the packages' fronts, which offer what lies in their folders
+        return  # they offer what lies in their folders
     if module == "uda.methods":
         return  # the dict of methods
-    assert faults(module, FILES[module].read_text()) == []
+    assert wrong_imports(module, FILES[module].read_text()) == []
 
 
-def test_every_folder_stands_in_its_table():
+def test_every_folder_is_in_its_table():
     for package, table in (("uda", UDA), ("genmix_aug", GENMIX)):
         assert {folder_of(module) for module in FILES if module.startswith(package)} == {
             "",
@@ -156,9 +156,8 @@ def test_every_folder_stands_in_its_table():
         ("genmix_aug.edits.fill", "import diffusers"),
     ],
 )
-def test_a_wrong_import_is_found(module, line):
-    """Each table is seen to refuse what it is there to refuse."""
-    assert faults(module, line)
+def test_wrong_imports_are_detected(module, line):
+    assert wrong_imports(module, line)
 
 
 # ---- labels of the target: read by the evaluation, and by the reports of its answers
@@ -174,19 +173,19 @@ ON_DISK = ("uda.data.check", "uda.data.lists")
 
 
 def words_of(text: str) -> set[str]:
-    """Names, attributes and whole strings in a file's ``text``."""
-    found = set()
+    """Return names, attributes and whole strings in a file's ``text``."""
+    words = set()
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Attribute(attr=word) | ast.Name(id=word) | ast.alias(name=word):
-                found.add(word)
+                words.add(word)
             case ast.Constant(value=str(word)) | ast.keyword(arg=str(word)):
-                found.add(word)
-    return found
+                words.add(word)
+    return words
 
 
 def reads_labels(module: str, text: str) -> list[str]:
-    """What a module reads of the target's labels and must not."""
+    """Return what of the target's labels a module must not read and does."""
     words = words_of(text)
     read = [
         word
@@ -198,7 +197,7 @@ def reads_labels(module: str, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("module", FILES)
-def test_target_labels_are_read_by_the_evaluation_alone(module):
+def test_only_the_evaluation_reads_target_labels(module):
     assert reads_labels(module, FILES[module].read_text()) == []
 
 
@@ -212,7 +211,7 @@ def test_target_labels_are_read_by_the_evaluation_alone(module):
         ("uda.stages.target", "from uda.data import check"),
     ],
 )
-def test_a_reader_of_target_labels_is_found(module, line):
+def test_readers_of_target_labels_are_detected(module, line):
     assert reads_labels(module, line)
 
 
@@ -222,14 +221,14 @@ OWNER = "uda.runs.folder"
 IS_FILE = re.compile(r"[a-z_]+\.(yaml|jsonl|pt|json|npz|png|csv|md|txt)")
 RUN_FILES = {word for word in words_of(FILES[OWNER].read_text()) if IS_FILE.fullmatch(word)}
 RUN_FILES |= {f"{name}.json" for name in CHOICES}
-# Files of users, which are called the same.
+# Users' files of the same names.
 OTHERS = {("uda.cli.models", "predictions.csv")}
 
 
 def spelled(module: str, text: str) -> list[str]:
-    """Names of a run's files in a module's ``text``; docstrings may name them."""
+    """Return the names of a run's files in a module's ``text``; docstrings may name them."""
     tree = ast.parse(text)
-    found = {
+    strings = {
         node.value.rsplit("/", 1)[-1]
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
@@ -241,8 +240,8 @@ def spelled(module: str, text: str) -> list[str]:
         and isinstance(node.op, ast.Div)
         and isinstance(node.right, ast.Constant)
     }
-    found = (found & RUN_FILES) | (paths & {"done", "banks"})
-    return sorted(name for name in found if (module, name) not in OTHERS)
+    names = (strings & RUN_FILES) | (paths & {"done", "banks"})
+    return sorted(name for name in names if (module, name) not in OTHERS)
 
 
 SCRIPTS = {
@@ -252,7 +251,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("module", [name for name in (*FILES, *SCRIPTS) if name != OWNER])
-def test_names_of_run_files_are_spelled_once(module):
+def test_only_the_folder_module_spells_names_of_run_files(module):
     assert spelled(module, {**FILES, **SCRIPTS}[module].read_text()) == []
 
 
@@ -265,7 +264,7 @@ def test_names_of_run_files_are_spelled_once(module):
         "open(join(folder, 'predictions.npz'))",
     ],
 )
-def test_a_name_of_a_run_file_is_found(line):
+def test_names_of_run_files_are_detected(line):
     assert spelled("uda.reports.report", line)
 
 

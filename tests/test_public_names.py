@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("name", genmix_aug.__all__)
-def test_every_name_is_there(name):
+def test_every_public_name_can_be_imported(name):
     assert getattr(genmix_aug, name) is not None
     assert name in dir(genmix_aug)
     imported = {}
@@ -21,7 +21,7 @@ def test_every_name_is_there(name):
     assert imported[name] is getattr(genmix_aug, name)
 
 
-def test_names_are_those_of_the_modules():
+def test_public_names_are_the_modules_objects():
     from genmix_aug.export import export_tree
     from genmix_aug.mixing.genmix import GenMix
 
@@ -32,7 +32,7 @@ def test_names_are_those_of_the_modules():
 
 @pytest.mark.slow
 def test_type_checkers_see_the_names(tmp_path):
-    """By the stub file, which mypy reads in place of the package's code.
+    """mypy reads them in the stub file instead of the package's code.
 
     With the repository's configuration, and so with the cache that `scripts/test.sh` has made.
     """

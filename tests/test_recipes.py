@@ -1,4 +1,4 @@
-"""Every in-domain recipe, in miniature: on its dataset's real layout, with a tiny network."""
+"""Every in-domain recipe in miniature: on its dataset's real layout, with a tiny network."""
 
 from pathlib import Path
 

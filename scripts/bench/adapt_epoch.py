@@ -1,17 +1,16 @@
-"""Seconds of one epoch of LEAD: the plain way, and this project's.
+"""Time an epoch of LEAD: the plain way, and this project's.
 
     python scripts/bench/adapt_epoch.py [--images 1135] [--px 96] [--threads 1] [--rounds 3]
         [--backbone efficientnet_lite0] [--precision float32] [--contiguous]
 
 The plain way is written here, after what released code of the field does: three passes over the
 target an epoch (bank, training, evaluation), each of which decodes every picture from its file and
-makes both of its views, the clean one and a random one, by torchvision's transforms in a
-DataLoader; the network is in the default layout and in float32. Our way calls the functions of
-`uda`. Both start from the same weights; that they compute the same is checked first. The flags for
-backbone, precision and layout show what they are worth: precision and layout are those of our way.
+makes both of its views, clean and random, by torchvision's transforms in a DataLoader; the network
+is in the default layout and in float32. Our way calls the functions of `uda`; precision and layout
+are flags of it. Both start from the same weights; that they compute the same is checked first.
 
-Each way has a process of its own, which sleeps while the other one works; they take turns, epoch by
-epoch. C_t is kept: finding it anew, as every tenth epoch does, is timed by `refresh.py`.
+The ways take turns, epoch by epoch, each in a process that sleeps while the other works. C_t is
+kept: `refresh.py` times its estimate, which every tenth epoch makes.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ PARTS = ("bank pass", "refresh, C_t kept", "training", "evaluation")
 
 @dataclass(frozen=True)
 class Task:
-    """What both ways are given."""
+    """Images, network and settings of both ways."""
 
     paths: tuple[Path, ...]
     px: int
@@ -72,7 +71,7 @@ class Task:
 
     @property
     def sizes(self) -> ImageConfig:
-        """EmojiHome's pictures are 128 px; the crop leaves an eighth, as 224 of 256 does."""
+        """Sizes for EmojiHome's pictures of 128 px; the crop leaves out an eighth."""
         return ImageConfig(decode_px=128, resize_px=self.px * 8 // 7, crop_px=self.px)
 
     @property
@@ -81,21 +80,21 @@ class Task:
         return [Item(path, "") for path in self.paths]
 
     def model(self) -> Classifier:
-        """The source model; its classifier is frozen."""
+        """Return the source model with its classifier frozen."""
         weights = "imagenet" if self.backbone == "efficientnet_lite0" else "none"
         model = build_model(self.backbone, weights, "bottleneck_wn", 256, NUM_CLASSES)
         model.classifier.requires_grad_(False)
         return model
 
     def method(self) -> Lead:
-        """LEAD, C_t chosen."""
+        """Return LEAD with C_t set."""
         method = Lead(open_set=True)
         method.num_clusters = NUM_CLUSTERS
         return method
 
 
 class BothViews(Dataset):
-    """Every access reads the file and makes the clean and the random view."""
+    """Reads the file and makes the clean and the random view at every access."""
 
     def __init__(self, task: Task, model: Classifier) -> None:
         mean, std = model.mean.flatten().tolist(), model.std.flatten().tolist()
@@ -123,7 +122,7 @@ class BothViews(Dataset):
 
 @torch.no_grad()
 def plain_pass(model: Classifier, loader: DataLoader) -> Bank:
-    """Features and probabilities of the clean view, network in eval mode."""
+    """Return features and probabilities of the clean view, the network in eval mode."""
     model.eval()
     features, probabilities = [], []
     for clean, _, _ in loader:
@@ -198,22 +197,25 @@ class Ours:
 
 
 def work(pipe: Connection, way: type[Plain] | type[Ours], task: Task) -> None:
-    """A process of one way: an epoch, and its seconds by part, whenever it is asked for one."""
+    """Serve a way in this process: run an epoch at each request and send its seconds by part."""
     torch.set_num_threads(task.threads)
     torch.manual_seed(0)
-    own = way(task)
-    pipe.send(getattr(own, "decode_seconds", 0.0))
+    runner = way(task)
+    pipe.send(getattr(runner, "decode_seconds", 0.0))
     while pipe.recv():
         moments = [time.perf_counter()]
-        own.epoch(lambda moments=moments: moments.append(time.perf_counter()))
+        runner.epoch(lambda moments=moments: moments.append(time.perf_counter()))
         pipe.send(np.diff(moments).tolist())
 
 
 def compare(task: Task) -> str:
-    """What both ways make of the same 64 pictures; AssertionError where it differs.
+    """Check that both ways make the same of 64 pictures; return how near they are.
 
-    Pillow and torch round resized pixels differently, by one grey level at most: that, and the
-    order of sums in another layout, is all that may differ.
+    Only the rounding of resized pixels may differ between Pillow and torch, by a grey level at
+    most, and the order of sums in another layout.
+
+    Raises:
+        AssertionError: They differ more.
     """
     few = replace(task, paths=task.paths[:64], compute=ComputeConfig())
     plain, ours = Plain(few), Ours(few)
@@ -243,8 +245,8 @@ def compare(task: Task) -> str:
         (ours.model, ours.method, banks[0], our_view),
     ):
         features, logits = model.train()(x)
-        found = method.loss(Batch(features, logits, index), method.refresh(bank, 1))
-        losses.append(torch.stack(list(found.values())).detach())
+        parts = method.loss(Batch(features, logits, index), method.refresh(bank, 1))
+        losses.append(torch.stack(list(parts.values())).detach())
     apart = float((losses[0] - losses[1]).abs().max())
     assert apart < 1e-3, f"losses of the same batch differ by {apart:.1e}"
     return (
@@ -254,13 +256,13 @@ def compare(task: Task) -> str:
 
 
 def pictures(count: int, made: Path) -> tuple[tuple[Path, ...], str]:
-    """At most ``count`` picture files of EmojiHome's Fluent3D under OPDA, or as many of noise."""
+    """Return up to ``count`` files of EmojiHome's Fluent3D under OPDA, or of noise; and a title."""
     spec = load_dataset_spec("emoji_home", str(ROOT / "data" / "emoji_home"))
     if (spec.root / spec.domains["Fluent3D"]).is_dir():
         classes = class_split(spec, "opda").target_classes
-        found = [item.path for item in of_classes(domain_items(spec, "Fluent3D"), classes, "")]
-        chosen = np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)
-        return tuple(found[place] for place in chosen), "Fluent3D of EmojiHome"
+        paths = [item.path for item in of_classes(domain_items(spec, "Fluent3D"), classes, "")]
+        chosen = np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)
+        return tuple(paths[index] for index in chosen), "Fluent3D of EmojiHome"
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
@@ -269,26 +271,26 @@ def pictures(count: int, made: Path) -> tuple[tuple[Path, ...], str]:
 
 
 def time_both(task: Task, rounds: int) -> tuple[list[list[float]], list[list[float]], float]:
-    """Seconds [rounds][parts] of the plain way and of ours, and of decoding once."""
+    """Return seconds [rounds][parts] of the plain way and of ours, and of decoding once."""
     context = multiprocessing.get_context("spawn")
     pipes: list[Connection] = []
     processes: list[multiprocessing.process.BaseProcess] = []
     decode_seconds = 0.0
     for way in (Plain, Ours):
-        here, there = context.Pipe()
-        processes.append(context.Process(target=work, args=(there, way, task), daemon=True))
+        pipe, far_end = context.Pipe()
+        processes.append(context.Process(target=work, args=(far_end, way, task), daemon=True))
         processes[-1].start()
-        decode_seconds = here.recv()
-        pipes.append(here)
+        decode_seconds = pipe.recv()
+        pipes.append(pipe)
     seconds: tuple[list[list[float]], list[list[float]]] = ([], [])
     for number in tqdm(
         range(rounds + 1), "rounds, the first to warm up", leave=False, disable=None
     ):
-        for pipe, own in zip(pipes, seconds, strict=True):
+        for pipe, rounds_of_way in zip(pipes, seconds, strict=True):
             pipe.send(True)
             took = pipe.recv()
             if number:
-                own.append(took)
+                rounds_of_way.append(took)
     for pipe, process in zip(pipes, processes, strict=True):
         pipe.send(False)
         process.join()
@@ -296,7 +298,7 @@ def time_both(task: Task, rounds: int) -> tuple[list[list[float]], list[list[flo
 
 
 def middle(rounds: Sequence[Sequence[float]]) -> list[float]:
-    """The median over rounds of each part."""
+    """Return the median over rounds of each part."""
     return [statistics.median(part) for part in zip(*rounds, strict=True)]
 
 
@@ -307,30 +309,32 @@ def main() -> None:
     whole("--px", default=96, help="side of the crop")
     whole("--batch_size", default=64)
     whole("--threads", default=torch.get_num_threads())
-    whole("--rounds", default=3, help="epochs of each way that are timed, after one to warm up")
+    whole("--rounds", default=3, help="epochs of each way that are timed, after a warm-up")
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--precision", default="float32", help="of our way")
     parser.add_argument("--contiguous", action="store_true", help="our way in the default layout")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    compute = ComputeConfig(given.precision, not given.contiguous)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    compute = ComputeConfig(options.precision, not options.contiguous)
     with tempfile.TemporaryDirectory() as made:
-        paths, what = pictures(given.images, Path(made))
-        task = Task(paths, given.px, given.backbone, given.batch_size, given.threads, compute)
+        paths, what = pictures(options.images, Path(made))
+        task = Task(
+            paths, options.px, options.backbone, options.batch_size, options.threads, compute
+        )
         print(
-            f"{given.backbone}, {len(paths)} images ({what}), crop {given.px} px, "
-            f"{given.threads} threads, torch {torch.__version__}, {platform.machine()}; our way "
-            f"{given.precision}, {'contiguous' if given.contiguous else 'channels-last'}"
+            f"{options.backbone}, {len(paths)} images ({what}), crop {options.px} px, "
+            f"{options.threads} threads, torch {torch.__version__}, {platform.machine()}; our way "
+            f"{options.precision}, {'contiguous' if options.contiguous else 'channels-last'}"
         )
         print(compare(task))
-        plain, ours, decode_seconds = time_both(task, given.rounds)
+        plain, ours, decode_seconds = time_both(task, options.rounds)
 
     print(f"\n{'median seconds':22} {'plain':>8} {'ours':>8} {'ratio':>7}")
-    for name, theirs, own in zip(PARTS, middle(plain), middle(ours), strict=True):
-        ratio = f"{own / theirs:7.2f}" if own > 1e-3 else "      –"
-        print(f"{name:22} {theirs:8.2f} {own:8.2f} {ratio}")
+    for name, theirs, ours_s in zip(PARTS, middle(plain), middle(ours), strict=True):
+        ratio = f"{ours_s / theirs:7.2f}" if ours_s > 1e-3 else "      –"
+        print(f"{name:22} {theirs:8.2f} {ours_s:8.2f} {ratio}")
     whole_plain, whole_ours = [sum(r) for r in plain], [sum(r) for r in ours]
-    ratios = [own / theirs for own, theirs in zip(whole_ours, whole_plain, strict=True)]
+    ratios = [ours_s / theirs for ours_s, theirs in zip(whole_ours, whole_plain, strict=True)]
     print(
         f"{'epoch':22} {statistics.median(whole_plain):8.2f} {statistics.median(whole_ours):8.2f} "
         f"{statistics.median(ratios):7.2f}   (by round: {' '.join(f'{r:.2f}' for r in ratios)})"

@@ -1,12 +1,12 @@
-"""What each augmentation costs: images a second of the data alone, and A_O of a training run.
+"""Time each augmentation: images a second of the data alone, and A_O of a training run.
 
 python scripts/bench/augmentations.py [--rounds 9] [--batch 32] [--backbone efficientnet_lite0]
 
 GenMix's augmentation overhead (its Section 6.3) is A_O = (T_aug - T_van) / T_van, T being the time
-of training. Here T is CPU time of a step on one thread: the data (augmentation, resize, crop, mix)
-and the network's step at 64 px, of pictures decoded to 128 px. Augmentations take turns in each
-round, and medians count, so that other jobs on the machine matter little. The network's step is
-that of `none`, but for those that change the network's own work (Manifold Mixup). What is made
+of training. Here T is CPU time of a step on a single thread: the data (augmentation, resize, crop,
+mix) and the network's step at 64 px, of pictures decoded to 128 px. Augmentations take turns in
+each round, and medians count, so other jobs on the machine matter little. The network's step is
+that of `none`, except for augmentations that act in the network (Manifold Mixup). What is made
 before training (GenMix's edits, fractals) is timed apart. GenMix augments half of the list (m = 1).
 """
 
@@ -46,7 +46,7 @@ CPU = torch.device("cpu")
 def make_batch(
     augmentation: Augmentation, images: Tensor, resized: Tensor, labels: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """A batch as `uda.training.train` makes it."""
+    """Make a batch as `uda.training.train` does."""
     batch, count = resized.clone(), len(images)
     share = 1.0 if augmentation.every_image else 0.5 if augmentation.copies else 0.0
     if some := round(share * count):
@@ -59,7 +59,7 @@ def make_batch(
 
 
 def stepper(model: Classifier) -> Callable[[Augmentation, Tensor, Tensor, int], None]:
-    """One training step of the network."""
+    """Return a function that makes a training step of the network."""
     head = [*model.bottleneck.parameters(), *model.classifier.parameters()]
     optimizer = sgd(model.backbone.parameters(), head, 1e-4)
 
@@ -74,14 +74,14 @@ def stepper(model: Classifier) -> Callable[[Augmentation, Tensor, Tensor, int], 
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """CPU time that ``run`` takes."""
+    """Return the CPU time that ``run`` takes."""
     start = time.process_time()
     run()
     return time.process_time() - start
 
 
 def main() -> None:
-    """Prints a row for each augmentation."""
+    """Print a row for each augmentation."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=9, help="the median counts")
     parser.add_argument("--batch", type=int, default=32)
@@ -137,13 +137,13 @@ def main() -> None:
     )
     print(f"{'':<18}{'data, images/s':>16}{'own, ms/image':>15}{'A_O':>9}{'before, ms/image':>18}")
     for name in augmentations:
-        own = statistics.median(data[name])
-        more = own - plain[0]
+        data_s = statistics.median(data[name])
+        more = data_s - plain[0]
         overhead = more
         if name in network:
             overhead += statistics.median(network[name]) - plain[1]
         print(
-            f"{title_of_augmentation(name):<18}{options.batch / own:>16,.0f}"
+            f"{title_of_augmentation(name):<18}{options.batch / data_s:>16,.0f}"
             f"{1000 * more / options.batch:>15.2f}{100 * overhead / sum(plain):>8.1f}%"
             f"{1000 * before[name] / options.batch:>18.1f}"
         )

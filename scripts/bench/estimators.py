@@ -1,12 +1,12 @@
-"""Ways of choosing C_t compared: the number, its seconds, the pseudo-labels and the H-score.
+"""Compare ways of choosing C_t: the number, its seconds, the pseudo-labels and the H-score.
 
 python scripts/bench/estimators.py configs/experiments/emoji_home_opda.yaml \
     runs/train-Tw-opda-none-s0-* runs/train-No-opda-none-s1-* --targets Fluent3D OpenMoji
 
 For each finished source run and target, and for each way: C_t and the seconds it took on the
 source model's bank, the pseudo-labels made with it (share of shared pictures with the right class,
-share of private ones called unknown), and the score of `uda adapt` in its last epoch: the H-score,
-or under PDA the accuracy. Runs that are done are not done again; `--look` adapts nothing.
+share of private pictures called unknown), and the score of `uda adapt` in its last epoch: the
+H-score, or under PDA the accuracy. Finished runs are not repeated; `--look` adapts nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from uda.stages.identity import experiment_of
 
 
 def source_bank(run: Run, target: str, root: str) -> tuple[Bank, np.ndarray, ClassSplit]:
-    """The source model's bank of ``target``, the labels [N] and the classes."""
+    """Return the source model's bank of ``target``, the labels [N] and the classes."""
     experiment = experiment_of(run, target, root)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
@@ -48,23 +48,23 @@ def source_bank(run: Run, target: str, root: str) -> tuple[Bank, np.ndarray, Cla
 
 
 def look(bank: Bank, labels: np.ndarray, split: ClassSplit, clusters: str) -> list[float]:
-    """C_t, its seconds, and the pseudo-labels' two shares in % (NaN without such pictures)."""
+    """Return C_t, its seconds, and the pseudo-labels' shares in % (NaN without such pictures)."""
     num_classes = len(bank.class_weights)
     start = time.perf_counter()
     chosen = estimate_num_clusters(bank.features, num_classes, clusters=clusters)
     seconds = time.perf_counter() - start
     pseudo = pseudo_labels(bank.features, bank.probabilities, bank.class_weights, chosen)
-    found = pseudo.label.numpy()
+    predicted = pseudo.label.numpy()
     shared, private = labels < len(split.shared), labels >= num_classes
-    known = 100 * (found == labels)[shared].mean() if shared.any() else np.nan
-    unknown = 100 * (found == num_classes)[private].mean() if private.any() else np.nan
+    known = 100 * (predicted == labels)[shared].mean() if shared.any() else np.nan
+    unknown = 100 * (predicted == num_classes)[private].mean() if private.any() else np.nan
     return [chosen, seconds, float(known), float(unknown)]
 
 
 def adapted_score(
     config: str, run: Run, target: str, root: str, clusters: str, runs: str, threads: int
 ) -> float:
-    """H-score, under PDA the accuracy, of ``run``'s model adapted with C_t chosen that way."""
+    """Adapt ``run``'s model with C_t chosen that way; return H-score, under PDA accuracy."""
     data = run.config["data"]
     flags = {
         "data.source": data["source"],
@@ -86,7 +86,7 @@ def adapted_score(
 
 
 def rows(options: argparse.Namespace) -> Iterator[tuple[str, str, list[float]]]:
-    """Name of source run and target, way, and its figures, one after the other."""
+    """Yield the name of source run and target, the way, and its figures."""
     for folder in options.source_runs:
         run = read_run(Path(folder))
         if not run.is_done or run.config["stage"] != "train":
@@ -113,7 +113,7 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, str, list[float]]]:
 
 
 def main() -> None:
-    """Prints a row a pair and way, and the means of each way."""
+    """Print a row for each pair and way, and the means of each way."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("source_runs", nargs="+", help="folders of finished source runs")
     parser.add_argument("--targets", nargs="+", required=True)
     parser.add_argument("--clusters", nargs="+", choices=CLUSTERS, default=CLUSTERS)
-    parser.add_argument("--root", default="", help="the dataset's folder, if not the usual one")
+    parser.add_argument("--root", default="", help="the dataset's folder, if not the usual")
     parser.add_argument("--runs", default="runs/estimators", help="where adapted runs go")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--look", action="store_true", help="pseudo-labels only, nothing adapted")
@@ -135,8 +135,8 @@ def main() -> None:
     for name, clusters, figures in rows(options):
         of_way.setdefault(clusters, []).append(figures)
         print(f"{name:36}{clusters:10}" + "".join(f"{x:10.1f}" for x in figures), flush=True)
-    for clusters, found in of_way.items():
-        means = "".join(f"{mean(column):10.1f}" for column in zip(*found, strict=True))
+    for clusters, all_figures in of_way.items():
+        means = "".join(f"{mean(column):10.1f}" for column in zip(*all_figures, strict=True))
         print(f"{'mean':36}{clusters:10}{means}")
 
 

@@ -1,4 +1,4 @@
-"""Images a second of each style of the editor `filters`, one thread, at 128 and 256 px.
+"""Time each style of the editor `filters` in a single thread, at 128 and 256 px.
 
 python scripts/bench/filters.py [FOLDER OF IMAGES] [--repeats 5]
 """
@@ -20,7 +20,7 @@ SIZES = (128, 256)
 
 
 def drawn_images(count: int, size: int) -> torch.Tensor:
-    """Stand-ins for emoji: a few antialiased shapes on white, uint8 [count, 3, size, size]."""
+    """Draw a few antialiased shapes on white, like emoji: uint8 [count, 3, size, size]."""
     rng = np.random.default_rng(0)
     images = []
     for _ in range(count):
@@ -36,7 +36,7 @@ def drawn_images(count: int, size: int) -> torch.Tensor:
 
 
 def read_images(folder: str, count: int, size: int) -> torch.Tensor:
-    """Images from a folder, scaled to squares: uint8 [count, 3, size, size]."""
+    """Read images of a folder, scaled to squares: uint8 [count, 3, size, size]."""
     paths = find_images(folder)
     images = []
     for number in range(count):
@@ -49,7 +49,7 @@ def read_images(folder: str, count: int, size: int) -> torch.Tensor:
 
 
 def rate(prompt: str, images: torch.Tensor, repeats: int) -> float:
-    """Images a second: the median of `repeats` passes over the images, after one to warm up."""
+    """Return images a second, the median of `repeats` passes after a warm-up."""
     editor, seeds = FilterEditor(), list(range(len(images)))
     prompts = [prompt] * len(images)
     editor.edit(images, prompts, seeds)
@@ -62,7 +62,7 @@ def rate(prompt: str, images: torch.Tensor, repeats: int) -> float:
 
 
 def main() -> None:
-    """Prints a table: a row a prompt, a column a size."""
+    """Print a table: a row for each prompt, a column for each size."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("images", nargs="?", help="folder of images; drawn shapes without it")
     parser.add_argument("--count", type=int, default=16, help="images in a pass")

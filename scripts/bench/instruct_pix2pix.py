@@ -1,7 +1,7 @@
-"""Images a second of the editor `instruct-pix2pix` at its real size, with random weights.
+"""Time the editor `instruct-pix2pix` at its real size, with random weights.
 
-The first row is GenMix's released loop: one image at a time as a PIL image, float16, 100 steps,
-its prompt encoded anew. The others are the editor's presets, on batches.
+The first row is GenMix's released loop: single PIL images, float16, 100 steps, the prompt encoded
+anew. The other rows are the editor's presets, on batches.
 
 python scripts/bench/instruct_pix2pix.py [--batch-size 16] [--steps-share 0.1] [--compile] [--tiny]
 """
@@ -33,7 +33,7 @@ Edit = Callable[[torch.Tensor, list[str]], None]
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """A line of the table."""
 
     name: str
     batch_size: int
@@ -44,18 +44,18 @@ class Row(NamedTuple):
 
     @property
     def full_rate(self) -> float:
-        """Images a second with all steps: the time is taken to grow as the steps do."""
+        """Images a second with all steps, if the time grows as the steps do."""
         return self.rate * self.steps / self.all_steps
 
 
 def real_pipeline(folder: Path) -> Any:
-    """Stable Diffusion 1.5 with eight input channels, random weights: 1.07 billion of them."""
+    """Return Stable Diffusion 1.5 with eight input channels and 1.07 billion random weights."""
     from diffusers import (
         AutoencoderKL,
         StableDiffusionInstructPix2PixPipeline,
         UNet2DConditionModel,
     )
-    from tiny_pipeline import released_scheduler, text_model, tiny_tokenizer
+    from helpers.tiny_pipeline import released_scheduler, text_model, tiny_tokenizer
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
@@ -88,7 +88,7 @@ def real_pipeline(folder: Path) -> Any:
 
 
 def released_loop(folder: Path, steps: int, resolution: int, device: str) -> Edit:
-    """Edits images one by one, as GenMix's released code does."""
+    """Return a loop over single images, as in GenMix's released code."""
     from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionInstructPix2PixPipeline
 
     pipeline: Any = StableDiffusionInstructPix2PixPipeline.from_pretrained(
@@ -113,7 +113,7 @@ def released_loop(folder: Path, steps: int, resolution: int, device: str) -> Edi
 
 
 def preset_loop(folder: Path, preset: str, steps: int, resolution: int, compile: bool) -> Edit:
-    """Edits a batch with the editor; warns of images redone, which take longer."""
+    """Return a function that edits a batch and warns of images redone, which take longer."""
     editor = InstructPix2PixEditor(
         model=str(folder), preset=preset, steps=steps, resolution=resolution, compile=compile
     )
@@ -128,7 +128,7 @@ def preset_loop(folder: Path, preset: str, steps: int, resolution: int, compile:
 
 
 def measured(edit: Edit, batch_size: int, size: int, repeats: int) -> tuple[float, float]:
-    """Images a second, the median of `repeats` batches after one to warm up; peak GiB on a GPU."""
+    """Return images a second, the median of `repeats` after a warm-up, and peak GiB on a GPU."""
     images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
     prompts = [CROSS_DOMAIN[number % len(CROSS_DOMAIN)] for number in range(batch_size)]
     if torch.cuda.is_available():
@@ -143,7 +143,7 @@ def measured(edit: Edit, batch_size: int, size: int, repeats: int) -> tuple[floa
 
 
 def rows(folder: Path, options: argparse.Namespace) -> list[Row]:
-    """The table's rows; each loads the model and lets it go."""
+    """Return the table's rows; each loads the model and frees it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def run(settings: Settings) -> int:
@@ -171,7 +171,7 @@ def rows(folder: Path, options: argparse.Namespace) -> list[Row]:
 
 
 def main() -> None:
-    """Prints the device's name and a table."""
+    """Print the device's name and a table."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--batch-size", type=int, default=16, help="images at a time, of presets")
     parser.add_argument("--size", type=int, default=512, help="px of the images that are edited")
@@ -182,7 +182,7 @@ def main() -> None:
     options = parser.parse_args()
 
     from diffusers.utils import logging as diffusers_logging
-    from tiny_pipeline import save_tiny_pipeline
+    from helpers.tiny_pipeline import save_tiny_pipeline
     from transformers.utils import logging as transformers_logging
 
     for log in (diffusers_logging, transformers_logging):

@@ -1,11 +1,11 @@
-"""Images a second of GenMix's mixing on one core, against Eq. 3 and 4 in float64.
+"""Time GenMix's mixing on a single core, against Eq. 3 and 4 in float64.
 
 python scripts/bench/mixing.py [--rounds 25] [--sizes 256 512]
 
 The ways of mixing take turns in each round and CPU time is measured, so that other jobs on the
 machine matter little: the ratios, medians over the rounds, are what counts. All read the same
-images. Batches come in a table of their own, after the rest: once large blocks of memory were
-freed, the allocator serves the float64 arrays without asking the system for pages.
+images. Batches are timed last: once they have freed large blocks of memory, the allocator would
+serve the float64 arrays without asking the system for pages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.mixing.masks import SIDES, blend_width_for
 from genmix_aug.mixing.mix import PAPER_FRACTAL_WEIGHT, mix_seam
 
-SINGLES, BYTES, FLOATS = 16, 64, 16  # images of a pass, one at a time and in a batch
+SINGLES, BYTES, FLOATS = 16, 64, 16  # images of a pass, single and in a batch
 NAIVE = "Eq. 3 and 4, NumPy float64"
 FUSED = "mix, one uint8 image at a time"
 
@@ -32,7 +32,7 @@ Ways = dict[str, tuple[Callable[[], object], int]]  # by name: a pass, and the i
 
 
 def plain_mask(height: int, width: int, side: str, blend_width: int) -> np.ndarray:
-    """The smooth mask, float64 [height, width, 1]."""
+    """Return the smooth mask, float64 [height, width, 1]."""
     across = side in ("left", "right")
     length = width if across else height
     ramp = np.clip((np.arange(length) + 0.5 - length / 2) / blend_width + 0.5, 0, 1)
@@ -45,7 +45,7 @@ def plain_mask(height: int, width: int, side: str, blend_width: int) -> np.ndarr
 def naive(
     original: np.ndarray, edited: np.ndarray, fractal: np.ndarray, side: str, blend_width: int
 ) -> np.ndarray:
-    """Eq. 3 and 4 as they are read, of pictures uint8 [H, W, 3] made float64 first."""
+    """Return Eq. 3 and 4 of pictures uint8 [H, W, 3] that are cast to float64 first."""
     original, edited, fractal = (
         picture.astype(np.float64) for picture in (original, edited, fractal)
     )
@@ -55,7 +55,7 @@ def naive(
 def naive_uncast(
     original: np.ndarray, edited: np.ndarray, fractal: np.ndarray, side: str, blend_width: int
 ) -> np.ndarray:
-    """The same, where the pictures become float64 as the mask multiplies them."""
+    """Return the same of pictures that become float64 as the mask multiplies them."""
     height, width = original.shape[:2]
     mask = plain_mask(height, width, side, blend_width)
     hybrid = mask * edited + (1 - mask) * original
@@ -77,7 +77,7 @@ def sides_of(count: int) -> list[str]:
 
 
 def worst_difference(size: int) -> int:
-    """Grey levels between `mix` and the naive way, the largest over sides and pixels."""
+    """Return the most grey levels between `mix` and the naive way, over sides and pixels."""
     width, worst = blend_width_for(size), 0
     images = zip(*(random_images(4, size, seed) for seed in range(3)), strict=True)
     for side, (first, second, noise) in zip(SIDES, images, strict=True):
@@ -88,7 +88,7 @@ def worst_difference(size: int) -> int:
 
 
 def single_ways(size: int) -> Ways:
-    """One uint8 image at a time."""
+    """Return the ways that mix single uint8 images."""
     width = blend_width_for(size)
     original, edited, fractal = (random_images(SINGLES, size, seed) for seed in range(3))
     singles = list(zip(original, edited, fractal, sides_of(SINGLES), strict=True))
@@ -122,7 +122,7 @@ def single_ways(size: int) -> Ways:
 
 
 def batch_ways(size: int) -> Ways:
-    """Batches against single images."""
+    """Return the ways that mix batches, and single images to compare."""
     width, sides = blend_width_for(size), sides_of(BYTES)
     original, edited, fractal = (random_images(BYTES, size, seed) for seed in range(3))
     first_f, second_f, noise_f = (part[:FLOATS] / 255 for part in (original, edited, fractal))
@@ -150,7 +150,7 @@ def batch_ways(size: int) -> Ways:
 
 
 def show(title: str, ways: Ways, rounds: int) -> None:
-    """Times the ways in turn and prints a row for each, its ratio to the first."""
+    """Time the ways in turn and print a row for each, with its ratio to the first."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, (run, count) in ways.items():
@@ -166,7 +166,7 @@ def show(title: str, ways: Ways, rounds: int) -> None:
 
 
 def main() -> None:
-    """Prints the tables, and says whether `mix` is within one grey level of the naive way."""
+    """Print the tables, and whether `mix` is within a grey level of the naive way."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=25, help="the median counts")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="px of a side")

@@ -1,8 +1,8 @@
-"""What LEAD trains on, epoch by epoch: its pseudo-labels beside the model's own predictions.
+"""Score what LEAD trains on, epoch by epoch: its pseudo-labels beside the model's predictions.
 
 python scripts/bench/pseudo_labels.py runs/lead-Tw2Fl-opda-* runs/lead-No2Om-opda-*
 
-Of finished LEAD runs under OPDA or OSDA that kept their banks; a row an epoch, in percent: the
+For finished LEAD runs under OPDA or OSDA that kept their banks. A row an epoch, in percent: the
 model's H-score, its known and unknown accuracy, its accuracy on shared classes if nothing is
 rejected, the AUROC for private pictures of the entropy, of the norm u and of the cosine
 (`uda.methods.lead.unknown_part`), and the H-score, known and unknown accuracy of the pseudo-labels
@@ -35,7 +35,7 @@ COLUMNS = ("H", "known", "unk", "closed", "ent", "norm", "cos", "PL H", "PL know
 
 
 def true_labels(run: Run) -> np.ndarray:
-    """The labels [N] that the run's answers were scored by."""
+    """Return the labels [N] that the run's answers were scored by."""
     answers = run.predictions()
     if answers is None:
         raise SystemExit(f"{run.folder}: no answers")
@@ -43,7 +43,7 @@ def true_labels(run: Run) -> np.ndarray:
 
 
 def epochs_of(run: Run) -> Iterator[tuple[int, list[float]]]:
-    """(epoch, the values of COLUMNS) of each of the run's banks."""
+    """Yield the epoch and the values of COLUMNS of each of the run's banks."""
     experiment = experiment_of(run, "", "")
     split = class_split(load_dataset_spec(experiment.data.dataset), experiment.data.scenario)
     shared, source = len(split.shared), len(split.source_classes)
@@ -55,7 +55,7 @@ def epochs_of(run: Run) -> Iterator[tuple[int, list[float]]]:
         bank = read_bank(run, epoch)
         state = method.refresh(bank, epoch)
         prediction = method.predict(bank)
-        own = open_set_scores(labels, prediction.label.numpy(), shared, source)
+        answers = open_set_scores(labels, prediction.label.numpy(), shared, source)
         pseudo = open_set_scores(labels, state.pseudo.label.numpy(), shared, source)
         closed = per_class_accuracy(labels, bank.probabilities.argmax(dim=1).numpy(), shared)
         z = F.normalize(bank.features, dim=1)
@@ -67,7 +67,8 @@ def epochs_of(run: Run) -> Iterator[tuple[int, list[float]]]:
         yield (
             epoch,
             [
-                *(own.h_score, own.known_acc, own.unknown_acc, float(np.nanmean(closed))),
+                *(answers.h_score, answers.known_acc, answers.unknown_acc),
+                float(np.nanmean(closed)),
                 *aurocs,
                 *(pseudo.h_score, pseudo.known_acc, pseudo.unknown_acc),
             ],
@@ -75,15 +76,15 @@ def epochs_of(run: Run) -> Iterator[tuple[int, list[float]]]:
 
 
 def teachers(bank: Bank, labels: np.ndarray, shared: int) -> Iterator[tuple[str, str, float]]:
-    """(split, C_t, H-score of the pseudo-labels) of each way of making them from ``bank``."""
+    """Yield split, C_t and H-score of each way of making pseudo-labels from ``bank``."""
     num_classes = len(bank.class_weights)
     for split in ("norm", "cosine"):
         for clusters in ("tsne", "classes", "spectral"):
             count = estimate_num_clusters(bank.features, num_classes, clusters=clusters)
             method = Lead(open_set=True, split=split, clusters=clusters)
             method.num_clusters = count
-            found = method.refresh(bank, 1).pseudo.label.numpy()
-            score = open_set_scores(labels, found, shared, num_classes).h_score
+            predicted = method.refresh(bank, 1).pseudo.label.numpy()
+            score = open_set_scores(labels, predicted, shared, num_classes).h_score
             yield split, f"{clusters} ({count})", score
 
 

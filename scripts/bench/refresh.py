@@ -1,11 +1,11 @@
-"""Seconds and peak memory of LEAD's refresh, bank in hand, and how they grow with the target.
+"""Measure seconds and peak memory of LEAD's refresh, and how they grow with the target.
 
 python scripts/bench/refresh.py [--threads 1] [--sizes 1000 4000] [--clusters features tsne]
 
-Features are Gaussian clusters around random means (twice as many as classes; seed 0). Each row is a
-process of its own; `peak` is its largest resident memory, bank and libraries included, and `above`
-what the refresh added to what was there when it began. `CPU s` counts the process's own time, so
-other jobs on the machine matter little: `^` is its growth as a power of N since the last size with
+Features are Gaussian clusters around random means (twice as many as classes; seed 0). Each row is
+measured in another process; `peak` is its largest resident memory, bank and libraries included,
+and `above` what the refresh added to it. `CPU s` is the CPU time of that process alone, so other
+jobs on the machine matter little: `^` is its growth as a power of N since the last size with
 the same clusters, `t-SNE/this` the ratio to it of what a refresh with t-SNE takes at that size.
 """
 
@@ -34,7 +34,7 @@ CLUSTERS = ("classes", "features", "spectral", "tsne")
 
 
 def made_up_bank(count: int, num_classes: int, dim: int) -> Bank:
-    """A `Bank` of ``count`` samples in 2K clusters, of which K are the classes."""
+    """Return a `Bank` of ``count`` samples in 2K clusters, of which K are the classes."""
     import torch
 
     from uda.methods.base import Bank
@@ -45,26 +45,26 @@ def made_up_bank(count: int, num_classes: int, dim: int) -> Bank:
     features, probabilities = torch.empty(count, dim), torch.empty(count, num_classes)
     for start in range(0, count, 1_000):  # by blocks, so that making them is no peak of memory
         block = features[start : start + 1_000]
-        own = torch.randint(len(means), (len(block),), generator=generator)
-        block.normal_(std=2, generator=generator).add_(means[own])
+        cluster = torch.randint(len(means), (len(block),), generator=generator)
+        block.normal_(std=2, generator=generator).add_(means[cluster])
         probabilities[start : start + 1_000] = (block @ weights.T).softmax(dim=1)
     return Bank(features, probabilities, weights)
 
 
 def peak_mb() -> float:
-    """The largest resident memory so far, in MB."""
+    """Return the largest resident memory so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Wall seconds of ``work``, and what it returned."""
+    """Return the wall seconds of ``work``, and what it returned."""
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
 
 
 def measure(count: int, num_classes: int, dim: int, clusters: str, threads: int) -> dict[str, Any]:
-    """The parts of one refresh, as `uda.methods.lead.Lead.refresh` puts them together."""
+    """Measure the parts of a refresh, as `uda.methods.lead.Lead.refresh` runs them."""
     import torch
 
     from uda.methods import lead
@@ -95,11 +95,11 @@ def measure(count: int, num_classes: int, dim: int, clusters: str, threads: int)
 
 
 def measured_apart(shape: tuple[int, int, int], clusters: str, threads: int) -> dict[str, Any]:
-    """`measure` in a process of its own."""
+    """Return what `measure` returns in another process."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, str(threads)) | {"PYTHONPATH": str(ROOT)}
     job = json.dumps([*shape, clusters, threads])
-    command = [sys.executable, __file__, "--one", job]
+    command = [sys.executable, __file__, "--measure", job]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
@@ -120,7 +120,7 @@ def show(
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="N, with K=15, D=256")
     parser.add_argument("--large", nargs="*", choices=LARGE, default=list(LARGE))
@@ -128,10 +128,10 @@ def main() -> None:
     parser.add_argument("--tsne-up-to", type=int, default=4_000, help="largest N for t-SNE")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1, help="the fastest counts")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(*json.loads(options.one))))
+    if options.measure:
+        print(json.dumps(measure(*json.loads(options.measure))))
         return
     print(
         f"{'':10}{'N':>8}{'K':>5}{'D':>6}  {'clusters':9}{'C_t':>5}{'C_t s':>11}{'mixture s':>11}"
@@ -148,7 +148,7 @@ def main() -> None:
                 if clusters == "tsne" and shape[0] > options.tsne_up_to:
                     continue
                 row = measured_apart(shape, clusters, options.threads)
-                rows[clusters] = min(rows.get(clusters, row), row, key=lambda found: found["cpu"])
+                rows[clusters] = min(rows.get(clusters, row), row, key=lambda row: row["cpu"])
         for clusters, row in rows.items():
             growth = ratio = math.nan
             if not name and clusters in last:

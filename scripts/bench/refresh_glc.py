@@ -1,8 +1,8 @@
-"""Seconds and memory of GLC's refresh with C_t known, and what `samples_per_centroid` saves.
+"""Measure GLC's refresh with C_t known, and what `samples_per_centroid` saves.
 
 python scripts/bench/refresh_glc.py [--threads 1] [--sizes 4000,65,256,65 …] [--samples 0 32]
 
-A size is N, K, D and C_t. The banks are those of refresh.py. `CPU s` counts the process's own time;
+A size is N, K, D and C_t. The banks are those of refresh.py. `CPU s` is CPU time;
 `above` is what the refresh added to the largest resident memory, in MB; `same` the share of
 pseudo-labels that are those of the first of ``--samples``.
 """
@@ -21,7 +21,7 @@ SIZES = ("1135,15,256,15", "4000,65,256,65", "55000,9,256,9")
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="N,K,D,C_t")
     parser.add_argument("--samples", nargs="+", type=int, default=(0, 256, 32), help="0 for all")
@@ -34,12 +34,12 @@ def main() -> None:
         bank, first = made_up_bank(count, num_classes, dim), None
         for samples in options.samples:
             before, start = peak_mb(), time.process_time()
-            found = pseudo_labels(
+            pseudo = pseudo_labels(
                 bank.features, bank.probabilities, num_clusters, samples_per_centroid=samples
             )
             spent, above = time.process_time() - start, peak_mb() - before
-            first = found.label if first is None else first
-            same = 100 * (found.label == first).double().mean().item()
+            first = pseudo.label if first is None else first
+            same = 100 * (pseudo.label == first).double().mean().item()
             print(
                 f"{count:7,}{num_classes:5}{dim:6,}{num_clusters:5}{samples:9}{spent:9.2f}"
                 f"{above:7.0f}{same:7.1f}%",

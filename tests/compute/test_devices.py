@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.training import CPU
 from torch import nn
 
 from uda.compute import devices as compute
@@ -14,11 +15,14 @@ from uda.config import ComputeConfig
 from uda.data.views import to_float
 from uda.models.classifier import build_model
 
-CPU = torch.device("cpu")
-
 
 def fresh_model():
     return build_model("efficientnet_lite0", "none", "bottleneck_wn", 16, 3, seed=0)
+
+
+def prepare(model, **settings):
+    """Prepare the network for the CPU by these settings, as every loop does."""
+    compute.move_to_device(model, CPU, ComputeConfig(**settings))
 
 
 def images(count=4):
@@ -27,26 +31,26 @@ def images(count=4):
 
 
 def step(model, x, settings):
-    """Features and all gradients of one training step."""
+    """Return the features and all gradients of a training step."""
     features, logits = compute.forward(model.train(), x, settings)
     (features.pow(2).mean() + logits.logsumexp(1).mean()).backward()
     return features, [p.grad for p in model.parameters()]
 
 
 def test_overwriting_relu6_changes_no_bit():
-    plain, placed = fresh_model(), fresh_model()
-    compute.move_to_device(placed, CPU, ComputeConfig())
-    kinds = [type(module) for module in placed.modules()]
+    plain, prepared = fresh_model(), fresh_model()
+    prepare(prepared)
+    kinds = [type(module) for module in prepared.modules()]
     assert OverwritingReLU6 in kinds
     assert nn.ReLU6 not in kinds
-    assert plain.state_dict().keys() == placed.state_dict().keys()
+    assert plain.state_dict().keys() == prepared.state_dict().keys()
     x = to_float(images(), CPU)
     features, gradients = step(plain, x, ComputeConfig())
-    features_placed, gradients_placed = step(placed, x, ComputeConfig())
-    assert torch.equal(features, features_placed)
-    assert all(torch.equal(a, b) for a, b in zip(gradients, gradients_placed, strict=True))
+    features_prepared, gradients_prepared = step(prepared, x, ComputeConfig())
+    assert torch.equal(features, features_prepared)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, gradients_prepared, strict=True))
     with torch.no_grad():
-        assert torch.equal(plain.eval()(x)[1], placed.eval()(x)[1])
+        assert torch.equal(plain.eval()(x)[1], prepared.eval()(x)[1])
 
 
 def test_overwriting_relu6_at_its_edges():
@@ -57,16 +61,16 @@ def test_overwriting_relu6_at_its_edges():
     assert torch.equal(torch.autograd.grad(ours.sum(), x)[0], expected)
 
 
-def test_only_activations_that_may_overwrite_do():
+def test_only_in_place_relu6_is_overwriting():
     model = nn.Sequential(nn.ReLU6(), nn.ReLU6(inplace=True), nn.ReLU(inplace=True))
-    compute.move_to_device(model, CPU, ComputeConfig())
+    prepare(model)
     assert [type(m) for m in model] == [nn.ReLU6, OverwritingReLU6, nn.ReLU]
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_layout_changes_nothing_but_noise(channels_last):
     plain, model = fresh_model(), fresh_model()
-    compute.move_to_device(model, CPU, ComputeConfig(channels_last=channels_last))
+    prepare(model, channels_last=channels_last)
     weight = model.backbone.conv_stem.weight
     x = to_float(images(), CPU, channels_last)
     for tensor in (weight, x):
@@ -77,10 +81,10 @@ def test_layout_changes_nothing_but_noise(channels_last):
         torch.testing.assert_close(model.eval()(x)[0], expected, atol=1e-4, rtol=1e-3)
 
 
-def test_bfloat16_runs_the_network_in_it_and_leaves_in_float32():
+def test_bfloat16_is_of_the_network_and_its_results_are_float32():
     settings, seen = ComputeConfig(precision="bfloat16"), []
     model = fresh_model()
-    compute.move_to_device(model, CPU, settings)
+    prepare(model, precision="bfloat16")
     model.backbone.conv_stem.register_forward_hook(lambda m, x, y: seen.append(y.dtype))
     x = to_float(images(), CPU)
     with torch.no_grad():
@@ -95,10 +99,9 @@ def test_bfloat16_runs_the_network_in_it_and_leaves_in_float32():
     assert all(g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
 
 
-def test_float16_needs_a_gpu_and_is_alone_to_scale():
-    settings = ComputeConfig(precision="float16")
+def test_float16_needs_a_gpu_and_no_other_precision_scales_the_loss():
     with pytest.raises(ValueError, match="compute.precision: float16 needs a GPU; use bfloat16"):
-        compute.move_to_device(fresh_model(), CPU, settings)
+        prepare(fresh_model(), precision="float16")
     scaler = compute.gradient_scaler(CPU, ComputeConfig(precision="bfloat16"))
     assert not scaler.is_enabled()
     loss = torch.tensor(2.0)
@@ -106,19 +109,19 @@ def test_float16_needs_a_gpu_and_is_alone_to_scale():
     assert scaler.state_dict() == {}
 
 
-def test_the_seed_of_what_a_network_draws(monkeypatch):
+def test_a_network_draws_by_seed_step_and_rank(monkeypatch):
     def drawn(*parts):
         seed_network(CPU, *parts)
         return torch.rand(3).tolist()
 
     first = drawn(0, 4, 7)
     assert drawn(0, 4, 7) == first
-    monkeypatch.setattr("uda.compute.seeding.rank", lambda: 1)  # the second of two processes
+    monkeypatch.setattr("uda.compute.seeding.rank", lambda: 1)  # the second of two ranks
     others = [drawn(0, 4, 7), drawn(0, 4, 8), drawn(1, 4, 7)]
-    assert len({tuple(one) for one in (first, *others)}) == 4
+    assert len({tuple(draws) for draws in (first, *others)}) == 4
 
 
-def test_the_seed_on_a_gpu_leaves_the_cpus_draws_alone(monkeypatch):
+def test_a_seed_of_the_gpu_does_not_change_the_cpus_draws(monkeypatch):
     seeds = []
     gpu = SimpleNamespace(manual_seed_all=seeds.append, manual_seed=None)
     monkeypatch.setattr(torch, "get_device_module", lambda device: gpu)
@@ -129,7 +132,7 @@ def test_the_seed_on_a_gpu_leaves_the_cpus_draws_alone(monkeypatch):
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_what_comes_next_is_made_ahead(apart):
+def test_the_next_item_is_made_ahead(apart):
     started, threads = [], set()
 
     def make(number):
@@ -146,13 +149,13 @@ def test_what_comes_next_is_made_ahead(apart):
     assert next(made) == 4
     with pytest.raises(ValueError, match="three"):
         next(made)
-    assert max(started) <= (4 if apart else 3)  # one ahead, and no further
+    assert max(started) <= (4 if apart else 3)  # a single item ahead
     assert threads.isdisjoint({threading.current_thread()}) == apart
     assert list(prefetch(make, [], apart)) == []
     assert list(prefetch(make, [5], apart)) == [25]
 
 
-def test_the_next_is_made_while_the_caller_works():
+def test_the_next_item_is_made_while_the_caller_works():
     begun = threading.Event()
 
     def make(number):
@@ -166,22 +169,22 @@ def test_the_next_is_made_while_the_caller_works():
     assert list(made) == [1, 2]
 
 
-def test_only_for_gpus_memory_is_pinned():
+def test_memory_is_pinned_for_gpus_only():
     batch = torch.zeros(2, 3)
     assert compute.pinned(batch, CPU) is batch
 
 
-def test_compile_is_asked_for_in_place(monkeypatch):
-    asked = []
-    monkeypatch.setattr(nn.Module, "compile", lambda self: asked.append(self))
+def test_the_network_is_compiled_where_asked(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
     model = fresh_model()
-    compute.move_to_device(model, CPU, ComputeConfig())
-    assert not asked
-    compute.move_to_device(model, CPU, ComputeConfig(compile=True))
-    assert asked == [model]
+    prepare(model)
+    assert not compiled
+    prepare(model, compile=True)
+    assert compiled == [model]
 
 
-def test_freed_memory_is_kept_quietly(monkeypatch):
+def test_freed_memory_is_kept_on_linux_only(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr("uda.compute.cpu.ctypes.CDLL", None)  # would raise if it were called
     keep_freed_memory()

@@ -1,4 +1,4 @@
-"""Two processes against one. They are started once, by torchrun, for all tests that need them."""
+"""Two ranks against a single process. torchrun starts them once for all tests that need them."""
 
 import os
 import re
@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers import two_processes
 from helpers.tiny import arguments, make_dataset
+from helpers.training import CPU, Killed, changed, tiny_model
 
 from uda.compute import distributed as processes
 from uda.compute.batch_norm import synchronise
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {
     **os.environ,
-    "PYTHONPATH": str(ROOT),
+    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
     "OMP_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "",
 }
@@ -43,10 +44,10 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def one(dataset, tmp_path_factory):
-    """Weights and runs of one process, and one that was killed in its second epoch."""
-    folder = tmp_path_factory.mktemp("one")
-    with pytest.raises(two_processes.Killed):
+def single(dataset, tmp_path_factory):
+    """Weights and runs of a single process, and a run that was killed in its second epoch."""
+    folder = tmp_path_factory.mktemp("single")
+    with pytest.raises(Killed):
         two_processes.adapted(dataset, folder / "killed", kill_at=2)
     return {
         "folder": folder,
@@ -56,12 +57,12 @@ def one(dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def two(dataset, one):
-    """What either of two processes got; their runs are in the folder of `one`."""
-    done = launch("tests/helpers/two_processes.py", dataset, one["folder"])
+def ranks(dataset, single):
+    """The results of each of two ranks; their runs are in the folder of `single`."""
+    done = launch("tests/helpers/two_processes.py", dataset, single["folder"])
     assert done.returncode == 0, "\n".join(re.findall(r"\[rank.*", done.stderr))
     assert done.stdout.count("2 processes, one run, on cpu") == 1
-    return [torch.load(one["folder"] / f"{rank}.pt", weights_only=False) for rank in range(2)]
+    return [torch.load(single["folder"] / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
 def assert_near(first, second, tolerance=1e-4):
@@ -72,20 +73,14 @@ def assert_near(first, second, tolerance=1e-4):
         )
 
 
-def assert_equal(first, second):
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
-
-
 @pytest.mark.slow
-def test_adapting_gives_the_weights_and_metrics_of_one_process(one, two):
-    for process in two:
-        assert process["count"] == 2
-        assert_near(process["adapted"], one["adapted"])
-    assert_equal(two[0]["adapted"], two[1]["adapted"])
-    alone = open_run(one["folder"], "adapt", {})
-    together = open_run(one["folder"] / "two", "adapt", {})
+def test_two_ranks_adapt_to_the_weights_and_metrics_of_a_single_process(single, ranks):
+    for rank in ranks:
+        assert rank["count"] == 2
+        assert_near(rank["adapted"], single["adapted"])
+    assert not changed(ranks[0]["adapted"], ranks[1]["adapted"])
+    alone = open_run(single["folder"], "adapt", {})
+    together = open_run(single["folder"] / "two", "adapt", {})
     for kind in ("adapt", "evaluate"):
         lines = [run.metrics(kind) for run in (alone, together)]
         assert len(lines[0]) == len(lines[1]) >= 3
@@ -94,73 +89,75 @@ def test_adapting_gives_the_weights_and_metrics_of_one_process(one, two):
             for key, value in ours.items():
                 if key not in ("run", "version", "time", "kind"):
                     assert theirs[key] == pytest.approx(value, rel=1e-3), key
-    # Written once: no line of the second process's between them.
+    # Only the first rank writes.
     assert len((together.folder / "metrics.jsonl").read_text().splitlines()) == 7
     files = [sorted(p.name for p in run.folder.rglob("*")) for run in (alone, together)]
     assert files[0] == files[1]
 
 
 @pytest.mark.slow
-def test_training_gives_the_weights_of_one_process(one, two):
+def test_two_ranks_train_to_the_weights_of_a_single_process(single, ranks):
     """On augmented copies, with batches that are mixed as a whole."""
-    weights, seen = one["trained"]
-    for process in two:
-        assert_near(process["trained"][0], weights)
-        assert process["trained"][1] == seen
-    run = open_run(one["folder"] / "two", "train", {})
+    weights, seen = single["trained"]
+    for rank in ranks:
+        assert_near(rank["trained"][0], weights)
+        assert rank["trained"][1] == seen
+    run = open_run(single["folder"] / "two", "train", {})
     losses = [line["loss"] for line in run.metrics("train")]
-    expected = open_run(one["folder"], "train", {}).metrics("train")
+    expected = open_run(single["folder"], "train", {}).metrics("train")
     assert losses == pytest.approx([line["loss"] for line in expected], rel=1e-4)
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_processes(one, two, dataset, tmp_path):
-    assert_near(two[0]["resumed"], one["adapted"])
-    # And the other way: what two processes have finished, one takes up as it is.
-    assert_equal(two_processes.adapted(dataset, one["folder"] / "two"), two[0]["adapted"])
+def test_a_run_goes_on_with_another_number_of_processes(single, ranks, dataset, tmp_path):
+    assert_near(ranks[0]["resumed"], single["adapted"])
+    # And the other way: a single process takes up what two ranks have finished.
+    assert not changed(
+        two_processes.adapted(dataset, single["folder"] / "two"), ranks[0]["adapted"]
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [5, 300])  # one batch for two processes; three, the last cut off
-def test_the_bank_is_that_of_one_process_to_the_bit(two, count):
+@pytest.mark.parametrize("count", [5, 300])  # a single batch; three, the last cut short
+def test_the_banks_of_two_ranks_equal_a_single_processs_to_the_bit(ranks, count):
     expected = two_processes.bank_of(two_processes.many_images(count))
-    for process in two:
-        for ours, theirs in zip(process["banks"][count], expected, strict=True):
+    for rank in ranks:
+        for ours, theirs in zip(rank["banks"][count], expected, strict=True):
             assert torch.equal(ours, theirs)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", two_processes.LAYERS)
-def test_batch_norm_over_two_shares_is_that_of_the_whole_batch(two, name):
+def test_batch_norm_over_two_shares_equals_the_whole_batchs(ranks, name):
     expected = two_processes.normalised(name)
     assert len(expected) >= 4
-    for process in two:
-        assert_near(process["layers"][name], expected, 1e-11)
+    for rank in ranks:
+        assert_near(rank["layers"][name], expected, 1e-11)
 
 
 @pytest.mark.slow
-def test_what_is_computed_once_reaches_the_others(two):
-    for process in two:
-        assert process["drawn"]["rank"] == 0
-        assert process["drawn"]["x"].tolist() == [0, 0]
+def test_what_the_first_rank_computes_reaches_the_second(ranks):
+    for rank in ranks:
+        assert rank["drawn"]["rank"] == 0
+        assert rank["drawn"]["x"].tolist() == [0, 0]
 
 
 @pytest.mark.slow
-def test_a_stage_returns_when_its_run_is_done(two):
-    for process in two:
-        assert process["stages"] == [True, True]
+def test_a_stage_returns_when_its_run_is_done(ranks):
+    for rank in ranks:
+        assert rank["stages"] == [True, True]
 
 
 @pytest.mark.slow
-def test_a_batch_that_cannot_be_shared_is_an_error(two):
-    for process in two:
-        assert process["odd adapt"].startswith("adapt.batch_size: 9 images cannot be shared evenly")
-        assert process["odd train"].startswith("train.batch_size: 7 images cannot be shared evenly")
-        assert process["odd train"].endswith("take a multiple of 2")
+def test_a_batch_that_cannot_be_shared_is_an_error(ranks):
+    for rank in ranks:
+        assert rank["odd adapt"].startswith("adapt.batch_size: 9 images cannot be shared evenly")
+        assert rank["odd train"].startswith("train.batch_size: 7 images cannot be shared evenly")
+        assert rank["odd train"].endswith("take a multiple of 2")
 
 
 @pytest.mark.slow
-def test_a_mistake_is_told_once(dataset, tmp_path):
+def test_a_mistake_is_reported_once(dataset, tmp_path):
     flags = arguments(dataset, tmp_path / "runs", "--data.target", "Drak")
     done = launch("-m", "uda.cli", "adapt", *flags)
     assert done.returncode == 1
@@ -170,8 +167,8 @@ def test_a_mistake_is_told_once(dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_folders_of_ones_own(dataset, tmp_path):
-    """From training through adapting to the answers, which both processes work on."""
+def test_two_ranks_adapt_a_users_folders(dataset, tmp_path):
+    """From training through adapting to the answers, on which both ranks work."""
     pictures, runs = dataset.parent / "pictures", tmp_path / "runs"
     flags = [flag for flag in arguments(dataset, runs) if not flag.startswith("--data.")]
     folders = ("--source", pictures / "Plain", "--target", pictures / "Dark")
@@ -182,21 +179,21 @@ def test_folders_of_ones_own(dataset, tmp_path):
     assert len(table.read_text().splitlines()) == 26
 
 
-def test_one_process_passes_everything_through():
+def test_a_single_process_shares_and_gathers_nothing():
     batch = torch.rand(5, 2, requires_grad=True)
     assert processes.count() == 1
     assert processes.is_main()
     assert processes.share(batch) is processes.gather(batch) is batch
     assert processes.span_of(7) == (0, 7)
     processes.check_batch("adapt.batch_size", 7)
-    model = two_processes.model_of(3)
+    model = tiny_model(3)
     before = list(map(type, model.modules()))
-    synchronise(model, two_processes.CPU)
+    synchronise(model, CPU)
     assert list(map(type, model.modules())) == before
     processes.finish()
 
 
-def test_a_launcher_that_starts_fewer_processes_than_asked_is_told():
+def test_a_launcher_that_starts_fewer_processes_than_asked_is_an_error():
     by_accelerate = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "True"}
     processes.check_environment({})
     processes.check_environment(by_accelerate)

@@ -14,7 +14,7 @@ def test_rates_follow_the_schedule():
         assert rates == pytest.approx([0.001 * factor, 0.01 * factor])
 
 
-def test_it_is_nesterov_with_decay_on_everything():
+def test_sgd_is_nesterov_with_decay_of_all_parameters():
     layer = nn.Linear(2, 1)
     optimizer = sgd([], layer.parameters(), rate=1.0, weight_decay=0.5)
     start = layer.bias.detach().clone()
@@ -24,7 +24,7 @@ def test_it_is_nesterov_with_decay_on_everything():
     torch.testing.assert_close(layer.bias.detach(), start - (gradient + 0.9 * gradient))
 
 
-def test_schedules_at_their_ends_and_milestones():
+def test_schedules_follow_their_formulas():
     def factors(total, **settings):
         return [rate_factor(step, total, **settings) for step in range(1, total + 1)]
 
@@ -37,7 +37,7 @@ def test_schedules_at_their_ends_and_milestones():
         factors(2, schedule="wave")
 
 
-def test_the_cosine_is_torchs():
+def test_the_cosine_schedule_is_torchs():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7)
     for step in range(1, 8):
@@ -47,7 +47,7 @@ def test_the_cosine_is_torchs():
 
 
 @pytest.mark.parametrize("schedule", ["inverse", "cosine", "step"])
-def test_the_warm_up_grows_evenly_and_the_schedule_follows(schedule):
+def test_the_schedule_follows_an_even_warm_up(schedule):
     shares = {"milestones": (0.5,)}
     warm = [rate_factor(step, 12, schedule, 3, **shares) for step in range(1, 13)]
     assert warm[:3] == pytest.approx([0.25, 0.5, 0.75])

@@ -24,12 +24,12 @@ def test_entropy_and_information_equal_a_loop():
     assert selection.information(rows) == pytest.approx(whole - mean)
 
 
-def test_information_falls_where_all_is_one_class():
-    one = torch.eye(4)[[0] * 8]
+def test_information_is_zero_where_all_rows_have_the_same_class():
+    same = torch.eye(4)[[0] * 8]
     four = torch.eye(4)[[0, 1, 2, 3] * 2]
-    assert selection.negative_entropy(one) == selection.negative_entropy(four)
+    assert selection.negative_entropy(same) == selection.negative_entropy(four)
     assert selection.information(four) == pytest.approx(math.log(4), abs=1e-5)
-    assert selection.information(one) == pytest.approx(0, abs=1e-5)
+    assert selection.information(same) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("block", [7, 1024])
@@ -38,8 +38,8 @@ def test_neighbourhood_density_equals_a_loop(block, monkeypatch):
     rows = probabilities(20).double()
     unit = [row / np.linalg.norm(row) for row in rows.numpy()]
     total = 0.0
-    for i, one in enumerate(unit):
-        others = np.array([one @ other / 0.05 for j, other in enumerate(unit) if j != i])
+    for i, row in enumerate(unit):
+        others = np.array([row @ other / 0.05 for j, other in enumerate(unit) if j != i])
         share = np.exp(others - others.max())
         total += naive_entropy(share / share.sum())
     assert selection.neighbourhood_density(rows) == pytest.approx(total / 20)
@@ -60,7 +60,7 @@ def test_the_earliest_of_the_best_epochs_is_chosen():
         selection.best_epoch([])
 
 
-def test_the_mixture_crosses_between_two_bumps():
+def test_the_mixture_threshold_lies_between_two_bumps():
     rng = np.random.default_rng(0)
     score = np.concatenate([rng.normal(0.2, 0.05, 3000), rng.normal(0.8, 0.05, 3000)])
     assert selection.mixture_threshold(score) == pytest.approx(0.5, abs=0.02)
@@ -71,7 +71,7 @@ def test_the_mixture_crosses_between_two_bumps():
     assert selection.mixture_threshold(np.array([0.3])) == 0.3
 
 
-def test_two_means_cut_equals_trying_every_one():
+def test_the_two_means_threshold_is_the_best_of_all_cuts():
     score = np.random.default_rng(1).random(50)
     ordered = np.sort(score)
     within = [len(a) * a.var() + len(b) * b.var() for a, b in cuts(ordered)]
@@ -80,4 +80,5 @@ def test_two_means_cut_equals_trying_every_one():
 
 
 def cuts(ordered):
+    """Return all pairs of lower and upper part."""
     return [(ordered[:i], ordered[i:]) for i in range(1, len(ordered))]

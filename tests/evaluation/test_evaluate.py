@@ -18,7 +18,7 @@ def items(text):
 
 
 def bank_of(labels, num_classes=3):
-    """A bank whose most probable class is the label, where that is no unknown."""
+    """Return a bank whose most probable classes are the labels, of unknowns the last class."""
     classes = [min(label, num_classes - 1) for label in labels]
     features = torch.randn(len(labels), 6, generator=torch.Generator().manual_seed(0))
     return Bank(features, torch.eye(num_classes)[classes], torch.randn(num_classes, 6))
@@ -45,9 +45,10 @@ def test_open_set_scores():
     assert scores["auroc"] == pytest.approx(100 * 5 / 6)
     # Accepted by rising score: a (right), b (right), e, a (right), d.
     assert scores["oscr"] == pytest.approx(100 * (1 / 2 * 2 / 3 + 1 / 2 * 1))
-    assert scores["h_curve"][:4] == [0, 0, 0, 40]  # at 0.15 one of a is right, all private unknown
+    # At 0.15 the first image of a is right, and both private images.
+    assert scores["h_curve"][:4] == [0, 0, 0, 40]
     assert len(scores["h_curve"]) == 21
-    # From 0.6 on the other a is accepted, and right; from 0.9 on no private one is rejected.
+    # From 0.6 on the second image of a is accepted; from 0.9 on no private image is rejected.
     assert scores["h_curve"][13:17] == pytest.approx([200 / 3] * 4, abs=0.1)
     assert scores["h_curve"][19:] == [0, 0]
     assert scores["private_nmi"] == pytest.approx(100)  # two samples, two classes
@@ -96,14 +97,14 @@ def test_class_table_counts_a_private_image_called_unknown_as_right():
     assert "c" not in values
 
 
-def test_held_out_and_private():
+def test_held_out_scores():
     split = ClassSplit(shared=("a", "b", "c"))
     probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     scores = held_out_scores(items("ab"), split, Bank(probabilities, probabilities, probabilities))
     assert scores == {"top1": 50, "top5": 100, "ece": 0, "num_images": 2}
 
 
-def test_pictures_are_described_for_figures():
+def test_answers_have_true_labels_names_and_private_marks():
     parts = answers(items("ade"), SPLIT, prediction([0, 3, 1], [0.1, 0.9, 0.2]))
     assert parts["true_label"].tolist() == [0, 3, 4]
     assert parts["is_private"].tolist() == [False, True, True]

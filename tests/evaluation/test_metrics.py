@@ -22,8 +22,8 @@ def test_h_score_is_the_harmonic_mean():
     assert math.isnan(h_score(math.nan, 50))
 
 
-def test_hand_computed_case():
-    # Two shared classes, one source-private (2), unknown is 3. Class 0: 1 of 2; class 1: 2 of 2
+def test_open_set_scores_of_a_hand_computed_case():
+    # Two shared classes, class 2 is source-private, unknown is 3. Class 0: 1 of 2; class 1: 2 of 2
     # right; private: 3 of 4 called unknown.
     labels = np.array([0, 0, 1, 1, 3, 4, 4, 5])
     predictions = np.array([0, 2, 1, 1, 3, 3, 0, 3])
@@ -70,7 +70,7 @@ def test_all_called_unknown():
     assert (scores.known_acc, scores.unknown_acc, scores.h_score) == (0, 100, 0)
 
 
-def test_one_class():
+def test_scores_of_a_single_shared_class():
     scores = open_set_scores(np.array([0, 0, 1]), np.array([0, 1, 1]), 1, 1)
     assert scores.known_acc == 50
     assert scores.unknown_acc == 100
@@ -87,8 +87,8 @@ def test_per_class_accuracy_equals_a_loop():
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(0, 7, 200), rng.integers(0, 7, 200)
     for k, value in enumerate(per_class_accuracy(labels, predictions, 6)):
-        own = labels == k
-        assert value == pytest.approx(100 * np.mean(predictions[own] == k))
+        rows = labels == k
+        assert value == pytest.approx(100 * np.mean(predictions[rows] == k))
 
 
 def test_accuracy():
@@ -115,7 +115,7 @@ def test_auroc():
 def test_oscr_equals_a_loop_over_thresholds():
     rng = np.random.default_rng(0)
     right, unknown = rng.random(40) < 0.6, rng.random(40) < 0.4
-    score = rng.integers(0, 12, 40) / 12  # with equal ones
+    score = rng.integers(0, 12, 40) / 12  # with ties
     points = [(0.0, 0.0)]
     for at in sorted(set(score)):
         accepted = score <= at
@@ -148,7 +148,7 @@ def test_private_nmi():
     assert metrics.private_nmi(far, labels) == pytest.approx(100)
     assert metrics.private_nmi(far, np.tile([7, 8, 9], 4)) < 50
     assert math.isnan(metrics.private_nmi(far[:0], labels[:0]))
-    assert math.isnan(metrics.private_nmi(far[:2], labels[:1].repeat(2)))  # of one class
+    assert math.isnan(metrics.private_nmi(far[:2], labels[:1].repeat(2)))  # of a single class
 
 
 def test_threshold_curve():

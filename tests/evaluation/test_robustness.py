@@ -40,22 +40,23 @@ def test_a_linear_models_attack_is_its_closed_form(epsilon):
     torch.testing.assert_close(attacked, expected)
     assert attacked.dtype == torch.float32
     assert (attacked - x).abs().max() <= epsilon + 1e-6
-    assert model.classifier.weight.grad is None  # nothing of the model's is touched
+    assert model.classifier.weight.grad is None  # the model's gradients are untouched
 
 
-def test_no_attack_hangs_on_the_rest_of_the_batch():
+def test_an_attack_does_not_depend_on_the_rest_of_the_batch():
     model, x, labels = linear(), pictures(4).float() / 255, torch.tensor([0, 1, 2, 3])
     together = fgsm(lambda z: model(z)[1], x, labels, 0.1)
-    for one in range(4):
-        alone = fgsm(lambda z: model(z)[1], x[one : one + 1], labels[one : one + 1], 0.1)
-        assert torch.equal(alone[0], together[one])
+    for row in range(4):
+        alone = fgsm(lambda z: model(z)[1], x[row : row + 1], labels[row : row + 1], 0.1)
+        assert torch.equal(alone[0], together[row])
 
 
-def test_the_error_grows_with_epsilon_and_is_the_clean_one_at_none():
+def test_the_error_grows_with_epsilon_and_is_the_clean_error_at_0():
     model, images = linear(), pictures(300)
     with torch.no_grad():
-        found = model(images.float() / 255)[1].argmax(dim=1)
-    labels = torch.where(torch.arange(300) < 240, found, (found + 1) % 4)  # a fifth is wrong
+        predicted = model(images.float() / 255)[1].argmax(dim=1)
+    # A fifth is wrong.
+    labels = torch.where(torch.arange(300) < 240, predicted, (predicted + 1) % 4)
     cpu = torch.device("cpu")
     errors = [fgsm_error(model, images, labels, e / 255, cpu) for e in (0, 1, 8, 64)]
     assert errors[0] == pytest.approx(20)
@@ -63,7 +64,7 @@ def test_the_error_grows_with_epsilon_and_is_the_clean_one_at_none():
     assert errors[-1] == pytest.approx(100)
 
 
-def test_the_calibration_error_by_a_loop_over_bins():
+def test_the_calibration_error_equals_a_loop_over_bins():
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet([0.5] * 6, 500)
     labels = rng.integers(0, 6, 500)
@@ -77,11 +78,11 @@ def test_the_calibration_error_by_a_loop_over_bins():
 
 
 def test_bins_are_closed_on_the_right():
-    probabilities = np.array([[0.5, 0.5], [0.9, 0.1]])  # of two bins one each: right, wrong
+    probabilities = np.array([[0.5, 0.5], [0.9, 0.1]])  # right in a bin, wrong in the other
     assert calibration_error(np.array([0, 1]), probabilities, bins=2) == pytest.approx(70)
 
 
-def test_the_calibration_error_at_its_ends():
+def test_the_calibration_error_of_sure_answers():
     sure = np.array([[1.0, 0.0]] * 4)
     assert calibration_error(np.zeros(4, int), sure) == 0
     assert calibration_error(np.ones(4, int), sure) == 100
@@ -91,7 +92,7 @@ def test_the_calibration_error_at_its_ends():
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_each_corruption_grows_with_its_severity(name):
-    # Something with edges and areas, as pictures have.
+    # An image with edges and areas, as pictures have them.
     image = F.interpolate(pictures(3, 12).float(), (99, 90), mode="bilinear").to(torch.uint8)
     seeds = seeds_of(image)
     changes = []
@@ -107,7 +108,7 @@ def test_each_corruption_grows_with_its_severity(name):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_corruption_hangs_on_the_picture_alone(name):
+def test_a_corruption_depends_on_the_picture_alone(name):
     images = pictures(5, 16)
     together = corrupt(images, name, 3, seeds_of(images))
     turned = images.flip(0)
@@ -115,14 +116,14 @@ def test_a_corruption_hangs_on_the_picture_alone(name):
     assert torch.equal(corrupt(images[2:3], name, 3, seeds_of(images[2:3])), together[2:3])
 
 
-def test_corruptions_by_their_formulas():
+def test_corruptions_follow_their_formulas():
     images = pictures(2, 12)
     x = images.double() / 255
     seeds = seeds_of(images)
 
     def close(name, expected, level=1):
-        found = corrupt(images, name, 3, seeds).double()
-        assert (found - 255 * expected.clamp(0, 1)).abs().max() <= level
+        corrupted = corrupt(images, name, 3, seeds).double()
+        assert (corrupted - 255 * expected.clamp(0, 1)).abs().max() <= level
 
     mean = x.mean(dim=(2, 3), keepdim=True)
     close("contrast", mean + 0.2 * (x - mean))
@@ -139,7 +140,7 @@ def _hsv_raised(image, added):
     return torch.from_numpy(np.array(back)).permute(2, 0, 1).double()
 
 
-def test_the_blur_goes_by_the_size_of_the_image():
+def test_the_blur_scales_with_the_size_of_the_image():
     edge = torch.zeros(1, 3, 56, 56, dtype=torch.uint8)
     edge[..., 28:] = 255
     blurred = corrupt(edge, "gaussian_blur", 5, [0])[0, 0, 28].int()

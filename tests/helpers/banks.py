@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from uda.methods.base import Bank
+from uda.methods.base import Bank, Batch
 
 
 def random_bank(
@@ -33,3 +33,12 @@ def random_bank(
     features = means[label] + spread * torch.randn(count, dim, generator=generator)
     weights = means[:num_classes]
     return Bank(features, (scale * features @ weights.T).softmax(dim=1), weights)
+
+
+def batch_of(bank: Bank, index: torch.Tensor, noise: float = 0.0) -> Batch:
+    """Return a batch of the bank's rows ``index`` with gradients, its features moved by noise."""
+    generator = torch.Generator().manual_seed(7)
+    features = bank.features[index]
+    features = features + noise * torch.randn(features.shape, generator=generator)
+    features.requires_grad_()
+    return Batch(features, features @ bank.class_weights.T, index)

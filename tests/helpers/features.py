@@ -1,8 +1,8 @@
-"""A feature function as `--features` takes one, and what is none."""
+"""A feature function for `--features`, and an object that is no function."""
 
 
 def colours(images):
-    """Return mean colours, which a negative turns round."""
+    """Return mean colours, whose sign a negative image reverses."""
     return images.float().mean((2, 3)) - 128
 
 

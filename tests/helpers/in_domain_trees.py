@@ -17,7 +17,7 @@ TRAIN, VALIDATION, TEST = 4, 2, 3  # pictures of each class
 
 
 def picture(path: Path, label: int, px: int = 20) -> None:
-    """Writes a noisy picture whose colour tells its class."""
+    """Write a noisy picture whose colour depends on its class."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels(label, zlib.crc32(path.name.encode()), px)).save(path)
 
@@ -29,7 +29,7 @@ def pixels(label: int, seed: int, px: int) -> np.ndarray:
 
 
 def numbered(per_class: int, first: int) -> list[tuple[int, int]]:
-    """(number, label) of the pictures of a part, numbers from ``first`` on."""
+    """Return (number, label) of the pictures of a part, numbers from ``first`` on."""
     labels = [label for label in range(CLASSES) for _ in range(per_class)]
     return list(enumerate(labels, start=first))
 

@@ -25,7 +25,7 @@ def finished(
     source: Mapping[str, object] | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Run:
-    """A finished adaptation with the main score of each epoch, from 0 on."""
+    """Make a finished adaptation with the main score of each epoch, from 0 on."""
     config = {
         "stage": "adapt",
         "source": {

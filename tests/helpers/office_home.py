@@ -17,14 +17,14 @@ LITTLE = [
 
 
 def office_home(root):
-    """A miniature of Office-Home as it is unpacked: its folders, file names and mixed sizes."""
+    """Draw a miniature of Office-Home under ``root``: its folders, file names and mixed sizes."""
     rng = np.random.default_rng(0)
     for folder in ("Art", "Clipart", "Product", "Real World"):
         for name in load_dataset_spec("office_home").classes:
-            place = root / folder / name
-            place.mkdir(parents=True)
+            class_folder = root / folder / name
+            class_folder.mkdir(parents=True)
             for number in (1, 2):
                 size = rng.integers(24, 60, 2)
                 pixels = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(place / f"{number:05d}.jpg")
+                Image.fromarray(pixels).save(class_folder / f"{number:05d}.jpg")
         (root / "ImageInfo.csv").write_text("not a picture\n")

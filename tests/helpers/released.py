@@ -10,7 +10,7 @@ CLASSES, DIM = 5, 12
 
 
 def network(name):
-    """torchvision's without its last layer, and with BatchNorm away from its initial state."""
+    """Return torchvision's network without its last layer and with random BatchNorm."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None)
     for module in model.modules():
@@ -27,7 +27,7 @@ def network(name):
 
 
 def head(width, num_classes=CLASSES):
-    """Random tensors of the released head, by its names."""
+    """Return random tensors of the released head by their names."""
     draw = torch.Generator().manual_seed(1)
     shapes = {
         "feat_embed_layer.bottleneck.weight": (DIM, width),

@@ -1,4 +1,4 @@
-"""Three small made-up drawing sets in place of EmojiHome's packages."""
+"""Three small made-up drawing sets instead of EmojiHome's packages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rectangle(x: float, y: float, width: float, height: float, colour: str = "#1
     return f'<path fill="{colour}" d="M{x} {y}h{width}v{height}h-{width}z"/>'
 
 
-# Domain A draws 1f433 as 1f40b; B does not draw 1f5ff; C is image files, one of them with fe0f.
+# Domain A draws 1f433 as 1f40b; B does not draw 1f5ff; C has image files, one of them with fe0f.
 SMALL_ICONS = {
     "A": {
         "prefix": "a",

@@ -13,7 +13,7 @@ CLASSES = ("bar", "cross", "disc", "ring", "square")
 
 
 def draw(name: str, rng: np.random.Generator, dark: bool, px: int) -> Image.Image:
-    """One picture of class ``name``, its colour, place and size drawn from ``rng``."""
+    """Draw a picture of class ``name`` in random colour, position and size."""
     paper, pen = ((20, 25, 40), 110) if dark else ((255, 255, 255), 0)
     image = Image.new("RGB", (px, px), paper)
     canvas = ImageDraw.Draw(image)
@@ -35,7 +35,7 @@ def draw(name: str, rng: np.random.Generator, dark: bool, px: int) -> Image.Imag
 
 
 def make_dataset(root: Path, per_class: int = 9, px: int = 32) -> Path:
-    """Draw both domains under ``root`` and write their YAML file; its path."""
+    """Draw both domains under ``root`` and write their YAML file; return its path."""
     for number, domain in enumerate(DOMAINS):
         rng = np.random.default_rng(number)
         for name in CLASSES:
@@ -61,7 +61,7 @@ def make_dataset(root: Path, per_class: int = 9, px: int = 32) -> Path:
 
 
 def arguments(dataset: Path, runs: Path, *more: str) -> list[str]:
-    """Flags of an experiment on the tiny dataset that takes a second or two."""
+    """Return flags of an experiment on the tiny dataset that takes a second or two."""
     flags = {
         "data.dataset": dataset,
         "data.source": "Plain",

@@ -18,7 +18,7 @@ WIDTH = 16  # channels throughout
 
 
 def byte_symbols() -> list[str]:
-    """The 256 characters that CLIP's byte-pair encoding writes bytes as."""
+    """Return the 256 characters that CLIP's byte-pair encoding writes bytes as."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     names = {byte: chr(byte) for byte in plain}
@@ -27,7 +27,7 @@ def byte_symbols() -> list[str]:
 
 
 def tiny_tokenizer(folder: Path) -> CLIPTokenizer:
-    """A CLIP tokenizer without merges, a token a letter: 514 ids; its files go to `folder`."""
+    """Return a CLIP tokenizer with a token a letter, 514 ids; its files go to `folder`."""
     symbols = byte_symbols()
     tokens = [*symbols, *(f"{s}</w>" for s in symbols), "<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def tiny_tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def text_model(width: int, layers: int, heads: int, vocabulary: int) -> CLIPTextModel:
-    """A CLIP text model with random weights; 77 positions as in Stable Diffusion."""
+    """Return a CLIP text model with random weights and 77 positions, as Stable Diffusion has."""
     config = CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=width,
@@ -53,14 +53,14 @@ def text_model(width: int, layers: int, heads: int, vocabulary: int) -> CLIPText
 
 
 def released_scheduler() -> EulerAncestralDiscreteScheduler:
-    """With the noise levels of Stable Diffusion."""
+    """Return a scheduler with the noise levels of Stable Diffusion."""
     return EulerAncestralDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
     )
 
 
 def tiny_pipeline(folder: Path, seed: int = 0) -> StableDiffusionInstructPix2PixPipeline:
-    """The pipeline; `folder` takes the tokenizer's files. The same seed, the same weights."""
+    """Return the pipeline with weights by `seed`; the tokenizer's files go to `folder`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
@@ -96,6 +96,6 @@ def tiny_pipeline(folder: Path, seed: int = 0) -> StableDiffusionInstructPix2Pix
 
 
 def save_tiny_pipeline(folder: Path, seed: int = 0) -> Path:
-    """Saves the pipeline as diffusers does; the folder to load it from."""
+    """Save the pipeline as diffusers does; return the folder to load it from."""
     tiny_pipeline(folder / "vocabulary", seed).save_pretrained(folder / "model")
     return folder / "model"

@@ -27,15 +27,15 @@ SUFFIXES = {"office_31": ".JPG"}
 def grow(
     root: Path, dataset: str, per_class: int = 2, px: int = 32, domains: int | None = None
 ) -> Path:
-    """Draw the first ``domains`` of ``dataset`` (None: all) under ``root``; its path."""
+    """Draw the first ``domains`` of ``dataset`` (None: all) under ``root``; return ``root``."""
     spec = load_dataset_spec(dataset)
     for number, folder in enumerate(list(LAYOUTS[dataset].values())[:domains]):
         rng = np.random.default_rng(number)
-        for place, name in enumerate(spec.classes):
+        for k, name in enumerate(spec.classes):
             home = root / folder / name
             home.mkdir(parents=True)
             for i in range(per_class):
-                picture = draw(CLASSES[place % len(CLASSES)], rng, number % 2 == 1, px)
+                picture = draw(CLASSES[k % len(CLASSES)], rng, number % 2 == 1, px)
                 suffix = SUFFIXES.get(dataset, ".jpg")
                 with open(home / f"{i:05d}{suffix}", "wb") as file:
                     picture.save(file, "JPEG")

@@ -1,4 +1,4 @@
-"""What tests/compute/test_distributed.py computes in one process and, under torchrun, in two.
+"""What tests/compute/test_distributed.py computes in a single process and, by torchrun, in two.
 
 ``torchrun --nproc_per_node 2 tests/helpers/two_processes.py DATASET FOLDER`` writes what each rank
 computes to FOLDER/0.pt and FOLDER/1.pt.
@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from helpers.training import CPU, SIZES, Killed, labelled, tiny_model, unlabelled
 from timm.layers import BatchNormAct2d
 from torch import nn
 
@@ -22,15 +23,10 @@ from uda.config import (
     AdaptConfig,
     DataConfig,
     Experiment,
-    ImageConfig,
     ModelConfig,
     TrainConfig,
 )
-from uda.data.items import domain_items
-from uda.data.pixels import PixelStore
-from uda.data.spec import load_dataset_spec
 from uda.methods.lead import Lead
-from uda.models.classifier import build_model
 from uda.runs.folder import Run, open_run
 from uda.stages.source import train as train_stage
 from uda.stages.target import adapt as adapt_stage
@@ -38,10 +34,8 @@ from uda.training import adapt, train
 from uda.training.bank import forward_all
 from uda.training.state import Loop
 
-SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
 ADAPTING = AdaptConfig(epochs=3, batch_size=8)
 TRAINING = TrainConfig(steps=12, batch_size=8)
-CPU = torch.device("cpu")
 LAYERS = {
     "plain": (nn.BatchNorm2d(3, momentum=None), (8, 3, 5, 4)),
     "activated": (BatchNormAct2d(3), (8, 3, 5, 4)),
@@ -50,12 +44,8 @@ LAYERS = {
 }
 
 
-class Killed(Exception):
-    pass
-
-
 class Tinted(NoAugmentation):
-    """Copies of each image, each brighter by its seed; batches mixed with themselves, turned."""
+    """Makes copies brighter by their seeds, and mixes a batch with its reverse."""
 
     copies = True
 
@@ -71,23 +61,8 @@ class Tinted(NoAugmentation):
         )
 
 
-def target(dataset):
-    spec = load_dataset_spec(str(dataset))
-    return PixelStore().unlabelled(domain_items(spec, "Dark"), 32)[0]
-
-
-def source(dataset):
-    spec = load_dataset_spec(str(dataset))
-    numbers = {name: k for k, name in enumerate(spec.classes)}
-    return PixelStore().labelled(domain_items(spec, "Plain"), numbers, 32)
-
-
-def model_of(num_classes):
-    return build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, num_classes, seed=0)
-
-
 def adapted(dataset, folder, kill_at=None, settings=ADAPTING):
-    """Weights after adapting by LEAD in the run ``folder``, gone on with where it is begun."""
+    """Adapt by LEAD in the run ``folder``, or continue it; return the weights."""
 
     def after_epoch(epoch, bank):
         if epoch == kill_at:
@@ -95,22 +70,22 @@ def adapted(dataset, folder, kill_at=None, settings=ADAPTING):
         run.log(kind="evaluate", epoch=epoch, confidence=float(bank.probabilities.amax(1).mean()))
         return ""
 
-    model, run = model_of(3), open_run(folder, "adapt", {})
+    model, run = tiny_model(3), open_run(folder, "adapt", {})
     method = Lead(open_set=True, clusters="features")
-    adapt.adapt(model, target(dataset), method, settings, run, Loop(SIZES, 0, CPU), after_epoch)
+    adapt.adapt(model, unlabelled(dataset), method, settings, run, Loop(SIZES, 0, CPU), after_epoch)
     return model.state_dict()
 
 
 def trained(dataset, folder):
-    """Weights after training on `Tinted` copies, and what was seen."""
-    model, run = model_of(5), open_run(folder, "train", {})
-    data = source(dataset)
+    """Train on `Tinted` copies; return the weights and the counts of images seen."""
+    model, run = tiny_model(5), open_run(folder, "train", {})
+    data = labelled(dataset)
     seen = train.train(model, data, Tinted(), 1, TRAINING, run, Loop(SIZES, 0, CPU))
     return model.state_dict(), seen.counts()
 
 
-def one_stage_after_another(dataset, folder):
-    """Whether each stage's run is done as the stage returns, where saying so takes its time."""
+def stages_in_turn(dataset, folder):
+    """Return whether each stage's run is done when the stage returns, although marking is slow."""
     experiment = Experiment(
         data=DataConfig(str(dataset), source="Plain", target="Dark", scenario="opda"),
         images=SIZES,
@@ -120,7 +95,7 @@ def one_stage_after_another(dataset, folder):
         runs=str(folder),
         device="cpu",
     )
-    mark_done, found = Run.mark_done, []
+    mark_done, done = Run.mark_done, []
 
     def slowly(run):
         time.sleep(0.5)
@@ -129,13 +104,13 @@ def one_stage_after_another(dataset, folder):
     with mock.patch.object(Run, "mark_done", slowly):
         for number, stage in enumerate((train_stage, adapt_stage), 1):
             stage(experiment)
-            found.append(len(list(folder.glob("*/done"))) == number)
+            done.append(len(list(folder.glob("*/done"))) == number)
             processes.wait()
-    return found
+    return done
 
 
 def bank_of(images):
-    bank = forward_all(model_of(3), images, 28, CPU)
+    bank = forward_all(tiny_model(3), images, 28, CPU)
     return bank.features, bank.probabilities
 
 
@@ -145,7 +120,7 @@ def many_images(count):
 
 
 def normalised(name):
-    """Output, gradients and running statistics of a BatchNorm layer, in float64.
+    """Return output, gradients and running statistics of a BatchNorm layer, in float64.
 
     The gradients are of a loss of the whole batch, of which each process brings its share.
     """
@@ -158,13 +133,13 @@ def normalised(name):
         synchronise(holder := nn.Sequential(layer), CPU)
     else:
         synchronise(holder := nn.ModuleList([layer]), CPU)
-    own = processes.share(x).clone().requires_grad_()
-    y = processes.gather(holder[0](own))
+    rows = processes.share(x).clone().requires_grad_()
+    y = processes.gather(holder[0](rows))
     (y.sin() * torch.arange(y.numel(), dtype=torch.float64).view_as(y)).sum().backward()
     processes.sum_gradients(layer.parameters())
     return {
         "output": y.detach(),
-        "input": processes.gather(own.grad),
+        "input": processes.gather(rows.grad),
         **{key: p.grad for key, p in layer.named_parameters()},
         **{f"state {key}": value for key, value in layer.state_dict().items()},
     }
@@ -190,7 +165,7 @@ def main(dataset, folder):
         "adapted": adapted(dataset, folder / "two"),
         "resumed": adapted(dataset, folder / "killed"),
         "trained": trained(dataset, folder / "two"),
-        "stages": one_stage_after_another(dataset, folder / "stages"),
+        "stages": stages_in_turn(dataset, folder / "stages"),
         "odd adapt": error_of(adapted, dataset, folder / "odd", settings=AdaptConfig(batch_size=9)),
         "odd train": error_of(processes.check_batch, "train.batch_size", 7),
     }

@@ -1,19 +1,18 @@
-"""GLC against renderings of its formulas by loops."""
+"""GLC against naive loops over its formulas."""
 
 import numpy as np
 import pytest
 import torch
-from helpers.banks import random_bank
+from helpers.banks import batch_of, random_bank
 from sklearn.cluster import KMeans
 from torch.nn import functional as F
 
 from uda.methods import METHODS, clusters, glc, lead
-from uda.methods.base import Batch
 from uda.methods.geometry import consistency, most_confident, prototypes
 
 
 def naive_labels(features, probabilities, num_clusters, rho, centroids_of):
-    """One-vs-all clustering sample by sample in NumPy; ``centroids_of(points, k)`` clusters."""
+    """Return labels by clusters of each class and of the rest, which ``centroids_of`` clusters."""
     count, num_classes = probabilities.shape
     z = [row / np.linalg.norm(row) for row in features]
     n = max(count // num_clusters, 1)
@@ -29,26 +28,26 @@ def naive_labels(features, probabilities, num_clusters, rho, centroids_of):
     labels = []
     for i in range(count):
         k = max(range(num_classes), key=lambda k: z[i] @ prototype[k])
-        own = suppression[k] * (z[i] @ prototype[k])
-        labels.append(k if all(own >= z[i] @ c for c in negatives[k]) else num_classes)
+        similarity = suppression[k] * (z[i] @ prototype[k])
+        labels.append(k if all(similarity >= z[i] @ c for c in negatives[k]) else num_classes)
     return labels
 
 
 def naive_centroids(points, count, seed):
-    """Lloyd's rounds by loops from the same random points, to the end."""
+    """Return the unit centroids of Lloyd's rounds until no label changes."""
     order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
     centroids = [points[i] for i in order[:count]]
-    own = None
+    labels = None
     while True:
         nearest = [
             min(range(len(centroids)), key=lambda c: ((x - centroids[c]) ** 2).sum())
             for x in points
         ]
-        if nearest == own:
+        if nearest == labels:
             return [c / np.linalg.norm(c) for c in centroids]
-        own = nearest
+        labels = nearest
         for c in range(len(centroids)):
-            if members := [x for x, place in zip(points, own, strict=True) if place == c]:
+            if members := [x for x, k in zip(points, labels, strict=True) if k == c]:
                 centroids[c] = np.mean(members, axis=0)
 
 
@@ -72,9 +71,9 @@ def test_pseudo_labels_equal_a_loop(seed, spread, num_clusters):
         assert torch.equal(row, wanted.to(row))
 
 
-def test_labels_are_those_of_another_k_means_where_the_clusters_are_clear():
+def test_labels_of_clear_clusters_agree_with_scikit_learns_k_means():
     bank = random_bank(count=210, spread=0.05, num_private=3)
-    found = glc.pseudo_labels(bank.features, bank.probabilities, 7).label
+    labels = glc.pseudo_labels(bank.features, bank.probabilities, 7).label
     expected = naive_labels(
         bank.features.numpy(),
         bank.probabilities.numpy(),
@@ -85,8 +84,8 @@ def test_labels_are_those_of_another_k_means_where_the_clusters_are_clear():
         ).numpy(),
     )
     # Random starts may join two clusters that scikit-learn's tell apart.
-    assert np.mean(found.numpy() == expected) > 0.9
-    assert 0 < int((found == 4).sum()) < 210
+    assert np.mean(labels.numpy() == expected) > 0.9
+    assert 0 < int((labels == 4).sum()) < 210
 
 
 @pytest.mark.parametrize(("count", "num_clusters"), [(40, 3), (11, 11), (5, 9), (1, 1)])
@@ -94,23 +93,23 @@ def test_centroids_equal_lloyds_rounds_by_loops(count, num_clusters):
     points = torch.randn(
         count, 6, generator=torch.Generator().manual_seed(count), dtype=torch.float64
     )
-    found = glc.unit_centroids(points, num_clusters, seed=3)
+    centroids = glc.unit_centroids(points, num_clusters, seed=3)
     expected = np.array(naive_centroids(points.numpy(), num_clusters, 3))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+    np.testing.assert_allclose(centroids.numpy(), expected, atol=1e-9)
 
 
-def test_centroids_of_a_random_part():
+def test_centroids_of_many_points_are_those_of_a_random_part():
     points = torch.randn(50, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     order = torch.randperm(50, generator=torch.Generator().manual_seed(3))
     part = points[order[:12]].numpy()
-    # Lloyd's rounds on those twelve, from the first three of them.
+    # Lloyd's rounds on these twelve points, from the first three of them.
     centroids = part[:3]
     for _ in range(100):
-        own = ((part[:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
-        centroids = np.stack([part[own == c].mean(axis=0) for c in range(3)])
+        labels = ((part[:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
+        centroids = np.stack([part[labels == c].mean(axis=0) for c in range(3)])
     expected = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
-    found = glc.unit_centroids(points, 3, seed=3, max_points=12)
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+    result = glc.unit_centroids(points, 3, seed=3, max_points=12)
+    np.testing.assert_allclose(result.numpy(), expected, atol=1e-9)
     assert torch.equal(
         glc.unit_centroids(points, 3, 3, max_points=50), glc.unit_centroids(points, 3, 3)
     )
@@ -153,14 +152,14 @@ def test_a_tie_with_a_centroid_is_known():
     assert (pseudo.label < 2).all()
 
 
-def test_one_cluster_leaves_nothing_to_be_unknown():
+def test_a_single_cluster_makes_no_sample_unknown():
     bank = random_bank()
     pseudo = glc.pseudo_labels(bank.features, bank.probabilities, 1)
     assert (pseudo.label < 4).all()
     assert torch.isinf(pseudo.rival).all()
 
 
-def test_num_clusters_is_sought_among_the_papers_multiples(monkeypatch):
+def test_num_clusters_is_searched_among_the_papers_multiples(monkeypatch):
     tried = []
     monkeypatch.setattr(clusters, "best_num_clusters", lambda points, counts: tried.append(counts))
     bank = random_bank(count=200, dim=16, num_classes=15)
@@ -193,11 +192,11 @@ def test_num_clusters_is_estimated_once_and_survives_a_restart(monkeypatch):
 def test_prototypes_equal_a_loop():
     bank = random_bank()
     z = F.normalize(bank.features, dim=1)
-    found = prototypes(z, most_confident(bank.probabilities, 7))
+    result = prototypes(z, most_confident(bank.probabilities, 7))
     for k in range(4):
-        own = sorted(range(len(z)), key=lambda i: -float(bank.probabilities[i, k]))[:7]
-        mean = torch.stack([z[i] for i in own]).mean(dim=0)
-        torch.testing.assert_close(found[k], mean / mean.norm())
+        ranked = sorted(range(len(z)), key=lambda i: -float(bank.probabilities[i, k]))[:7]
+        mean = torch.stack([z[i] for i in ranked]).mean(dim=0)
+        torch.testing.assert_close(result[k], mean / mean.norm())
 
 
 def naive_losses(features, probabilities, target, bank):
@@ -213,41 +212,34 @@ def naive_losses(features, probabilities, target, bank):
     return ce / len(features), con / len(features)
 
 
-def batch_of(bank, index):
-    generator = torch.Generator().manual_seed(7)
-    features = bank.features[index] + 0.3 * torch.randn(len(index), 8, generator=generator)
-    features.requires_grad_()
-    return Batch(features, features @ bank.class_weights.T, index)
-
-
 @pytest.mark.parametrize("index", [[3], [3, 0, 59, 17, 8]])
 def test_losses_equal_a_loop(index):
     bank = random_bank()
-    batch = batch_of(bank, torch.tensor(index))
+    batch = batch_of(bank, torch.tensor(index), noise=0.3)
     probabilities = batch.logits.softmax(dim=1)
     pseudo = glc.pseudo_labels(bank.features, bank.probabilities, 4)
-    found = glc.losses(batch.features, probabilities, batch.index, glc.start_state(bank, pseudo))
+    parts = glc.losses(batch.features, probabilities, batch.index, glc.start_state(bank, pseudo))
     expected = naive_losses(
         batch.features.detach().double().numpy(),
         probabilities.detach().double().numpy(),
         pseudo.target[index].double().numpy(),
         bank,
     )
-    assert [part.item() for part in found] == pytest.approx(expected, abs=1e-5)
+    assert [part.item() for part in parts] == pytest.approx(expected, abs=1e-5)
 
 
 def test_consistency_is_leads():
     bank = random_bank()
-    batch = batch_of(bank, torch.tensor([4, 9, 30]))
+    batch = batch_of(bank, torch.tensor([4, 9, 30]), noise=0.3)
     probabilities = batch.logits.softmax(dim=1)
     state = lead.start_state(
         bank, lead.pseudo_labels(bank.features, bank.probabilities, bank.class_weights, 4)
     )
     features, rows = F.normalize(bank.features, dim=1), bank.probabilities.clone()
     z = F.normalize(batch.features, dim=1)
-    own = consistency(z, probabilities, batch.index, features, rows, 4)
+    loss = consistency(z, probabilities, batch.index, features, rows, 4)
     leads = lead.losses(batch.features, probabilities, batch.index, state)[2]
-    torch.testing.assert_close(own, leads)
+    torch.testing.assert_close(loss, leads)
     torch.testing.assert_close(features, state.unit_features)
     torch.testing.assert_close(rows, state.probabilities)
 
@@ -257,7 +249,7 @@ def test_the_batch_replaces_its_rows_of_the_states_bank_only():
     method = METHODS["glc"](open_set=True, clusters="features")
     state = method.refresh(bank, 0)
     before = state.unit_features.clone(), state.probabilities.clone()
-    batch = batch_of(bank, torch.tensor([4, 0, 9]))
+    batch = batch_of(bank, torch.tensor([4, 0, 9]), noise=0.3)
     parts = method.loss(batch, state)
     sum(parts.values()).backward()
     assert batch.features.grad.isfinite().all()
@@ -265,8 +257,8 @@ def test_the_batch_replaces_its_rows_of_the_states_bank_only():
     rest[batch.index] = False
     assert torch.equal(state.unit_features[rest], before[0][rest])
     assert torch.equal(state.probabilities[rest], before[1][rest])
-    own = batch.logits.softmax(dim=1).detach()
-    torch.testing.assert_close(state.probabilities[batch.index], own)
+    rows = batch.logits.softmax(dim=1).detach()
+    torch.testing.assert_close(state.probabilities[batch.index], rows)
     unit = F.normalize(batch.features, dim=1).detach()
     torch.testing.assert_close(state.unit_features[batch.index], unit)
     assert not state.probabilities.requires_grad
@@ -275,7 +267,7 @@ def test_the_batch_replaces_its_rows_of_the_states_bank_only():
 
 def test_the_method_weighs_the_first_loss():
     bank = random_bank()
-    batch = batch_of(bank, torch.tensor([1, 2]))
+    batch = batch_of(bank, torch.tensor([1, 2]), noise=0.3)
     light, heavy = (
         glc.Glc(open_set=True, ce_weight=weight, clusters="features") for weight in (0.3, 1.5)
     )

@@ -81,8 +81,8 @@ def test_scores_are_the_released_codes(golden):
 @pytest.mark.slow
 def test_num_clusters_is_the_released_codes(golden):
     num_classes = len(golden["class_weights"])
-    found = lead.estimate_num_clusters(golden["features"], num_classes, clusters="tsne")
-    assert found == int(golden["num_clusters"])
+    estimate = lead.estimate_num_clusters(golden["features"], num_classes, clusters="tsne")
+    assert estimate == int(golden["num_clusters"])
 
 
 def test_common_score_equals_a_loop():
@@ -97,7 +97,7 @@ def test_common_score_equals_a_loop():
 
 
 def naive_labels(features, probabilities, class_weights, num_clusters, split="norm"):
-    """Labels and weights sample by sample in NumPy, float64: the formulas as they are written."""
+    """Return labels and weights by the formulas, sample by sample in NumPy, float64."""
     f, p, w = (part.double().numpy() for part in (features, probabilities, class_weights))
     (count, num_classes), n = p.shape, max(len(f) // num_clusters, 1)
     unknown_space = np.linalg.svd(w.T)[0][:, num_classes:]
@@ -111,10 +111,10 @@ def naive_labels(features, probabilities, class_weights, num_clusters, split="no
         upper = u.mean()
     prototypes, priors = [], []
     for k in range(num_classes):
-        own = sorted(range(count), key=lambda i: -p[i, k])[:n]
-        mean = np.mean([z[i] for i in own], axis=0)
+        ranked = sorted(range(count), key=lambda i: -p[i, k])[:n]
+        mean = np.mean([z[i] for i in ranked], axis=0)
         prototypes.append(mean / np.linalg.norm(mean))
-        priors.append(np.mean([u[i] for i in own]))
+        priors.append(np.mean([u[i] for i in ranked]))
     labels, weights = [], []
     for i in range(count):
         common = []
@@ -132,7 +132,7 @@ def naive_labels(features, probabilities, class_weights, num_clusters, split="no
 @pytest.mark.parametrize(
     ("count", "dim", "num_classes", "num_clusters"),
     [(40, 12, 5, 5), (41, 7, 6, 2), (7, 12, 5, 10), (30, 4, 1, 1), (2, 12, 5, 1)],
-    ids=["plain", "odd", "fewer samples than clusters", "one class", "two samples"],
+    ids=["plain", "odd", "fewer samples than clusters", "a single class", "two samples"],
 )
 @pytest.mark.parametrize("split", lead.SPLITS)
 def test_pseudo_labels_equal_a_loop(count, dim, num_classes, num_clusters, split):
@@ -147,16 +147,16 @@ def test_pseudo_labels_equal_a_loop(count, dim, num_classes, num_clusters, split
         assert target == pytest.approx(uniform if label == num_classes else one_hot)
 
 
-def test_pseudo_labels_of_one_sample():
+def test_a_single_sample_is_unknown_and_weighs_nothing():
     bank = random_bank(1, 12, 5)
     pseudo = lead.pseudo_labels(*vars(bank).values(), num_clusters=1)
-    # u, q and both means are one number: it lies at its threshold, so it is unknown and weighs 0.
+    # u, q and both means are equal: the sample lies at its threshold.
     assert pseudo.label.tolist() == [5]
     assert pseudo.weight.tolist() == [0]
     assert pseudo.means.tolist() == pseudo.unknown_norm.tolist() * 2
 
 
-def test_confident_weights_are_one_outside_prior_and_second_mean(golden):
+def test_confident_weights_are_1_outside_of_prior_and_second_mean(golden):
     arguments = (
         golden["features"],
         golden["probabilities"],

@@ -1,4 +1,4 @@
-"""SHOT-O against renderings of its formulas by loops."""
+"""SHOT-O against naive loops over its formulas."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from uda.methods.base import Batch
 
 
 def naive_higher(values):
-    """Every cut of the sorted values; the one with the least sum of squares within."""
+    """Return which values lie above the cut with the least sum of squares within both parts."""
     distinct = sorted(set(values))
     best, best_cut = math.inf, None
     for cut in distinct[:-1]:
@@ -29,7 +29,7 @@ def naive_higher(values):
 
 
 def naive_labels(features, probabilities):
-    """SHOT's pseudo-labels with the open-set split, sample by sample, in NumPy."""
+    """Return SHOT's pseudo-labels with the open-set split, sample by sample in NumPy."""
     count, num_classes = probabilities.shape
     entropy = [
         -sum(p * math.log(p + 1e-5) for p in row) / math.log(num_classes) for row in probabilities
@@ -64,13 +64,13 @@ def test_pseudo_labels_equal_a_loop(seed, spread, vary):
     bank = random_bank(seed=seed, spread=spread, num_private=0, scale=0.25)
     lengths = torch.logspace(-2, 1, 60)[:, None] if vary else 1.0  # short ones feel the 1 of [f, 1]
     features = lengths * bank.features
-    found = shot_o.pseudo_labels(features, bank.probabilities).label.tolist()
-    assert found == naive_labels(features.double().numpy(), bank.probabilities.double().numpy())
-    assert 0 < found.count(4) < len(found)
+    labels = shot_o.pseudo_labels(features, bank.probabilities).label.tolist()
+    assert labels == naive_labels(features.double().numpy(), bank.probabilities.double().numpy())
+    assert 0 < labels.count(4) < len(labels)
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 40, 101])
-def test_the_higher_cluster_is_that_of_the_best_cut(count):
+def test_the_higher_cluster_lies_above_the_best_cut(count):
     values = torch.rand(count, generator=torch.Generator().manual_seed(count)) ** 3
     values[0] = values[-1]  # a tie
     assert shot_o.higher_cluster(values).tolist() == naive_higher(values.double().tolist())
@@ -83,7 +83,7 @@ def test_the_higher_cluster_is_no_worse_than_scikit_learns():
         float((part - part.mean()).square().sum()) for part in (values[higher], values[~higher])
     )
     fitted = KMeans(2, n_init=10, random_state=0).fit(values[:, None].numpy())
-    # Which stops short of the least by its tolerance.
+    # scikit-learn stops a tolerance above the minimum.
     assert fitted.inertia_ * 0.999 < within <= fitted.inertia_
 
 
@@ -92,11 +92,11 @@ def test_nothing_is_higher_among_equal_values(values):
     assert not shot_o.higher_cluster(torch.tensor(values)).any()
 
 
-def test_of_two_values_the_larger_is_higher():
+def test_the_larger_of_two_values_is_higher():
     assert shot_o.higher_cluster(torch.tensor([0.4, 0.1, 0.1])).tolist() == [True, False, False]
 
 
-def test_a_class_that_no_sample_is_most_probable_for_labels_none():
+def test_a_class_that_is_never_the_most_probable_labels_no_sample():
     bank = random_bank(spread=1.0, num_private=0, scale=0.25)
     probabilities = bank.probabilities.clone()
     probabilities[:, 2] = 0  # never the most probable
@@ -104,10 +104,10 @@ def test_a_class_that_no_sample_is_most_probable_for_labels_none():
     assert 2 not in labels.tolist()
 
 
-def test_a_class_that_loses_its_samples_in_the_first_round_takes_none_back():
-    # Class 1 is the most probable for the first sample, but all of 0° are nearer to centroid 0 and
-    # the one of 120° is nearer to that of 230°. That one then looks away from both centroids left,
-    # so even a centroid of length 0 in the empty class's place would be nearer.
+def test_a_class_without_samples_after_the_first_round_gets_none_back():
+    # Class 1 is the most probable of the first sample, but all samples at 0° are nearer to centroid
+    # 0, and the sample at 120° to centroid 2. It then points away from both centroids that are
+    # left: even a centroid of length 0 for the empty class would be nearer.
     degrees = torch.tensor([0.0] * 10 + [120.0] + [230.0] * 5).deg2rad()
     features = 100 * torch.stack([degrees.cos(), degrees.sin()], dim=1)
     probabilities = torch.tensor(
@@ -136,9 +136,9 @@ def naive_losses(logits, labels):
 )
 def test_losses_equal_a_loop(labels):
     logits = 2 * torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
-    found = shot_o.losses(logits, torch.tensor(labels))
+    parts = shot_o.losses(logits, torch.tensor(labels))
     expected = naive_losses(logits.double().numpy(), labels)
-    assert [float(part) for part in found] == pytest.approx(expected, abs=1e-5)
+    assert [float(part) for part in parts] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_method_weighs_the_first_loss():
@@ -156,7 +156,7 @@ def test_a_batch_without_a_known_sample_has_no_gradient():
     assert torch.equal(logits.grad, torch.zeros(4, 3))
 
 
-def test_a_batch_without_a_known_sample_is_passed_over():
+def test_a_batch_without_a_known_sample_has_no_losses():
     state = shot_o.ShotOState(torch.tensor([3, 3, 3, 0]), torch.zeros(4))
     method = METHODS["shot_o"](open_set=True)
     without = Batch(torch.zeros(2, 8), torch.randn(2, 3), torch.tensor([0, 2]))
@@ -167,15 +167,15 @@ def test_a_batch_without_a_known_sample_is_passed_over():
 def test_unknown_logits_get_their_gradient_from_diversity_alone():
     logits = torch.randn(4, 3, requires_grad=True)
     ce, entropy, diversity = shot_o.losses(logits, torch.tensor([0, 3, 1, 3]))
-    (own,) = torch.autograd.grad(ce + entropy, logits, retain_graph=True)
-    assert torch.equal(own[[1, 3]], torch.zeros(2, 3))
+    (gradient,) = torch.autograd.grad(ce + entropy, logits, retain_graph=True)
+    assert torch.equal(gradient[[1, 3]], torch.zeros(2, 3))
     (all_,) = torch.autograd.grad(diversity, logits)
     assert all_.abs().amin(dim=1).gt(0).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("num_classes", [1, 4])
-def test_a_handful_of_samples_and_one_class_work(count, num_classes):
+def test_a_handful_of_samples_and_a_single_class_work(count, num_classes):
     bank = random_bank(count=count, num_classes=num_classes, num_private=0, scale=0.25)
     method = METHODS["shot_o"](open_set=True)
     label = method.refresh(bank, 0).label
@@ -186,6 +186,6 @@ def test_a_handful_of_samples_and_one_class_work(count, num_classes):
         assert (method.predict(bank).label < num_classes).all()
 
 
-def test_the_published_rate_and_epochs_are_in_its_configuration():
+def test_the_configuration_has_the_published_rate_and_epochs():
     settings = AdaptConfig(**read_yaml(CONFIGS / "methods" / "shot_o.yaml")["adapt"])
     assert (settings.method, settings.rate, settings.epochs) == ("shot_o", 0.01, 15)

@@ -10,7 +10,7 @@ from uda.runs.folder import open_run
 from uda.sweeps.record import Expected, write_plan
 
 
-def test_every_number_is_there_once(tmp_path):
+def test_every_number_is_written_once(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = open_run(tmp_path, "lead", {"a": 1})
     for epoch, score in enumerate((10.0, 20.0)):
@@ -19,7 +19,7 @@ def test_every_number_is_there_once(tmp_path):
     run.log(kind="prepare", seconds=1.5)  # of no epoch
     run.log(kind="final", epoch=2, fgsm_error={"1/255": 60.0}, num_images=3)
     write_event_files(run)
-    folder = write_event_files(run)  # again: in place of the first
+    folder = write_event_files(run)  # replaces the first
     assert [path.name for path in run.folder.iterdir() if path.is_dir()] == ["tensorboard"]
     events = accumulator.EventAccumulator(str(folder))
     events.Reload()
@@ -30,39 +30,39 @@ def test_every_number_is_there_once(tmp_path):
         "final/fgsm_error/1_255",
         "final/num_images",
     }
-    assert [(one.step, one.value) for one in events.Scalars("prepare/seconds")] == [(0, 1.5)]
-    found = events.Scalars("evaluate/h_score")
-    assert [(one.step, one.value) for one in found] == [(0, 10.0), (1, 20.0)]
-    assert found[0].wall_time == pytest.approx(run.metrics("evaluate")[0]["time"])
+    assert [(event.step, event.value) for event in events.Scalars("prepare/seconds")] == [(0, 1.5)]
+    scores = events.Scalars("evaluate/h_score")
+    assert [(event.step, event.value) for event in scores] == [(0, 10.0), (1, 20.0)]
+    assert scores[0].wall_time == pytest.approx(run.metrics("evaluate")[0]["time"])
 
 
-def test_a_sweeps_runs_alone(tmp_path):
+def test_event_files_of_a_single_sweeps_runs(tmp_path):
     pytest.importorskip("tensorboard")
     dataset, runs = make_dataset(tmp_path, per_class=1), tmp_path / "runs"
     ours = finished(runs, dataset, "lead", "none", 0, [40.0])
     finished(runs, dataset, "lead", "genmix", 0, [50.0])
-    one = Expected(
+    expected = Expected(
         "Plain", "Dark", "PlDa", "opda", "LEAD", "", "LEAD", 0, ours.folder, "tiny", "shared"
     )
-    write_plan(runs, "ours", {}, [one])
-    given = ["report", str(runs), "--formats", "md", "--tensorboard", "--sweep", "ours"]
-    assert main(given) == 0
+    write_plan(runs, "ours", {}, [expected])
+    arguments = ["report", str(runs), "--formats", "md", "--tensorboard", "--sweep", "ours"]
+    assert main(arguments) == 0
     assert [path.parent for path in runs.glob("*/tensorboard")] == [ours.folder]
 
 
-def test_unfinished_runs_can_be_looked_at(tmp_path, capsys):
+def test_unfinished_runs_get_event_files(tmp_path, capsys):
     pytest.importorskip("tensorboard")
     run = open_run(tmp_path / "runs", "lead", {"stage": "adapt"})
     run.start()
     run.log(kind="evaluate", epoch=0, h_score=10.0)
     assert main(["report", str(tmp_path / "runs"), "--tensorboard"]) == 1
-    told = capsys.readouterr()
-    assert "tensorboard --logdir" in told.out
-    assert "no adaptation in it has finished" in told.err
+    output = capsys.readouterr()
+    assert "tensorboard --logdir" in output.out
+    assert "no adaptation in it has finished" in output.err
     assert list(run.folder.glob("tensorboard/*"))
 
 
-def test_without_tensorboard_it_says_what_to_do(tmp_path, monkeypatch):
+def test_without_tensorboard_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
     with pytest.raises(ValueError, match="TensorBoard is not installed; in the project"):
         write_event_files(open_run(tmp_path, "lead", {}))

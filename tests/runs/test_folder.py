@@ -15,7 +15,7 @@ from uda.runs.hashing import config_hash, file_hash
 from uda.runs.lock import RunBusyError
 
 
-def test_hash_knows_values_not_key_order():
+def test_the_hash_depends_on_values_and_not_on_key_order():
     assert config_hash({"a": 1, "b": [2]}) == config_hash({"b": [2], "a": 1})
     assert config_hash({"a": 1}) != config_hash({"a": 2})
 
@@ -35,7 +35,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
 
 
-def test_the_version_is_the_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
+def test_the_version_is_the_commit_and_whether_files_were_changed(tmp_path, monkeypatch):
     file = tmp_path / "uda" / "runs" / "version.py"
     file.parent.mkdir(parents=True)
     file.write_text("as it was")
@@ -54,14 +54,14 @@ def test_the_version_is_the_commit_and_whether_it_was_changed(tmp_path, monkeypa
     git("commit", "--quiet", "--message", "first")
     commit = git("rev-parse", "HEAD")[:10]
     assert code_version() == commit
-    git("tag", "--annotate", "v1", "--message", "one")
+    git("tag", "--annotate", "v1", "--message", "first")
     assert code_version() == commit
     file.write_text("changed")
     assert code_version() == f"{commit}-dirty"
 
 
-def test_writers_of_one_process_number_do_not_meet(tmp_path):
-    """As of two containers that share a disk."""
+def test_writers_of_the_same_process_number_do_not_collide(tmp_path):
+    """As in two containers that share a disk."""
     path = tmp_path / "file.txt"
     with atomic_path(path) as first:
         first.write_text("first")
@@ -83,11 +83,11 @@ def test_writers_of_one_process_number_do_not_meet(tmp_path):
         left.touch()
 
 
-def test_a_run_is_found_again(tmp_path):
+def test_a_run_is_opened_again_by_name_and_configuration(tmp_path):
     run = open_run(tmp_path, "train-x", {"seed": 1})
     assert open_run(tmp_path, "train-x", {"seed": 1}).folder == run.folder
     assert open_run(tmp_path, "train-x", {"seed": 2}).folder != run.folder
-    assert not run.folder.exists()  # nothing is written before there is something to write
+    assert not run.folder.exists()  # opening writes nothing
     run.start()
     open_run(tmp_path, "train-x", {"seed": 2}).start()
     assert read_run(run.folder).config == {"seed": 1}
@@ -99,7 +99,7 @@ def test_a_run_is_found_again(tmp_path):
     assert len(find_runs(tmp_path)) == 2
 
 
-def test_lines_are_whole_and_the_last_of_an_epoch_counts(tmp_path):
+def test_whole_lines_are_read_and_the_last_of_an_epoch_counts(tmp_path):
     run = open_run(tmp_path, "r", {})
     run.log(kind="train", epoch=1, loss=2.0)
     run.log(kind="evaluate", epoch=1, h_score=5.0)
@@ -112,7 +112,7 @@ def test_lines_are_whole_and_the_last_of_an_epoch_counts(tmp_path):
     assert len(run.metrics()) == 2
 
 
-def test_lines_after_one_cut_short_are_read(tmp_path):
+def test_lines_after_a_truncated_line_are_read(tmp_path):
     run = open_run(tmp_path, "r", {})
     run.start()
     (run.folder / "metrics.jsonl").write_text('{"kind": "train", "epo')
@@ -120,7 +120,7 @@ def test_lines_after_one_cut_short_are_read(tmp_path):
     assert [line["loss"] for line in run.metrics("train")] == [1.0]
 
 
-def test_lines_that_are_no_records_are_passed_over(tmp_path):
+def test_lines_that_are_no_records_are_skipped(tmp_path):
     run = open_run(tmp_path, "r", {})
     run.log(kind="train", epoch=1, loss=1.0)
     with open(run.folder / "metrics.jsonl", "ab") as file:
@@ -128,7 +128,7 @@ def test_lines_that_are_no_records_are_passed_over(tmp_path):
     assert len(run.metrics()) == len(run.metrics("train")) == 1
 
 
-def test_where_nothing_can_be_written_the_place_is_named(tmp_path):
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(OSError, match="Is a directory") as raised, atomic_path(tmp_path) as path:
         path.write_text("x")
     assert raised.value.filename == str(tmp_path)
@@ -152,7 +152,7 @@ def test_broken_arrays_are_named(tmp_path):
         read_arrays(tmp_path / "a.npz")
 
 
-def test_a_broken_checkpoint_says_what_to_delete(tmp_path):
+def test_the_error_of_a_broken_checkpoint_says_what_to_delete(tmp_path):
     run = open_run(tmp_path, "r", {})
     run.start()
     (run.folder / "checkpoint.pt").write_bytes(b"x" * 99)
@@ -160,7 +160,7 @@ def test_a_broken_checkpoint_says_what_to_delete(tmp_path):
         run.load_checkpoint()
 
 
-def test_checkpoints_come_back(tmp_path):
+def test_a_saved_checkpoint_is_loaded(tmp_path):
     run = open_run(tmp_path, "r", {})
     assert run.load_checkpoint() is None
     run.save_checkpoint({"model": {"w": torch.ones(2)}, "epoch": 3})
@@ -201,7 +201,7 @@ def test_a_folder_without_runs_is_named(tmp_path):
         read_run(tmp_path)
 
 
-def test_a_run_has_one_worker_at_a_time(tmp_path):
+def test_a_run_has_a_single_worker_at_a_time(tmp_path):
     run = open_run(tmp_path, "r", {})
     with run.lock():
         run.start()
@@ -211,17 +211,17 @@ def test_a_run_has_one_worker_at_a_time(tmp_path):
     assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done"}
 
 
-def test_a_file_is_read_for_its_hash_once_while_it_stays_as_it_is(tmp_path, monkeypatch):
+def test_a_file_is_hashed_again_only_after_a_change(tmp_path, monkeypatch):
     reads, read_bytes = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
     path = tmp_path / "weights.pth"
-    path.write_bytes(b"one")
+    path.write_bytes(b"old")
     first = file_hash(path)
-    assert file_hash(path) == first == hashlib.sha256(b"one").hexdigest()[:10]
+    assert file_hash(path) == first == hashlib.sha256(b"old").hexdigest()[:10]
     assert len(reads) == 1
-    path.write_bytes(b"two")  # as long
+    path.write_bytes(b"new")  # as long
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
-    assert file_hash(path) == hashlib.sha256(b"two").hexdigest()[:10]
+    assert file_hash(path) == hashlib.sha256(b"new").hexdigest()[:10]
     path.unlink()
     with pytest.raises(ValueError, match="weights.pth: no such file"):
         file_hash(path)

@@ -18,22 +18,22 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLD = (
     "import sys, time; from pathlib import Path; from uda.runs.lock import hold\n"
     "with hold(Path(sys.argv[1])):\n"
-    "    print('held', flush=True)\n"
+    "    print('ready', flush=True)\n"
     "    time.sleep(60)\n"
 )
 
 
 def holding(folder):
-    """A process that holds the folder's lock."""
+    """Start a process that holds the folder's lock."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        # Even where the tests run in the background of a shell, which ignores it.
+        # A shell's background jobs ignore the signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout.readline() == "ready\n"
     return process
 
 
@@ -65,11 +65,11 @@ def test_an_interrupted_holder_releases(tmp_path):
     process = holding(tmp_path / "run")
     process.send_signal(signal.SIGINT)
     process.wait()
-    assert not (tmp_path / "run").exists()  # nothing was written, nothing is left
+    assert not (tmp_path / "run").exists()  # it wrote nothing, so no folder stays
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    """In a process of its own, which would otherwise try for ever."""
+    """In another process, which can be stopped if it tries for ever."""
     (tmp_path / "runs").symlink_to(tmp_path / "nowhere")
     folder = tmp_path / "runs" / "train-0123456789"
     done = subprocess.run(
@@ -79,12 +79,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         text=True,
         timeout=30,
     )
-    told = f"ValueError: {folder}: no folder can be made there; name another one (--runs)"
-    assert done.stderr.splitlines()[-1] == told
+    message = f"ValueError: {folder}: no folder can be made there; name another one (--runs)"
+    assert done.stderr.splitlines()[-1] == message
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_threads_of_one_process_exclude_each_other(tmp_path):
+def test_threads_of_a_process_exclude_each_other(tmp_path):
     with hold(tmp_path), pytest.raises(RunBusyError), hold(tmp_path):
         pass
     with pytest.raises(RuntimeError), hold(tmp_path):
@@ -93,16 +93,16 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
 
 
 def elsewhere(folder, **other):
-    """A lock of another machine."""
+    """Write the lock of another machine; return its path."""
     values = {"host": "far", "space": "s", "pid": os.getpid(), "token": "t", **other}
     (folder / "lock").write_text(json.dumps(values))
     return folder / "lock"
 
 
 @pytest.mark.parametrize("other", [{"host": "far"}, {"space": "another container"}])
-def test_other_machines_are_believed_as_long_as_they_beat(tmp_path, other):
-    own = {"host": locks.socket.gethostname(), "space": locks._space(), "pid": 2**22 + 1}
-    path = elsewhere(tmp_path, **{**own, **other})  # a process of no such number is here
+def test_a_lock_of_another_machine_is_respected_until_it_is_stale(tmp_path, other):
+    values = {"host": locks.socket.gethostname(), "space": locks._space(), "pid": 2**22 + 1}
+    path = elsewhere(tmp_path, **{**values, **other})  # no local process has this number
     assert holder(tmp_path) is not None
     age(path, locks.STALE_SECONDS - 30)
     with pytest.raises(RunBusyError), hold(tmp_path):
@@ -113,7 +113,7 @@ def test_other_machines_are_believed_as_long_as_they_beat(tmp_path, other):
     assert list(tmp_path.parent.glob(f"{tmp_path.name}/*")) == []
 
 
-def test_a_lock_cut_short_is_told_by_its_age(tmp_path):
+def test_a_truncated_lock_is_respected_until_it_is_stale(tmp_path):
     (tmp_path / "lock").write_text('{"host": "f')
     with pytest.raises(RunBusyError, match="another process"), hold(tmp_path):
         pass
@@ -122,7 +122,7 @@ def test_a_lock_cut_short_is_told_by_its_age(tmp_path):
         pass
 
 
-def test_the_holder_beats(tmp_path, monkeypatch):
+def test_the_holder_renews_its_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "BEAT_SECONDS", 0.02)
     with hold(tmp_path):
         age(tmp_path / "lock", 1000)
@@ -132,10 +132,10 @@ def test_the_holder_beats(tmp_path, monkeypatch):
             time.sleep(0.01)
 
 
-def test_a_holder_that_lost_its_lock_leaves_the_others_alone(tmp_path, monkeypatch):
+def test_a_holder_that_lost_its_lock_does_not_touch_the_next_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "BEAT_SECONDS", 0.02)
     with hold(tmp_path):
-        path = elsewhere(tmp_path)  # it slept, and was taken over
+        path = elsewhere(tmp_path)  # another machine has taken it over
         age(path, 50)
         before = path.stat().st_mtime
         time.sleep(0.1)
@@ -144,15 +144,15 @@ def test_a_holder_that_lost_its_lock_leaves_the_others_alone(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("_", range(20))
-def test_of_many_that_take_a_stale_lock_over_one_gets_it(tmp_path, monkeypatch, _):
+def test_only_the_first_of_many_takes_a_stale_lock_over(tmp_path, monkeypatch, _):
     read = locks._read
 
-    def read_and_dally(path):  # between reading a lock and acting on it, others have their turn
-        found = read(path)
+    def read_and_wait(path):  # lets others act before this thread does
+        content = read(path)
         time.sleep(random.random() / 200)
-        return found
+        return content
 
-    monkeypatch.setattr(locks, "_read", read_and_dally)
+    monkeypatch.setattr(locks, "_read", read_and_wait)
     age(elsewhere(tmp_path), 1000)
     start, done, got, busy = threading.Barrier(8), threading.Semaphore(0), [], []
     release = threading.Event()
@@ -182,14 +182,14 @@ def test_of_many_that_take_a_stale_lock_over_one_gets_it(tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_killed_while_taking_over_is_outlived(tmp_path):
+def test_a_process_killed_while_taking_over_does_not_block_the_lock(tmp_path):
     age(elsewhere(tmp_path), 1000)
     claim = tmp_path / ".lock.t.tmp"
     claim.touch()
     with pytest.raises(RunBusyError), hold(tmp_path):
         pass
     age(claim, 1000)
-    with pytest.raises(RunBusyError), hold(tmp_path):  # clears it away
+    with pytest.raises(RunBusyError), hold(tmp_path):  # removes the stale claim
         pass
     with hold(tmp_path):
         assert holder(tmp_path).pid == os.getpid()

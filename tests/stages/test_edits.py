@@ -1,4 +1,4 @@
-"""What a run's log says of the edits it trains on, and what it says where they are others."""
+"""What a run logs of the edits it trains on, and prints where they have changed."""
 
 import shutil
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_what_was_prepared_is_logged_once(run, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_other_edits_are_named_in_one_line(run, capsys):
+def test_changed_edits_are_reported_in_a_single_line(run, capsys):
     log_prepared(run, 2.0, {"edits": "0123456789", "jpeg": 0}, "store")
     other = {"edits": "abcdef0123", "jpeg": 3}
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_other_edits_are_named_in_one_line(run, capsys):
     assert logged(run) == [{"seconds": 2.0, **other}]
 
 
-def test_runs_of_before_and_augmentations_without_edits_say_nothing(run, capsys):
+def test_older_runs_and_augmentations_without_edits_print_nothing(run, capsys):
     run.log(kind="prepare", seconds=3.0)
     log_prepared(run, 1.0, {"edits": "0123456789", "jpeg": 0}, "store")
     assert logged(run)[0]["seconds"] == 3.0
@@ -57,7 +57,7 @@ def test_runs_of_before_and_augmentations_without_edits_say_nothing(run, capsys)
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_that_goes_on_with_other_edits_says_so(tmp_path, capsys):
+def test_a_run_that_goes_on_with_changed_edits_reports_them(tmp_path, capsys):
     runs = tmp_path / "runs"
     flags = [*arguments(make_dataset(tmp_path), runs), "--augment.name=genmix"]
     assert main(["train", *flags]) == 0
@@ -78,14 +78,14 @@ def test_a_run_that_goes_on_with_other_edits_says_so(tmp_path, capsys):
     pixels = {key: EditStore(store).read(key) for key in keys}
     shutil.rmtree(store)
     EditStore(store, "jpeg").write(pixels)
-    shown = again()
-    assert "the edits in" in shown
-    assert "are not those that this run began with" in shown
-    assert f"{len(pixels)} of {len(pixels)} edits in" in shown
+    printed = again()
+    assert "the edits in" in printed
+    assert "are not those that this run began with" in printed
+    assert f"{len(pixels)} of {len(pixels)} edits in" in printed
     assert run.metrics("prepare")[0]["jpeg"] == len(pixels)
 
 
-def test_an_augmentation_that_prepares_nothing_notes_nothing(run, monkeypatch):
+def test_an_augmentation_that_prepares_nothing_logs_nothing(run, monkeypatch):
     seconds = iter(range(10))
     monkeypatch.setattr("time.perf_counter", lambda: next(seconds))
     prepare_edits(SimpleNamespace(augmentation=NoAugmentation(), run=run), None)

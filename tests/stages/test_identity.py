@@ -24,13 +24,13 @@ SPEC = load_dataset_spec("emoji_home")
 
 
 @pytest.mark.parametrize("run_of", [source_run, adapt_run])
-def test_the_precision_makes_another_run_and_the_rest_does_not(run_of):
+def test_the_precision_makes_another_run_and_other_compute_settings_do_not(run_of):
     plain = run_of(EXPERIMENT, SPEC)
     same = ComputeConfig(channels_last=False, compile=True, image_memory_gb=0.5, cache="x")
     assert run_of(replace(EXPERIMENT, compute=same), SPEC) == plain
     lower = run_of(replace(EXPERIMENT, compute=ComputeConfig(precision="bfloat16")), SPEC)
     assert lower.hash != plain.hash
-    assert "float32" not in str(plain.config)  # runs from before there was a choice are found
+    assert "float32" not in str(plain.config)  # as in runs from before precisions could be chosen
 
 
 def test_a_run_is_evaluated_in_its_precision():
@@ -45,13 +45,13 @@ def test_keeping_banks_makes_no_other_run():
     assert adapt_run(without, SPEC) == adapt_run(EXPERIMENT, SPEC)
 
 
-def test_the_runs_of_emoji_home_stay_what_they_were():
-    # Of the first version: a change to the dataset's file must not make every run another run.
+def test_the_hash_of_emoji_homes_classes_stays():
+    # A change to the dataset's file must not rename all runs.
     run = source_run(EXPERIMENT, SPEC)
     assert run.config["classes"] == "718432253e"
 
 
-def test_settings_that_came_later_leave_older_runs_as_they_are():
+def test_later_settings_of_adaptation_do_not_rename_older_runs():
     plain = adapt_run(EXPERIMENT, SPEC)
     options = AdaptConfig(options={"lead": {"split": "norm", "con_weight": 1}}, batch_norm="target")
     assert adapt_run(replace(EXPERIMENT, adapt=options), SPEC) == plain
@@ -66,7 +66,7 @@ def test_settings_that_came_later_leave_older_runs_as_they_are():
         assert experiment_of(other, "", "").adapt.batch_norm == changed.batch_norm
 
 
-def test_runs_made_before_there_were_sweeps_are_found():
+def test_runs_from_before_sweeps_keep_their_names():
     raw = read_yaml(CONFIGS / "experiments" / "emoji_home_opda.yaml")
     experiment = Experiment(
         data=DataConfig(**raw["data"]),
@@ -82,8 +82,7 @@ def test_runs_made_before_there_were_sweeps_are_found():
 IN_DOMAIN = Experiment(data=DataConfig(source="Twemoji"))
 
 
-def test_settings_of_training_that_came_later_leave_older_runs_as_they_are():
-    """Names of runs that were made before there were these settings."""
+def test_later_settings_of_training_do_not_rename_older_runs():
     opda = Experiment(
         data=DataConfig(source="Twemoji", scenario="opda"),
         images=ImageConfig(decode_px=128, resize_px=73, crop_px=64),
@@ -111,7 +110,7 @@ def test_settings_of_training_that_came_later_leave_older_runs_as_they_are():
     ],
     ids=str,
 )
-def test_each_of_them_makes_another_run(changed):
+def test_each_setting_of_training_makes_another_run(changed):
     others = [IN_DOMAIN, replace(IN_DOMAIN, train=TrainConfig(schedule="step"))]
     if changed.get("train") == others[1].train:
         others.pop()
@@ -121,19 +120,19 @@ def test_each_of_them_makes_another_run(changed):
         assert experiment_of(run, "", "").data == changed["data"]
 
 
-def test_ones_own_folders_are_the_same_wherever_the_runs_are(tmp_path, monkeypatch):
+def test_the_runs_of_a_users_folders_do_not_depend_on_the_path_to_the_runs(tmp_path, monkeypatch):
     make_dataset(tmp_path / "runs" / "datasets", per_class=1)
     monkeypatch.chdir(tmp_path)
     data = DataConfig(source="Plain", target="Dark", scenario="opda")
     hashes = set()
     for runs in (Path("runs"), tmp_path / "runs", tmp_path / "runs" / ".." / "runs"):
         file = runs / "datasets" / "tiny.yaml"
-        own = Experiment(data=replace(data, dataset=str(file)), runs=str(runs))
-        run = adapt_run(own, load_dataset_spec(str(file)))
+        experiment = Experiment(data=replace(data, dataset=str(file)), runs=str(runs))
+        run = adapt_run(experiment, load_dataset_spec(str(file)))
         hashes.add(run.hash)
         assert Path(experiment_of(run, "", "").data.dataset).resolve() == file.resolve()
     assert len(hashes) == 1
-    elsewhere = replace(own, runs=str(tmp_path / "others"))
+    elsewhere = replace(experiment, runs=str(tmp_path / "others"))
     assert adapt_run(elsewhere, load_dataset_spec(str(file))).hash not in hashes
-    file.unlink()  # a run that has been moved alone still answers
+    file.unlink()  # as for a run that was moved without its dataset
     assert experiment_of(run, "", "").data.dataset == "datasets/tiny.yaml"

@@ -23,10 +23,11 @@ def parts_of(spec, seed=0, **settings):
 
 
 def counts(items):
+    """Return the numbers of images that classes have."""
     return set(Counter(item.class_name for item in items).values())
 
 
-def test_the_parts_are_disjoint_and_whole(spec):
+def test_the_parts_are_disjoint_and_complete(spec):
     parts = parts_of(spec, validation=0.25)
     assert [counts(p) for p in (parts.train, parts.validation, parts.test)] == [{12}, {4}, {4}]
     every = [item.path for part in (parts.train, parts.validation, parts.test) for item in part]
@@ -37,7 +38,7 @@ def test_the_parts_are_disjoint_and_whole(spec):
     assert set(plain.train) == {*parts.train, *parts.validation}
 
 
-def test_few_images_hang_on_the_seed_and_the_rest_does_not(spec):
+def test_only_the_choice_of_few_training_images_depends_on_the_seed(spec):
     five, other = (parts_of(spec, seed, validation=0.25, images_per_class=5) for seed in (0, 1))
     assert counts(five.train) == {5}
     assert five.train != other.train
@@ -46,7 +47,7 @@ def test_few_images_hang_on_the_seed_and_the_rest_does_not(spec):
     assert len(parts_of(spec, images_per_class=99).train) == 80
 
 
-def test_pictures_of_a_class_that_nobody_knows_take_no_part(tmp_path):
+def test_pictures_of_unknown_class_belong_to_no_part(tmp_path):
     rows = [f"{k}.png {k % 2}\n" for k in range(16)] + [f"{k}.png -1\n" for k in range(16, 22)]
     (tmp_path / "a.txt").write_text("".join(rows))
     head = f"title: T\nroot: {tmp_path}\ndomains: {{Plain: a.txt}}\nabbreviations: {{Plain: Pl}}\n"
@@ -61,11 +62,11 @@ def test_pictures_of_a_class_that_nobody_knows_take_no_part(tmp_path):
         parts_of(spec)
 
 
-def test_robustness_is_a_choice_and_makes_no_other_run(tmp_path):
+def test_robustness_can_be_left_out_of_the_same_run(tmp_path):
     dataset = make_dataset(tmp_path / "tiny", per_class=8)
     flags = ["--data.scenario=", "--train.steps=1", "--train.robustness=false"]
-    given = arguments(dataset, tmp_path / "runs", *flags)
-    assert main(["train", *given]) == 0
+    flags = arguments(dataset, tmp_path / "runs", *flags)
+    assert main(["train", *flags]) == 0
     (run,) = find_runs(tmp_path / "runs")
     (final,) = run.metrics("final")
     assert {"top1", "ece"} <= final.keys()
@@ -125,7 +126,7 @@ def test_without_validation_the_last_pass_is_the_result(tmp_path):
         (["--train.clip_norm=-1"], "train.clip_norm"),
     ],
 )
-def test_mistakes_get_one_line(tmp_path, capsys, more, words):
+def test_mistakes_are_reported_in_a_single_line(tmp_path, capsys, more, words):
     dataset = make_dataset(tmp_path / "tiny", per_class=4)
     flags = arguments(dataset, tmp_path / "runs", "--data.scenario=", *more)
     assert main(["train", *flags]) == 1

@@ -2,35 +2,35 @@ import numpy as np
 import pytest
 import torch
 from helpers.tiny import make_dataset
+from helpers.training import CPU, SIZES, Killed, changed, tiny_model, unlabelled
 from torch import nn
 
 from uda.config import AdaptConfig, ComputeConfig, ImageConfig
-from uda.data.items import domain_items
-from uda.data.pixels import PixelStore
-from uda.data.spec import load_dataset_spec
 from uda.data.views import to_float
 from uda.methods.adabn import AdaBN
 from uda.methods.lead import Lead
 from uda.methods.source_only import SourceOnly
-from uda.models.classifier import build_model
 from uda.runs.folder import open_run
 from uda.training import adapt, state, target_batches
 from uda.training.bank import forward_all, read_bank, read_probabilities
 from uda.training.state import Loop
 
-SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
 SETTINGS = AdaptConfig(epochs=3, batch_size=8)
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
-    spec = load_dataset_spec(str(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=4)))
-    return PixelStore().unlabelled(domain_items(spec, "Dark"), 32)[0]
+    return unlabelled(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=4))
 
 
 def fresh_model():
-    return build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, 3, seed=0)
+    return tiny_model(3)
+
+
+def kill(epoch, bank):
+    if epoch == 2:
+        raise Killed
+    return ""
 
 
 def run_adaptation(target, run, method=None, after_epoch=None, settings=SETTINGS, dropout=0.0):
@@ -53,23 +53,23 @@ def test_the_bank_is_the_clean_view_in_eval_mode(target):
     assert torch.equal(bank.class_weights, model.classifier.weight)
 
 
-def test_the_classifier_is_frozen_and_the_rest_is_not(target, tmp_path):
+def test_everything_but_the_classifier_is_trained(target, tmp_path):
     before = fresh_model().state_dict()
     after = run_adaptation(target, open_run(tmp_path, "r", {})).state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert not {name for name in changed if name.startswith("classifier")}
-    assert any(name.startswith("bottleneck") for name in changed)
-    assert any(name.endswith("running_mean") for name in changed)
-    assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
+    moved = changed(before, after)
+    assert not {name for name in moved if name.startswith("classifier")}
+    assert any(name.startswith("bottleneck") for name in moved)
+    assert any(name.endswith("running_mean") for name in moved)
+    assert any(name.startswith("backbone") and name.endswith("weight") for name in moved)
 
 
 def test_the_sources_batchnorm_statistics_can_be_kept(target, tmp_path):
     settings = AdaptConfig(epochs=1, batch_size=8, batch_norm="source")
     before = fresh_model().state_dict()
     after = run_adaptation(target, open_run(tmp_path, "r", {}), settings=settings).state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert any(name.startswith("backbone") and name.endswith("weight") for name in changed)
-    assert not any("running" in name or "tracked" in name for name in changed)
+    moved = changed(before, after)
+    assert any(name.startswith("backbone") and name.endswith("weight") for name in moved)
+    assert not any("running" in name or "tracked" in name for name in moved)
 
 
 def test_every_epoch_is_reported_once_from_zero(target, tmp_path):
@@ -111,45 +111,24 @@ def test_banks_are_kept_only_where_wanted(target, tmp_path):
     assert not (run.folder / "banks").exists()
 
 
-class Killed(Exception):
-    pass
-
-
 def test_a_killed_run_goes_on_to_the_same_weights(target, tmp_path):
-    def kill(epoch, bank):
-        if epoch == 2:
-            raise Killed
-        return ""
-
     whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}))
     broken = open_run(tmp_path, "b", {"x": 2})
     with pytest.raises(Killed):
         run_adaptation(target, broken, after_epoch=kill)
     again = run_adaptation(target, broken)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
+    assert not changed(whole.state_dict(), again.state_dict())
 
 
-def test_batches_made_ahead_give_the_same_weights(target, tmp_path, monkeypatch):
-    """As on a GPU: each batch is made in a thread while the network works on the one before."""
-    plain = target_batches.prefetch
+def test_batches_made_ahead_give_the_same_weights(target, tmp_path, make_batches_ahead):
     whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}))
-    monkeypatch.setattr(
-        target_batches, "prefetch", lambda make, items, apart: plain(make, items, True)
-    )
+    make_batches_ahead(target_batches)
     again = run_adaptation(target, open_run(tmp_path, "b", {"x": 2}))
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
+    assert not changed(whole.state_dict(), again.state_dict())
 
 
-def test_dropout_goes_by_seed_and_step_alone(target, tmp_path):
-    """Not by what the process has drawn before, nor by where a run was stopped."""
-
-    def kill(epoch, bank):
-        if epoch == 2:
-            raise Killed
-        return ""
-
+def test_dropout_depends_on_seed_and_step_alone(target, tmp_path):
+    """Not on earlier draws of the process, nor on where a run was stopped."""
     whole = run_adaptation(target, open_run(tmp_path, "a", {"x": 1}), dropout=0.5)
     torch.rand(7)
     broken = open_run(tmp_path, "b", {"x": 2})
@@ -157,8 +136,7 @@ def test_dropout_goes_by_seed_and_step_alone(target, tmp_path):
         run_adaptation(target, broken, after_epoch=kill, dropout=0.5)
     torch.rand(7)
     again = run_adaptation(target, broken, dropout=0.5)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
+    assert not changed(whole.state_dict(), again.state_dict())
 
 
 def test_source_only_leaves_the_model_as_it_is(target, tmp_path):
@@ -169,17 +147,16 @@ def test_source_only_leaves_the_model_as_it_is(target, tmp_path):
         SourceOnly(open_set=True),
         lambda epoch, bank: epochs.append(epoch) or "",
     )
-    for name, value in fresh_model().state_dict().items():
-        assert torch.equal(value, model.state_dict()[name]), name
+    assert not changed(fresh_model().state_dict(), model.state_dict())
     assert epochs == [0]
 
 
-def test_adabn_changes_the_statistics_alone(target, tmp_path):
+def test_adabn_changes_only_the_statistics(target, tmp_path):
     run = open_run(tmp_path, "r", {})
     model = run_adaptation(target, run, AdaBN(open_set=True))
     before, after = fresh_model().state_dict(), model.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert {name.rsplit(".", 1)[1] for name in changed} == {
+    moved = changed(before, after)
+    assert {name.rsplit(".", 1)[1] for name in moved} == {
         "running_mean",
         "running_var",
         "num_batches_tracked",
@@ -193,20 +170,20 @@ def test_adabn_with_no_statistics_to_move_is_refused(target, tmp_path):
         run_adaptation(target, open_run(tmp_path, "r", {}), AdaBN(open_set=True), settings=settings)
 
 
-@pytest.mark.parametrize(("method", "wanted"), [(AdaBN, False), (Lead, True)])
+@pytest.mark.parametrize(("method", "expected"), [(AdaBN, False), (Lead, True)])
 def test_gradients_are_kept_only_where_there_is_a_loss(
-    target, tmp_path, monkeypatch, method, wanted
+    target, tmp_path, monkeypatch, method, expected
 ):
-    found, plain = set(), adapt.gather
+    requires_grad, gather = set(), adapt.gather
 
-    def spy(own):
-        found.add(own.requires_grad)
-        return plain(own)
+    def spy(rows):
+        requires_grad.add(rows.requires_grad)
+        return gather(rows)
 
     monkeypatch.setattr(adapt, "gather", spy)
     settings = AdaptConfig(epochs=1, batch_size=8)
     run_adaptation(target, open_run(tmp_path, "r", {}), method(open_set=True), settings=settings)
-    assert found == {wanted}
+    assert requires_grad == {expected}
 
 
 def test_a_batch_larger_than_the_target_is_an_error(target, tmp_path):
@@ -226,8 +203,7 @@ def test_a_target_in_a_file_gives_the_same_weights(target, tmp_path):
         run = open_run(tmp_path, "r", {"gb": compute.image_memory_gb})
         method = Lead(open_set=True, clusters="features")
         adapt.adapt(model, target, method, SETTINGS, run, Loop(sizes, 0, CPU, compute))
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, mapped.state_dict()[name]), name
+    assert not changed(whole.state_dict(), mapped.state_dict())
 
 
 def test_bfloat16_adapts_and_its_bank_is_float32(target, tmp_path):
@@ -248,21 +224,14 @@ def test_bfloat16_adapts_and_its_bank_is_float32(target, tmp_path):
     torch.testing.assert_close(banks[0].features, exact.features, atol=0.1, rtol=0.1)
 
 
-def test_the_rate_follows_the_schedule(target, tmp_path, monkeypatch):
+def test_the_rate_follows_the_schedule(target, tmp_path, rates):
     """(1 + 10 t/T)^-0.75 with t from 1, a tenth of it for the backbone, set before each step."""
-    rates, step = [], torch.optim.SGD.step
-
-    def spy(optimizer, *args, **options):
-        rates.append([group["lr"] for group in optimizer.param_groups])
-        return step(optimizer, *args, **options)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", spy)
     run_adaptation(target, open_run(tmp_path, "a", {}))
     total = len(rates)
     assert total == SETTINGS.epochs * (len(target.images) // SETTINGS.batch_size)
-    for t, own in enumerate(rates, start=1):
+    for t, groups in enumerate(rates, start=1):
         rate = SETTINGS.rate * (1 + 10 * t / total) ** -0.75
-        assert sorted(set(own)) == pytest.approx([0.1 * rate, rate])
+        assert sorted(set(groups)) == pytest.approx([0.1 * rate, rate])
 
 
 def test_order_and_views_are_drawn_anew_in_every_epoch(target, tmp_path, monkeypatch):
@@ -313,7 +282,7 @@ def test_half_precision_scales_backward_then_steps(target, tmp_path, monkeypatch
     assert len(order) == 3 * (len(target.images) // 8)
 
 
-def test_a_network_that_runs_away_is_told(target, tmp_path):
+def test_a_diverging_network_is_an_error(target, tmp_path):
     wild = AdaptConfig(epochs=1, batch_size=8, rate=1e12)
     with pytest.raises(ValueError, match=r"adapt\.rate: .* epoch 1; lower the rate"):
         run_adaptation(target, open_run(tmp_path, "a", {}), settings=wild)

@@ -6,28 +6,24 @@ import numpy as np
 import pytest
 import torch
 from helpers.tiny import make_dataset
+from helpers.training import CPU, SIZES, Killed, changed, labelled, tiny_model
 from torch import nn
 
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.none import NoAugmentation
 from uda.augment.randaugment import RandAugmentation
 from uda.config import ComputeConfig, ImageConfig, TrainConfig
-from uda.data.items import domain_items
-from uda.data.pixels import PixelStore
-from uda.data.spec import load_dataset_spec
-from uda.models.classifier import Classifier, build_model
+from uda.models.classifier import Classifier
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import open_run
 from uda.training import source_batches, state, train
 from uda.training.state import Loop
 
-SIZES = ImageConfig(decode_px=32, resize_px=32, crop_px=28)
 SETTINGS = TrainConfig(steps=12, batch_size=8)
-CPU = torch.device("cpu")
 
 
 class Marked(NoAugmentation):
-    """Copies of each image, black, and a note of what was asked for."""
+    """Makes black copies, and notes the id and seed of each."""
 
     copies = True
 
@@ -41,9 +37,12 @@ class Marked(NoAugmentation):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    spec = load_dataset_spec(str(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=6)))
-    items = domain_items(spec, "Plain")
-    return PixelStore().labelled(items, {name: k for k, name in enumerate(spec.classes)}, 32)
+    return labelled(make_dataset(tmp_path_factory.mktemp("tiny"), per_class=6))
+
+
+def kill(model, epoch):
+    if epoch == 2:
+        raise Killed
 
 
 def run_training(
@@ -57,7 +56,7 @@ def run_training(
     dropout=0.0,
     **more,
 ):
-    model = build_model("timm:test_efficientnet", "none", "bottleneck_wn", 16, 5, seed)
+    model = tiny_model(5, seed)
     if dropout:
         model.bottleneck.append(nn.Dropout(dropout))
     seen = train.train(
@@ -98,7 +97,7 @@ def test_smoothing_and_cross_entropy_are_torchs():
     torch.testing.assert_close(ours, theirs)
 
 
-def test_seen_counts(data, tmp_path):
+def test_counts_of_images_seen(data, tmp_path):
     _, plain = run_training(data, open_run(tmp_path, "plain", {}))
     assert plain.counts() == {"images": 96, "distinct_originals": 30, "augmented": 0}
     marked = Marked()
@@ -110,7 +109,7 @@ def test_seen_counts(data, tmp_path):
 
 
 class Inside(Marked):
-    """Every image and every step, and a note of each."""
+    """Augments every image and every step, and notes each."""
 
     copies = False
     every_image = True
@@ -133,7 +132,7 @@ class Inside(Marked):
         assert count == [1], "the network computes the batch inside"
 
 
-def test_every_image_and_every_step(data, tmp_path):
+def test_every_image_is_augmented_and_every_step_mixed(data, tmp_path):
     inside = Inside()
     _, seen = run_training(data, open_run(tmp_path, "r", {}), augmentation=inside)
     assert seen.counts() == {"images": 96, "distinct_originals": 30, "augmented": 96}
@@ -143,14 +142,14 @@ def test_every_image_and_every_step(data, tmp_path):
     assert len(set(inside.mixed)) == 12
 
 
-def test_every_part_of_a_step_is_mixed_by_a_draw_of_its_own(data, tmp_path):
+def test_every_part_of_a_step_is_mixed_by_another_draw(data, tmp_path):
     inside = Inside()
     settings = replace(SETTINGS, accumulate=2)
     run_training(data, open_run(tmp_path, "r", {}), settings, augmentation=inside)
     assert len(set(inside.mixed)) == len(inside.mixed) == 24
 
 
-def test_every_row_of_the_list_has_its_own_view_in_every_pass(data, tmp_path, monkeypatch):
+def test_every_row_of_the_list_gets_another_view_in_every_pass(data, tmp_path, monkeypatch):
     seeds, used, views = [], [], source_batches.views
 
     def drawn(count, spare_px, flip, seed):
@@ -170,71 +169,53 @@ def test_every_row_of_the_list_has_its_own_view_in_every_pass(data, tmp_path, mo
     assert len(np.unique(np.concatenate(used[:7]), axis=0)) == 56
 
 
-def test_it_learns(data, tmp_path):
+def test_the_loss_falls(data, tmp_path):
     run = open_run(tmp_path, "r", {})
     run_training(data, run, TrainConfig(steps=45, batch_size=10, rate=0.05, backbone_factor=1.0))
     losses = [line["loss"] for line in run.metrics("train")]
     assert losses[-1] < 0.75 * losses[0]
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("augmentation", [NoAugmentation, Marked, ManifoldMixupAugmentation])
 def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, augmentation):
-    def kill(model, epoch):
-        if epoch == 2:
-            raise Killed
-
     whole, seen = run_training(data, open_run(tmp_path, "a", {"x": 1}), augmentation=augmentation())
     broken = open_run(tmp_path, "b", {"x": 2})
     with pytest.raises(Killed):
         run_training(data, broken, augmentation=augmentation(), after_epoch=kill)
     again, seen_again = run_training(data, broken, augmentation=augmentation())
     assert seen_again.counts() == seen.counts()
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
+    assert not changed(whole.state_dict(), again.state_dict())
 
 
 @pytest.mark.parametrize("augmentation", [Marked, RandAugmentation])
-def test_batches_made_ahead_give_the_same_weights(data, tmp_path, monkeypatch, augmentation):
-    """As on a GPU: each batch is made in a thread while the network works on the one before."""
-    settings, plain = replace(SETTINGS, accumulate=2), source_batches.prefetch
+def test_batches_made_ahead_give_the_same_weights(
+    data, tmp_path, monkeypatch, make_batches_ahead, augmentation
+):
+    settings = replace(SETTINGS, accumulate=2)
     # On a GPU it seeds the GPU's generator: the thread's draws are of the CPU's.
     monkeypatch.setattr(train, "seed_network", lambda *_: None)
     whole, _ = run_training(
         data, open_run(tmp_path, "a", {"x": 1}), settings, augmentation=augmentation()
     )
-    monkeypatch.setattr(
-        source_batches, "prefetch", lambda make, items, apart: plain(make, items, True)
-    )
+    make_batches_ahead(source_batches)
     again, _ = run_training(
         data, open_run(tmp_path, "b", {"x": 2}), settings, augmentation=augmentation()
     )
-    assert same_weights(whole, again)
+    assert not changed(whole.state_dict(), again.state_dict())
 
 
-def test_what_goes_wrong_in_making_a_batch_is_told(data, tmp_path, monkeypatch):
+def test_an_error_in_the_thread_that_makes_batches_is_raised(data, tmp_path, make_batches_ahead):
     class Broken(Marked):
         def images(self, images, ids, seeds):
             raise ValueError("an edit cannot be read")
 
-    plain = source_batches.prefetch
-    monkeypatch.setattr(
-        source_batches, "prefetch", lambda make, items, apart: plain(make, items, True)
-    )
+    make_batches_ahead(source_batches)
     with pytest.raises(ValueError, match="an edit cannot be read"):
         run_training(data, open_run(tmp_path, "r", {}), augmentation=Broken())
 
 
-def test_dropout_goes_by_seed_and_step_alone(data, tmp_path):
-    """Not by what the process has drawn before, nor by where a run was stopped."""
-
-    def kill(model, epoch):
-        if epoch == 2:
-            raise Killed
-
+def test_dropout_depends_on_seed_and_step_alone(data, tmp_path):
+    """Not on earlier draws of the process, nor on where a run was stopped."""
     whole, _ = run_training(data, open_run(tmp_path, "a", {"x": 1}), dropout=0.5)
     torch.rand(7)
     broken = open_run(tmp_path, "b", {"x": 2})
@@ -242,12 +223,12 @@ def test_dropout_goes_by_seed_and_step_alone(data, tmp_path):
         run_training(data, broken, after_epoch=kill, dropout=0.5)
     torch.rand(7)
     again, _ = run_training(data, broken, dropout=0.5)
-    assert same_weights(whole, again)
+    assert not changed(whole.state_dict(), again.state_dict())
     without, _ = run_training(data, open_run(tmp_path, "c", {"x": 3}))
     assert not torch.equal(whole.classifier.weight, without.classifier.weight)
 
 
-def test_the_seed_decides(data, tmp_path):
+def test_the_seed_decides_the_weights(data, tmp_path):
     first, _ = run_training(data, open_run(tmp_path, "a", {"x": 1}))
     same, _ = run_training(data, open_run(tmp_path, "b", {"x": 2}))
     other, _ = run_training(data, open_run(tmp_path, "c", {"x": 3}), seed=1)
@@ -260,11 +241,10 @@ def test_images_in_a_file_give_the_same_weights(data, tmp_path):
     sizes = ImageConfig(decode_px=32, resize_px=30, crop_px=28)
     whole, _ = run_training(data, open_run(tmp_path, "a", {"x": 1}), sizes=sizes)
     mapped, _ = run_training(data, open_run(tmp_path, "b", {"x": 2}), sizes=sizes, compute=compute)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, mapped.state_dict()[name]), name
+    assert not changed(whole.state_dict(), mapped.state_dict())
 
 
-def test_it_learns_in_bfloat16_too(data, tmp_path):
+def test_the_loss_falls_in_bfloat16_too(data, tmp_path):
     settings = TrainConfig(steps=45, batch_size=10, rate=0.05, backbone_factor=1.0)
     run, compute = open_run(tmp_path, "r", {}), ComputeConfig(precision="bfloat16")
     model, _ = run_training(data, run, settings, compute=compute)
@@ -273,63 +253,48 @@ def test_it_learns_in_bfloat16_too(data, tmp_path):
     assert {value.dtype for value in model.parameters()} == {torch.float32}
 
 
-def test_the_rate_follows_the_schedule(data, tmp_path, monkeypatch):
+def test_the_rate_follows_the_schedule(data, tmp_path, rates):
     """(1 + 10 t/T)^-0.75 with t from 1, a tenth of it for the backbone, set before each step."""
-    rates, step = [], torch.optim.SGD.step
-
-    def spy(optimizer, *args, **options):
-        rates.append([group["lr"] for group in optimizer.param_groups])
-        return step(optimizer, *args, **options)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", spy)
     run_training(data, open_run(tmp_path, "a", {}))
     total = len(rates)
     assert total == SETTINGS.steps
-    for t, own in enumerate(rates, start=1):
+    for t, groups in enumerate(rates, start=1):
         rate = SETTINGS.rate * (1 + 10 * t / total) ** -0.75
-        assert sorted(set(own)) == pytest.approx([0.1 * rate, rate])
-
-
-def same_weights(first, second):
-    ours, theirs = first.state_dict(), second.state_dict()
-    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+        assert sorted(set(groups)) == pytest.approx([0.1 * rate, rate])
 
 
 FULL = replace(SETTINGS, schedule="cosine", warmup_epochs=1.0, ema=0.9, accumulate=2, clip_norm=1.0)
 
 
-def test_a_killed_run_with_everything_goes_on_to_the_same_weights(data, tmp_path):
-    def kill(model, epoch):
-        if epoch == 2:
-            raise Killed
-        return [3.0, 1.0, 5.0, 5.0][epoch - 1]
-
+def test_a_killed_run_with_every_setting_goes_on_to_the_same_weights(data, tmp_path):
     def score(model, epoch):
         return [3.0, 1.0, 5.0, 5.0][epoch - 1]
+
+    def score_and_kill(model, epoch):
+        kill(model, epoch)
+        return score(model, epoch)
 
     runs = [open_run(tmp_path, "r", {"x": number}) for number in range(2)]
     whole, _ = run_training(data, runs[0], FULL, after_epoch=score)
     with pytest.raises(Killed):
-        run_training(data, runs[1], FULL, after_epoch=kill)
+        run_training(data, runs[1], FULL, after_epoch=score_and_kill)
     again, _ = run_training(data, runs[1], FULL, after_epoch=score)
-    assert same_weights(whole, again)
+    assert not changed(whole.state_dict(), again.state_dict())
     kept = [read_checkpoint(run.folder / "best.pt") for run in runs]
     assert [best["epoch"] for best in kept] == [3, 3]  # the first of the highest
-    for name, value in kept[0]["model"].items():
-        assert torch.equal(value, kept[1]["model"][name]), name
+    assert not changed(kept[0]["model"], kept[1]["model"])
     saved = read_checkpoint(runs[1].folder / "checkpoint.pt")
-    assert all(torch.equal(saved["model"][name], v) for name, v in again.state_dict().items())
+    assert not changed(saved["model"], again.state_dict())
     assert 0 < saved["seconds"] == pytest.approx(runs[1].metrics("train")[-1]["seconds"], abs=0.01)
 
 
-def test_no_best_without_a_score(data, tmp_path):
+def test_no_best_checkpoint_without_a_score(data, tmp_path):
     run = open_run(tmp_path, "r", {})
     run_training(data, run, after_epoch=lambda model, epoch: None)
     assert not (run.folder / "best.pt").exists()
 
 
-def test_the_average_is_that_of_every_steps_weights(data, tmp_path, monkeypatch):
-    """Against the weights noted after each step."""
+def test_the_average_is_of_the_weights_after_each_step(data, tmp_path, monkeypatch):
     notes, move = [], state.move_average
 
     def spy(average, model, decay, step):
@@ -341,18 +306,18 @@ def test_the_average_is_that_of_every_steps_weights(data, tmp_path, monkeypatch)
     monkeypatch.setattr("uda.training.state.move_average", spy)
     averaged, _ = run_training(data, open_run(tmp_path, "a", {}), replace(SETTINGS, ema=0.5))
     plain, _ = run_training(data, open_run(tmp_path, "b", {"x": 1}))
-    assert all(torch.equal(notes[-1][name], v) for name, v in plain.state_dict().items())
+    assert not changed(notes[-1], plain.state_dict())
     name = "classifier.bias"
     expected = notes[0][name]
-    for step, own in enumerate(notes[1:], start=1):
+    for step, weights in enumerate(notes[1:], start=1):
         decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * own[name]
+        expected = decay * expected + (1 - decay) * weights[name]
     torch.testing.assert_close(averaged.state_dict()[name], expected)
     assert not torch.equal(averaged.classifier.bias, plain.classifier.bias)
 
 
 class Steady(nn.Module):
-    """The mean colour: nothing that depends on the rest of the batch."""
+    """Returns the mean colour, which does not depend on the rest of the batch."""
 
     def forward(self, x):
         return x.mean(dim=(2, 3))
@@ -370,13 +335,13 @@ def steady_training(data, run, settings):
 def test_accumulated_parts_give_the_whole_batchs_gradient(data, tmp_path):
     whole = steady_training(data, open_run(tmp_path, "a", {}), SETTINGS)
     parts = steady_training(data, open_run(tmp_path, "b", {}), replace(SETTINGS, accumulate=4))
-    for own, other in zip(whole.parameters(), parts.parameters(), strict=True):
-        torch.testing.assert_close(own, other)
+    for first, second in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(first, second)
     with pytest.raises(ValueError, match="train.accumulate: 8 images cannot be divided into 3"):
         steady_training(data, open_run(tmp_path, "c", {}), replace(SETTINGS, accumulate=3))
 
 
-def test_clipped_gradients_have_the_norm(data, tmp_path, monkeypatch):
+def test_clipped_gradients_have_the_configured_norm(data, tmp_path, monkeypatch):
     norms, step = [], torch.optim.SGD.step
 
     def spy(optimizer, *args, **options):
@@ -398,7 +363,7 @@ def test_the_warm_up_is_counted_in_passes_over_the_originals():
     assert train.factor_at(100, 100, 30, short) == 1  # a warm-up longer than all ends with it
 
 
-def test_random_crops_reach_over_the_edge_that_is_laid_around(data, tmp_path, monkeypatch):
+def test_random_crops_reach_into_the_padding(data, tmp_path, monkeypatch):
     seen, plain = [], source_batches.views
 
     def spy(images, px, draws):
@@ -412,5 +377,5 @@ def test_random_crops_reach_over_the_edge_that_is_laid_around(data, tmp_path, mo
     assert images.shape[-2:] == (40, 40)
     assert not images[..., :4, :].any()
     assert not images[..., -4:].any()
-    places = torch.cat([torch.from_numpy(draws[:, :2]) for _, draws in seen])
-    assert (int(places.min()), int(places.max())) == (0, 8)
+    corners = torch.cat([torch.from_numpy(draws[:, :2]) for _, draws in seen])
+    assert (int(corners.min()), int(corners.max())) == (0, 8)
