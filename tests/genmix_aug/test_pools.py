@@ -23,7 +23,8 @@ def die(number):
 
 def test_a_single_worker_is_this_process():
     with process_map(1, "counts", start=mark) as run:
-        assert list(run(describe, range(2))) == [(n, os.getpid(), False, None) for n in range(2)]
+        assert list(run(describe, range(2))) == [describe(0), describe(1)]
+    assert "MARK" not in os.environ
 
 
 def test_workers_are_other_processes_that_ignore_the_keyboard():
