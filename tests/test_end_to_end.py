@@ -156,7 +156,7 @@ def test_emoji_home_pair(emoji_home_root, tmp_path, capsys):
              f"--data.root={emoji_home_root}", f"--runs={tmp_path / 'runs'}",
              f"--store={tmp_path / 'edits'}", "--train.steps=3", "--adapt.epochs=1",
              "--adapt.batch_size=32", "--augment.name=genmix",
-             "--augment.options.genmix={edits_per_image: 1}",
+             "--augment.options.genmix={edits_per_image: 1, num_fractals: 4}",
              "--adapt.options.lead={clusters: features}", "--threads=1"]  # fmt: skip
     assert main(["train", *flags]) == 0
     assert main(["adapt", *flags]) == 0

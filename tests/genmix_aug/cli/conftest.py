@@ -17,3 +17,13 @@ def folder(tmp_path):
     Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(images / "b" / "d.webp")
     (images / "b" / "notes.txt").write_text("not an image")
     return images
+
+
+@pytest.fixture
+def fractals(tmp_path):
+    """Return the flag for a folder of a single small fractal; drawing them all takes seconds."""
+    made = tmp_path / "fractals"
+    made.mkdir()
+    noise = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(made / "noise.png")
+    return ["--fractals", str(made)]

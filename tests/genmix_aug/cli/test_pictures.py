@@ -82,7 +82,7 @@ def test_a_sheet_that_cannot_be_is_found_before_edits_are_made(
 
 
 @pytest.mark.slow
-def test_an_image_narrower_than_the_seam_is_named(folder, tmp_path, monkeypatch, capsys):
+def test_an_image_narrower_than_the_seam_is_named(folder, fractals, tmp_path, monkeypatch, capsys):
     """Before anything is written, though the others are wide enough."""
     monkeypatch.chdir(tmp_path)
     assert main(["edit", str(folder), "--store", "s"]) == 0
@@ -90,10 +90,11 @@ def test_an_image_narrower_than_the_seam_is_named(folder, tmp_path, monkeypatch,
     narrow = folder / "b" / "c.jpg"  # 17 px wide, 23 px high
     words = f"genmix: error: {narrow}: blend width 20 px does not fit an image side of 17 px"
     export = ["export", str(folder), "--store", "s", "--out", "out", "--blend-width", "20"]
+    export += fractals
     assert main(export) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert main(["preview", str(folder), "--stages", "--blend-width", "20"]) == 1
+    assert main(["preview", str(folder), "--stages", "--blend-width", "20", *fractals]) == 1
     assert words in capsys.readouterr().err
     assert main([*export, "--sides", "top,bottom"]) == 0
     assert main([*export[:5], "out2", *export[6:], "--join", "mixup"]) == 0

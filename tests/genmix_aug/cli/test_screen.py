@@ -63,7 +63,7 @@ def test_screen_shows_edits_whose_originals_are_gone(folder, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_screen_reads_squares_as_they_were_edited(folder, tmp_path, capsys):
+def test_screen_reads_squares_as_they_were_edited(folder, fractals, tmp_path, capsys):
     store = tmp_path / "store"
     arguments = [
         "edit",
@@ -80,7 +80,7 @@ def test_screen_reads_squares_as_they_were_edited(folder, tmp_path, capsys):
     assert main([*screen, "--out", str(tmp_path / "out")]) == 0
     assert main([*screen, "--out", str(tmp_path / "out"), "--images", str(folder)]) == 0
     export = ["export", str(folder), "--store", str(store), "--per-image", "1"]
-    export += ["--out", str(tmp_path / "tree")]
+    export += ["--out", str(tmp_path / "tree"), *fractals]
     assert main(export) == 1
     assert "lacks an edit" in capsys.readouterr().err
     assert main([*export, "--square-px", "20"]) == 0
