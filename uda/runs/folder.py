@@ -33,6 +33,7 @@ import yaml
 
 from uda.config import Experiment, read_yaml
 from uda.runs.checkpoints import read_arrays, read_checkpoint
+from uda.runs.config import RunConfig
 from uda.runs.files import atomic_path, write_json, write_text
 from uda.runs.hashing import config_hash
 from uda.runs.lock import Holder, hold
@@ -47,120 +48,11 @@ CHOICES = ("criteria", "thresholds")
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run's folder and the configuration that names it."""
+class Run(RunConfig):
+    """A run's folder, and the configuration that names it."""
 
     folder: Path
     config: Mapping[str, Any]
-
-    # ---- the configuration
-
-    @property
-    def hash(self) -> str:
-        """The configuration's hash."""
-        return config_hash(self.config)
-
-    @property
-    def stage(self) -> str:
-        """``train`` or ``adapt``."""
-        stage: str = self.config["stage"]
-        return stage
-
-    @property
-    def is_adaptation(self) -> bool:
-        """Whether a source model was adapted to a target."""
-        return self.stage == "adapt"
-
-    @property
-    def is_in_domain(self) -> bool:
-        """Whether a classifier was trained without a scenario."""
-        return not self.is_adaptation and not self.scenario
-
-    @property
-    def is_source_model(self) -> bool:
-        """Whether a classifier was trained for a scenario."""
-        return not self.is_adaptation and bool(self.scenario)
-
-    @property
-    def source(self) -> Mapping[str, Any]:
-        """The source stage's configuration: this run's, or its source model's."""
-        source: Mapping[str, Any] = self.config.get("source", self.config)
-        return source
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        seed: int = self.source["seed"]
-        return seed
-
-    @property
-    def source_domain(self) -> str:
-        """The domain with labels."""
-        return str(self.source["data"]["source"])
-
-    @property
-    def target(self) -> str:
-        """The domain that was adapted to; empty where none was."""
-        return str(self.config.get("target", ""))
-
-    @property
-    def scenario(self) -> str:
-        """opda, osda or pda; empty for in-domain training."""
-        return str(self.source["data"].get("scenario", ""))
-
-    @property
-    def concepts(self) -> str:
-        """As in `uda.config.DataConfig`."""
-        return str(self.source["data"].get("concepts", "shared"))
-
-    @property
-    def augment(self) -> Mapping[str, Any]:
-        """The augmentation's name, copies and options."""
-        augment: Mapping[str, Any] = self.source["augment"]
-        return augment
-
-    @property
-    def augmentation(self) -> str:
-        """The augmentation's name; ``checkpoint`` where the source model came as a file."""
-        return str(self.augment["name"])
-
-    @property
-    def checkpoint_hash(self) -> str:
-        """The hash of the source model's file where it came as a file, else empty."""
-        return str(self.augment.get("file", ""))
-
-    @property
-    def adapt(self) -> Mapping[str, Any]:
-        """The adaptation's settings; for a source model, those of source_only."""
-        settings: Mapping[str, Any] = self.config.get(
-            "adapt", {"method": "source_only", "options": {}}
-        )
-        return settings
-
-    @property
-    def method(self) -> str:
-        """The adaptation method's name."""
-        return str(self.adapt["method"])
-
-    @property
-    def epochs(self) -> int | None:
-        """Epochs of adaptation; None for a method that trains nothing."""
-        return self.adapt.get("epochs")
-
-    @property
-    def entropy_threshold(self) -> float | None:
-        """The method's option of this name; None where it has none."""
-        return self.adapt.get("options", {}).get("entropy_threshold")
-
-    @property
-    def class_hash(self) -> str:
-        """A hash of the scenario's classes by their roles."""
-        return str(self.source["classes"])
-
-    @property
-    def dataset_name(self) -> str:
-        """The dataset's name or file, as the configuration has it."""
-        return str(self.source["data"]["dataset"])
 
     @property
     def dataset(self) -> str:
