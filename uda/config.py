@@ -38,7 +38,7 @@ def read_yaml(path: Path, load: Callable[[str], Any] = load_yaml) -> dict[str, A
     Raises ValueError naming a file that is missing or is no mapping.
     """
     try:
-        raw = load(path.read_text())
+        raw = load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

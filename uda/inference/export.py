@@ -164,7 +164,8 @@ def _program(network: Exported, px: int) -> torch.export.ExportedProgram:
 
 
 def _write_torch(network: Exported, px: int, about: str, out: Path) -> Predict:
-    torch.export.save(_program(network, px), out, extra_files={METADATA: about})
+    with open(out, "wb") as file:  # errors of a path's writer do not say that the disk is full
+        torch.export.save(_program(network, px), file, extra_files={METADATA: about})
     # torch checks the file's suffix; the temporary file has it, too.
     program = torch.export.load(out).module()
     return lambda images: [output.detach().numpy() for output in program(images)]

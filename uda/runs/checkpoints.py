@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +38,28 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a run's .npz file. Raises ValueError naming a broken file."""
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a run's .npz file: all, or ``names``, the others unread.
+
+    Raises ValueError naming a broken file.
+    """
     import numpy as np
 
     try:
         with np.load(path) as arrays:
-            return dict(arrays)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            return {name: arrays[name] for name in (arrays if names is None else names)}
+    except (ValueError, OSError, EOFError, LookupError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path}: cannot be read ({error}); delete the run and adapt again"
         ) from None
+
+
+def check_finite_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Raise ValueError naming the file and the first of its arrays that is not finite."""
+    import numpy as np
+
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{path}: {name} are not finite: the model diverged; delete the run and adapt again"
+            )

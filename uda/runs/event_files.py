@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from uda.runs.files import writing
 from uda.runs.folder import Run
 
 NO_SCORES = {"run", "version", "time", "kind", "epoch"}
@@ -31,13 +32,14 @@ def write_event_files(run: Run) -> Path:
     folder = run.folder / "tensorboard"
     fresh = run.folder / f".tensorboard.{secrets.token_hex(4)}"
     try:
-        with SummaryWriter(str(fresh)) as writer:
-            for line in run.metrics():
-                epoch, when = line.get("epoch", 0), line["time"]
-                for name, value in _numbers(line):
-                    writer.add_scalar(f"{line['kind']}/{name}", value, epoch, walltime=when)
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+        with writing(folder, fresh):
+            with SummaryWriter(str(fresh)) as writer:
+                for line in run.metrics():
+                    epoch, when = line.get("epoch", 0), line["time"]
+                    for name, value in _numbers(line):
+                        writer.add_scalar(f"{line['kind']}/{name}", value, epoch, walltime=when)
+            shutil.rmtree(folder, ignore_errors=True)
+            fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from uda.runs.files import writing
+
 BEAT_SECONDS = 20.0
 # Six beats: a network disk may show an attribute a minute late.
 STALE_SECONDS = 120.0
@@ -104,7 +106,7 @@ def _take(path: Path, us: Holder) -> None:
             "let it finish, or stop it"
         ) from None
     try:
-        with os.fdopen(handle, "w") as file:
+        with writing(path), os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(asdict(us), file)
     except BaseException:  # a half-written lock would be nobody's
         path.unlink(missing_ok=True)
@@ -122,8 +124,9 @@ def _take_over(path: Path, us: Holder) -> bool:
             return False
         aside = path.with_name(f".lock.{us.token}.new.tmp")
         try:
-            aside.write_text(json.dumps(asdict(us)))
-            os.replace(aside, path)
+            with writing(path, aside):
+                aside.write_text(json.dumps(asdict(us)), encoding="utf-8")
+                os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
         return True
@@ -132,7 +135,7 @@ def _take_over(path: Path, us: Holder) -> bool:
 def now(folder: Path) -> float:
     """Return the time in seconds by the clock of the file system of ``folder``."""
     path = folder / f".clock.{secrets.token_hex(8)}.tmp"
-    with open(path, "w") as file:
+    with writing(folder, path), open(path, "w", encoding="utf-8") as file:
         path.unlink(missing_ok=True)  # a run that ends clears temporary files away, too
         file.write("now")
         file.flush()
@@ -153,7 +156,7 @@ def _read(path: Path) -> tuple[Holder, float] | None:
     The file is opened, since a network disk then asks its server.
     """
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             beat = os.fstat(file.fileno()).st_mtime
             text = file.read()
     except FileNotFoundError:
@@ -216,7 +219,7 @@ def _sole_right_to(path: Path, token: str) -> Iterator[bool]:
 def _space() -> str:
     """Return the boot and the process namespace of this process; empty if the system hides them."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return ""
