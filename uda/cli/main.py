@@ -8,11 +8,11 @@ import sys
 import time
 from argparse import ArgumentError
 from collections.abc import Sequence
-from io import TextIOWrapper
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from genmix_aug.cli.environment import close_output, message_of, prepare_environment
 from uda.cli import datasets, experiments, models, results
 from uda.cli.arguments import with_config_flag, with_merged_options
 from uda.cli.command import Command
@@ -111,21 +111,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A mistake of the user's is a line on standard error, not a traceback: 2 where the arguments do
     not parse, else 1.
     """
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files are of any encoding
     try:
+        prepare_environment()
         code = _run(sys.argv[1:] if arguments is None else arguments)
         if _in_several_processes():
             from uda.compute.distributed import finish
 
             finish()
+        sys.stdout.flush()
     except ArgumentError as error:
         return _fail(f"{_plain(str(error))} (see uda COMMAND --help)", 2)
     except BrokenPipeError:  # the reader, such as head, has gone: nobody listens
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_output()
         return 141
     except (ValueError, OSError, yaml.YAMLError) as error:
-        return _fail(" ".join(str(error).split()), 1)
+        return _fail(message_of(error), 1)
     except (RuntimeError, MemoryError) as error:
         if reason := lack_of_memory(error):
             return _fail(reason, 1)

@@ -37,7 +37,7 @@ def join(name: str) -> None:
         ValueError: Fewer devices than processes, or fewer processes run than were asked for.
     """
     check_environment(os.environ)
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    world = int(os.environ.get("WORLD_SIZE") or 1)
     if world == 1 or count() > 1:
         return
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
