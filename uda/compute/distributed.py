@@ -61,7 +61,7 @@ def join(name: str) -> None:
     if is_main():
         print(f"{world} processes, one run, on {kind}", flush=True)
     else:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

@@ -63,7 +63,7 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
 
 
 def _listed(file: Path) -> Iterator[Path]:
-    for line in file.read_text(errors="surrogateescape").split("\n"):
+    for line in file.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n"):
         text = line.strip()
         if not text:
             continue

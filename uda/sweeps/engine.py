@@ -89,7 +89,11 @@ def run_jobs(jobs: Sequence[Job], workers: int, threads: int, started: float) ->
 def _run_here(schedule: Schedule, threads: int) -> None:
     while schedule.waiting:
         if job := schedule.next_job():
-            with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+            with (
+                open(os.devnull, "w", encoding="utf-8") as null,
+                redirect_stdout(null),
+                redirect_stderr(null),
+            ):
                 outcome = outcome_of(job, 0, threads)
             schedule.ended(job, outcome)
         else:
@@ -281,7 +285,7 @@ def work(connection: Connection, number: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent sees to it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with open(os.devnull, "w") as null:
+    with open(os.devnull, "w", encoding="utf-8") as null:
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)
     with suppress(EOFError):
