@@ -36,30 +36,38 @@ def _room(path: str) -> str:
     """Return in words how much more the disk of ``path`` takes; nothing if it cannot be asked."""
     try:
         folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
-        return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB are free in {folder})"
+        return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB are free)"
     except (OSError, StopIteration):
         return ""
 
 
 @contextmanager
 def writing(path: Path, *aliases: Path) -> Iterator[None]:
-    """Raise WriteError naming ``path`` where the block fails to write it, or one of ``aliases``.
+    """Raise WriteError naming ``path`` where the block fails to write it.
 
     Writers of other packages hide the system's error behind an error of their own (torch.save's is
-    a RuntimeError about positions), or name no file.
+    a RuntimeError about positions), or name no file. A folder that has gone is FileNotFoundError.
+
+    Args:
+        path: A file or folder.
+        aliases: Temporary files or folders that are to become it.
     """
     try:
         yield
-    except WriteError:
-        raise
     except Exception as error:
         reason = _system_error(error)
-        names = {None, *map(str, (path, *path.parents, *aliases))}
-        if reason is None or reason.filename not in names:
+        if reason is None or not _is_of(reason.filename, path, aliases):
             raise
-        if isinstance(reason, FileNotFoundError):  # the folder has gone: nothing is full or locked
-            raise FileNotFoundError(reason.errno, reason.strerror, str(path)) from error
-        raise WriteError(reason.errno, reason.strerror, str(path)) from error
+        kind = FileNotFoundError if isinstance(reason, FileNotFoundError) else WriteError
+        raise kind(reason.errno, reason.strerror, str(path)) from error
+
+
+def _is_of(name: Any, path: Path, aliases: tuple[Path, ...]) -> bool:
+    """Return whether an error that names a file, or none, is about ``path`` or its ``aliases``."""
+    if name is None:
+        return True
+    named = Path(os.fsdecode(name))
+    return named in (path, *path.parents) or any(a in (named, *named.parents) for a in aliases)
 
 
 def _system_error(error: BaseException | None) -> OSError | None:

@@ -86,7 +86,8 @@ class Run(RunConfig):
 
     def start(self) -> None:
         """Make the folder, and write the configuration, unless they exist."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / "config.yaml").is_file():
             write_text(
                 self.folder / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False)
