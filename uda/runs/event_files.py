@@ -40,7 +40,9 @@ def write_event_files(run: Run) -> Path:
             # Not by SummaryWriter, whose thread prints a traceback where the disk is full.
             with open(fresh / f"events.out.tfevents.{run.hash}", "wb") as file:
                 writer = RecordWriter(file)
-                writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+                writer.write(
+                    Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()
+                )
                 for line in run.metrics():
                     epoch, when = line.get("epoch", 0), line["time"]
                     values = [
