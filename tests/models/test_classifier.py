@@ -282,7 +282,9 @@ def test_checkpoints_of_another_model_are_named(tmp_path):
 
 def spoilt(state, key, value=float("nan")):
     """Return weights of which two values of the tensor ``key`` are not finite."""
-    state = {name: values.clone() for name, values in state.items()}
+    state = {
+        name: values.clone(memory_format=torch.contiguous_format) for name, values in state.items()
+    }
     state[key].view(-1)[:2] = value
     return state
 

@@ -297,7 +297,7 @@ def test_a_source_model_whose_features_overflow_is_an_error_before_any_epoch(
     model = fresh_model()
     with torch.no_grad():
         model.bottleneck[1].weight.fill_(3e38)  # finite, unlike its products
-        model.bottleneck[1].bias.fill_(3e38)
+        model.bottleneck[0].bias.fill_(1e3)
     run = open_run(tmp_path, "a", {})
     method = method or Lead(open_set=True, clusters="features")
     with pytest.raises(ValueError, match=r"of the source model, features are not finite"):
