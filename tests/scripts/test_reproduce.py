@@ -120,9 +120,12 @@ def test_from_a_folder_to_the_tables(tmp_path, environment):
     assert sorted(written.experiments) == [f"office_home_{s}" for s in ("opda", "osda", "pda")]
     assert len(written.expected) == 3 * 4
     assert all(run.done for run in written.expected)
-    assert len(find_runs(runs)) == 3 * (2 + 4)
+    names = {run.folder.name.rsplit("-", 1)[0] for run in find_runs(runs)}
+    assert len(names) == 3 * (2 + 4)
+    assert {f"lead-Re2Ar-{s}-genmix-s0" for s in ("opda", "osda", "pda")} <= names
     text = (runs / "report.md").read_text()
     assert "LEAD + GenMix" in text
+    assert "Office-Home, RealWorld → Art" in text
     # The body of the array job finds it all done.
     config = ROOT / "configs" / "experiments" / "office_home_opda.yaml"
     done = script(
