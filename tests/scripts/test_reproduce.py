@@ -1,6 +1,5 @@
 """scripts/reproduce_office_home.sh and scripts/slurm, from a dataset's folder to tables."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.office_home import LITTLE, office_home
+from helpers.tools import write_tools
 
 from uda.data.spec import load_dataset_spec
 from uda.runs.folder import find_runs
@@ -18,17 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def environment(tmp_path):
-    """One whose ``uda`` is this checkout's."""
-    tool = tmp_path / "bin" / "uda"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" -m uda.cli "$@"\n')
-    tool.chmod(0o755)
-    return {
-        **os.environ,
-        "PATH": f"{tool.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-    }
+    """An environment whose ``uda`` is this checkout's."""
+    tools = write_tools(tmp_path / "bin", uda=f'exec "{sys.executable}" -m uda.cli "$@"')
+    return {**tools, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def script(name, *arguments, environment, **more):
@@ -52,13 +44,8 @@ def test_a_missing_folder_and_no_folder(tmp_path, environment):
 
 def stubs(folder, *names, gpus):
     """Tools that write down how they were called; a ``python3`` that counts GPUs."""
-    folder.mkdir()
-    for name in names:
-        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{folder}/calls"\n')
-    (folder / "python3").write_text(f"#!/bin/sh\necho {gpus}\n")
-    for tool in folder.iterdir():
-        tool.chmod(0o755)
-    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    notes = {name: f'echo "{name} $*" >> "{folder}/calls"' for name in names}
+    return write_tools(folder, **notes, python3=f"echo {gpus}")
 
 
 @pytest.mark.parametrize("gpus", [1, 4])
