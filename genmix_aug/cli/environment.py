@@ -47,9 +47,9 @@ def _is_installed(module: str) -> bool:
 def message_of(error: Exception) -> str:
     """Return an error's message in a line.
 
-    Whatever writes a file names it, so an error of the disk that names none is standard output's.
+    Whatever writes a file names it, so a full disk that names none is standard output's.
     """
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    full = (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, OSError) and error.filename is None and error.errno in full:
         close_output()
         return f"standard output: cannot be written: {error.strerror}"

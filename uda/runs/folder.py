@@ -24,7 +24,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,9 +298,14 @@ class Run(RunConfig):
     # ---- choices made without labels
 
     def choices(self, name: str) -> Any:
-        """Return what `save_choices` wrote as ``name``; None without it."""
+        """Return what `save_choices` wrote as ``name``; None without it, or where it is broken.
+
+        It is then made anew.
+        """
         path = self._choices_path(name)
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        with suppress(ValueError):
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return None
 
     def save_choices(self, name: str, values: Any) -> None:
         """Write the values of a name in `CHOICES`, unless the run is unfinished."""
