@@ -42,6 +42,9 @@ TURNS = {
 # Where files keep the tag, in Pillow's words.
 EXIF_PLACES = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
+# What Pillow raises on files that it cannot read.
+READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
 SIXTEEN_BITS_WIDE = ("PPM", "PNG")  # files of 16 bits that Pillow gives as 32-bit integers
 
 
@@ -158,17 +161,21 @@ def load_rgb(path: Path | str, square_px: int = 0, upright: bool = True) -> Tens
         with Image.open(path) as image:
             image.load()
             rgb = to_upright_rgb(image) if upright else to_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = "no image"  # Pillow would repeat the path
-        advice = "; remove or replace it"
-        if isinstance(error, FileNotFoundError):
-            reason, advice = "no such file", ""
-        raise ValueError(f"cannot read image {path}: {reason}{advice}") from error
+    except READ_ERRORS as error:
+        advice = "" if isinstance(error, FileNotFoundError) else "; remove or replace it"
+        raise ValueError(f"cannot read image {path}: {why_unreadable(error)}{advice}") from error
     if square_px and rgb.size != (square_px, square_px):
         rgb = rgb.resize((square_px, square_px), Image.Resampling.BILINEAR)
     return from_picture(rgb)
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return in a line what one of `READ_ERRORS` says about an image file."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image"  # Pillow would repeat the path
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -190,7 +197,7 @@ def has_orientation(path: Path | str) -> bool:
     try:
         with Image.open(path) as image:
             return orientation_of(image) != 1
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except READ_ERRORS:
         return False
 
 
@@ -204,7 +211,7 @@ def size_of(path: Path | str) -> tuple[int, int]:
         with Image.open(path) as image:
             size = (image.height, image.width)
             return size[::-1] if orientation_of(image) >= 5 else size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except READ_ERRORS:
         height, width = load_rgb(path).shape[-2:]  # says what is wrong with it
         return height, width
 

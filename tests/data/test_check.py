@@ -52,6 +52,18 @@ def test_faults_are_named(dataset, capsys):
     assert text.splitlines()[-1] == "NOT WHOLE: Tiny has 4 problems"
 
 
+def test_links_are_named_as_a_problem_of_their_domain(dataset, capsys):
+    plain = dataset.parent / "pictures" / "Plain"
+    (plain / "whale").symlink_to("unmounted")
+    (plain / "bar" / "gone.png").symlink_to("nowhere.png")
+    assert check(dataset) == 1
+    assert f"! {plain / 'whale'}: a link that leads nowhere" in capsys.readouterr().out
+    (plain / "whale").unlink()
+    assert check(dataset) == 1
+    problem = f"! cannot be read: {plain / 'bar' / 'gone.png'}: no such file"
+    assert problem in capsys.readouterr().out
+
+
 def test_near_duplicates_across_domains_are_counted(dataset):
     pictures = dataset.parent / "pictures"
     rng = np.random.default_rng(0)

@@ -134,13 +134,15 @@ def _check_names(spec: DatasetSpec, domain: str) -> tuple[DomainCheck, list[Path
         return DomainCheck(domain, path, absent=absent), []
     try:
         items = domain_items(spec, domain)
+        folders = class_folders(path) if path.is_dir() else {}
     except ValueError as error:
         return DomainCheck(domain, path, absent=str(error)), []
     present = {item.class_name for item in items}
     missing = tuple(name for name in spec.classes if name not in present)
-    others = class_folders(path) if path.is_dir() else {}
-    others = {name: folder for name, folder in others.items() if name not in spec.classes}
-    other = tuple(name for name, folder in others.items() if images_below(folder))
+    known = set(spec.classes)
+    other = tuple(
+        name for name, folder in folders.items() if name not in known and images_below(folder)
+    )
     check = DomainCheck(domain, path, len(items), len(present), expected, missing, other)
     return check, [item.path for item in items]
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy.fft import dctn
 
-from genmix_aug.images import orientation_of, to_upright_rgb
+from genmix_aug.images import READ_ERRORS, orientation_of, to_upright_rgb, why_unreadable
 
 SIDE, LOW = 64, 16  # px that an image is reduced to, and the frequencies kept in each direction
 HASH_BYTES = LOW * LOW // 8
@@ -45,10 +45,8 @@ def hash_image(path: Path) -> ImageHashes:
             if orientation_of(image) != 1:
                 digest.update(b"upright")
             return ImageHashes(perceptual_hash(to_upright_rgb(image)), digest.digest(), "")
-    except UnidentifiedImageError:
-        return ImageHashes(b"", b"", "no image")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return ImageHashes(b"", b"", " ".join(str(error).split()) or type(error).__name__)
+    except READ_ERRORS as error:
+        return ImageHashes(b"", b"", why_unreadable(error))
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
