@@ -129,7 +129,7 @@ def test_pictures_are_decoded_once_while_their_files_stay(items, tmp_path, monke
     decoded = []
     original = datasets.load_rgb
     monkeypatch.setattr(
-        datasets, "load_rgb", lambda path, px: decoded.append(path) or original(path, px)
+        datasets, "load_rgb", lambda path, *more: decoded.append(path) or original(path, *more)
     )
     for _ in range(3):
         PixelStore(0, tmp_path / "c").unlabelled(items, 24)
