@@ -23,8 +23,9 @@ from tqdm import tqdm
 from genmix_aug.images import from_picture, load_rgb
 from uda.compute.distributed import is_main
 from uda.config import ComputeConfig
+from uda.data.fingerprints import files_key
 from uda.data.items import UNLABELLED, Item
-from uda.data.pixel_cache import allocate, files_key, fits, reorder, stored
+from uda.data.pixel_cache import VERSION, allocate, fits, reorder, stored
 
 RESIZE_BATCH = 256
 
@@ -118,7 +119,7 @@ class PixelStore:
         if fits(shape, self.memory_gb):
             images = torch.empty(shape, dtype=torch.uint8)
             return images, fill(images)
-        key = files_key([item.path for item in items], px, by_pixels)
+        key = files_key(items, VERSION, px, by_pixels)
         return stored(Path(self.cache), key, shape, fill)
 
 
