@@ -119,5 +119,6 @@ def _named_hashes(items: tuple[Item, ...], key: str) -> list[tuple[str, str]]:
                 disable=None if is_main() else True,
             )
         )
-    named = zip(picture_names(items), hashes, strict=True)
-    return [(name, content) for name, content in named if content]
+    different = list(dict.fromkeys(items))  # those that a list has twice share a name
+    names = dict(zip(different, picture_names(different), strict=True))
+    return [(names[item], content) for item, content in zip(items, hashes, strict=True) if content]
