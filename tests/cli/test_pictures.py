@@ -218,6 +218,7 @@ def test_a_sweep_does_not_count_runs_of_other_pictures(fails_with, flags, tmp_pa
     sweep.append("--sweep.augmentations=[none]")
     assert main(sweep) == 0
     assert "All 2 runs are done" in capsys.readouterr().out
+    assert len(run_of(tmp_path, "adapt").pictures()["target"]["seen"]) == 2
     add(tmp_path / "pictures" / "Plain", tmp_path)
     fails_with(sweep, "other training pictures of Plain (15 then, 16 now")
     add(tmp_path / "pictures" / "Dark", tmp_path)

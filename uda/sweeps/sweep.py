@@ -20,12 +20,7 @@ from uda.runs import lock as locks
 from uda.stages.build import experiment_on_folder
 from uda.stages.console import say
 from uda.stages.identity import source_run
-from uda.stages.pictures import (
-    RunPictures,
-    source_summary,
-    target_pictures,
-    training_pictures,
-)
+from uda.stages.pictures import RunPictures, source_summary, target_pictures, training_pictures
 from uda.sweeps.costs import in_words, seconds_of, size_in_words
 from uda.sweeps.engine import cores, run_jobs
 from uda.sweeps.plan import Job, default_name, plan
@@ -84,8 +79,12 @@ def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec, dry_run: bool) -> No
                 continue
             raise
         source = source_summary(source_run(job.experiment, spec)) if data.target else {}
+        pictures = replace(checked[same], run=job.run, source=source)
         try:
-            replace(checked[same], run=job.run, source=source).check()
+            if job.run.is_done and not dry_run:
+                pictures.keep()  # moved pictures are not read again the next time
+            else:
+                pictures.check()
         except ValueError as error:
             wrong.append(str(error))
     if wrong:
