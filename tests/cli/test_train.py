@@ -132,6 +132,6 @@ def test_a_full_disk_is_a_line_and_the_same_command_goes_on(fails_with, flags, r
         fails_with(["train", *flags], *words)
     (run,) = find_runs(runs)
     assert not run.is_done
-    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "metrics.jsonl"}
+    assert not [path for path in run.folder.iterdir() if path.name.startswith((".", "checkpoint"))]
     assert main(["train", *flags]) == 0
     assert run.is_done
