@@ -29,7 +29,8 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def load_yaml(text: str) -> Any:
     """Return what a YAML text holds."""
-    return yaml.load(text, YAML_LOADER)
+    # The C parser refuses what PyYAML writes for bytes of no encoding in a name.
+    return yaml.load(text, yaml.SafeLoader if "\\uDC" in text else YAML_LOADER)
 
 
 def read_yaml(path: Path, load: Callable[[str], Any] = load_yaml) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def read_yaml(path: Path, load: Callable[[str], Any] = load_yaml) -> dict[str, A
     Raises ValueError naming a file that is missing or is no mapping.
     """
     try:
-        raw = load(path.read_text())
+        raw = load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -37,7 +37,7 @@ def predict(
 
     Args:
         checkpoint: A run's folder, or a .pt in it.
-        images: Folders, list files (.txt), globs in quotes, or files.
+        images: Folders, list files (.txt, .csv), globs in quotes, or files.
         out: Table to write.
         sheet: Draw what is unknown into this .png.
         threshold: Unknown is what has a higher entropy / log K: a number, mixture or two-means.

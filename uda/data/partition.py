@@ -23,7 +23,7 @@ def of_classes(items: Sequence[Item], classes: Sequence[str], where: str) -> lis
 
 def hash_share(name: str) -> float:
     """Return a number in [0, 1) that depends on ``name`` alone, to split images by."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import find_images, load_rgb
+from uda.data.list_files import LIST_SUFFIXES, read_list
 from uda.inference.model import UNKNOWN, ImagePrediction, TrainedModel
 from uda.runs.files import atomic_path
 
@@ -41,10 +42,10 @@ class PredictedImages:
 
 
 def find_pictures(names: Sequence[str]) -> list[Path]:
-    """Return the images in folders, list files (.txt), globs and files, in order, each once.
+    """Return the images in folders, list files (.txt, .csv), globs and files, in order, each once.
 
     A folder includes its subfolders. A list has a path on each line, relative to the list's folder;
-    a class number after it is ignored. ValueError names what is missing or empty.
+    labels behind it are ignored (`uda.data.list_files`). ValueError names what is missing or empty.
     """
     paths: dict[Path, None] = {}
     for name in names:
@@ -52,7 +53,7 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
         if path.is_dir():
             images = find_images(path)
         elif path.is_file():
-            images = list(_listed(path)) if path.suffix == ".txt" else [path]
+            images = list(_listed(path)) if path.suffix in LIST_SUFFIXES else [path]
         else:  # a glob in quotes; ** matches any depth
             matches = map(Path, sorted(glob.glob(name, recursive=True)))
             images = [match for match in matches if match.is_file()]
@@ -63,15 +64,10 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
 
 
 def _listed(file: Path) -> Iterator[Path]:
-    for line in file.read_text(errors="surrogateescape").split("\n"):
-        text = line.strip()
-        if not text:
-            continue
-        path = file.parent / text
-        words = text.rsplit(None, 1)
-        if not path.is_file() and len(words) == 2 and words[1].lstrip("-").isdecimal():
-            path = file.parent / words[0]
-        yield path
+    for line in read_list(file):
+        paths = [file.parent / path for path, _ in line.readings]
+        # A path that is missing is named without its label.
+        yield next((path for path in paths if path.is_file()), paths[-1])
 
 
 def predict(model: TrainedModel, paths: Sequence[Path]) -> PredictedImages:
