@@ -69,6 +69,7 @@ def preview(
     from genmix_aug.contact_sheet import check_name, check_size, contact_sheet, save_png
     from genmix_aug.export import check_sizes
     from genmix_aug.images import find_images, load_rgb
+    from genmix_aug.lettering import legible
 
     prompts = parse_prompts(editing.prompts)
     check_least("count", count, 1)
@@ -81,6 +82,7 @@ def preview(
     genmix = chosen_mixing(mixing) if stages else None
     if genmix:
         check_sizes(genmix, paths)
+    names, key = legible([path.stem for path in paths])
     rows: list[list[Tensor]] = []
     labels: list[str] = []
     columns = ["original", *prompts]
@@ -93,12 +95,12 @@ def preview(
             pictures = genmix.stages(image, edited, seed)
             columns = list(pictures)
             rows.append(list(pictures.values()))
-            labels.append(f"{path.stem}: {prompt}")
+            labels.append(f"{names[number]}: {prompt}")
         else:
             rows.append([image, *_edits(editor, image, prompts, seed)])
-            labels.append(path.stem)
+            labels.append(names[number])
     save_png(contact_sheet(rows, labels, columns, size), out)
-    print(f"wrote {out}: {len(rows)} images, {len(columns)} columns")
+    print("\n".join([f"wrote {out}: {len(rows)} images, {len(columns)} columns", *key]))
 
 
 def _edits(editor: Editor, image: Tensor, prompts: Sequence[str], seed: int) -> list[Tensor]:

@@ -56,7 +56,7 @@ def domain(tmp_path):
 
 
 def test_a_table_of_numbers_is_a_domain(domain):
-    lines = "path,label\nmy cat.png,0\n\"a, b.png\",1\na 7.png 1\nu.png,-1\n"
+    lines = 'path,label\nmy cat.png,0\n"a, b.png",1\na 7.png 1\nu.png,-1\n'
     expected = [("my cat.png", "cat"), ("a, b.png", "dog"), ("a 7.png", "dog")]
     assert domain(lines) == [*expected, ("u.png", UNLABELLED)]
 

@@ -63,9 +63,9 @@ def predict(
     print("\n".join(summary(answered)))
     print(f"wrote {out}")
     if sheet:
-        num_drawn = write_sheet(answered, Path(sheet))
+        num_drawn, key = write_sheet(answered, Path(sheet))
         wrote = f"wrote {sheet}: {num_drawn} of them"
-        print(wrote if num_drawn else "nothing unknown: no sheet written")
+        print("\n".join([wrote if num_drawn else "nothing unknown: no sheet written", *key]))
 
 
 def explain(

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from genmix_aug.lettering import printable
+
 
 def normalised_name(name: str) -> str:
     """Return ``name`` without what people and file systems vary.
@@ -17,5 +19,5 @@ def normalised_name(name: str) -> str:
 
 def join_names(names: Sequence[str], most: int = 5) -> str:
     """Return ``a, b, c``, the first ``most`` of ``names``, and how many more follow."""
-    listed = ", ".join(names[:most])
+    listed = ", ".join(map(printable, names[:most]))
     return f"{listed} and {len(names) - most} more" if len(names) > most else listed

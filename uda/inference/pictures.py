@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import find_images, load_rgb
+from genmix_aug.lettering import legible, printable
 from uda.data.list_files import LIST_SUFFIXES, read_list
 from uda.inference.model import UNKNOWN, ImagePrediction, TrainedModel
 from uda.runs.files import atomic_path
@@ -103,7 +104,7 @@ def summary(predicted: PredictedImages) -> list[str]:
     counts = Counter(prediction.label for prediction in predicted.predictions)
     unknown = counts.pop(UNKNOWN, 0)
     total = len(predicted.predictions)
-    classes = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    classes = ", ".join(f"{printable(name)} {count}" for name, count in counts.most_common())
     lines = [f"{total} pictures: {unknown} unknown, {total - unknown} of known classes"]
     lines += textwrap.wrap(classes, 98, initial_indent="  ", subsequent_indent="  ")
     if predicted.unreadable:
@@ -130,24 +131,27 @@ def write_csv(predicted: PredictedImages, out: Path) -> None:
             table.writerow([path, *row])
 
 
-def write_sheet(predicted: PredictedImages, out: Path) -> int:
+def write_sheet(predicted: PredictedImages, out: Path) -> tuple[int, list[str]]:
     """Draw the unknown images with the highest scores, each under file name and nearest class.
 
     Returns:
-        How many are drawn; without any, nothing is written.
+        How many are drawn (without any, nothing is written), and lines that say which names the
+        numbers in the picture stand for.
     """
     drawn = predicted.unknown[: SHEET_COLUMNS * SHEET_ROWS]
     if not drawn:
-        return 0
-    rows = [drawn[i : i + SHEET_COLUMNS] for i in range(0, len(drawn), SHEET_COLUMNS)]
+        return 0, []
+    names = [path.stem for path, _ in drawn] + [prediction.nearest for _, prediction in drawn]
+    texts, key = legible(names)
+    labels = [f"{texts[i]} {texts[len(drawn) + i]}?" for i in range(len(drawn))]
     strips = [
         contact_sheet(
-            [[load_rgb(path) for path, _ in row]],
+            [[load_rgb(path) for path, _ in drawn[start : start + SHEET_COLUMNS]]],
             [""],
-            [f"{path.stem} {prediction.nearest}?" for path, prediction in row],
+            labels[start : start + SHEET_COLUMNS],
             SHEET_PX,
         )
-        for row in rows
+        for start in range(0, len(drawn), SHEET_COLUMNS)
     ]
     height = sum(strip.height for strip in strips)
     sheet = Image.new("RGB", (max(strip.width for strip in strips), height), "white")
@@ -156,4 +160,4 @@ def write_sheet(predicted: PredictedImages, out: Path) -> int:
         sheet.paste(strip, (0, top))
         top += strip.height
     save_png(sheet, out)
-    return len(drawn)
+    return len(drawn), key
