@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ def read_list(file: Path) -> list[ListLine]:
         raise ValueError(f"{file}: not a list of pictures in UTF-8; save it as text in UTF-8")
     lines = []
     for number, raw in enumerate(content.split("\n"), start=1):
-        text = raw.strip()
+        text = os.path.expanduser(raw.strip())
         cells = _cells(text)
         if not text or (not lines and cells[0].casefold() in HEADS):
             continue

@@ -160,7 +160,7 @@ def experiment_on_folder(experiment: Experiment) -> Experiment:
     or naming a folder without classes.
     """
     data = experiment.data
-    folder = Path(data.dataset).expanduser()
+    folder = Path(os.path.expanduser(data.dataset))
     if (CONFIGS / "datasets" / f"{data.dataset}.yaml").is_file() or not folder.is_dir():
         return experiment
     if data.scenario:
