@@ -260,13 +260,10 @@ class Run(RunConfig):
 
         Raises ValueError naming the run that has not kept them.
         """
-        import numpy as np
-
         path = self._bank_path(epoch)
         if not path.is_file():
             raise ValueError(f"{path}: not kept (adapt.keep_banks false, or an unfinished run)")
-        with np.load(path) as parts:
-            return [parts[name] for name in names]
+        return list(read_arrays(path, names).values())
 
     def save_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write what the last epoch's model says of each image of the target."""

@@ -5,6 +5,7 @@ Torch is imported where it is needed, so that the command line's ``--help`` answ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
