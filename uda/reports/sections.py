@@ -147,7 +147,7 @@ class SettingSection:
 
 def _file_name(setting: str, pair: Pair | None, kind: str) -> str:
     parts = (setting, pair.source, pair.target, kind) if pair else (setting, kind)
-    return "_".join(parts) + ".png"
+    return f"{'_'.join(parts)}.png".replace("/", "_")
 
 
 def _sentence(difference: Difference) -> str:

@@ -91,7 +91,8 @@ class Plan:
 
 def setting_name(dataset: str, scenario: str, concepts: str) -> str:
     """Return the beginning of a setting's file names: ``emoji_home_opda``, ``…_opda_disjoint``."""
-    return f"{dataset}_{scenario}" + ("_disjoint" if concepts == "disjoint" else "")
+    name = f"{dataset}_{scenario}".replace("/", "_")  # a stranger's run may have any scenario
+    return name + ("_disjoint" if concepts == "disjoint" else "")
 
 
 def record_path(runs: Path, name: str) -> Path:
@@ -192,7 +193,12 @@ def _read_record(path: Path) -> dict[str, Any]:
     record = read_yaml(path)
     rows = record.get("expected")
     keys = {field.name for field in fields(Expected)} - OF_THE_EXPERIMENT
-    if not isinstance(rows, list) or any(set(row) != keys for row in rows):
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict)
+        and set(row) == keys
+        and Path(str(row["run_folder"])).name == row["run_folder"]  # a folder beside the others
+        for row in rows
+    ):
         raise ValueError(f"{path}: not a sweep's record; `uda sweep` writes it anew")
     return record
 
