@@ -12,6 +12,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from genmix_aug.opening import open_picture
+
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm"),
@@ -95,14 +97,14 @@ def load_rgb(path: Path | str, square_px: int = 0) -> Tensor:
             (see `to_rgb`); a single line that names it.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             image.load()
             rgb = to_rgb(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = "no image"  # Pillow would repeat the path
-        advice = "; remove or replace it"
+        advice = "" if "; " in reason else "; remove or replace it"
         if isinstance(error, FileNotFoundError):
             reason, advice = "no such file", ""
         raise ValueError(f"cannot read image {path}: {reason}{advice}") from error
@@ -118,7 +120,7 @@ def size_of(path: Path | str) -> tuple[int, int]:
         ValueError: As `load_rgb`.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return image.height, image.width
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         height, width = load_rgb(path).shape[-2:]  # says what is wrong with it

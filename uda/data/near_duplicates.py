@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from scipy.fft import dctn
 
+from genmix_aug.opening import open_picture
+
 SIDE, LOW = 64, 16  # px that an image is reduced to, and the frequencies kept in each direction
 HASH_BYTES = LOW * LOW // 8
 BLOCK = 4096
@@ -34,8 +36,8 @@ class ImageHashes(NamedTuple):
 def hash_image(path: Path) -> ImageHashes:
     """Read an image file once, decode it completely, and hash it."""
     try:
-        content = path.read_bytes()
-        with Image.open(BytesIO(content)) as image:
+        content = path.read_bytes() if path.is_file() or not path.exists() else b""
+        with open_picture(BytesIO(content)) as image:
             image.load()
             if image.mode.startswith("I") or image.mode == "F":  # rare
                 from genmix_aug.images import to_rgb
