@@ -37,17 +37,17 @@ def device_of_rank(name: str) -> torch.device:
         return probe.device
     except Exception:  # of many types, with torch's reasons in a thousand characters
         raise ValueError(
-            f"device: {kind!r} cannot be used here; choose from auto, {', '.join(_usable_devices())}"
+            f"device: {kind!r} cannot be used here; choose from {', '.join(_usable_devices())}"
         ) from None
 
 
 def _usable_devices() -> list[str]:
     """Return the names of this machine's devices."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if accelerator is None:
-        return ["cpu"]
+    if not torch.accelerator.is_available():
+        return ["auto", "cpu"]
+    kind = torch.accelerator.current_accelerator().type  # type: ignore[union-attr]
     numbers = range(torch.accelerator.device_count())
-    return ["cpu", accelerator.type, *(f"{accelerator.type}:{number}" for number in numbers)]
+    return ["auto", "cpu", kind, *(f"{kind}:{number}" for number in numbers)]
 
 
 def move_to_device(model: nn.Module, device: torch.device, compute: ComputeConfig) -> None:

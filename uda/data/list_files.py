@@ -38,7 +38,7 @@ def read_list(file: Path) -> list[ListLine]:
         content = stream.read()
     if "\0" in content:  # UTF-16, as some programs of Windows write it, or no text at all
         raise ValueError(f"{file}: not a list of pictures in UTF-8; save it as text in UTF-8")
-    lines = []
+    lines: list[ListLine] = []
     for number, raw in enumerate(content.split("\n"), start=1):
         text = os.path.expanduser(raw.strip())
         cells = _cells(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 
 from uda.config import Experiment
@@ -158,4 +159,7 @@ def _read_archive(spec: DatasetSpec, domain: str) -> Parts:
     for name, items in (("training", parts.train), ("test", parts.test)):
         if not items:
             raise ValueError(f"{folder}: holds no {name} pictures")
+    for item in (*parts.train, *parts.validation, *parts.test):  # as the archive's lists name them
+        if not os.path.abspath(item.path).startswith(os.path.abspath(folder) + os.sep):
+            raise ValueError(f"{folder}: {item.path} is named in it and lies outside of it")
     return parts

@@ -11,6 +11,7 @@ from typing import Any, Generic
 
 import yaml
 
+from uda.data.names import shortened
 from uda.reports.chapter import Chapter
 from uda.reports.differences import FEWEST, Difference, interval_text, signed
 from uda.reports.figures import FIGURES, IN_DOMAIN_FIGURES
@@ -147,7 +148,7 @@ class SettingSection:
 
 def _file_name(setting: str, pair: Pair | None, kind: str) -> str:
     parts = (setting, pair.source, pair.target, kind) if pair else (setting, kind)
-    return f"{'_'.join(parts)}.png".replace("/", "_")
+    return shortened("_".join(parts).replace("/", "_")) + ".png"
 
 
 def _sentence(difference: Difference) -> str:

@@ -191,7 +191,9 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
 
 def _is_packed(line: Any) -> bool:
     """Return whether a line has a form of `FORMS`, and no name that leads out of its folder."""
-    form = next((form for form in FORMS if isinstance(line, dict) and form.keys() <= line.keys()), None)
+    form = next(
+        (form for form in FORMS if isinstance(line, dict) and form.keys() <= line.keys()), None
+    )
     if form is None or not all(isinstance(line[key], kind) for key, kind in form.items()):
         return False
     name = next(line[key] for key in form)

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from uda.config import read_yaml
+from uda.data.names import shortened
 from uda.runs.files import atomic_path
 from uda.runs.folder import Run, error_in, find_runs, is_done
 
@@ -91,8 +92,8 @@ class Plan:
 
 def setting_name(dataset: str, scenario: str, concepts: str) -> str:
     """Return the beginning of a setting's file names: ``emoji_home_opda``, ``…_opda_disjoint``."""
-    name = f"{dataset}_{scenario}".replace("/", "_")  # a stranger's run may have any scenario
-    return name + ("_disjoint" if concepts == "disjoint" else "")
+    name = f"{dataset}_{scenario}" + ("_disjoint" if concepts == "disjoint" else "")
+    return shortened(name.replace("/", "_"))  # a stranger's run may have any scenario
 
 
 def record_path(runs: Path, name: str) -> Path:

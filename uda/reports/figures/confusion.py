@@ -16,6 +16,8 @@ from uda.reports.predictions import Predictions
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LONGEST = 40  # characters of a class's name
+
 
 class ConfusionFigure(FigureKind[Chapter]):
     """Shares of each true class (all private ones as a single row) by what they were called."""
@@ -52,10 +54,16 @@ def _draw(axes: Axes, predictions: Predictions) -> None:
     picture[..., 3] = np.nan_to_num(matrix.shares)  # where it is 0 the paper is seen
     axes.imshow(picture, interpolation="none", aspect="equal")
     size = 7 if len(matrix.rows) < 16 else 5
-    rows, columns = ([printable(name) for name in names] for names in (matrix.rows, matrix.columns))
+    rows, columns = (list(map(_tick, names)) for names in (matrix.rows, matrix.columns))
     axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
     axes.set_yticks(range(len(rows)), rows, fontsize=size)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(GRID)
+
+
+def _tick(name: str) -> str:
+    """Return a class's name as an axis has room for it."""
+    text = printable(name)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

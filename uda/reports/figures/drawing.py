@@ -151,17 +151,22 @@ def as_svg(figure: Figure, label: str) -> str:
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    # Nothing refers to the names of groups and images, which are the same in several figures.
-    text = re.sub(r'(?<=<g) id="[^"]*"| id="image\w+"', "", text)
-    for colour, name in PAGE_COLOURS.items():
-        text = re.sub(colour, name, text, flags=re.IGNORECASE)
-    text = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
+    text = re.sub(r"<[^>]*>", lambda tag: _page_tag(tag[0]), text)  # names between them stay
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt"', r'\1 style="max-width:\2pt"', text, count=1)
     return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1).strip()
+
+
+def _page_tag(tag: str) -> str:
+    """Return a tag of an SVG with the page's font and colours."""
+    tag = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    # Nothing refers to the names of groups and images, which are the same in several figures.
+    tag = re.sub(r'(?<=<g) id="[^"]*"| id="image\w+"', "", tag)
+    for colour, name in PAGE_COLOURS.items():
+        tag = re.sub(colour, name, tag, flags=re.IGNORECASE)
+    tag = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", tag)
+    return tag.replace("xlink:href", "href")
 
 
 def row_colours(titles: Iterable[str]) -> dict[str, str]:
