@@ -31,8 +31,12 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def load_yaml(text: str) -> Any:
     """Return what a YAML text holds."""
-    # The C parser refuses what PyYAML writes for bytes of no encoding in a name.
-    return yaml.load(text, yaml.SafeLoader if "\\uDC" in text else YAML_LOADER)
+    return yaml.load(text, _loader_of(text))
+
+
+def _loader_of(text: str) -> Any:
+    """Return the parser for a text: libyaml's refuses what stands for bytes of no encoding."""
+    return yaml.SafeLoader if "\\uDC" in text else YAML_LOADER
 
 
 def read_yaml(path: Path, load: Callable[[str], Any] = load_yaml) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def read_yaml(path: Path, load: Callable[[str], Any] = load_yaml) -> dict[str, A
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if "&" in text and _num_values(yaml.compose(text, YAML_LOADER), {}) > MOST_VALUES:
+        if "&" in text and _num_values(yaml.compose(text, _loader_of(text)), {}) > MOST_VALUES:
             raise ValueError(f"its aliases (*name) stand for over {MOST_VALUES:,} values")
         raw = load(text)
     except OSError as error:

@@ -124,11 +124,13 @@ def write_csv(predicted: PredictedImages, out: Path) -> None:
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
+        quoted = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
         table.writerow(["path", "class", "nearest", "probability", "entropy", "unknown_score"])
         for path, prediction in zip(predicted.paths, predicted.predictions, strict=True):
             numbers = (prediction.probability, prediction.entropy, prediction.unknown_score)
             row = [prediction.label, prediction.nearest, *(f"{n:.4f}" for n in numbers)]
-            table.writerow([path, *row])
+            # A carriage return that is not in quotes ends the row for readers.
+            (quoted if "\r" in "".join([str(path), *row]) else table).writerow([path, *row])
 
 
 def write_sheet(predicted: PredictedImages, out: Path) -> tuple[int, list[str]]:

@@ -55,7 +55,10 @@ def read_arrays(path: Path, names: Sequence[str] = ()) -> dict[str, NDArray[Any]
     try:
         _refuse_bomb(path)
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names or arrays}
+            read = {name: arrays[name] for name in names or arrays}
+        if strange := [name for name, array in read.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{strange[0]} is no array")
+        return read
     except Exception as error:  # of a dozen types, in a file that nobody here wrote
         reason = " ".join(str(error).split()).partition(". If you trust")[0]
         raise ValueError(
