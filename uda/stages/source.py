@@ -32,6 +32,7 @@ def train(experiment: Experiment) -> None:
     if experiment.data.target:  # a misspelt target is an error now, not after the training
         target_items(experiment, spec, split)
     task = Task(experiment, spec, ClassSplit(parts.classes) if spec.reader else split, run)
+    task.say_what_is_read(experiment.data.source, parts.train)
     if run.is_done:
         say(f"Already trained: {run.folder}")
     else:
