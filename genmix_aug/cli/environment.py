@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
 import os
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
-from io import TextIOWrapper
+
+from genmix_aug.cli.console import one_line
 
 LAUNCHER = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")  # set by torchrun and its like
 
 
 def prepare_environment() -> None:
-    """Let the command work in any terminal, from a notebook, and without a launcher.
+    """Let the command work from a notebook, and with or without a launcher.
 
-    Names of files are of any encoding, terminals of some. A notebook's backend of Matplotlib, which
-    its cells' commands inherit, may not be installed beside us: Matplotlib's import would fail.
+    A notebook's backend of Matplotlib, which its cells' commands inherit, may not be installed
+    beside us: Matplotlib's import would fail.
 
     Raises:
         ValueError: A variable of a launcher is not a number.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and (
-            stream.errors == "strict" or codecs.lookup(stream.encoding).name != "utf-8"
-        ):
-            stream.reconfigure(errors="backslashreplace")
     backend = os.environ.get("MPLBACKEND", "")
     if backend.startswith("module://") and not _is_installed(backend.removeprefix("module://")):
         os.environ["MPLBACKEND"] = "agg"
@@ -53,7 +48,7 @@ def message_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is None and error.errno in full:
         close_output()
         return f"standard output: cannot be written: {error.strerror}"
-    return " ".join(str(error).split())
+    return one_line(error)
 
 
 def close_output() -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from jsonargparse import ArgumentParser
 
+from genmix_aug.cli.console import one_line, plain_console, with_home
 from genmix_aug.cli.edits import edit, screen
 from genmix_aug.cli.environment import close_output, message_of, prepare_environment
 from genmix_aug.cli.pictures import export, fractals, preview
@@ -48,14 +49,18 @@ def _version() -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Run `genmix` with these arguments (the command line's by default); return the exit code."""
+    with plain_console("genmix"):
+        return _main(args)
+
+
+def _main(args: list[str] | None) -> int:
     try:
         prepare_environment()
         options = build_parser().parse_args(args)
-        call(COMMANDS[options.command], vars(options[options.command]))
+        call(COMMANDS[options.command], with_home(vars(options[options.command])))
         sys.stdout.flush()
     except ArgumentError as error:
-        message = " ".join(str(error).split())
-        print(f"genmix: error: {message} (see genmix COMMAND --help)", file=sys.stderr)
+        print(f"genmix: error: {one_line(error)} (see genmix COMMAND --help)", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, such as head, has gone
         close_output()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from genmix_aug.cli.console import one_line, plain_console, with_home
 from genmix_aug.cli.environment import close_output, message_of, prepare_environment
 from uda.cli import datasets, experiments, models, results
 from uda.cli.arguments import with_config_flag, with_merged_options
@@ -60,6 +61,8 @@ def parse(arguments: Sequence[str]) -> tuple[Command, Namespace]:
     if arguments and arguments[0] in COMMANDS:
         arguments = with_config_flag(arguments, COMMANDS[arguments[0]])
     parsed = parser.parse_args(with_merged_options(arguments))
+    for key, value in list(parsed.items()):
+        parsed[key] = with_home(value)
     options = parsed[parsed.command]
     if parsed.command == "data":
         return DATA_COMMANDS[options.dataset_command], options[options.dataset_command]
@@ -80,11 +83,10 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _plain(message: str) -> str:
     """Put the parser's message on a single line, and its word for a list into YAML's."""
-    text = " ".join(message.split())
     return re.sub(
         r"Parser key \"([\w.]+)\": Expected a <class 'list'>\. Got value: (\S+)",
         r"--\1: expected a list: '[\2]'",
-        text,
+        one_line(message),
     )
 
 
@@ -111,9 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A mistake of the user's is a line on standard error, not a traceback: 2 where the arguments do
     not parse, else 1.
     """
+    with plain_console("uda"):
+        return _main(sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
     try:
         prepare_environment()
-        code = _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(arguments)
         if _in_several_processes():
             from uda.compute.distributed import finish
 

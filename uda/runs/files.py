@@ -25,8 +25,12 @@ __all__ = [
 ]
 
 
-def write_text(path: Path, text: str, errors: str = "strict") -> None:
-    """Write ``text`` as UTF-8. OSError naming ``path`` where it cannot be written."""
+def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:
+    """Write ``text`` as UTF-8. OSError naming ``path`` where it cannot be written.
+
+    Bytes of no encoding, which names of files may have, are written as ``\\udce9``, for people;
+    with ``errors="surrogateescape"`` as they are, for files that are read again.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors)
 

@@ -367,7 +367,7 @@ class Run(RunConfig):
         path = self.folder / "experiment.yaml"
         data = read_yaml(path).get("data") if path.is_file() else None
         root = str(data.get("root", "")) if isinstance(data, dict) else ""
-        return root if Path(root).expanduser().is_dir() else ""
+        return root if os.path.isdir(os.path.expanduser(root)) else ""
 
     # ---- for people
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from genmix_aug.cli import environment
+from genmix_aug.cli.console import plain_console
 from genmix_aug.cli.main import main as genmix
 from uda.cli.main import main as uda
 
@@ -18,19 +19,10 @@ from uda.cli.main import main as uda
 def test_what_a_terminal_does_not_know_is_escaped(monkeypatch, encoding, errors):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
     monkeypatch.setattr(sys, "stdout", terminal)
-    environment.prepare_environment()
-    print("Plain → Dark, \udce9")
+    with plain_console("uda"):
+        print("Plain → Dark, \udce9")
     terminal.flush()
     assert terminal.buffer.getvalue() == b"Plain \\u2192 Dark, \\udce9\n"
-
-
-def test_a_terminal_of_utf_8_shows_everything(monkeypatch):
-    terminal = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogateescape")
-    monkeypatch.setattr(sys, "stdout", terminal)
-    environment.prepare_environment()
-    print("→\udce9")
-    terminal.flush()
-    assert terminal.buffer.getvalue() == "→".encode() + b"\xe9\n"
 
 
 @pytest.mark.parametrize(
