@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from uda.config import Experiment
-from uda.data.partition import source_items, target_items
-from uda.data.scenarios import class_split
+from uda.data.partition import source_parts, target_items
+from uda.data.scenarios import ClassSplit, class_split, split_of_run
 from uda.data.spec import DatasetSpec, load_dataset_spec
 from uda.runs import lock as locks
 from uda.stages.build import experiment_on_folder
@@ -59,21 +59,26 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
 
 
 def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec) -> None:
-    """Check that every domain exists and fills a batch: an error now, not one for each run."""
+    """Check that every domain exists and fills a batch: an error now, not one for each run.
+
+    And that runs which are done or begun have the dataset's classes.
+    """
     from uda.training.train import total_steps
 
-    checked: set[tuple[str, str]] = set()
+    splits: dict[tuple[str, str], ClassSplit] = {}
     for job in jobs:
-        pair = (job.experiment.data.source, job.experiment.data.target)
-        if pair in checked:
-            continue
-        checked.add(pair)
-        split = class_split(spec, job.experiment.data.scenario)
-        if job.stage == "adapt":
-            target_items(job.experiment, spec, split)
-        else:
-            items, _ = source_items(job.experiment, spec, split)
-            total_steps(len(items), 0, job.experiment.train)
+        data = job.experiment.data
+        pair = (data.source, data.target)
+        if pair not in splits:
+            splits[pair] = split = class_split(spec, data.scenario)
+            if job.stage == "adapt":
+                target_items(job.experiment, spec, split)
+            else:
+                parts = source_parts(job.experiment, spec, split)
+                total_steps(len(parts.train), 0, job.experiment.train)
+                if spec.reader:
+                    splits[pair] = ClassSplit(parts.classes)
+        split_of_run(job.run, spec, splits[pair])
 
 
 def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], workers: int) -> str:
