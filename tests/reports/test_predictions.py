@@ -58,6 +58,24 @@ def test_no_cut_where_the_score_does_not_decide(run, spec):
     assert np.isnan(shares[1]).all(), "a class without a picture"
 
 
+def test_classes_are_those_that_the_run_had(run, spec):
+    """Rows and columns are called by the run's order of classes, not the dataset's present one."""
+    run.save_classes(("cross", "bar", "disc"))
+    predict(run, ["cross/0.png", "bar/0.png", "bar/1.png"], [0, 1, 1], [1, 1, 3], SCORE[:3])
+    shares, rows, columns = read_predictions(run, spec).confusion()
+    assert (rows, columns[:2]) == (["cross", "bar"], ["cross", "bar"])
+    np.testing.assert_allclose(shares, [[0, 1, 0, 0], [0, 0.5, 0, 0.5]])
+
+
+def test_a_class_whose_name_or_role_has_changed_is_named(run, spec):
+    predict(run, NAMES, [0, 0, 2, 3, 3, 4], CALLED, SCORE)
+    with pytest.raises(ValueError, match="its target has 'disc', a class of the source alone"):
+        read_predictions(run, spec)
+    run.save_classes(("bar", "zebra", "disc"))
+    with pytest.raises(ValueError, match="with the class 'zebra', where 'cross' is expected"):
+        read_predictions(run, spec)
+
+
 def test_values_are_split_by_the_role_of_the_class(run, spec):
     values = np.arange(6.0)
     predict(run, NAMES, TRUE, CALLED, SCORE)
