@@ -24,7 +24,16 @@ def trained(tmp_path_factory):
     assert main(["train", *flags]) == 0
     assert main(["adapt", *flags, "--adapt.epochs=1"]) == 0
     kinds = {run.folder.name.split("-")[0] + run.scenario: run for run in find_runs(root / "runs")}
+    for run in kinds.values():
+        always_bar(run.result_checkpoint)
     return root / "tiny" / "tiny.yaml", flags, kinds
+
+
+def always_bar(file):
+    """Let the model call everything a bar, so that its scores depend on the label of bars."""
+    state = read_checkpoint(file)
+    state["model"]["classifier.bias"][0] = 99
+    torch.save(state, file)
 
 
 @pytest.fixture(autouse=True)
@@ -80,13 +89,13 @@ def error(capsys, *command):
 
 @pytest.mark.parametrize(
     ("kind", "first", "second"),
-    [("train", "bar", "ring"), ("leadopda", "bar", "cross"), ("leadopda", "ring", "square")],
+    [("train", "bar", "ring"), ("leadopda", "bar", "cross")],
 )
 def test_scores_are_the_same_after_two_names_of_the_dataset_are_swapped(
     run_of, dataset, capsys, kind, first, second
 ):
     before = evaluation(capsys, run_of(kind))
-    assert len(before) == (6 if kind == "train" else 5)
+    assert [line.split()[4] for line in before if "100.0 %" in line] == ["bar"]
     swap(dataset, first, second)
     assert evaluation(capsys, run_of(kind)) == before
 
@@ -124,6 +133,7 @@ def test_a_checkpoint_brings_its_classes_into_an_adaptation(
         scores.append({key: line[key] for key in ("h_score", "oscr", "auroc", "per_class")})
         swap(dataset, "bar", "cross")
     assert scores[0] == scores[1]
+    assert scores[0]["per_class"] == {"bar": 100, "cross": 0, "ring": 0, "square": 0}
     line = error(capsys, *command, "--data.scenario=pda", f"--runs={tmp_path / 'more'}")
     assert f"{file}: a model without the class 'ring'" in line
     assert not (tmp_path / "more").exists()
