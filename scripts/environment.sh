@@ -1,5 +1,6 @@
 # Sourced by the other scripts, from the repository's root: makes .venv and installs the project
-# into it. Both are re-used; setup.cfg changing, or an installation that did not finish, redoes it.
+# into it. Both are re-used; setup.cfg or setup.py changing, or an installation that did not finish,
+# redoes it.
 # PYTHON names another interpreter than python3; the first argument is an extra, such as dev.
 
 environment_extra="${1:-}"
@@ -15,10 +16,10 @@ elif ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
 fi
 . .venv/bin/activate
 environment_mark=".venv/installed-${environment_extra:-main}"
-if [ ! -f "$environment_mark" ] || ! cmp -s setup.cfg "$environment_mark"; then
+if ! cat setup.cfg setup.py | cmp -s - "$environment_mark"; then
     echo "Installing into .venv: PyTorch and the rest, some minutes the first time"
     # torch and torchvision in the same step, so that pip takes releases that belong together.
     python -m pip install --quiet "torch>=2.6" "torchvision>=0.21"
     python -m pip install --quiet --editable ".${environment_extra:+[$environment_extra]}"
-    cp setup.cfg "$environment_mark"
+    cat setup.cfg setup.py > "$environment_mark"
 fi

@@ -1,4 +1,4 @@
-"""Whole runs through the command line: tiny pictures, Office-Home's layout, EmojiHome itself."""
+"""Whole runs through the command line: tiny pictures, EmojiHome itself."""
 
 import os
 import re
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.office_home import LITTLE, office_home
 from helpers.tiny import arguments, make_dataset
 from PIL import Image
 
@@ -94,20 +93,6 @@ def test_in_domain_training_and_evaluation(tmp_path, capsys):
     lines = re.findall(r"(?m)^ *([\d.]+) %  of +2  (\w+)$", capsys.readouterr().out)
     assert [name for _, name in lines] == ["bar", "cross", "disc", "ring", "square"]
     assert sum(float(value) for value, _ in lines) / 5 == pytest.approx(last["top1"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scenario", ["opda", "osda", "pda"])
-def test_the_commands_on_the_layout_of_office_home(tmp_path, scenario):
-    office_home(tmp_path / "office_home")
-    flags = [f"--config={CONFIGS / 'experiments' / f'office_home_{scenario}.yaml'}",
-             f"--data.root={tmp_path / 'office_home'}", "--data.source=RealWorld",
-             f"--runs={tmp_path / 'runs'}", f"--store={tmp_path / 'edits'}", *LITTLE]  # fmt: skip
-    run_four(flags, "Art")
-    assert main(["report", str(tmp_path / "runs")]) == 0
-    assert "Office-Home, RealWorld → Art" in (tmp_path / "runs" / "report.md").read_text()
-    names = {run.folder.name.rsplit("-", 1)[0] for run in find_runs(tmp_path / "runs")}
-    assert f"lead-Re2Ar-{scenario}-genmix-s0" in names
 
 
 @pytest.mark.slow

@@ -138,6 +138,26 @@ def test_every_folder_is_in_its_table():
         }
 
 
+def test_contributing_shows_the_table():
+    rows = re.findall(r"(?m)^\| (\w+) \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text())
+    order = [name for name, _ in rows]
+    assert sorted(order) == sorted(UDA)
+    for name, text in rows:
+        before = order[: order.index(name)]
+        match text.partition(";")[0].split(", "):
+            case ["–"] | ["nothing of uda"]:
+                imported = []
+            case ["everything"]:
+                imported = [*before, *order[len(before) + 1 :]]
+            case ["all above"]:
+                imported = before
+            case [words] if words.startswith("all up to "):
+                imported = order[: order.index(words.removeprefix("all up to ")) + 1]
+            case imported:
+                pass
+        assert set(imported) == set(UDA[name]) - {name}, name
+
+
 @pytest.mark.parametrize(
     ("module", "line"),
     [
@@ -207,6 +227,9 @@ def test_only_the_evaluation_reads_target_labels(module):
         ("uda.stages.target", "y = [item.class_name for item in items]"),
         ("uda.training.adapt", "from uda.data.pixels import labels_of"),
         ("uda.reports.figures.unknown_part", "run.predictions()['is_private']"),
+        ("uda.reports.sections", "run.predictions()['true_label']"),
+        ("uda.reports.sections", "roles.is_private"),
+        ("uda.reports.sections", "true_label = 1"),
         ("uda.evaluation_of_mine", "y = answers.true_label"),
         ("uda.stages.target", "from uda.data import check"),
     ],

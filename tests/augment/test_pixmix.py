@@ -7,8 +7,9 @@ from PIL import Image, ImageOps
 
 from genmix_aug.mixing.fractal_folder import write_fractals
 from genmix_aug.mixing.fractals import draw_fractals
-from uda.augment import pixmix
-from uda.augment.pixmix import OPERATIONS, PixMixAugmentation, add, multiply, operate, weights
+from uda.augment import pixmix_operations
+from uda.augment.pixmix import PixMixAugmentation, add, multiply, weights
+from uda.augment.pixmix_operations import OPERATIONS, operate
 
 
 def prepared(pictures, **options):
@@ -20,7 +21,7 @@ def prepared(pictures, **options):
 @pytest.mark.parametrize("seed", range(12))
 def test_pixmix_is_the_papers_algorithm(pictures, monkeypatch, seed):
     """With the negative for every operation, against the algorithm in NumPy."""
-    monkeypatch.setattr(pixmix, "operate", lambda image, severity, rng: 255 - image)
+    monkeypatch.setattr(pixmix_operations, "operate", lambda image, severity, rng: 255 - image)
     result = prepared(pictures, rounds=4, beta=3.0).images(pictures[:1], [0], [seed])[0]
     rng = np.random.default_rng(seed)
     fractal = draw_fractals(3, 24)[rng.integers(3)].numpy() / 255
@@ -43,7 +44,7 @@ def test_pixmix_is_the_papers_algorithm(pictures, monkeypatch, seed):
 
 
 def test_no_rounds_leave_the_image_or_an_operation_on_it(pictures, monkeypatch):
-    monkeypatch.setattr(pixmix, "operate", lambda image, severity, rng: 255 - image)
+    monkeypatch.setattr(pixmix_operations, "operate", lambda image, severity, rng: 255 - image)
     augmentation = prepared(pictures, rounds=0)
     results = [augmentation.images(pictures[:1], [0], [seed])[0] for seed in range(20)]
     plain = sum(torch.equal(result, pictures[0]) for result in results)

@@ -1,5 +1,6 @@
 """What is installed: a wheel brings the configurations, and a clone's are read where they lie."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -41,20 +42,39 @@ def installed(sources, tmp_path_factory):
     return folder
 
 
+# Commands one after the other in a process, whose start takes longest.
+COMMANDS = """
+import contextlib, io, json, sys
+from uda.cli.main import main
+texts = []
+for command in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            code = main(command)
+        except SystemExit as end:
+            code = end.code
+    if code:
+        sys.exit(f"{command}: {code}")
+    texts.append(out.getvalue())
+print(json.dumps(texts))
+"""
+
+
 @pytest.fixture
 def uda(installed, tmp_path):
-    """A function that runs the installed ``uda`` in an empty folder; its output."""
+    """A function that runs commands of the installed ``uda`` in an empty folder; their outputs."""
 
-    def run(*options):
+    def run(*commands):
         done = subprocess.run(
-            [sys.executable, "-m", "uda.cli", *map(str, options)],
+            [sys.executable, "-c", COMMANDS],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(installed)},
+            input=json.dumps([[str(word) for word in command] for command in commands]),
             capture_output=True,
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return json.loads(done.stdout)
 
     return run
 
@@ -68,19 +88,25 @@ def test_an_installed_wheel_brings_every_configuration(installed):
 
 @pytest.mark.slow
 def test_an_installed_wheel_works_from_any_folder(uda, tmp_path):
-    assert uda("--version") == "uda 0.1.0\n"
-    assert "Office-Home, OPDA" in uda("data", "splits", "office-home")
     file = "configs/experiments/emoji_home_opda.yaml"
-    config = uda("train", file, "--print_config")
-    assert "steps: 1000" in config
-    assert config == uda("train", "--config", file, "--print_config")
-    more = ["--config", "configs/methods/shot_o.yaml", "--print_config"]
-    assert "method: shot_o" in uda("adapt", file, *more)
     more = ["--data.target=Dark", "--train.steps=2", "--adapt.epochs=1"]
     flags = arguments(make_dataset(tmp_path / "tiny"), tmp_path / "runs", *more)
-    uda("train", file, *flags)
-    uda("adapt", file, *flags)
-    assert "OPDA" in uda("report", tmp_path / "runs")
+    version, splits, config, same, method, *_, report = uda(
+        ["--version"],
+        ["data", "splits", "office-home"],
+        ["train", file, "--print_config"],
+        ["train", "--config", file, "--print_config"],
+        ["adapt", file, "--config", "configs/methods/shot_o.yaml", "--print_config"],
+        ["train", file, *flags],
+        ["adapt", file, *flags],
+        ["report", tmp_path / "runs"],
+    )
+    assert version == "uda 0.1.0\n"
+    assert "Office-Home, OPDA" in splits
+    assert "steps: 1000" in config
+    assert config == same
+    assert "method: shot_o" in method
+    assert "OPDA" in report
 
 
 @pytest.mark.slow

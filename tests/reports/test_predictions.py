@@ -1,17 +1,10 @@
-import ast
-from pathlib import Path
-
 import numpy as np
 import pytest
 from helpers.boards import CALLED, NAMES, SCORE, TRUE
 from helpers.made_runs import finished, predict
 
-import uda.reports
 from uda.data.spec import load_dataset_spec
 from uda.reports.predictions import PRIVATE, SHARED, read_predictions, split_by_role
-
-REPORTS = Path(uda.reports.__file__).parent
-LABELS = {"true_label", "is_private"}
 
 
 @pytest.fixture
@@ -90,24 +83,3 @@ def test_values_are_split_by_the_role_of_the_class(run, spec):
     assert split_by_role(run, values).keys() == {SHARED}
     predict(run, NAMES, [-1] * 6, CALLED, SCORE)
     assert split_by_role(run, values).keys() == {"all pictures"}
-
-
-def label_names(text):
-    """The names of target labels in a file's text: its strings, attributes and variables."""
-    nodes = list(ast.walk(ast.parse(text)))
-    names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    names |= {node.id for node in nodes if isinstance(node, ast.Name)}
-    names |= {node.value for node in nodes if isinstance(node, ast.Constant)} & LABELS
-    return names & LABELS
-
-
-@pytest.mark.parametrize("path", sorted(REPORTS.rglob("*.py")), ids=lambda path: path.stem)
-def test_target_labels_are_read_in_predictions_alone(path):
-    assert bool(label_names(path.read_text())) == (path.name == "predictions.py")
-
-
-@pytest.mark.parametrize(
-    "line", ['run.predictions()["true_label"]', "roles.is_private", "true_label = 1"]
-)
-def test_reading_target_labels_is_noticed(line):
-    assert label_names(line)

@@ -1,6 +1,5 @@
 """scripts/reproduce_office_home.sh and scripts/slurm, from a dataset's folder to tables."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.office_home import LITTLE, office_home
+from helpers.tools import write_tools
 
 from uda.data.spec import load_dataset_spec
 from uda.runs.folder import find_runs
@@ -18,17 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def environment(tmp_path):
-    """One whose ``uda`` is this checkout's."""
-    tool = tmp_path / "bin" / "uda"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" -m uda.cli "$@"\n')
-    tool.chmod(0o755)
-    return {
-        **os.environ,
-        "PATH": f"{tool.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-    }
+    """An environment whose ``uda`` is this checkout's."""
+    tools = write_tools(tmp_path / "bin", uda=f'exec "{sys.executable}" -m uda.cli "$@"')
+    return {**tools, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def script(name, *arguments, environment, **more):
@@ -52,13 +44,8 @@ def test_a_missing_folder_and_no_folder(tmp_path, environment):
 
 def stubs(folder, *names, gpus):
     """Tools that write down how they were called; a ``python3`` that counts GPUs."""
-    folder.mkdir()
-    for name in names:
-        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{folder}/calls"\n')
-    (folder / "python3").write_text(f"#!/bin/sh\necho {gpus}\n")
-    for tool in folder.iterdir():
-        tool.chmod(0o755)
-    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    notes = {name: f'echo "{name} $*" >> "{folder}/calls"' for name in names}
+    return write_tools(folder, **notes, python3=f"echo {gpus}")
 
 
 @pytest.mark.parametrize("gpus", [1, 4])
@@ -120,9 +107,12 @@ def test_from_a_folder_to_the_tables(tmp_path, environment):
     assert sorted(written.experiments) == [f"office_home_{s}" for s in ("opda", "osda", "pda")]
     assert len(written.expected) == 3 * 4
     assert all(run.done for run in written.expected)
-    assert len(find_runs(runs)) == 3 * (2 + 4)
+    names = {run.folder.name.rsplit("-", 1)[0] for run in find_runs(runs)}
+    assert len(names) == 3 * (2 + 4)
+    assert {f"lead-Re2Ar-{s}-genmix-s0" for s in ("opda", "osda", "pda")} <= names
     text = (runs / "report.md").read_text()
     assert "LEAD + GenMix" in text
+    assert "Office-Home, RealWorld → Art" in text
     # The body of the array job finds it all done.
     config = ROOT / "configs" / "experiments" / "office_home_opda.yaml"
     done = script(

@@ -1,24 +1,20 @@
 """The shell scripts, with a stand-in for ``uda`` that notes how it was called."""
 
-import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from helpers.tools import write_tools
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def stub(tmp_path):
-    """An environment whose ``uda`` writes its arguments into calls.txt and then runs $BEHAVIOUR."""
-    tool = tmp_path / "bin" / "uda"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/usr/bin/env bash\necho "$*" >> "{tmp_path}/calls.txt"\n$BEHAVIOUR\n')
-    tool.chmod(0o755)
-    return {**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}", "BEHAVIOUR": "true"}
+    """An environment whose ``uda`` writes its arguments into calls.txt."""
+    return write_tools(tmp_path / "bin", uda=f'echo "$*" >> "{tmp_path}/calls.txt"')
 
 
 def calls(tmp_path):
@@ -59,12 +55,12 @@ def test_another_dataset_and_scenario(stub, tmp_path):
 @pytest.mark.parametrize("arm", ["none", "genmix"])
 def test_an_arm_that_fails_stops_the_other(stub, tmp_path, arm):
     # The failing arm fails at once; the other would take a minute.
-    tool = tmp_path / "bin" / "uda"
-    tool.write_text(
-        f'#!/usr/bin/env bash\necho "$*" >> "{tmp_path}/calls.txt"\n'
+    text = (
+        f'echo "$*" >> "{tmp_path}/calls.txt"\n'
         f'case "$*" in *"--augment.name {arm}"*) exit 3 ;; esac\n'
-        f'echo $$ > "{tmp_path}/pid"\nexec sleep 60\n'
+        f'echo $$ > "{tmp_path}/pid"\nexec sleep 60'
     )
+    write_tools(tmp_path / "bin", uda=text)
     start = time.monotonic()
     done = adapt_pair(stub, "A", "B", "opda")
     assert done.returncode != 0
@@ -79,8 +75,7 @@ def test_an_arm_that_fails_stops_the_other(stub, tmp_path, arm):
 
 
 def test_stopping_the_script_stops_both_arms(stub, tmp_path):
-    tool = tmp_path / "bin" / "uda"
-    tool.write_text(f'#!/usr/bin/env bash\necho $$ >> "{tmp_path}/pids"\nexec sleep 60\n')
+    write_tools(tmp_path / "bin", uda=f'echo $$ >> "{tmp_path}/pids"\nexec sleep 60')
     script = subprocess.Popen(
         ["bash", "scripts/adapt_pair.sh", "A", "B", "opda"], cwd=ROOT, env=stub
     )

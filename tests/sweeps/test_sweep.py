@@ -114,7 +114,7 @@ def test_killed_and_resumed_is_as_undisturbed(dataset, undisturbed, tmp_path, ca
     process.wait()
     until(lambda: all(gone(pid) for pid in at_work))  # the workers end with it
     assert len(list(runs.glob("*/done"))) < 6
-    assert main(sweep_arguments(dataset, runs, "--workers=2")) == 0
+    assert main(sweep_arguments(dataset, runs)) == 0
     assert "All 6 runs are done" in capsys.readouterr().out
     assert_same(outcomes(runs), undisturbed)
     written = read_plan(runs)
@@ -152,8 +152,8 @@ def test_failing_runs_and_dying_workers_do_not_stop_it(tmp_path, capsys):
     assert len(list(runs.glob("*/error.txt"))) == 3
     picture.write_bytes(whole)
 
-    process = start_sweep(dataset, runs, *flags)
-    (victim,) = until(lambda: workers_at_work(runs))
+    process = start_sweep(dataset, runs, *flags, "--sweep.methods=[lead]", "--workers=2")
+    victim, *_ = until(lambda: workers_at_work(runs))
     os.kill(victim, signal.SIGKILL)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torchvision.transforms import v2
-
 from uda.augment.each_image import EachImage
 
 
@@ -39,4 +37,6 @@ class AugMixAugmentation(EachImage):
             raise ValueError(f"{where}.chain_depth: {chain_depth} is neither positive nor -1")
         if not alpha > 0:
             raise ValueError(f"{where}.alpha: {alpha} must be positive")
+        from torchvision.transforms import v2  # takes a second to import
+
         self.transform = v2.AugMix(severity, mixture_width, chain_depth, alpha, all_ops)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from torchvision.transforms import v2
-
 from uda.augment.each_image import GREY, EachImage
 
-POLICIES = {policy.value: policy for policy in v2.AutoAugmentPolicy}
+POLICIES = ("imagenet", "cifar10", "svhn")
 
 
 class AutoAugmentation(EachImage):
@@ -26,4 +24,6 @@ class AutoAugmentation(EachImage):
                 f"augment.options.autoaugment.policy: {policy!r} is not one of "
                 f"{', '.join(POLICIES)}"
             )
-        self.transform = v2.AutoAugment(POLICIES[policy], fill=[GREY] * 3)
+        from torchvision.transforms import v2  # takes a second to import
+
+        self.transform = v2.AutoAugment(v2.AutoAugmentPolicy(policy), fill=[GREY] * 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torchvision.transforms import v2
 
 from uda.augment.base import Augmentation, seeded
 
@@ -23,6 +22,8 @@ class CutMixAugmentation(Augmentation):
     def __init__(self, *, alpha: float = 1.0) -> None:
         if not alpha > 0:
             raise ValueError(f"augment.options.cutmix.alpha: {alpha} must be positive")
+        from torchvision.transforms import v2  # takes a second to import
+
         self.mix = v2.CutMix(alpha=alpha)
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:

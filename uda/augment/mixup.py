@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torchvision.transforms import v2
 
 from uda.augment.base import Augmentation, seeded
 
@@ -22,6 +21,8 @@ class MixupAugmentation(Augmentation):
     def __init__(self, *, alpha: float = 0.2) -> None:
         if not alpha > 0:
             raise ValueError(f"augment.options.mixup.alpha: {alpha} must be positive")
+        from torchvision.transforms import v2  # takes a second to import
+
         self.mix = v2.MixUp(alpha=alpha)
 
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:

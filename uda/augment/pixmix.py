@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from uda.augment.base import Augmentation
 from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
 
-BILINEAR = transforms.InterpolationMode.BILINEAR
-TOP_LEVEL = 10  # the highest level
 TINY = 1e-37  # keeps powers of black finite, as in the released code
-
-Draw = np.random.Generator
 
 
 class PixMixAugmentation(Augmentation):
@@ -52,8 +47,8 @@ class PixMixAugmentation(Augmentation):
             raise ValueError(f"{where}.rounds: {rounds} must not be negative")
         if not beta > 0:
             raise ValueError(f"{where}.beta: {beta} must be positive")
-        if not 1 <= severity <= TOP_LEVEL:
-            raise ValueError(f"{where}.severity: {severity} is not in 1 to {TOP_LEVEL}")
+        if not 1 <= severity <= 10:
+            raise ValueError(f"{where}.severity: {severity} is not in 1 to 10")
         if num_fractals < 1:
             raise ValueError(f"{where}.num_fractals: {num_fractals} must be at least 1")
         self.rounds = rounds
@@ -85,6 +80,8 @@ class PixMixAugmentation(Augmentation):
         return torch.stack([self._mix_image(*pair) for pair in zip(images, seeds, strict=True)])
 
     def _mix_image(self, image: Tensor, seed: int) -> Tensor:
+        from uda.augment.pixmix_operations import operate  # torchvision takes a second to import
+
         rng = np.random.default_rng(seed)
         fractal = self.mixing_set[rng.integers(len(self.mixing_set))]
         plain = image.float() / 255
@@ -100,7 +97,7 @@ class PixMixAugmentation(Augmentation):
         return (mixed * 255).round().to(torch.uint8)
 
 
-def weights(beta: float, rng: Draw) -> tuple[float, float]:
+def weights(beta: float, rng: np.random.Generator) -> tuple[float, float]:
     """Return weights a of the image and b of what is mixed in; the image outweighs it.
 
     Evenly, a is from Beta(beta, 1) and b from Beta(1, beta), or a is 1 plus, and b minus, a draw
@@ -119,42 +116,3 @@ def add(image: Tensor, other: Tensor, a: float, b: float) -> Tensor:
 def multiply(image: Tensor, other: Tensor, a: float, b: float) -> Tensor:
     """Return (2x)^a (2y)^b / 2 of x, y in [0, 1]: x^a y^b on a scale [0, 2]."""
     return (2 * image) ** a * (2 * other).clamp_min(TINY) ** b / 2
-
-
-def operate(image: Tensor, severity: int, rng: Draw) -> Tensor:
-    """Return ``image``, uint8 [3, H, W], under one of the nine operations.
-
-    Operation and strength are drawn evenly, the strength from 0.1 to ``severity`` of 10.
-    """
-    name = list(OPERATIONS)[rng.integers(len(OPERATIONS))]
-    level = rng.uniform(0.1, severity) / TOP_LEVEL
-    sign = -1 if rng.random() < 0.5 else 1
-    return OPERATIONS[name](image, level, sign)
-
-
-def _shear(image: Tensor, across: float, down: float) -> Tensor:
-    degrees = [float(np.degrees(np.arctan(value))) for value in (across, down)]
-    return transforms.affine(image, 0.0, [0, 0], 1.0, degrees, BILINEAR, center=[0.0, 0.0])
-
-
-def _move(image: Tensor, across: int, down: int) -> Tensor:
-    return transforms.affine(image, 0.0, [across, down], 1.0, [0.0, 0.0])
-
-
-# (image, level in (0, 1], sign) -> image. Strengths are those of AugMix (arXiv 1912.02781);
-# moving pixels leaves black.
-OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
-    "autocontrast": lambda image, level, sign: transforms.autocontrast(image),
-    "equalize": lambda image, level, sign: transforms.equalize(image),
-    "posterize": lambda image, level, sign: transforms.posterize(image, 4 - int(level * 4)),
-    "rotate": lambda image, level, sign: transforms.rotate(image, sign * int(level * 30), BILINEAR),
-    "solarize": lambda image, level, sign: transforms.solarize(image, 256 - int(level * 256)),
-    "shear_x": lambda image, level, sign: _shear(image, sign * level * 0.3, 0.0),
-    "shear_y": lambda image, level, sign: _shear(image, 0.0, sign * level * 0.3),
-    "translate_x": lambda image, level, sign: _move(
-        image, sign * int(level * image.shape[-1] / 3), 0
-    ),
-    "translate_y": lambda image, level, sign: _move(
-        image, 0, sign * int(level * image.shape[-2] / 3)
-    ),
-}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torchvision.transforms import v2
-
 from uda.augment.each_image import GREY, EachImage
 
 
@@ -24,4 +22,6 @@ class RandAugmentation(EachImage):
             raise ValueError(
                 f"augment.options.randaugment.magnitude: {magnitude} is not in 0 to 30"
             )
+        from torchvision.transforms import v2  # takes a second to import
+
         self.transform = v2.RandAugment(num_ops, magnitude, fill=[GREY] * 3)

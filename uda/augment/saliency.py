@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as transforms
 
 LARGEST_PX = 128  # larger pictures are reduced: finer detail is not looked at
 BOX_PX = 3  # of the spectrum's local mean
@@ -22,7 +21,9 @@ def spectral_residual(images: Tensor) -> Tensor:
     frequencies), the map is |F⁻¹(exp(R + iP))| blurred by a 7 × 7 Gaussian of σ 3. The mean goes
     around the spectrum's border, as frequencies do.
     """
-    grey = transforms.rgb_to_grayscale(images.float())[:, 0]
+    from torchvision.transforms.v2.functional import rgb_to_grayscale  # takes a second to import
+
+    grey = rgb_to_grayscale(images.float())[:, 0]
     size = grey.shape[-2:]
     if max(size) > LARGEST_PX:
         smaller = [max(1, round(length * LARGEST_PX / max(size))) for length in size]

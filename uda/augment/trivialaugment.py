@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torchvision.transforms import v2
-
 from uda.augment.each_image import EachImage
 
 
@@ -23,4 +21,6 @@ class TrivialAugmentation(EachImage):
                 "augment.options.trivialaugment.num_magnitude_bins: "
                 f"{num_magnitude_bins} must be at least 2"
             )
+        from torchvision.transforms import v2  # takes a second to import
+
         self.transform = v2.TrivialAugmentWide(num_magnitude_bins)

@@ -26,7 +26,7 @@ def sweep(experiment: Experiment, workers: int = 1, dry_run: bool = False) -> No
     First says how many runs are missing, and makes only those.
 
     Args:
-        workers: Runs at a time, each in a process.
+        workers: Runs at a time, each in a process; 1 makes them in this process.
         dry_run: Only say what would be run.
     """
     from uda.sweeps.sweep import sweep

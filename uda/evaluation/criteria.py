@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -91,6 +90,8 @@ def mixture_threshold(score: np.ndarray) -> float:
     The threshold lies between their means (minimum error thresholding: Kittler and Illingworth
     1986).
     """
+    from sklearn.mixture import GaussianMixture
+
     if len(score) < 2 or np.ptp(score) == 0:
         return float(score.max(initial=0.0))
     mixture = GaussianMixture(2, random_state=0, tol=1e-6, max_iter=1_000).fit(score[:, None])

@@ -1,4 +1,7 @@
-"""How many clusters the target's features fall into (LEAD's C_t). Pure functions."""
+"""How many clusters the target's features fall into (LEAD's C_t). Pure functions.
+
+scikit-learn, which takes a second to import, is imported where it is needed.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, dia_array
-from scipy.sparse.linalg import eigsh
-from sklearn.cluster import KMeans, kmeans_plusplus
-from sklearn.manifold import TSNE
-from sklearn.metrics import euclidean_distances
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -81,6 +79,8 @@ def tsne(unit_features: NDArray[np.float32], max_samples: int = 20_000) -> NDArr
 
     M = N, or a seeded random third of the rows where N exceeds ``max_samples`` (VisDA's case).
     """
+    from sklearn.manifold import TSNE
+
     rows = sample(unit_features, max_samples, len(unit_features) // 3)
     perplexity = min(30.0, (len(rows) - 1) / 3)
     return TSNE(2, init="pca", random_state=0, perplexity=perplexity).fit_transform(rows)
@@ -95,6 +95,9 @@ def spectral(
     eigenvectors ψ of the graph's random walk (Coifman and Lafon, 2006). ``unit_features`` is [N, D]
     with N ≥ 2.
     """
+    from scipy.sparse import csr_array, dia_array
+    from scipy.sparse.linalg import eigsh
+
     count = len(unit_features)
     rows = torch.from_numpy(unit_features)
     near = nearest(rows, rows, min(neighbours + 1, count)).numpy()
@@ -145,6 +148,8 @@ def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int
 
 def kmeans_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.int32]]:
     """Return the clusters [N] of ``points`` [N, d] by seeded k-means into each of ``counts``."""
+    from sklearn.cluster import KMeans, kmeans_plusplus
+
     if points.shape[1] <= FEW_DIMENSIONS:
         return [KMeans(count, random_state=0).fit_predict(points) for count in counts]
     # The same first centres as KMeans draws by itself: it converts the points for each of them.
@@ -163,6 +168,8 @@ def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer
     Euclidean distance to the rest of its cluster and b that to the nearest other cluster; 0 for a
     point alone in its cluster (Rousseeuw, 1987).
     """
+    from sklearn.metrics import euclidean_distances
+
     # Distances cost most, so they are computed once for all labellings, some rows at a time. Their
     # sums over clusters are products with the indicator columns of all clusters, side by side.
     if not labels:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -118,6 +117,8 @@ def common_score(target_cosine: Tensor, source_cosine: Tensor) -> Tensor:
 
 def _mixture(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return means, deviations and shares [2] of a two-component Gaussian mixture on ``u`` [N]."""
+    from sklearn.mixture import GaussianMixture
+
     if len(u) < 2:
         value = u.mean().expand(2)
         return value, torch.zeros_like(value), torch.full_like(value, 0.5)

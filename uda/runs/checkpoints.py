@@ -76,8 +76,8 @@ def check_classes(names: Sequence[str], expected: Sequence[str], where: str) -> 
         label, (name, other) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
         differs = f"whose class {label} is {name!r}, where {other!r} is expected"
     raise ValueError(
-        f"{where}: a model {differs}; restore the dataset's classes and scenario, or train with "
-        "these into another --runs"
+        f"{where}: a model {differs}; restore the dataset's classes and scenario, or keep runs of "
+        "these in another --runs"
     )
 
 

@@ -23,7 +23,7 @@ from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run, open_run
 from uda.runs.hashing import file_hash
-from uda.stages.options import augmentation_of, resolve_options
+from uda.stages.options import resolve_options
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
@@ -85,8 +85,8 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     from uda.models.backbones import weights_file
 
     data, augment = experiment.data, experiment.augment
-    augmentation = augmentation_of(experiment)
     options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
+    augmentation = AUGMENTATIONS[augment.name](**options)
     options = _without(options, _added_options(type(augmentation)))
     options |= augmentation.identity
     split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -66,36 +66,52 @@ def run_jobs(jobs: Sequence[Job], workers: int, threads: int, started: float) ->
 
     Args:
         jobs: The jobs, those that others need first.
-        workers: Jobs done at a time.
+        workers: Jobs done at a time, each in a process; 1 does them in this process.
         threads: Threads of each worker.
         started: When the sweep began, by the disk's clock; failures since then are of this sweep.
 
     Returns:
         A line for each job that failed here, or that needs a failed job.
     """
-    crew = [Worker(number, threads) for number in range(workers)]
     schedule = Schedule(jobs, started)
+    with tqdm(
+        total=len(jobs), initial=schedule.num_done, desc="sweep", unit="run",
+        dynamic_ncols=True, disable=None,
+    ) as bar:  # fmt: skip
+        schedule.bar = bar
+        if workers == 1:
+            _run_here(schedule, threads)
+        else:
+            _run_in_processes(schedule, [Worker(number, threads) for number in range(workers)])
+    return schedule.failures
+
+
+def _run_here(schedule: Schedule, threads: int) -> None:
+    while schedule.waiting:
+        if job := schedule.next_job():
+            with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+                outcome = outcome_of(job, 0, threads)
+            schedule.ended(job, outcome)
+        else:
+            time.sleep(POLL_SECONDS)
+
+
+def _run_in_processes(schedule: Schedule, crew: Sequence[Worker]) -> None:
     try:
-        with tqdm(
-            total=len(jobs), initial=schedule.num_done, desc="sweep", unit="run",
-            dynamic_ncols=True, disable=None,
-        ) as bar:  # fmt: skip
-            schedule.bar = bar
-            while schedule.waiting or any(worker.job for worker in crew):
-                for worker in crew:
-                    if worker.job is None and (job := schedule.next_job()):
-                        worker.give(job)
-                        schedule.running.append(job)
-                for worker in wait_for(crew):
-                    job, outcome = worker.take()
-                    schedule.running.remove(job)
-                    schedule.ended(job, outcome)
+        while schedule.waiting or any(worker.job for worker in crew):
+            for worker in crew:
+                if worker.job is None and (job := schedule.next_job()):
+                    worker.give(job)
+                    schedule.running.append(job)
+            for worker in wait_for(crew):
+                job, outcome = worker.take()
+                schedule.running.remove(job)
+                schedule.ended(job, outcome)
     finally:
         for worker in crew:
             worker.ask_to_stop()
         for worker in crew:
             worker.stop()
-    return schedule.failures
 
 
 class Schedule:

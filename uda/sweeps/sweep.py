@@ -30,7 +30,7 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
 
     Args:
         experiment: What to run; its section ``sweep`` says over what.
-        workers: Runs at a time, each in a process.
+        workers: Runs at a time, each in a process; 1 makes them in this process.
         dry_run: Whether to print the plan only.
 
     Raises:
