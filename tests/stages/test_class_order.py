@@ -135,7 +135,7 @@ def test_a_checkpoint_brings_its_classes_into_an_adaptation(
     assert scores[0] == scores[1]
     assert scores[0]["per_class"] == {"bar": 100, "cross": 0, "ring": 0, "square": 0}
     line = error(capsys, *command, "--data.scenario=pda", f"--runs={tmp_path / 'more'}")
-    assert f"{file}: a model without the class 'ring'" in line
+    assert f"{file}: a model of 3 classes, where the source has 5: without the class 'ring'" in line
     assert not (tmp_path / "more").exists()
 
 
@@ -180,8 +180,9 @@ def test_a_checkpoint_of_other_classes_in_a_run_is_refused(run_of, tmp_path, cap
         ("predict", file, picture, "--out", tmp_path / "a.csv"),
     ):
         assert words in error(capsys, *command)
-    torch.save({**state, "classes": "bar cross disc"}, file)
-    assert f"{file}: its classes are not a list of names" in error(capsys, "evaluate", lead)
+    for wrong in ("bar cross disc", ["bar", "bar", "cross"]):
+        torch.save({**state, "classes": wrong}, file)
+        assert f"{file}: its classes are not a list of names" in error(capsys, "evaluate", lead)
     assert not (tmp_path / "a.csv").exists()
 
 

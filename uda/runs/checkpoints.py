@@ -52,8 +52,9 @@ def classes_of(checkpoint: Mapping[str, Any], where: str) -> tuple[str, ...] | N
 
 
 def is_list_of_names(names: Any) -> bool:
-    """Return whether ``names`` is a list of texts."""
-    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+    """Return whether ``names`` is a list of texts, none of them twice."""
+    is_texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return is_texts and len(set(names)) == len(names)
 
 
 def check_classes(names: Sequence[str], expected: Sequence[str], where: str) -> None:
@@ -67,10 +68,9 @@ def check_classes(names: Sequence[str], expected: Sequence[str], where: str) -> 
     fewer = [repr(name) for name in expected if name not in names]
     if more and fewer:
         differs = f"with the class {more[0]}, where {fewer[0]} is expected"
-    elif more:
-        differs = f"with the class {more[0]}, which is not expected"
-    elif fewer:
-        differs = f"without the class {fewer[0]}"
+    elif more or fewer:
+        differs = f"of {len(names)} classes, where the source has {len(expected)}: "
+        differs += f"with the class {more[0]}" if more else f"without the class {fewer[0]}"
     else:
         pairs = enumerate(zip(names, expected, strict=True))
         label, (name, other) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
