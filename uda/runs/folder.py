@@ -6,12 +6,14 @@
     checkpoint.pt, best.pt             the last epoch's state; the best epoch's weights; both
                                        with the classes
     classes.json                       the source classes in label order
+    pictures.json                      which images it was made of: names, hashes of their contents
     banks/, predictions.npz,
     summary.npz                        of an adaptation: features, answers, what the method kept
     criteria.json, thresholds.json     what was chosen without labels, computed once
     genmix_stages.png                  what GenMix made of a few images
     predictions.csv, unknown.png,
     answers.md                         of `uda run`: answers for people
+    upright                            written first: pictures are turned as EXIF says
     error.txt                          why a sweep's run failed
     done                               written last
 
@@ -25,10 +27,10 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import yaml
 
@@ -93,17 +95,27 @@ class Run(RunConfig):
 
     def start(self) -> None:
         """Make the folder, and write the configuration, unless they exist."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "config.yaml").is_file():
-            write_text(
-                self.folder / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False)
-            )
+        if not is_run(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / "upright", "Pictures are turned as their EXIF tags say.\n")
+            self._write_config()
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether its pictures are turned as their EXIF tags say, as viewers do.
+
+        Those of runs from before that was done stay as they are stored.
+        """
+        return not is_run(self.folder) or (self.folder / "upright").is_file()
 
     def mark_done(self) -> None:
         """Write down that the run has finished, after everything else is on disk.
 
-        Temporary files that killed processes left in the folder, and below it, are removed.
+        Temporary files that killed processes left in the folder, and below it, are removed, and
+        choices, which were made of other epochs.
         """
+        for name in CHOICES:
+            self._choices_path(name).unlink(missing_ok=True)
         for left in self.folder.rglob(".*.tmp*"):
             left.unlink(missing_ok=True)
         write_text(self.folder / "done", f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
@@ -112,7 +124,8 @@ class Run(RunConfig):
         self, metrics: Iterable[Mapping[str, Any]], choices: Mapping[str, Any], done: str
     ) -> None:
         """Write a packed run's files into a folder that nobody else sees yet."""
-        self.start()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_config()
         lines = (f"{json.dumps({'run': self.hash, **line})}\n" for line in metrics)
         (self.folder / "metrics.jsonl").write_text("".join(lines))
         for name, values in choices.items():
@@ -227,6 +240,27 @@ class Run(RunConfig):
         if not is_list_of_names(names):
             raise ValueError(f"{path}: not a list of class names; restore or delete it")
         return tuple(names)
+
+    def save_pictures(self, record: Mapping[str, Any]) -> None:
+        """Write which images the run is made of, by what they are used for."""
+        write_json(self._pictures_path, dict(record))
+
+    def pictures(self) -> dict[str, Any]:
+        """Return what `save_pictures` wrote; nothing for runs from before it existed.
+
+        Raises ValueError naming a broken file.
+        """
+        if not self._pictures_path.is_file():
+            return {}
+        record: dict[str, Any] | None = None
+        with suppress(ValueError):
+            record = json.loads(self._pictures_path.read_bytes())
+        if not _is_record(record):
+            raise ValueError(
+                f"{self._pictures_path}: not a record of pictures; restore it, or delete it to "
+                "take the run as it is"
+            )
+        return record
 
     @property
     def checkpoint(self) -> Path:
@@ -387,8 +421,16 @@ class Run(RunConfig):
 
     # ----
 
+    def _write_config(self) -> None:
+        text = yaml.safe_dump(dict(self.config), sort_keys=False)
+        write_text(self.folder / "config.yaml", text)
+
     def _bank_path(self, epoch: int) -> Path:
         return self.folder / "banks" / f"epoch_{epoch:02d}.npz"
+
+    @property
+    def _pictures_path(self) -> Path:
+        return self.folder / "pictures.json"
 
     def _choices_path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -398,6 +440,16 @@ class Run(RunConfig):
 
         with atomic_path(path) as temporary:
             np.savez(temporary, **arrays)
+
+
+def _is_record(record: Any) -> TypeGuard[dict[str, Any]]:
+    """Return whether ``record`` is what `Run.save_pictures` writes."""
+    kinds: dict[str, type] = {"count": int, "hash": str, "seen": list, "hashes": dict}
+    return isinstance(record, dict) and all(
+        isinstance(part, dict)
+        and all(isinstance(part.get(key, kind()), kind) for key, kind in kinds.items())
+        for part in record.values()
+    )
 
 
 def is_done(folder: Path) -> bool:

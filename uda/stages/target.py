@@ -15,6 +15,7 @@ from uda.runs.checkpoints import classes_of, read_checkpoint
 from uda.stages.build import Task
 from uda.stages.console import say
 from uda.stages.identity import adapt_run, source_run
+from uda.stages.pictures import RunPictures, source_pictures, target_pictures
 
 if TYPE_CHECKING:
     from uda.data.items import Item
@@ -35,11 +36,15 @@ def adapt(experiment: Experiment) -> None:
     run = adapt_run(experiment, spec)
     checkpoint, split = _source_model(experiment, spec, split)
     task = Task(experiment, spec, split, run)
+    task.say_what_is_read(data.target, items)
+    source = source_pictures(experiment, spec, split)
+    pictures = target_pictures(task.run, data.target, items, source)
     if task.run.is_done:
+        pictures.keep()
         say(f"Already adapted: {task.run.folder}")
     else:
         with task.lock():
-            _adapt(task, items, checkpoint)
+            _adapt(task, items, checkpoint, pictures)
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
@@ -47,13 +52,15 @@ def adapt(experiment: Experiment) -> None:
     )
 
 
-def _adapt(task: Task, items: list[Item], checkpoint: Path) -> None:
+def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPictures) -> None:
     from uda.training.adapt import adapt as adapt_loop
 
     data, settings = task.experiment.data, task.experiment.adapt
     loop = task.loop(f"{settings.method} {data.source} → {data.target}")
+    pictures.check()
     model = task.model(checkpoint)
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
+    pictures.keep()
     task.start()
     adapt_loop(
         model,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from uda.config import Experiment
@@ -19,6 +19,8 @@ from uda.data.spec import DatasetSpec, load_dataset_spec
 from uda.runs import lock as locks
 from uda.stages.build import experiment_on_folder
 from uda.stages.console import say
+from uda.stages.identity import source_run
+from uda.stages.pictures import RunPictures, source_summary, target_pictures, training_pictures
 from uda.sweeps.costs import in_words, seconds_of, size_in_words
 from uda.sweeps.engine import cores, run_jobs
 from uda.sweeps.plan import Job, default_name, plan
@@ -43,9 +45,9 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
     runs = Path(experiment.runs)
     jobs, expected = plan(experiment, spec)
     say(describe(experiment, spec, jobs, workers))
+    _check_pictures(jobs, spec, dry_run)
     if dry_run:
         return
-    _check_pictures(jobs, spec)
     name = experiment.sweep.name or default_name(experiment, spec)
     write_plan(runs, name, asdict(experiment), expected)
     threads = experiment.threads or max(cores() // workers, 1)
@@ -58,27 +60,54 @@ def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
     say(f"All {len(jobs)} runs are done. Tables: uda report {runs}")
 
 
-def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec) -> None:
-    """Check that every domain exists and fills a batch: an error now, not one for each run.
+def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec, dry_run: bool) -> None:
+    """Check that every domain exists, fills a batch, and is what runs that have begun are made of.
 
-    And that runs which are done or begun have the dataset's classes.
+    So are the classes. It is an error now, not one for each run. A dry run needs no pictures.
     """
-    from uda.training.train import total_steps
-
-    splits: dict[tuple[str, str], ClassSplit] = {}
+    checked: dict[tuple[object, ...], tuple[RunPictures, ClassSplit]] = {}
+    wrong: list[str] = []
     for job in jobs:
-        data = job.experiment.data
-        pair = (data.source, data.target)
-        if pair not in splits:
-            splits[pair] = split = class_split(spec, data.scenario)
-            if job.stage == "adapt":
-                target_items(job.experiment, spec, split)
+        data, seed = job.experiment.data, job.experiment.seed
+        # Where each class has a few, the seed chooses them.
+        same = (data.source, data.target, data.images_per_class and seed)
+        try:
+            if same not in checked:
+                checked[same] = _pictures(job, spec, dry_run)
+        except ValueError:
+            if dry_run:
+                continue
+            raise
+        source = source_summary(source_run(job.experiment, spec)) if data.target else {}
+        read, split = checked[same]
+        pictures = replace(read, run=job.run, source=source)
+        try:
+            split_of_run(job.run, spec, split)
+            if job.run.is_done and not dry_run:
+                pictures.keep()  # moved pictures are not read again the next time
             else:
-                parts = source_parts(job.experiment, spec, split)
-                total_steps(len(parts.train), 0, job.experiment.train)
-                if spec.reader:
-                    splits[pair] = ClassSplit(parts.classes)
-        split_of_run(job.run, spec, splits[pair])
+                pictures.check()
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        more = f" ({len(wrong) - 1} more of these runs are not, either)" if len(wrong) > 1 else ""
+        raise ValueError(wrong[0] + more)
+
+
+def _pictures(job: Job, spec: DatasetSpec, dry_run: bool) -> tuple[RunPictures, ClassSplit]:
+    """Return the images of a job, and the dataset's classes by role."""
+    experiment = job.experiment
+    data, split = experiment.data, class_split(spec, experiment.data.scenario)
+    if job.stage == "adapt":
+        items = target_items(experiment, spec, split)
+        return target_pictures(job.run, data.target, items), split
+    parts = source_parts(experiment, spec, split)
+    if not dry_run:  # as torch takes seconds to import
+        from uda.training.train import total_steps
+
+        total_steps(len(parts.train), 0, experiment.train)
+    split = ClassSplit(parts.classes) if spec.reader else split
+    return training_pictures(job.run, data.source, parts), split
 
 
 def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], workers: int) -> str:
