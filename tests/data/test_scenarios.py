@@ -71,9 +71,10 @@ def test_a_class_that_a_model_has_otherwise_is_named(spec, names, words):
         numbered_by(names.split(), class_split(spec, "pda"), spec, "m.pt")
 
 
-def test_lists_which_name_classes_by_number_bear_no_other_order(spec):
+@pytest.mark.parametrize("file", ["plain.txt", "plain.csv"])
+def test_lists_which_name_classes_by_number_bear_no_other_order(spec, file):
     """Their pictures change their classes with the order, so there is no right number for them."""
-    lists = replace(spec, domains={"Plain": "plain.txt", "Dark": "Dark"})
+    lists = replace(spec, domains={"Plain": file, "Dark": "Dark"})
     split, names = class_split(spec, "osda"), ("cross", "bar", "disc")
     with pytest.raises(ValueError, match="whose class 0 is 'cross', where 'bar' is expected"):
         numbered_by(names, split, lists, "m.pt")

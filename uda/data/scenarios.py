@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from uda.data.list_files import LIST_SUFFIXES
 from uda.data.spec import PARTS, DatasetSpec
 from uda.runs.checkpoints import check_classes
 from uda.runs.folder import Run
@@ -99,7 +100,7 @@ def numbered_by(
         ValueError: A class or its role differs; begins with ``where``, and names the class.
     """
     # Lists give pictures' classes by number, so that another order gives them other classes.
-    has_lists = any(folder.endswith(".txt") for folder in spec.domains.values())
+    has_lists = any(folder.endswith(LIST_SUFFIXES) for folder in spec.domains.values())
     if set(names) == set(split.source_classes) and not has_lists:
         parts = (split.shared, split.source_private)
         shared, private = (tuple(sorted(part, key=names.index)) for part in parts)
