@@ -135,8 +135,8 @@ class RunConfig:
 
     @property
     def class_hash(self) -> str:
-        """A hash of the scenario's classes by their roles."""
-        return str(self._of_source("classes"))
+        """A hash of the scenario's classes by their roles; empty for the oldest runs."""
+        return str(self.source.get("classes", ""))
 
     @property
     def dataset_name(self) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from uda.config import Experiment
 from uda.data.partition import source_parts, target_items
-from uda.data.scenarios import ClassSplit, class_split
+from uda.data.scenarios import ClassSplit, class_split, split_of_run
 from uda.data.spec import load_dataset_spec
 from uda.stages.build import Task, experiment_on_folder
 from uda.stages.console import say
@@ -32,7 +32,8 @@ def train(experiment: Experiment) -> None:
     parts = source_parts(experiment, spec, split)
     if experiment.data.target:  # a misspelt target is an error now, not after the training
         target_items(experiment, spec, split)
-    task = Task(experiment, spec, ClassSplit(parts.classes) if spec.reader else split, run)
+    split = split_of_run(run, spec, ClassSplit(parts.classes) if spec.reader else split)
+    task = Task(experiment, spec, split, run)
     task.say_what_is_read(experiment.data.source, parts.train)
     if run.is_done:
         training_pictures(run, experiment.data.source, parts).keep()
@@ -57,6 +58,7 @@ def _train(task: Task, parts: Parts) -> None:
     data = task.labelled(parts.train)
     pictures.keep()
     prepare_edits(task, data)
+    task.start()
     seen = train_loop(
         model,
         data,
