@@ -14,12 +14,14 @@ from genmix_aug.batching import batches
 from genmix_aug.codec import decode
 from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.store import EditStore
-from genmix_aug.images import find_images, load_rgb
+from genmix_aug.images import find_images, has_orientation, load_rgb
 from genmix_aug.screening.checks import REFERENCE_IMAGES, Features, Reference, reference_of, screen
 
 NO_PICTURE = torch.zeros(3, 64, 64, dtype=torch.uint8)
 
-Original = tuple[Path, int]  # a file and the side of the square it was read as, or 0
+# A file, the side of the square that it was read as (or 0), and whether it was turned as its EXIF
+# tag says: edits from before that was done are of pictures as they are stored.
+Original = tuple[Path, int, bool]
 
 
 def reference_from(features: Features, image: Callable[[int], Tensor], count: int) -> Reference:
@@ -38,14 +40,16 @@ def originals_of(records: Sequence[Mapping[str, Any]], images: str) -> dict[str,
     """
     sizes = sorted({record.get("square_px", 0) for record in records})
     if images:
-        candidates = [(path, size) for size in sizes for path in find_images(images)]
+        files = [(path, size) for size in sizes for path in find_images(images)]
     else:
         named = {
             (Path(record["folder"]) / record["source"], record.get("square_px", 0))
             for record in records
             if record.get("folder")
         }
-        candidates = sorted(original for original in named if original[0].is_file())
+        files = sorted(file for file in named if file[0].is_file())
+    candidates = [(*file, True) for file in files]
+    candidates += [(*file, False) for file in files if has_orientation(file[0])]
     wanted = {record["image"] for record in records}
     by_digest = {
         image_digest(load_rgb(*original)): original

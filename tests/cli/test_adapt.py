@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import yaml
 
@@ -37,6 +39,16 @@ def test_one_source_class(flags, dataset):
     options = [*flags, "--data.scenario=osda", "--data.target=Dark"]
     assert main(["train", *options, "--train.batch_size=4"]) == 0
     assert main(["adapt", *options, "--train.batch_size=4"]) == 0
+
+
+def test_both_stages_say_which_pictures_they_pass_over(capsys, flags, dataset):
+    options = [*flags, "--data.target=Dark", "--train.steps=1", "--adapt.method=source_only"]
+    for command, domain in (("train", "Plain"), ("adapt", "Dark")):
+        folder = dataset.parent / "pictures" / domain
+        shutil.copy(folder / "bar" / "00.png", folder)
+        assert main([command, *options]) == 0
+        line = f"Passed over in {folder}: a picture in no class's folder (00.png)"
+        assert line in capsys.readouterr().out
 
 
 def test_adapt_wants_a_target_and_a_trained_source(fails_with, flags):

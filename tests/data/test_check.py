@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 import yaml
+from helpers.phone import noise, save_tagged
 from helpers.tiny import make_dataset
 from PIL import Image
 
+from genmix_aug.images import load_rgb
 from uda.cli.main import main
 from uda.data.check import check_dataset, describe, fix_names
-from uda.data.near_duplicates import HASH_BYTES, near_pairs, perceptual_hash
+from uda.data.near_duplicates import HASH_BYTES, hash_image, near_pairs
 from uda.data.spec import load_dataset_spec
 
 
@@ -50,6 +52,18 @@ def test_faults_are_named(dataset, capsys):
     assert text.splitlines()[-1] == "NOT WHOLE: Tiny has 4 problems"
 
 
+def test_links_are_named_as_a_problem_of_their_domain(dataset, capsys):
+    plain = dataset.parent / "pictures" / "Plain"
+    (plain / "whale").symlink_to("unmounted")
+    (plain / "bar" / "gone.png").symlink_to("nowhere.png")
+    assert check(dataset) == 1
+    assert f"! {plain / 'whale'}: a link that leads nowhere" in capsys.readouterr().out
+    (plain / "whale").unlink()
+    assert check(dataset) == 1
+    problem = f"! cannot be read: {plain / 'bar' / 'gone.png'}: no such file"
+    assert problem in capsys.readouterr().out
+
+
 def test_near_duplicates_across_domains_are_counted(dataset):
     pictures = dataset.parent / "pictures"
     rng = np.random.default_rng(0)
@@ -81,10 +95,19 @@ def test_near_pairs_are_those_of_a_naive_count(monkeypatch):
     assert near_pairs(first[:0], second, 3).shape == (0, 2)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16"])
-def test_pictures_of_any_mode_have_a_hash(mode):
-    image = Image.new("L", (5, 9), 100).convert("I" if mode == "I;16" else mode)
-    assert len(perceptual_hash(image)) == HASH_BYTES
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16", "LAB"])
+def test_pictures_of_any_mode_have_a_hash(mode, tmp_path):
+    Image.new(mode, (5, 9), 1 if mode in "1 L P I;16" else None).save(tmp_path / "x.tif")
+    hashes = hash_image(tmp_path / "x.tif")
+    assert (hashes.problem, len(hashes.perceptual)) == ("", HASH_BYTES)
+    load_rgb(tmp_path / "x.tif")  # what one reader takes, the other does
+
+
+def test_a_picture_that_is_turned_is_a_duplicate_of_one_that_is_upright(tmp_path):
+    save_tagged(tmp_path / "phone.png", noise(40, 60))
+    noise(40, 60).transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.png")
+    phone, upright = hash_image(tmp_path / "phone.png"), hash_image(tmp_path / "upright.png")
+    assert phone.perceptual == upright.perceptual
 
 
 def test_an_absent_domain_is_a_problem_unless_optional_or_not_asked_for(dataset, capsys):

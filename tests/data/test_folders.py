@@ -1,9 +1,11 @@
 import shutil
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.own_folders import make_folders
+from helpers.phone import tag
 from helpers.tiny import arguments
 from PIL import Image
 
@@ -11,6 +13,7 @@ from uda.cli.main import main
 from uda.config import CONFIGS
 from uda.data.folders import folder_pair_dataset, match_classes, single_folder_dataset
 from uda.data.items import UNLABELLED, domain_items
+from uda.data.near_duplicates import hash_image
 from uda.data.scenarios import class_split
 from uda.data.spec import load_dataset_spec
 from uda.reports.in_domain import comparisons
@@ -98,6 +101,22 @@ def test_other_targets_of_the_same_classes_share_the_source(folders, tmp_path):
     assert [len(domain_items(spec, name)) for name in spec.domains] == [12, 12, 11]
     (source / "bar" / "00.png").unlink()
     assert folder_pair_dataset(source, target, "none", tmp_path / "datasets").file != first.file
+
+
+def test_only_pictures_that_are_turned_give_a_dataset_another_name(folders, tmp_path):
+    """What runs from before, which read them as stored, learnt is not taken for the new runs'."""
+    path = folders[0] / "bar" / "00.png"
+    assert hash_image(path).content == blake2b(path.read_bytes()).digest()
+    names = []
+    for orientation in (1, 6):
+        for folder in folders:
+            tag(folder / sorted(p.name for p in folder.iterdir())[0] / "00.png", orientation)
+        pair = folder_pair_dataset(*folders, "auto", tmp_path / "datasets")
+        names.append((pair.file.name, pair.target))
+    content = blake2b(path.read_bytes() + b"upright").digest()
+    assert hash_image(path).content == content
+    assert names[0][0] != names[1][0]
+    assert names[0][1] != names[1][1]
 
 
 def test_a_target_that_has_changed_is_another_pair(folders, tmp_path):

@@ -11,6 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from helpers.phone import tag
 from helpers.tiny import arguments, make_dataset
 
 from genmix_aug.images import to_picture
@@ -30,6 +31,15 @@ def items(spec):
 
 def number(items):
     return {name: k for k, name in enumerate(sorted({item.class_name for item in items}))}
+
+
+def test_turned_pictures_are_not_taken_for_those_as_stored(items, tmp_path):
+    for item in items:
+        tag(item.path)
+    for upright in (False, True, False):
+        in_memory = PixelStore(upright=upright).decode(items, 24)
+        assert torch.equal(PixelStore(0, tmp_path, upright).decode(items, 24), in_memory)
+    assert len(list(tmp_path.glob("*.images"))) == 2
 
 
 def test_mapped_pictures_are_those_in_memory(items, tmp_path):
@@ -119,7 +129,7 @@ def test_pictures_are_decoded_once_while_their_files_stay(items, tmp_path, monke
     decoded = []
     original = datasets.load_rgb
     monkeypatch.setattr(
-        datasets, "load_rgb", lambda path, px: decoded.append(path) or original(path, px)
+        datasets, "load_rgb", lambda path, *more: decoded.append(path) or original(path, *more)
     )
     for _ in range(3):
         PixelStore(0, tmp_path / "c").unlabelled(items, 24)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.phone import tag
 
 from uda.data import pixels as datasets
 from uda.data.items import domain_items
@@ -21,6 +22,14 @@ def test_a_target_has_the_same_pictures_in_another_order_without_labels(spec):
     for image, item in zip(target.images, in_order, strict=True):
         assert torch.equal(image, view.images[items.index(item)])
     assert set(vars(target)) == {"images"}  # nothing that a method could read labels from
+
+
+def test_pictures_are_turned_unless_they_are_to_stay_as_stored(spec):
+    items = domain_items(spec, "Plain")[:1]
+    stored = PixelStore().decode(items, 32)
+    tag(items[0].path)
+    assert torch.equal(PixelStore(upright=False).decode(items, 32), stored)
+    assert torch.equal(PixelStore().decode(items, 32), stored.rot90(-1, (2, 3)))
 
 
 def test_views_are_crops_and_mirrors_as_drawn():

@@ -6,9 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from helpers.phone import noise, save_tagged
+from PIL import Image, ImageCms, ImageOps
 
-from genmix_aug.images import find_images, from_picture, load_rgb
+from genmix_aug.images import (
+    IMAGE_SUFFIXES,
+    find_images,
+    from_picture,
+    has_orientation,
+    load_rgb,
+    other_pictures,
+    size_of,
+)
 
 
 def test_images_are_found_in_order_and_hidden_ones_left_out(tmp_path):
@@ -22,6 +31,96 @@ def test_images_are_found_in_order_and_hidden_ones_left_out(tmp_path):
     Image.new("RGB", (2, 2)).save(folder / ".x.png")
     names = [path.relative_to(folder).as_posix() for path in find_images(folder)]
     assert names == ["a.png", "b/c.jpg", "b/d.webp"]
+
+
+def test_what_systems_add_is_passed_over(tmp_path):
+    """Thumbnails of notebooks and disks, and what a Mac puts into archives."""
+    folders = (".ipynb_checkpoints", "@eaDir", "__MACOSX/dog", "#recycle", "lost+found", "dog")
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (2, 2)).save(tmp_path / folder / "x.png")
+    (tmp_path / "@eaDir" / "x.heic").touch()
+    (tmp_path / "dog" / "._x.jpg").touch()
+    assert find_images(tmp_path) == [tmp_path / "dog" / "x.png"]
+    assert other_pictures(tmp_path) == ""
+
+
+def test_links_to_nothing_are_named(tmp_path):
+    (tmp_path / "dog").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "dog" / "x.png")
+    (tmp_path / "dog" / "gone.jpg").symlink_to("nowhere.jpg")
+    gone, _ = find_images(tmp_path)  # whoever reads it names it
+    with pytest.raises(ValueError, match=r"cannot read image .*dog/gone\.jpg: no such file"):
+        load_rgb(gone)
+    (tmp_path / "kite").symlink_to("nowhere")  # a class that would be missing
+    with pytest.raises(ValueError, match="kite: a link that leads nowhere; mend or remove it"):
+        find_images(tmp_path)
+    (tmp_path / "kite").unlink()
+    (tmp_path / "kite").symlink_to("kite")
+    with pytest.raises(ValueError, match="kite: a link that leads nowhere"):
+        find_images(tmp_path)
+
+
+def test_pictures_that_are_not_read_are_named_where_there_are_no_others(tmp_path):
+    (tmp_path / "IMG_1.HEIC").touch()
+    with pytest.raises(ValueError, match=r"has no images .* but 1 pictures \(\.heic 1\)"):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_a_picture_is_turned_as_viewers_do(tmp_path, orientation, suffix):
+    stored, path = noise(), tmp_path / f"phone{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(path, exif=exif, **({"lossless": True} if suffix == ".webp" else {}))
+    with Image.open(path) as image:
+        expected = from_picture(ImageOps.exif_transpose(image))
+    assert torch.equal(load_rgb(path), expected)
+    assert size_of(path) == tuple(expected.shape[1:])
+    if suffix != ".tif":  # Pillow itself turns these
+        assert torch.equal(load_rgb(path, upright=False), from_picture(stored))
+        assert has_orientation(path) == (orientation != 1)
+
+
+def test_a_phones_picture_stands_upright(tmp_path):
+    stored = Image.fromarray(np.uint8([[[1] * 3, [2] * 3, [3] * 3], [[4] * 3, [5] * 3, [6] * 3]]))
+    save_tagged(tmp_path / "phone.png", stored)
+    assert grey_of(tmp_path / "phone.png") == [[4, 1], [5, 2], [6, 3]]
+    grey = Image.fromarray(np.uint16([[257, 514]]))  # 16 bits of a scanner, too
+    save_tagged(tmp_path / "grey.png", grey)
+    assert grey_of(tmp_path / "grey.png") == [[1], [2]]
+
+
+@pytest.mark.parametrize("value", [b"Exif\0\0no tag", b"Exif\0\0MM\0*\xff\xff\xff\xff"])
+def test_a_broken_tag_leaves_the_picture_as_it_is(tmp_path, value):
+    noise().save(tmp_path / "x.png", exif=value)
+    assert torch.equal(load_rgb(tmp_path / "x.png"), from_picture(noise()))
+    save_tagged(tmp_path / "x.png", noise(), 99)
+    assert torch.equal(load_rgb(tmp_path / "x.png"), from_picture(noise()))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_an_animation_is_its_first_picture(tmp_path, suffix):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ((250, 0, 0), (0, 0, 250))]
+    frames[0].save(tmp_path / f"x{suffix}", save_all=True, append_images=frames[1:], duration=50)
+    image = load_rgb(tmp_path / f"x{suffix}")
+    assert image[0].min() > 240
+    assert image[2].max() < 10
+
+
+def test_a_picture_of_lab_has_its_colours(tmp_path):
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    colours = Image.fromarray(np.uint8([[[180, 90, 80], [80, 150, 90], [120, 120, 120]]]))
+    ImageCms.profileToProfile(colours, *profiles, outputMode="LAB").save(tmp_path / "lab.tif")
+    off = load_rgb(tmp_path / "lab.tif").int() - from_picture(colours).int()
+    assert off.abs().max() <= 4
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_endings_may_be_capitals(tmp_path, suffix):
+    (tmp_path / f"x{suffix.upper()}").touch()
+    assert [path.name for path in find_images(tmp_path)] == [f"x{suffix.upper()}"]
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):

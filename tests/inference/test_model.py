@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.phone import noise, save_tagged
 from helpers.tiny import CLASSES
 from PIL import Image
 
 import uda
+from genmix_aug.images import load_rgb
 from uda.cli.main import main
 from uda.evaluation.choices import chosen_thresholds, last_probabilities
 from uda.evaluation.criteria import mixture_threshold, two_means_threshold
@@ -48,6 +50,25 @@ def test_three_lines_from_picture_to_prediction(lead, pictures):
     assert 0 <= prediction.entropy == prediction.unknown_score <= 1
     with pytest.raises(ValueError, match=r"no\.png: no such file"):
         model("no.png")
+
+
+def test_a_phones_picture_is_turned_unless_the_run_is_older(lead, tmp_path, capsys):
+    stored, phone = tmp_path / "stored.png", tmp_path / "phone.png"
+    noise(40, 60).save(stored)
+    save_tagged(phone, noise(40, 60))
+    model = load(lead)
+    upright = model.prepare(stored).rot90(-1, (1, 2))
+    assert torch.equal(model.prepare(phone), load_rgb(phone, 32))
+    assert (model.prepare(phone).int() - upright.int()).abs().float().mean() < 4  # resized first
+    assert torch.equal(model.prepare(Image.open(phone)), model.prepare(phone))
+    older = tmp_path / "older"
+    shutil.copytree(lead, older)
+    (older / "upright").unlink()
+    assert torch.equal(load(older).prepare(phone), model.prepare(stored))
+    assert torch.equal(load(older).prepare(Image.open(phone)), model.prepare(stored))
+    command = ["predict", str(older), str(phone), f"--out={tmp_path / 'a.csv'}"]
+    assert main(command) == 0
+    assert "made before pictures were turned as their EXIF tags say" in capsys.readouterr().err
 
 
 def test_values_are_taken_where_they_leave_no_doubt():

@@ -35,6 +35,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_runs_from_before_pictures_were_turned_keep_theirs(tmp_path):
+    run = open_run(tmp_path, "train", {"stage": "train"})
+    assert run.is_upright
+    run.start()
+    assert read_run(run.folder).is_upright
+    older = open_run(tmp_path, "older", {"stage": "train"})
+    older.restore([], {}, "2024")
+    older.start()  # going on with it changes nothing
+    assert not read_run(older.folder).is_upright
+
+
 def test_the_version_is_the_commit_and_whether_files_were_changed(tmp_path, monkeypatch):
     file = tmp_path / "uda" / "runs" / "version.py"
     file.parent.mkdir(parents=True)
@@ -95,7 +106,7 @@ def test_a_run_is_opened_again_by_name_and_configuration(tmp_path):
     (run.folder / ".checkpoint.123.tmp.pt").write_bytes(b"killed while writing")
     run.mark_done()
     assert run.is_done
-    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done"}
+    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done", "upright"}
     assert len(find_runs(tmp_path)) == 2
 
 
@@ -208,7 +219,7 @@ def test_a_run_has_a_single_worker_at_a_time(tmp_path):
         with pytest.raises(RunBusyError, match=run.hash), run.lock():
             pass
         run.mark_done()
-    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done"}
+    assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "done", "upright"}
 
 
 def test_a_file_is_hashed_again_only_after_a_change(tmp_path, monkeypatch):

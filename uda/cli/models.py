@@ -44,9 +44,11 @@ def predict(
         device: auto, cpu, cuda or cuda:N.
     """
     refuse_runs(images, checkpoint)
+    from genmix_aug.images import has_orientation
     from uda.inference.model import load
     from uda.inference.pictures import find_pictures, predict, summary, write_csv, write_sheet
     from uda.runs.files import check_writable
+    from uda.stages.build import AS_STORED
 
     if sheet:
         _require_png("sheet", sheet)
@@ -54,6 +56,8 @@ def predict(
     for path in filter(None, (out, sheet)):
         check_writable(Path(path))
     model = load(Path(checkpoint), device, threshold)
+    if not model.is_upright and any(map(has_orientation, paths)):
+        print(f"{checkpoint}: {AS_STORED}", file=sys.stderr)
     answered = predict(model, paths)
     for problem in answered.unreadable.values():
         print(f"passed over: {problem}", file=sys.stderr)

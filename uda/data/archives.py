@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from torchvision.datasets import CIFAR100, FGVCAircraft, Flowers102, StanfordCars
-from torchvision.datasets.folder import find_classes
 
-from uda.data.items import ROOT_FLAGS, Item, Parts, is_picture
+from genmix_aug.images import images_below
+from uda.data.class_folders import class_folders, image_folder_parts, images_by_class
+from uda.data.items import ROOT_FLAGS, Item, Parts
 
 
 def cifar100(folder: Path) -> Parts:
@@ -144,17 +145,6 @@ def tiny_imagenet(folder: Path) -> Parts:
     return Parts(names, train, [], test)
 
 
-def image_folder_parts(folder: Path) -> dict[str, Path]:
-    """Return the folders train, val and test in ``folder``, those that exist."""
-    names = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-    return {
-        part: folder / name
-        for part, known in names.items()
-        for name in known[::-1]
-        if (folder / name).is_dir()
-    }
-
-
 def image_folder(folder: Path) -> Parts:
     """Read folders ``train`` and ``test`` (or ``val``) of class folders, as ImageNet-1K has.
 
@@ -167,17 +157,18 @@ def image_folder(folder: Path) -> Parts:
             f"{folder}: expected the folders train and val or test in it, each with a folder a "
             f"class; name another folder with {ROOT_FLAGS}"
         )
-    part_classes = {part: _classes_in(path) for part, path in folders.items()}
-    classes = part_classes["train"]
-    for part, names in part_classes.items():
-        if extra := sorted(set(names) - set(classes)):
+    images = {part: images_by_class(_class_folders(path)) for part, path in folders.items()}
+    for part, classes in images.items():
+        if extra := [name for name in classes if name not in images["train"]]:
             raise ValueError(f"{folders[part] / extra[0]}: a class that {folders['train']} lacks")
+    if empty := [name for name, paths in images["train"].items() if not paths]:
+        raise ValueError(f"{folders['train'] / empty[0]}: holds no picture to train on")
     items = {
-        part: [Item(file, name) for name in part_classes[part] for file in _pictures(path / name)]
-        for part, path in folders.items()
+        part: [Item(path, name) for name, paths in classes.items() for path in paths]
+        for part, classes in images.items()
     }
-    validation = items.get("val", []) if "test" in items else []
-    return Parts(tuple(classes), items["train"], validation, items.get("test") or items["val"])
+    test = items["test"] if "test" in items else items.pop("val")
+    return Parts(tuple(images["train"]), items["train"], items.get("val", []), test)
 
 
 READERS: dict[str, Callable[[Path], Parts]] = {
@@ -211,16 +202,13 @@ def _lines(path: Path, folder: Path, needed: str) -> list[str]:
     return [line for line in path.read_text().splitlines() if line.strip()]
 
 
-def _classes_in(folder: Path) -> list[str]:
-    try:
-        return find_classes(folder)[0]
-    except FileNotFoundError:
-        raise ValueError(
-            f"{folder}: holds no folder of a class; pictures must be sorted into them"
-        ) from None
+def _class_folders(folder: Path) -> dict[str, Path]:
+    if folders := class_folders(folder):
+        return folders
+    raise ValueError(f"{folder}: holds no folder of a class; pictures must be sorted into them")
 
 
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    return sorted(path for path in folder.iterdir() if is_picture(path))
+    return images_below(folder)

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genmix_aug.images import images_below
 from genmix_aug.pools import process_map
-from uda.data.items import domain_items, is_picture
+from uda.data.class_folders import class_folders
+from uda.data.items import domain_items
 from uda.data.names import join_names, normalised_name
 from uda.data.near_duplicates import HASH_BYTES, hash_image, near_pairs
 from uda.data.spec import DatasetSpec
@@ -132,15 +134,14 @@ def _check_names(spec: DatasetSpec, domain: str) -> tuple[DomainCheck, list[Path
         return DomainCheck(domain, path, absent=absent), []
     try:
         items = domain_items(spec, domain)
+        folders = class_folders(path) if path.is_dir() else {}
     except ValueError as error:
         return DomainCheck(domain, path, absent=str(error)), []
     present = {item.class_name for item in items}
     missing = tuple(name for name in spec.classes if name not in present)
     known = set(spec.classes)
     other = tuple(
-        folder.name
-        for folder in (sorted(path.iterdir()) if path.is_dir() else ())
-        if folder.is_dir() and folder.name not in known and any(map(is_picture, folder.iterdir()))
+        name for name, folder in folders.items() if name not in known and images_below(folder)
     )
     check = DomainCheck(domain, path, len(items), len(present), expected, missing, other)
     return check, [item.path for item in items]

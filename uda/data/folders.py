@@ -17,7 +17,7 @@ from tqdm import tqdm
 from genmix_aug.images import find_images, other_pictures
 from uda.compute.distributed import is_main
 from uda.config import SCENARIOS, read_yaml
-from uda.data.archives import image_folder_parts
+from uda.data.class_folders import class_folders, image_folder_parts, images_by_class
 from uda.data.names import join_names, normalised_name
 from uda.data.near_duplicates import hash_image
 from uda.runs.files import write_text
@@ -133,7 +133,8 @@ def single_folder_dataset(images: Path, folder: Path) -> SingleFolder:
 
 
 def _single_folder(path: Path, parts: Sequence[Path], notes: list[str]) -> ImageFolder:
-    folder = _read_folder(path, _class_files(path, notes), notes)
+    files = _class_files(path)
+    folder = _read_folder(path, files, notes)
     names = list(folder.classes)
     if {path.resolve() / name for name in names} <= {*parts}:
         raise ValueError(
@@ -145,6 +146,7 @@ def _single_folder(path: Path, parts: Sequence[Path], notes: list[str]) -> Image
             f"data.dataset: {path} has {len(names)} class folders with pictures; name the folder "
             "that holds a folder for each class"
         )
+    _check_filled("data.dataset", folder, files)
     count = f"{folder.num_images:,} pictures of {len(names)} classes"
     notes.append(f"{path}: {count} ({join_names(names)})")
     return folder
@@ -272,15 +274,10 @@ def _check_apart(source: Path, target: Path) -> None:
         )
 
 
-def _class_files(folder: Path, notes: list[str]) -> ClassFiles:
-    """List the images below each folder of ``folder``."""
-    classes: ClassFiles = {}
-    if others := other_pictures(folder):
-        notes.append(f"Passed over in {folder}: {others}, whose format is not read: convert them")
-    for path in find_images(folder):
-        parts = path.relative_to(folder).parts
-        classes.setdefault(parts[0] if len(parts) > 1 else "", []).append(path)
-    return classes
+def _class_files(folder: Path) -> ClassFiles:
+    """List the images below each folder of ``folder``, of which some may have none."""
+    loose = [path for path in find_images(folder) if path.parent == folder]
+    return {**images_by_class(class_folders(folder)), "": loose}
 
 
 def _read_folder(
@@ -290,6 +287,8 @@ def _read_folder(
 
     Images outside of class folders are skipped, too, unless ``flat``.
     """
+    if others := other_pictures(folder):
+        notes.append(f"Passed over in {folder}: {others}, whose format is not read: convert them")
     paths = [path for files in classes.values() for path in files]
     with ThreadPoolExecutor(max_workers=4) as pool:
         results = tqdm(
@@ -313,19 +312,29 @@ def _read_folder(
         if (good := {path: hashes[path].content for path in files if not hashes[path].problem})
     }
     if not flat and (outside := readable.pop("", None)):
-        notes.append(
-            f"Passed over, in no class's folder: {join_names([str(path) for path in outside], 2)}"
-        )
+        names = join_names([str(path) for path in outside], 2)
+        notes.append(f"Passed over, in no class's folder: {names}")
     return ImageFolder(folder, readable)
 
 
+def _check_filled(flag: str, folder: ImageFolder, files: ClassFiles) -> None:
+    """Refuse a class folder without a picture that can be read."""
+    if empty := [name for name in files if name and name not in folder.classes]:
+        folders = join_names([str(folder.path / name) for name in empty])
+        raise ValueError(
+            f"{flag}: no picture that can be read in {folders}: put some there, or move the folder"
+        )
+
+
 def _read_source(path: Path, notes: list[str]) -> ImageFolder:
-    folder = _read_folder(path, _class_files(path, notes), notes)
+    files = _class_files(path)
+    folder = _read_folder(path, files, notes)
     if len(folder.classes) < 2:
         raise ValueError(
             f"--source: {path} has {len(folder.classes)} class folders with pictures; name the "
             "folder that holds a folder for each class"
         )
+    _check_filled("--source", folder, files)
     if reserved := [name for name in folder.classes if name.casefold() == "unknown"]:
         raise ValueError(
             f"--source: a class called {reserved[0]!r} could not be told from what answers call "
@@ -339,10 +348,11 @@ def _read_target(
     path: Path, labels: str, source: ImageFolder, notes: list[str]
 ) -> tuple[ImageFolder, ClassSets | None]:
     """Read the target by class (all images under "" without labels), and compare the classes."""
-    files = _class_files(path, notes)
-    names, source_names = [name for name in files if name], list(source.classes)
+    images, source_names = find_images(path), list(source.classes)
+    inner = (file.relative_to(path).parts for file in images)
+    names = list(dict.fromkeys(parts[0] for parts in inner if len(parts) > 1))
     if labels != "none" and {*map(normalised_name, source_names)} & {*map(normalised_name, names)}:
-        return _read_labelled_target(path, files, source_names, notes)
+        return _read_labelled_target(path, source_names, notes)
     if labels == "folders":
         raise ValueError(
             f"--target: no folder in {path} is named like a class of the source "
@@ -353,17 +363,16 @@ def _read_target(
             f"The target's folders ({join_names(names, 3)}) are not named like the source's "
             "classes: its labels are taken to be unknown"
         )
-    everything = {"": [file for paths in files.values() for file in paths]}
-    folder = _read_folder(path, everything, notes, flat=True)
+    folder = _read_folder(path, {"": images}, notes, flat=True)
     if not folder.classes:
         raise ValueError(f"--target: no picture in {path} can be read")
     return folder, None
 
 
 def _read_labelled_target(
-    path: Path, files: ClassFiles, source_names: Sequence[str], notes: list[str]
+    path: Path, source_names: Sequence[str], notes: list[str]
 ) -> tuple[ImageFolder, ClassSets]:
-    classes = _read_folder(path, files, notes).classes
+    classes = _read_folder(path, _class_files(path), notes).classes
     sets = match_classes(source_names, list(classes))
     notes += [
         f"Matched: the target's {name!r} is the source's {source_name!r}"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from uda.data.class_folders import images_by_class
 from uda.data.spec import DatasetSpec
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 UNLABELLED = ""  # the class name of an image whose class is not known
 # The options that name a dataset's folder, for messages.
 ROOT_FLAGS = "--data.root (of uda evaluate and uda data: --root)"
@@ -73,11 +73,11 @@ def _name(item: Item, depth: int) -> str:
 
 
 def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
-    """Return every image of a domain, by class in the dataset's order, then by file name.
+    """Return every image of a domain, by class in the dataset's order, then by path.
 
-    A domain is a folder of class folders or a list file. Each line of a list is ``path
-    class-number``; paths are relative to the dataset's root or to the list's folder and may have
-    spaces; class -1 is not known and becomes `UNLABELLED`.
+    A domain is a folder of class folders, with images at any depth, or a list file. Each line of a
+    list is ``path class-number``; paths are relative to the dataset's root or to the list's folder
+    and may have spaces; class -1 is not known and becomes `UNLABELLED`.
 
     Raises:
         ValueError: The domain, folder or line that the message names is wrong.
@@ -100,18 +100,9 @@ def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
 
 
 def _folder_items(spec: DatasetSpec, folder: Path) -> list[Item]:
-    return [
-        Item(path, name)
-        for name in spec.classes
-        if (folder / name).is_dir()
-        for path in sorted((folder / name).iterdir())
-        if is_picture(path)
-    ]
-
-
-def is_picture(path: Path) -> bool:
-    """Return whether a file has an image's suffix and is not hidden (``._bike.jpg``)."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    folders = {name: path for name in spec.classes if (path := folder / name).is_dir()}
+    images = images_by_class(folders)
+    return [Item(path, name) for name, paths in images.items() for path in paths]
 
 
 def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy.fft import dctn
+
+from genmix_aug.images import READ_ERRORS, orientation_of, to_upright_rgb, why_unreadable
 
 SIDE, LOW = 64, 16  # px that an image is reduced to, and the frequencies kept in each direction
 HASH_BYTES = LOW * LOW // 8
@@ -23,7 +25,9 @@ BLOCK = 4096
 class ImageHashes(NamedTuple):
     """Hashes of an image file: perceptual (`HASH_BYTES` bytes) and of the file's bytes.
 
-    Both are empty where the file cannot be read; ``problem`` then says why.
+    The latter is another where the image is turned as its EXIF tag says: datasets from before that
+    was done keep names of their own. Both are empty where the file cannot be read; ``problem`` then
+    says why.
     """
 
     perceptual: bytes
@@ -37,26 +41,20 @@ def hash_image(path: Path) -> ImageHashes:
         content = path.read_bytes()
         with Image.open(BytesIO(content)) as image:
             image.load()
-            if image.mode.startswith("I") or image.mode == "F":  # rare
-                from genmix_aug.images import to_rgb
-
-                to_rgb(image)  # raises ValueError where the range of values is unclear
-            return ImageHashes(perceptual_hash(image), hashlib.blake2b(content).digest(), "")
-    except UnidentifiedImageError:
-        return ImageHashes(b"", b"", "no image")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return ImageHashes(b"", b"", " ".join(str(error).split()) or type(error).__name__)
+            digest = hashlib.blake2b(content)
+            if orientation_of(image) != 1:
+                digest.update(b"upright")
+            return ImageHashes(perceptual_hash(to_upright_rgb(image)), digest.digest(), "")
+    except READ_ERRORS as error:
+        return ImageHashes(b"", b"", why_unreadable(error))
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """Return the pHash of 256 bits: which low frequencies of the image exceed their median.
+    """Return the pHash of 256 bits: which low frequencies of the RGB image exceed their median.
 
     The grey image is reduced to 64 px, and its lowest 16 x 16 cosine frequencies are compared.
     Size, format and light compression hardly change the hash.
     """
-    if image.mode in ("RGBA", "LA", "PA", "P"):
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     low = dctn(np.asarray(small, dtype=np.float32), norm="ortho")[:LOW, :LOW].ravel()
     low[0] = 0  # the mean brightness

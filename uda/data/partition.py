@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
+from genmix_aug.images import other_pictures
 from uda.config import Experiment
+from uda.data.class_folders import check_near_names, class_folders, image_folder_parts, left_out
 from uda.data.items import UNLABELLED, Item, Parts, domain_items
 from uda.data.names import join_names
 from uda.data.scenarios import ClassSplit
@@ -96,23 +99,49 @@ def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -
         raise ValueError("data.source: name the domain to train on")
     if not data.scenario:
         return in_domain_parts(experiment, spec)
-    items = domain_items(spec, data.source)
+    items = _domain_items(spec, data.source)
     if data.concepts == "disjoint":
         items = disjoint_half(items, source=True)
     items = of_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
-    present = {item.class_name for item in items}
-    if missing := [name for name in split.source_classes if name not in present]:
-        raise ValueError(
-            f"{spec.title}'s {data.source} has no picture of {missing[0]!r}, a class "
-            f"that {data.scenario} trains on"
-        )
+    _check_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
     return Parts(split.source_classes, items, [], [])
+
+
+def _domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
+    """Return `domain_items`; refuse a domain whose class folders have other spellings."""
+    folder = spec.root / spec.domains.get(domain, "")
+    if domain in spec.domains and folder.is_dir():
+        check_near_names(folder, spec.classes)
+    return domain_items(spec, domain)
+
+
+def _check_classes(items: Sequence[Item], classes: Sequence[str], where: str) -> None:
+    """Refuse ``classes`` to train on of which there is no picture."""
+    present = {item.class_name for item in items}
+    if missing := [repr(name) for name in classes if name not in present]:
+        raise ValueError(f"{where} has no picture of {join_names(missing)} to train on")
+
+
+def passed_over(spec: DatasetSpec, domain: str) -> list[str]:
+    """Return lines on the pictures of a domain's folder that are of no class or cannot be read."""
+    folder = spec.root / spec.domains[domain]
+    if not folder.is_dir() or spec.reader not in ("", "image_folder"):
+        return []
+    known: dict[Path, Collection[str]] = {folder: spec.classes}
+    if spec.reader:
+        parts = image_folder_parts(folder).values()
+        known = {folder: [part.name for part in parts]}
+        known |= {part: class_folders(part) for part in parts}
+    lines = [line for part, names in known.items() for line in left_out(part, names)]
+    if others := other_pictures(folder):
+        lines.append(f"Passed over in {folder}: {others}, whose format is not read: convert them")
+    return lines
 
 
 def target_items(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> list[Item]:
     """Return the target's images of the classes that the scenario leaves in it."""
     data = experiment.data
-    items = domain_items(spec, data.target)
+    items = _domain_items(spec, data.target)
     if data.concepts == "disjoint":
         items = disjoint_half(items, source=False)
     classes = (*split.target_classes, UNLABELLED)
@@ -132,8 +161,9 @@ def in_domain_parts(experiment: Experiment, spec: DatasetSpec) -> Parts:
     if spec.reader:
         parts = _read_archive(spec, data.source)
     else:
-        items = domain_items(spec, data.source)
+        items = _domain_items(spec, data.source)
         labelled = of_classes(items, spec.classes, f"{spec.title}'s {data.source}")
+        _check_classes(labelled, spec.classes, f"{spec.title}'s {data.source}")
         train, test = holdout_split(labelled, data.holdout)
         parts = Parts(spec.classes, train, [], test)
     train, validation = parts.train, parts.validation

@@ -58,15 +58,17 @@ class PixelStore:
     Attributes:
         memory_gb: GiB of pixels of a set up to which it is kept in memory.
         cache: Folder of the files.
+        upright: Whether images are turned as their EXIF tags say (`genmix_aug.images.load_rgb`).
     """
 
     memory_gb: float = math.inf
     cache: Path | str = ""
+    upright: bool = True
 
     @classmethod
-    def of(cls, compute: ComputeConfig) -> PixelStore:
+    def of(cls, compute: ComputeConfig, upright: bool = True) -> PixelStore:
         """Return the store that a configuration describes."""
-        return cls(compute.image_memory_gb, compute.cache)
+        return cls(compute.image_memory_gb, compute.cache, upright)
 
     def labelled(self, items: Sequence[Item], labels: Mapping[str, int], px: int) -> Labelled:
         """Decode ``items`` to ``px`` squares, with the ``labels`` of their class names."""
@@ -112,13 +114,14 @@ class PixelStore:
         shape = (len(items), 3, px, px)
 
         def fill(images: Tensor) -> Sequence[int]:
-            _decode_into(images, items, px)
+            _decode_into(images, items, px, self.upright)
             return _sort_by_pixels(images) if by_pixels else range(len(items))
 
         if fits(shape, self.memory_gb):
             images = torch.empty(shape, dtype=torch.uint8)
             return images, fill(images)
-        key = files_key([item.path for item in items], px, by_pixels)
+        orientation = ("upright",) if self.upright else ()  # what older versions stored
+        key = files_key([item.path for item in items], px, by_pixels, *orientation)
         return stored(Path(self.cache), key, shape, fill)
 
 
@@ -138,11 +141,11 @@ def _sort_by_pixels(images: Tensor) -> list[int]:
     return order
 
 
-def _decode_into(images: Tensor, items: Sequence[Item], px: int) -> None:
+def _decode_into(images: Tensor, items: Sequence[Item], px: int, upright: bool) -> None:
     def decode(row: int) -> None:
         item = items[row]
         if item.pixels is None:
-            images[row] = load_rgb(item.path, px)
+            images[row] = load_rgb(item.path, px, upright)
         else:  # as load_rgb does it
             picture = Image.fromarray(item.pixels)
             images[row] = from_picture(picture.resize((px, px), Image.Resampling.BILINEAR))

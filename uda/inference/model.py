@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from genmix_aug.images import from_picture, load_rgb, to_rgb
+from genmix_aug.images import from_picture, load_rgb, to_rgb, to_upright_rgb
 from uda.compute.devices import device_of_rank, move_to_device, to_answer
 from uda.config import Experiment
 from uda.data.pixels import resize
@@ -75,6 +76,11 @@ class TrainedModel:
     threshold: float | None
     device: torch.device
 
+    @cached_property
+    def is_upright(self) -> bool:
+        """Whether pictures are turned as their EXIF tags say: as the run's."""
+        return self.run.is_upright
+
     def __call__(self, picture: Picture) -> ImagePrediction:
         """Predict an image. ValueError names an unreadable file, or what is wrong with values."""
         return self.predict([self.prepare(picture)])[0]
@@ -83,7 +89,7 @@ class TrainedModel:
         """Decode an image as in training: uint8 [3, S, S], where S is ``images.decode_px``."""
         px = self.experiment.images.decode_px
         if isinstance(picture, (str, Path)):
-            return load_rgb(picture, px)
+            return load_rgb(picture, px, self.is_upright)
         if isinstance(picture, (Tensor, np.ndarray)):
             picture = picture_of(picture)
         if not isinstance(picture, Image.Image):
@@ -91,7 +97,8 @@ class TrainedModel:
                 f"not a picture: a {type(picture).__name__}; expected a path, a Pillow image, a "
                 "tensor or an array (of many pictures, one at a time)"
             )
-        return from_picture(to_rgb(picture).resize((px, px), Image.Resampling.BILINEAR))
+        rgb = to_upright_rgb(picture) if self.is_upright else to_rgb(picture)
+        return from_picture(rgb.resize((px, px), Image.Resampling.BILINEAR))
 
     def predict(self, images: Sequence[Tensor]) -> list[ImagePrediction]:
         """Predict every image that `prepare` has returned."""

@@ -11,6 +11,7 @@
     genmix_stages.png                  what GenMix made of a few images
     predictions.csv, unknown.png,
     answers.md                         of `uda run`: answers for people
+    upright                            written first: pictures are turned as EXIF says
     error.txt                          why a sweep's run failed
     done                               written last
 
@@ -85,11 +86,18 @@ class Run(RunConfig):
 
     def start(self) -> None:
         """Make the folder, and write the configuration, unless they exist."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "config.yaml").is_file():
-            write_text(
-                self.folder / "config.yaml", yaml.safe_dump(dict(self.config), sort_keys=False)
-            )
+        if not is_run(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / "upright", "Pictures are turned as their EXIF tags say.\n")
+            self._write_config()
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether its pictures are turned as their EXIF tags say, as viewers do.
+
+        Those of runs from before that was done stay as they are stored.
+        """
+        return not is_run(self.folder) or (self.folder / "upright").is_file()
 
     def mark_done(self) -> None:
         """Write down that the run has finished, after everything else is on disk.
@@ -104,7 +112,8 @@ class Run(RunConfig):
         self, metrics: Iterable[Mapping[str, Any]], choices: Mapping[str, Any], done: str
     ) -> None:
         """Write a packed run's files into a folder that nobody else sees yet."""
-        self.start()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_config()
         lines = (f"{json.dumps({'run': self.hash, **line})}\n" for line in metrics)
         (self.folder / "metrics.jsonl").write_text("".join(lines))
         for name, values in choices.items():
@@ -346,6 +355,10 @@ class Run(RunConfig):
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     # ----
+
+    def _write_config(self) -> None:
+        text = yaml.safe_dump(dict(self.config), sort_keys=False)
+        write_text(self.folder / "config.yaml", text)
 
     def _bank_path(self, epoch: int) -> Path:
         return self.folder / "banks" / f"epoch_{epoch:02d}.npz"

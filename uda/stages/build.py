@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uda.config import CONFIGS, Experiment
+from uda.data.partition import passed_over
 from uda.data.scenarios import ClassSplit
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from uda.methods.base import Bank, Method
     from uda.models.classifier import Classifier
     from uda.training.state import Loop
+
+
+ORIENTATION_SAMPLE = 100  # pictures of a set that are looked at for EXIF's tag
+AS_STORED = (
+    "made before pictures were turned as their EXIF tags say, which some have; it goes on reading "
+    "them as they are stored. Delete its folder to make it anew"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,21 @@ class Task:
         """The store of decoded images."""
         from uda.data.pixels import PixelStore
 
-        return PixelStore.of(self.experiment.compute)
+        return PixelStore.of(self.experiment.compute, self.run.is_upright)
+
+    def say_what_is_read(self, domain: str, items: Sequence[Item]) -> None:
+        """Print which pictures of a domain are passed over, and whether some are not upright."""
+        from genmix_aug.images import has_orientation
+        from uda.compute.distributed import is_main
+
+        if not is_main():
+            return
+        if not self.run.is_done:
+            for line in passed_over(self.spec, domain):
+                say(line)
+        sample = items[:: max(1, len(items) // ORIENTATION_SAMPLE)]
+        if not self.run.is_upright and any(has_orientation(item.path) for item in sample):
+            say(f"{self.run.folder}: {AS_STORED}")
 
     def loop(self, title: str = "") -> Loop:
         """Return the surroundings of a training loop called ``title``."""

@@ -23,6 +23,7 @@ def train(experiment: Experiment) -> None:
     """Train a source model, or an in-domain classifier without a scenario."""
     task, parts = _task_of(experiment)
     run = task.run
+    task.say_what_is_read(task.experiment.data.source, parts.train)
     if run.is_done:
         say(f"Already trained: {run.folder}")
     else:
@@ -41,7 +42,7 @@ def make_edits(experiment: Experiment) -> None:
 
 
 def _task_of(experiment: Experiment) -> tuple[Task, Parts]:
-    """Return the task of `experiment`, checked, and the images that it trains and is scored on."""
+    """Return the task of ``experiment``, checked, and the images that it trains and is scored on."""
     from uda.compute.distributed import join
 
     join(experiment.device)

@@ -33,6 +33,7 @@ def adapt(experiment: Experiment) -> None:
     items = target_items(experiment, spec, split)
     task = Task(experiment, spec, split, adapt_run(experiment, spec))
     checkpoint = _source_checkpoint(task)
+    task.say_what_is_read(data.target, items)
     if task.run.is_done:
         say(f"Already adapted: {task.run.folder}")
     else:
