@@ -42,7 +42,7 @@ def make_edits(experiment: Experiment) -> None:
 
 
 def _task_of(experiment: Experiment) -> tuple[Task, Parts]:
-    """Return the task of ``experiment``, checked, and the images that it trains and is scored on."""
+    """Return the task of ``experiment``, checked, and the images to train on and to score on."""
     from uda.compute.distributed import join
 
     join(experiment.device)
