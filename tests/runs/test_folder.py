@@ -236,3 +236,12 @@ def test_a_file_is_hashed_again_only_after_a_change(tmp_path, monkeypatch):
     path.unlink()
     with pytest.raises(ValueError, match="weights.pth: no such file"):
         file_hash(path)
+
+
+def test_choices_that_were_made_before_the_end_are_forgotten(tmp_path):
+    run = open_run(tmp_path, "lead", {"stage": "adapt"})
+    run.start()
+    run.mark_done()
+    run.save_choices("criteria", {"entropy": [1.0]})
+    run.mark_done()  # made again in the same folder
+    assert run.choices("criteria") is None

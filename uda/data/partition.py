@@ -84,14 +84,6 @@ def _by_class(items: Sequence[Item]) -> list[list[Item]]:
     return list(classes.values())
 
 
-def source_items(
-    experiment: Experiment, spec: DatasetSpec, split: ClassSplit
-) -> tuple[list[Item], list[Item]]:
-    """Return the source's training and test images; with a scenario, the latter are empty."""
-    parts = source_parts(experiment, spec, split)
-    return parts.train, parts.test
-
-
 def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> Parts:
     """Return the source's images by use; with a scenario, all are for training."""
     data = experiment.data

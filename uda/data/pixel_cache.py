@@ -5,7 +5,6 @@ Both hold the same bytes; a mapped file is read by rows, as they are indexed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from genmix_aug.files import atomic_path, remove_abandoned
 
-# Part of every file's name: to be raised when what is decoded from an image changes.
+# Part of every file's key: to be raised when what is decoded from an image changes.
 VERSION = 1
 
 
@@ -45,21 +44,6 @@ def allocate(shape: Sequence[int], memory_gb: float, folder: Path) -> Tensor:
         return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=tuple(shape)))
 
 
-def files_key(paths: Sequence[Path], *more: object) -> str:
-    """Return hexadecimal digits that stand for files and ``more``.
-
-    They depend on the files' paths, sizes and times, and on what distinguishes two files of equal
-    size and time that were swapped (inode, time of the last change).
-    """
-    digest = hashlib.blake2b(repr((VERSION, *more)).encode(), digest_size=10)
-    for path in paths:
-        # Decoding will report a file that cannot be read.
-        stat = path.stat() if path.is_file() else None
-        known = stat and (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-        digest.update(repr((os.path.abspath(path), known)).encode())
-    return digest.hexdigest()
-
-
 def stored(
     folder: Path, key: str, shape: Sequence[int], fill: Callable[[Tensor], Sequence[int]]
 ) -> tuple[Tensor, list[int]]:
@@ -70,7 +54,7 @@ def stored(
 
     Args:
         folder: Of the files.
-        key: As from `files_key`.
+        key: As from `uda.data.fingerprints.files_key`.
         shape: Of the images, uint8 [N, …].
         fill: Called if nothing is stored yet: writes the images into a tensor and returns the
             numbers, which are stored behind them.

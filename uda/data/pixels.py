@@ -23,8 +23,9 @@ from tqdm import tqdm
 from genmix_aug.images import from_picture, load_rgb
 from uda.compute.distributed import is_main
 from uda.config import ComputeConfig
+from uda.data.fingerprints import files_key
 from uda.data.items import UNLABELLED, Item
-from uda.data.pixel_cache import allocate, files_key, fits, reorder, stored
+from uda.data.pixel_cache import VERSION, allocate, fits, reorder, stored
 
 RESIZE_BATCH = 256
 
@@ -121,7 +122,7 @@ class PixelStore:
             images = torch.empty(shape, dtype=torch.uint8)
             return images, fill(images)
         orientation = ("upright",) if self.upright else ()  # what older versions stored
-        key = files_key([item.path for item in items], px, by_pixels, *orientation)
+        key = files_key(items, VERSION, px, by_pixels, *orientation)
         return stored(Path(self.cache), key, shape, fill)
 
 

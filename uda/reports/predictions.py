@@ -37,7 +37,7 @@ class Predictions:
 
     ``rows`` int64 [N] are their rows among all images of the target.
     ``label`` int64 [N] in 0..K (K is unknown), ``true_label`` int64 [N] (from K on private),
-    ``score`` float [N], the unknown score, and ``name`` [N], ``class/file``.
+    ``score`` float [N], the unknown score, and ``name`` [N], ``class/file``. ``run`` made them.
     """
 
     split: ClassSplit
@@ -46,6 +46,7 @@ class Predictions:
     true_label: NDArray[np.int64]
     score: NDArray[np.floating]
     name: NDArray[np.str_]
+    run: Run
 
     @property
     def unknown(self) -> int:
@@ -179,6 +180,7 @@ def read_predictions(run: Run, split: ClassSplit) -> Predictions | None:
         answers["true_label"][known],
         answers["unknown_score"][known],
         answers.get("name", np.full(len(known), ""))[known],
+        run,
     )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genmix_aug.images import load_rgb, to_picture
-from uda.data.items import domain_items, paths_by_name
+from uda.data.fingerprints import content_hash
+from uda.data.items import Item, domain_items, paths_by_name
 from uda.data.spec import load_dataset_spec
 from uda.reports.chapter import DrawnPair
 from uda.reports.predictions import Predictions
 from uda.reports.results import Setting
+from uda.stages.pictures import target_hashes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,17 +60,25 @@ def read_samples(setting: Setting, drawn: DrawnPair, root: str) -> Samples:
     try:
         items = domain_items(load_dataset_spec(setting.dataset, root), drawn.pair.target)
         paths = paths_by_name(items, map(str, predictions.name))
+        rows = {text: predictions.surest(kind, PER_KIND) for kind, text in KINDS.items()}
+        _check_same(predictions, {row for of_kind in rows.values() for row in of_kind}, paths)
         kinds = {
-            text: [
-                _sample(predictions, index, paths) for index in predictions.surest(kind, PER_KIND)
-            ]
-            for kind, text in KINDS.items()
+            text: [_sample(predictions, row, paths) for row in of_kind]
+            for text, of_kind in rows.items()
         }
     except (ValueError, KeyError) as error:
         reason = f"no picture {error}" if isinstance(error, KeyError) else str(error)
         why = f"Not shown: {reason.partition(';')[0]}; --root names the folder of the domains."
         return Samples(title, {}, why)
     return Samples(title, kinds)
+
+
+def _check_same(predictions: Predictions, rows: Iterable[int], paths: Mapping[str, Path]) -> None:
+    """Raise ValueError naming a picture that is not that which was predicted."""
+    hashes = target_hashes(predictions.run)
+    for name in map(str, predictions.name[list(rows)]):
+        if hashes.get(name, "") not in ("", content_hash(Item(paths[name], ""))):
+            raise ValueError(f"{paths[name]} is not the picture that was predicted")
 
 
 def _sample(predictions: Predictions, index: int, paths: Mapping[str, Path]) -> Sample:

@@ -5,6 +5,7 @@
     metrics.jsonl                      a line for each epoch and kind of figure
     checkpoint.pt, best.pt             the last epoch's state; the best epoch's weights
     classes.json                       the source classes in label order
+    pictures.json                      which images it was made of: names, hashes of their contents
     banks/, predictions.npz,
     summary.npz                        of an adaptation: features, answers, what the method kept
     criteria.json, thresholds.json     what was chosen without labels, computed once
@@ -25,10 +26,10 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import yaml
 
@@ -102,8 +103,11 @@ class Run(RunConfig):
     def mark_done(self) -> None:
         """Write down that the run has finished, after everything else is on disk.
 
-        Temporary files that killed processes left in the folder, and below it, are removed.
+        Temporary files that killed processes left in the folder, and below it, are removed, and
+        choices, which were made of other epochs.
         """
+        for name in CHOICES:
+            self._choices_path(name).unlink(missing_ok=True)
         for left in self.folder.rglob(".*.tmp*"):
             left.unlink(missing_ok=True)
         write_text(self.folder / "done", f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n")
@@ -210,6 +214,27 @@ class Run(RunConfig):
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path}: not a list of class names; restore or delete it")
         return tuple(names)
+
+    def save_pictures(self, record: Mapping[str, Any]) -> None:
+        """Write which images the run is made of, by what they are used for."""
+        write_json(self._pictures_path, dict(record))
+
+    def pictures(self) -> dict[str, Any]:
+        """Return what `save_pictures` wrote; nothing for runs from before it existed.
+
+        Raises ValueError naming a broken file.
+        """
+        if not self._pictures_path.is_file():
+            return {}
+        record: dict[str, Any] | None = None
+        with suppress(ValueError):
+            record = json.loads(self._pictures_path.read_bytes())
+        if not _is_record(record):
+            raise ValueError(
+                f"{self._pictures_path}: not a record of pictures; restore it, or delete it to "
+                "take the run as it is"
+            )
+        return record
 
     @property
     def checkpoint(self) -> Path:
@@ -363,6 +388,10 @@ class Run(RunConfig):
     def _bank_path(self, epoch: int) -> Path:
         return self.folder / "banks" / f"epoch_{epoch:02d}.npz"
 
+    @property
+    def _pictures_path(self) -> Path:
+        return self.folder / "pictures.json"
+
     def _choices_path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
@@ -371,6 +400,16 @@ class Run(RunConfig):
 
         with atomic_path(path) as temporary:
             np.savez(temporary, **arrays)
+
+
+def _is_record(record: Any) -> TypeGuard[dict[str, Any]]:
+    """Return whether ``record`` is what `Run.save_pictures` writes."""
+    kinds: dict[str, type] = {"count": int, "hash": str, "seen": list, "hashes": dict}
+    return isinstance(record, dict) and all(
+        isinstance(part, dict)
+        and all(isinstance(part.get(key, kind()), kind) for key, kind in kinds.items())
+        for part in record.values()
+    )
 
 
 def is_done(folder: Path) -> bool:

@@ -24,7 +24,8 @@ def file_hash(path: Path) -> str:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     stat = path.stat()
-    return _content_hash(path.absolute(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    as_it_is = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    return _content_hash(path.absolute(), *as_it_is)
 
 
 @cache

@@ -16,6 +16,7 @@ from uda.stages.build import Task
 from uda.stages.console import say
 from uda.stages.identity import experiment_of
 from uda.stages.in_domain import class_accuracies, final_scores, score_line
+from uda.stages.pictures import RunPictures, target_pictures, training_pictures
 from uda.stages.target import target_score_line
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     split = class_split(spec, experiment.data.scenario)
     if not experiment.data.scenario:
         parts = in_domain_parts(experiment, spec)
+        training_pictures(finished, experiment.data.source, parts).check()
         items, split = parts.test, ClassSplit(parts.classes)
     elif experiment.data.target:
         items = target_items(experiment, spec, split)
+        if experiment.data.target == finished.target:
+            _say_difference(target_pictures(finished, finished.target, items))
     else:
         raise ValueError(f"{run}: a source model; name the domain to score it on with --target")
     compute = to_answer(device_of_rank(experiment.device), experiment.compute)
@@ -50,6 +54,12 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         _score_on_target(task, model, items, per_class)
     else:
         _score_held_out(task, model, items, per_class)
+
+
+def _say_difference(pictures: RunPictures) -> None:
+    """Say where a target is scored that is not what the run was adapted to."""
+    if difference := pictures.difference:
+        say(f"{pictures.run.folder} was adapted to {difference}; the scores are of those of now")
 
 
 def _score_held_out(task: Task, model: Classifier, items: Sequence[Item], per_class: bool) -> None:

@@ -13,6 +13,7 @@ from uda.stages.console import say
 from uda.stages.edits import prepare_edits
 from uda.stages.identity import source_run
 from uda.stages.in_domain import epoch_scorer, log_final, score_line
+from uda.stages.pictures import training_pictures
 
 if TYPE_CHECKING:
     from uda.data.items import Parts
@@ -25,6 +26,7 @@ def train(experiment: Experiment) -> None:
     run = task.run
     task.say_what_is_read(task.experiment.data.source, parts.train)
     if run.is_done:
+        training_pictures(run, task.experiment.data.source, parts).keep()
         say(f"Already trained: {run.folder}")
     else:
         with task.lock():
@@ -62,9 +64,12 @@ def _train(task: Task, parts: Parts) -> None:
 
     experiment = task.experiment
     total_steps(len(parts.train), 0, experiment.train)  # raises before edits are made in vain
+    pictures = training_pictures(task.run, experiment.data.source, parts)
+    pictures.check()
     loop = task.loop(f"train {experiment.data.source} ({experiment.augment.name})")
     model = task.model()
     data = task.labelled(parts.train)
+    pictures.keep()
     prepare_edits(task, data)
     seen = train_loop(
         model,

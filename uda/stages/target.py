@@ -14,6 +14,7 @@ from uda.evaluation.metrics import SCORES
 from uda.stages.build import Task
 from uda.stages.console import say
 from uda.stages.identity import adapt_run, source_run
+from uda.stages.pictures import RunPictures, source_pictures, target_pictures
 
 if TYPE_CHECKING:
     from uda.data.items import Item
@@ -34,12 +35,15 @@ def adapt(experiment: Experiment) -> None:
     task = Task(experiment, spec, split, adapt_run(experiment, spec))
     checkpoint = _source_checkpoint(task)
     task.say_what_is_read(data.target, items)
+    source = source_pictures(experiment, spec, split)
+    pictures = target_pictures(task.run, data.target, items, source)
     if task.run.is_done:
+        pictures.keep()
         say(f"Already adapted: {task.run.folder}")
     else:
         with task.lock():
             if not task.run.is_done:  # another process may have finished it meanwhile
-                _adapt(task, items, checkpoint)
+                _adapt(task, items, checkpoint, pictures)
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
@@ -47,13 +51,15 @@ def adapt(experiment: Experiment) -> None:
     )
 
 
-def _adapt(task: Task, items: list[Item], checkpoint: Path) -> None:
+def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPictures) -> None:
     from uda.training.adapt import adapt as adapt_loop
 
     data, settings = task.experiment.data, task.experiment.adapt
     loop = task.loop(f"{settings.method} {data.source} → {data.target}")
+    pictures.check()
     model = task.model(checkpoint)
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
+    pictures.keep()
     adapt_loop(
         model,
         view,

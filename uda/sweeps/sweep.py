@@ -9,15 +9,17 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from uda.config import Experiment
-from uda.data.partition import source_items, target_items
+from uda.data.partition import source_parts, target_items
 from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec, load_dataset_spec
 from uda.stages.build import experiment_on_folder
 from uda.stages.console import say
+from uda.stages.identity import source_run
+from uda.stages.pictures import RunPictures, source_summary, target_pictures, training_pictures
 from uda.sweeps.costs import in_words, seconds_of, size_in_words
 from uda.sweeps.engine import Engine, run_jobs
 from uda.sweeps.plan import Job, default_name, plan
@@ -40,9 +42,9 @@ def sweep(experiment: Experiment, engine: Engine, dry_run: bool) -> None:
     runs = Path(experiment.runs)
     jobs, expected = plan(experiment, spec)
     say(describe(experiment, spec, jobs, engine))
+    _check_pictures(jobs, spec, dry_run)
     if dry_run:
         return
-    _check_pictures(jobs, spec)
     name = experiment.sweep.name or default_name(experiment, spec)
     write_plan(runs, name, asdict(experiment), expected)
     failures = run_jobs(jobs, engine)
@@ -54,22 +56,49 @@ def sweep(experiment: Experiment, engine: Engine, dry_run: bool) -> None:
     say(f"All {len(jobs)} runs are done. Tables: uda report {runs}")
 
 
-def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec) -> None:
-    """Check that every domain exists and fills a batch: an error now, not one for each run."""
-    from uda.training.train import total_steps
+def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec, dry_run: bool) -> None:
+    """Check that every domain exists, fills a batch, and is what runs that have begun are made of.
 
-    checked: set[tuple[str, str]] = set()
+    It is an error now, not one for each run. A dry run needs no pictures.
+    """
+    checked: dict[tuple[object, ...], RunPictures] = {}
+    wrong: list[str] = []
     for job in jobs:
-        pair = (job.experiment.data.source, job.experiment.data.target)
-        if pair in checked:
-            continue
-        checked.add(pair)
-        split = class_split(spec, job.experiment.data.scenario)
-        if job.stage == "adapt":
-            target_items(job.experiment, spec, split)
-        else:
-            items, _ = source_items(job.experiment, spec, split)
-            total_steps(len(items), 0, job.experiment.train)
+        data, seed = job.experiment.data, job.experiment.seed
+        # Where each class has a few, the seed chooses them.
+        same = (data.source, data.target, data.images_per_class and seed)
+        try:
+            if same not in checked:
+                checked[same] = _pictures(job, spec, dry_run)
+        except ValueError:
+            if dry_run:
+                continue
+            raise
+        source = source_summary(source_run(job.experiment, spec)) if data.target else {}
+        pictures = replace(checked[same], run=job.run, source=source)
+        try:
+            if job.run.is_done and not dry_run:
+                pictures.keep()  # moved pictures are not read again the next time
+            else:
+                pictures.check()
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        more = f" ({len(wrong) - 1} more of these runs are not, either)" if len(wrong) > 1 else ""
+        raise ValueError(wrong[0] + more)
+
+
+def _pictures(job: Job, spec: DatasetSpec, dry_run: bool) -> RunPictures:
+    experiment = job.experiment
+    data, split = experiment.data, class_split(spec, experiment.data.scenario)
+    if job.stage == "adapt":
+        return target_pictures(job.run, data.target, target_items(experiment, spec, split))
+    parts = source_parts(experiment, spec, split)
+    if not dry_run:  # as torch takes seconds to import
+        from uda.training.train import total_steps
+
+        total_steps(len(parts.train), 0, experiment.train)
+    return training_pictures(job.run, data.source, parts)
 
 
 def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], engine: Engine) -> str:

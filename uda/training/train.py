@@ -134,6 +134,11 @@ def train(
     seen = Seen(torch.zeros(batches.num_originals, dtype=torch.bool))
     if saved := state.restore(run):
         counts = saved["seen"]
+        if len(saved["originals"]) != batches.num_originals:  # of a run without a record of them
+            raise ValueError(
+                f"{run.folder}: begun with {len(saved['originals'])} pictures, and these are "
+                f"{batches.num_originals}; restore those, or delete the folder to begin with these"
+            )
         seen = Seen(saved["originals"], counts["images"], counts["augmented"])
     # On a CPU other processes must not count; process time leaves out a GPU's work.
     clock = time.process_time if loop.device.type == "cpu" else time.perf_counter

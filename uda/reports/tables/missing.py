@@ -1,11 +1,12 @@
-"""Which runs a setting's table still lacks, in words."""
+"""Which runs a setting's table still lacks, and which do not belong together, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from uda.reports.results import Board, Pair, Setting, pairs_of, row_title
+from uda.reports.results import Board, Pair, Result, Setting, pairs_of, row_title
 from uda.reports.tables.table import seeds_text
+from uda.stages.pictures import SOURCE, TARGET
 from uda.sweeps.record import Expected
 
 NAMED = 4  # missing pairs of a row that are named one by one
@@ -96,3 +97,17 @@ def left_out_note(setting: Setting, board: Board, left_out: Collection[str]) -> 
     """Return a note that names the setting's pairs that are ``left_out`` of means, if any."""
     names = [pair.name for pair in pairs_of(setting, list(board.values())) if pair.name in left_out]
     return [f"Mean values without {', '.join(names)}."] if names else []
+
+
+def pictures_note(setting: Setting, results: Iterable[Result]) -> list[str]:
+    """Return a note that names the pairs whose runs were not all made of the same pictures."""
+    kinds: dict[tuple[Pair, str], set[object]] = {}
+    for result in results:
+        made_of = result.run.pictures()
+        known = {key: made_of.get(key, {}).get("hash") for key in (SOURCE, TARGET)}
+        for key, value in {**known, "scored": result.lines[-1].get("num_images")}.items():
+            if value is not None:
+                kinds.setdefault((result.pair, key), set()).add(value)
+    mixed = {pair for (pair, _), values in kinds.items() if len(values) > 1}
+    names = [pair.name for pair in sorted(mixed, key=setting.order)]
+    return [f"Not all runs are of the same pictures: {', '.join(names)}."] if names else []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from uda.evaluation.metrics import SCORES
 from uda.reports.published import published
 from uda.reports.results import Board, Pair, Row, Setting
+from uda.reports.tables.missing import pictures_note
 from uda.reports.tables.scores import TRADED
 from uda.reports.tables.table import (
     Cell,
@@ -56,7 +57,11 @@ def pair_table(setting: Setting, board: Board, pair: Pair, brief: bool = False) 
         setting.pair_title(pair),
         heads,
         lines_of([row.title for row in rows], columns),
-        (NOTE, *_empty_class_note(rows, pair)),
+        (
+            NOTE,
+            *_empty_class_note(rows, pair),
+            *pictures_note(setting, (result for row in rows for result in row.at(pair))),
+        ),
         lines,
         paper.source if paper else "",
     )

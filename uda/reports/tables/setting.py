@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from uda.reports.results import Board, Setting, has_labels, pairs_of
 from uda.reports.tables.choices import epoch_table, threshold_table, unscored_tables
 from uda.reports.tables.differences import difference_table
-from uda.reports.tables.missing import planned_for
+from uda.reports.tables.missing import pictures_note, planned_for
 from uda.reports.tables.pair import pair_table
 from uda.reports.tables.scores import oracle_table, score_table, summary_table
 from uda.reports.tables.table import Table
@@ -37,9 +38,9 @@ def setting_tables(
     several = len(pairs) > 1 or bool(planned_for(setting, expected))
     tables: dict[str, Table | None] = {}
     if several:
-        tables[setting.main_score] = score_table(
-            setting, board, setting.main_score, expected, left_out
-        )
+        table = score_table(setting, board, setting.main_score, expected, left_out)
+        notes = (*table.notes, *pictures_note(setting, results))
+        tables[setting.main_score] = replace(table, notes=notes)
     else:
         tables[pairs[0].name] = pair_table(setting, board, pairs[0])
     tables["difference"] = difference_table(setting, board, setting.main_score, left_out)
