@@ -43,7 +43,10 @@ def decode(data: bytes) -> Tensor | None:
     """Return the image uint8 [3, H, W] of `encode`'s bytes, or None where they are not whole."""
     if not is_whole(data):
         return None
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than it decodes
+        return None
     if pixels is None:
         return None
     rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)

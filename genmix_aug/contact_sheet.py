@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from genmix_aug.files import write_whole
+from genmix_aug.lettering import font_file, printable, usual_font
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -27,7 +28,8 @@ def contact_sheet(
 
     Args:
         rows: Pictures, uint8 [3, H, W] or float [H, W] in [0, 1], as many as column labels.
-        row_labels, column_labels: Texts; long ones are wrapped, then cut.
+        row_labels, column_labels: Texts; long ones are wrapped, then cut. For letters that no
+            font has there are boxes, see `genmix_aug.lettering.legible`.
         size: Side of a cell in px; pictures are scaled into it, their aspect ratio kept.
 
     Raises:
@@ -38,14 +40,19 @@ def contact_sheet(
         raise ValueError("a contact sheet needs at least one row and one column")
     if any(len(row) != len(column_labels) for row in rows) or len(rows) != len(row_labels):
         raise ValueError("a contact sheet needs one label for each row and column")
-    font = _font(max(10, min(20, round(size / 9))))
+    row_labels, column_labels = [
+        [printable(label) for label in labels] for labels in (row_labels, column_labels)
+    ]
+    points = max(10, min(20, round(size / 9)))
+    fonts = {label: label_font(label, points) for label in ("Ågy", *row_labels, *column_labels)}
     gap = max(3, size // 24)
     margin = 3 * gap
-    box = font.getbbox("Ågy")
+    box = fonts["Ågy"].getbbox("Ågy")
     line = round(1.15 * (box[3] - box[1]))
-    above = [_wrap(label, font, size, 2) for label in column_labels]
-    beside_width = min(max(font.getlength(label) for label in row_labels), 1.4 * size)
-    beside = [_wrap(label, font, beside_width + 1, 3) for label in row_labels]
+    above = [_wrap(label, fonts[label], size, 2) for label in column_labels]
+    longest = max(fonts[label].getlength(label) for label in row_labels)
+    beside_width = min(longest, 1.4 * size)
+    beside = [_wrap(label, fonts[label], beside_width + 1, 3) for label in row_labels]
     head = line * max(len(lines) for lines in above) + gap
     left = margin + int(beside_width) + 2 * gap
     width = left + len(column_labels) * (size + gap) - gap + margin
@@ -55,10 +62,12 @@ def contact_sheet(
 
     for column, lines in enumerate(above):
         x = left + column * (size + gap) + size / 2
+        font = fonts[column_labels[column]]
         for k, text in enumerate(reversed(lines)):
             pen.text((x, margin + head - gap - k * line), text, INK, font, anchor="md")
     for row, (pictures, lines) in enumerate(zip(rows, beside, strict=True)):
         y = margin + head + row * (size + gap)
+        font = fonts[row_labels[row]]
         for k, text in enumerate(lines):
             middle = y + size / 2 + (k - (len(lines) - 1) / 2) * line
             pen.text((left - 2 * gap, middle), text, INK, font, anchor="rm")
@@ -97,11 +106,9 @@ def check_name(path: Path | str) -> None:
         raise ValueError(f"the picture's name must end in .png: {path}")
 
 
-def _font(size: int) -> Font:
-    """Return Matplotlib's DejaVu Sans, which knows most alphabets; Pillow's font knows ASCII."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+def label_font(text: str, size: int) -> Font:
+    """Return a font of `size` px that has the text's characters, or else the usual font."""
+    return ImageFont.truetype(font_file(text) or usual_font(), size)
 
 
 def _wrap(text: str, font: Font, width: float, most: int) -> list[str]:

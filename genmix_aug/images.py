@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,7 @@ def load_rgb(path: Path | str, square_px: int = 0, upright: bool = True) -> Tens
             (see `to_rgb`); a single line that names it.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             image.load()
             rgb = to_upright_rgb(image) if upright else to_rgb(image)
     except READ_ERRORS as error:
@@ -169,12 +170,30 @@ def load_rgb(path: Path | str, square_px: int = 0, upright: bool = True) -> Tens
     return from_picture(rgb)
 
 
+def open_picture(file: Path | str | BytesIO) -> Image.Image:
+    """Open a picture file with Pillow, which decodes it later.
+
+    Raises:
+        READ_ERRORS: The file is missing, no picture, or of too many pixels. Pillow would wait for
+            a pipe's writer for ever, and start Ghostscript to decode PostScript under any name.
+    """
+    if not isinstance(file, BytesIO) and os.path.exists(file) and not os.path.isfile(file):
+        raise UnidentifiedImageError
+    image = Image.open(file)
+    if image.format == "EPS":
+        image.close()
+        raise UnidentifiedImageError
+    return image
+
+
 def why_unreadable(error: Exception) -> str:
     """Return in a line what one of `READ_ERRORS` says about an image file."""
     if isinstance(error, UnidentifiedImageError):
         return "no image"  # Pillow would repeat the path
     if isinstance(error, FileNotFoundError):
         return "no such file"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"over {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -195,7 +214,7 @@ def orientation_of(image: Image.Image) -> int:
 def has_orientation(path: Path | str) -> bool:
     """Return whether an image file has a tag by which viewers turn it; False if unreadable."""
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return orientation_of(image) != 1
     except READ_ERRORS:
         return False
@@ -208,7 +227,7 @@ def size_of(path: Path | str) -> tuple[int, int]:
         ValueError: As `load_rgb`.
     """
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             size = (image.height, image.width)
             return size[::-1] if orientation_of(image) >= 5 else size
     except READ_ERRORS:

@@ -1,5 +1,6 @@
 import pytest
 import yaml
+from jsonargparse import get_loader
 
 from uda.config import (
     CONFIGS,
@@ -9,6 +10,8 @@ from uda.config import (
     Experiment,
     ImageConfig,
     TrainConfig,
+    load_yaml,
+    read_yaml,
 )
 from uda.data.spec import load_dataset_spec
 from uda.stages.options import method_of
@@ -145,3 +148,40 @@ def test_wrong_dataset_files_are_named(tmp_path, change, message):
 def test_wrong_compute_is_named(values, message):
     with pytest.raises(ValueError, match=message):
         ComputeConfig(**values)
+
+
+def aliases(first, form):
+    """Return YAML of which each line stands for twice the line before."""
+    lines = [form.replace("BEFORE", f"*a{k - 1}, *a{k - 1}") for k in range(1, 40)]
+    return "\n".join(f"a{k}: &a{k} {line}" for k, line in enumerate([first, *lines]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (aliases("[x]", "[BEFORE]"), "aliases"),
+        (aliases("{k: 1}", "{<<: [BEFORE]}"), "aliases"),
+        ("a: &a [*a]", "aliases"),
+        ("a: " + "[" * 9999, "nest"),
+        ("a: !!python/object/apply:os.mkdir [x]", "python/object"),
+        ("a: " + "9" * 9999, "digits"),
+        ("a: !!timestamp x", ""),
+    ],
+    ids=["laughs", "merges", "endless", "deep", "code", "number", "tag"],
+)
+@pytest.mark.parametrize("load", [load_yaml, get_loader("yaml")], ids=["files", "options"])
+def test_yaml_of_strangers_is_a_line_that_names_the_file(tmp_path, text, words, load):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ValueError, match=rf"x\.yaml: not valid YAML: .*{words}"):
+        read_yaml(tmp_path / "x.yaml", load)
+
+
+def test_a_few_aliases_are_read(tmp_path):
+    (tmp_path / "x.yaml").write_text("\ufeffa: &a [1, 2]\nb: *a\n")
+    assert read_yaml(tmp_path / "x.yaml") == {"a": [1, 2], "b": [1, 2]}
+
+
+def test_names_with_bytes_of_no_encoding_are_read_as_written():
+    values = {"classes": ["caf\udce9", "é"]}
+    assert load_yaml(yaml.safe_dump(values)) == values
+    assert load_yaml(yaml.safe_dump(values, allow_unicode=True)) == values

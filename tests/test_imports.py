@@ -39,7 +39,7 @@ UDA: dict[str, tuple[str, ...]] = {
     "cli": EVERYTHING,
 }
 # The folders of uda that may import genmix_aug, and what of it.
-PICTURES = ("images", "codec", "files", "seeding", "contact_sheet")
+PICTURES = ("images", "codec", "files", "seeding", "contact_sheet", "lettering")
 DATA = (*PICTURES, "pools")
 GENMIX_AUG = {
     "runs": ("files",),  # both write files whole in the same way

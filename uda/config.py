@@ -6,6 +6,7 @@ The dataclasses are the command line's flags and the keys of ``configs/experimen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -23,29 +24,57 @@ MAX_SEED = 2**63 - 1
 # Marks a field that is newer than some runs. At its default it is left out of a run's identity, so
 # that runs from before it keep their names.
 ADDED = {"added": True}
+MOST_VALUES = 1_000_000  # of a YAML file, aliases written out
 # libyaml's parser, where PyYAML has it: a report reads thousands of configurations.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_yaml(text: str) -> Any:
     """Return what a YAML text holds."""
-    return yaml.load(text, YAML_LOADER)
+    return yaml.load(text, _loader_of(text))
+
+
+def _loader_of(text: str) -> Any:
+    """Return the parser for a text: libyaml's refuses what stands for bytes of no encoding."""
+    return yaml.SafeLoader if "\\uDC" in text else YAML_LOADER
 
 
 def read_yaml(path: Path, load: Callable[[str], Any] = load_yaml) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
-    Raises ValueError naming a file that is missing or is no mapping.
+    Raises ValueError naming a file that is missing or is no mapping, or whose aliases stand for
+    more values than any memory holds.
     """
     try:
-        raw = load(path.read_text())
+        text = path.read_text(encoding="utf-8-sig")
+        if "&" in text and _num_values(yaml.compose(text, _loader_of(text)), {}) > MOST_VALUES:
+            raise ValueError(f"its aliases (*name) stand for over {MOST_VALUES:,} values")
+        raw = load(text)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # PyYAML lets errors of all kinds through: of dates, numbers and tags.
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: not valid YAML: nested too deeply") from None
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: expected a mapping of keys, as in configs/")
     return raw
+
+
+def _num_values(node: yaml.Node | None, known: dict[int, float]) -> float:
+    """Return the number of values of a YAML node, those of an alias as often as it stands.
+
+    ``known`` are the numbers of nodes; it is infinite for a node that holds itself.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        is_mapping = isinstance(node, yaml.MappingNode)
+        parts = [part for pair in node.value for part in pair] if is_mapping else node.value
+        known[id(node)] = 1 + sum(_num_values(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _require(condition: bool, message: str) -> None:

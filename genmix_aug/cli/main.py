@@ -7,10 +7,10 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from io import TextIOWrapper
 
 from jsonargparse import ArgumentParser
 
+from genmix_aug.cli.console import one_line, plain_console, with_home
 from genmix_aug.cli.edits import edit, screen
 from genmix_aug.cli.pictures import export, fractals, preview
 from genmix_aug.cli.signatures import call, description_of, parser_of
@@ -49,20 +49,22 @@ def _version() -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Run `genmix` with these arguments (the command line's by default); return the exit code."""
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files are of any encoding
+    with plain_console("genmix"):
+        return _main(args)
+
+
+def _main(args: list[str] | None) -> int:
     try:
         options = build_parser().parse_args(args)
-        call(COMMANDS[options.command], vars(options[options.command]))
+        call(COMMANDS[options.command], with_home(vars(options[options.command])))
     except ArgumentError as error:
-        message = " ".join(str(error).split())
-        print(f"genmix: error: {message} (see genmix COMMAND --help)", file=sys.stderr)
+        print(f"genmix: error: {one_line(error)} (see genmix COMMAND --help)", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, OSError) as error:
-        print(f"genmix: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"genmix: error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("genmix: stopped; run the same command again to go on", file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from genmix_aug.cli.options import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from genmix_aug.editors import Editor
 
 ALL_PROMPTS = EditorOptions(prompts="all")
+PREVIEW_SIZES = 2  # times the side of a picture on the sheet, to which images are reduced
 PREVIEW_BATCH = 4  # prompts of an image at a time: a sheet is not worth a full GPU
 
 
@@ -57,6 +58,8 @@ def preview(
 ) -> None:
     """Draw a contact sheet of edits, or of GenMix's stages: a row an image, a column a prompt.
 
+    Large images are reduced first: effects scale with them, and the sheet shows no more.
+
     Args:
         images: folder of images, searched below as well
         mixing: the stages
@@ -66,9 +69,12 @@ def preview(
         count: images to show
         size: px of a picture on the sheet
     """
+    from tqdm import tqdm
+
     from genmix_aug.contact_sheet import check_name, check_size, contact_sheet, save_png
     from genmix_aug.export import check_sizes
     from genmix_aug.images import find_images, load_rgb
+    from genmix_aug.lettering import legible
 
     prompts = parse_prompts(editing.prompts)
     check_least("count", count, 1)
@@ -81,24 +87,39 @@ def preview(
     genmix = chosen_mixing(mixing) if stages else None
     if genmix:
         check_sizes(genmix, paths)
+    bar = tqdm(paths, desc="preview", unit="image", leave=False, delay=2, disable=None)
+    names, key = legible([path.stem for path in paths])
     rows: list[list[Tensor]] = []
     labels: list[str] = []
     columns = ["original", *prompts]
-    for number, path in enumerate(paths):
-        image = load_rgb(path)
+    for number, path in enumerate(bar):
+        original = load_rgb(path)
+        image = _reduced(original, PREVIEW_SIZES * size)
         seed = hash_seed("preview", editing.seed, path.name)
         if genmix:
             prompt = prompts[number % len(prompts)]
             edited = editor.edit(image[None], [prompt], [seed])[0]
-            pictures = genmix.stages(image, edited, seed)
+            width = genmix.blend_width or 0
+            if width > 0:  # px of the original
+                width = max(1, round(width * image.shape[2] / original.shape[2]))
+            pictures = replace(genmix, blend_width=width).stages(image, edited, seed)
             columns = list(pictures)
             rows.append(list(pictures.values()))
-            labels.append(f"{path.stem}: {prompt}")
+            labels.append(f"{names[number]}: {prompt}")
         else:
             rows.append([image, *_edits(editor, image, prompts, seed)])
-            labels.append(path.stem)
+            labels.append(names[number])
     save_png(contact_sheet(rows, labels, columns, size), out)
-    print(f"wrote {out}: {len(rows)} images, {len(columns)} columns")
+    print("\n".join([f"wrote {out}: {len(rows)} images, {len(columns)} columns", *key]))
+
+
+def _reduced(image: Tensor, most_px: int) -> Tensor:
+    """Return an image uint8 [3, H, W] whose longer side is at most `most_px`."""
+    from genmix_aug.images import from_picture, to_picture
+
+    picture = to_picture(image)
+    picture.thumbnail((most_px, most_px))
+    return from_picture(picture)
 
 
 def _edits(editor: Editor, image: Tensor, prompts: Sequence[str], seed: int) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ def parse_options(text: str) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"editor options: {part!r} is not KEY=VALUE")
         try:
-            options[key.strip()] = yaml.safe_load(value)
+            options[key.strip()] = yaml.safe_load(os.path.expanduser(value.strip()))
         except yaml.YAMLError:
             raise ValueError(f"editor options: the value in {part!r} cannot be read") from None
     return options

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -33,6 +34,8 @@ except ImportError:  # not a Unix: abandoned files are then known by their age
 
 # What each record of the manifest has at least.
 RECORD: dict[str, type | tuple[type, ...]] = {"key": str, "reason": str, "time": (int, float)}
+ABOUT_EDIT = ("image", "source", "prompt", "editor")  # texts that the record of an edit has, too
+KEY = re.compile(r"[0-9a-f]+")
 
 
 class MissingEditError(OSError):
@@ -218,6 +221,8 @@ class EditStore:
         """
         records: dict[tuple[str, bool], dict[str, Any]] = {}
         for record in self.lines():
+            if not all(isinstance(record.get(name), str) for name in ABOUT_EDIT):
+                continue
             file = record["key"], bool(record["reason"])
             if file not in records or records[file]["time"] < record["time"]:
                 records[file] = record
@@ -236,10 +241,12 @@ class EditStore:
             for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     record = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
-                if isinstance(record, dict) and all(
-                    isinstance(record.get(name), kind) for name, kind in RECORD.items()
+                if (
+                    isinstance(record, dict)
+                    and all(isinstance(record.get(name), kind) for name, kind in RECORD.items())
+                    and KEY.fullmatch(record["key"])  # it names files
                 ):
                     yield record
 

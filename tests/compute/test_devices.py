@@ -9,6 +9,7 @@ from torch import nn
 
 from uda.compute import devices as compute
 from uda.compute.cpu import OverwritingReLU6, keep_freed_memory
+from uda.compute.devices import device_of_rank
 from uda.compute.prefetch import prefetch
 from uda.compute.seeding import seed_network, seed_of
 from uda.config import ComputeConfig
@@ -188,3 +189,11 @@ def test_freed_memory_is_kept_on_linux_only(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr("uda.compute.cpu.ctypes.CDLL", None)  # would raise if it were called
     keep_freed_memory()
+
+
+@pytest.mark.parametrize("name", ["mps:7", "xla", "meta", "hpu", "gpu", ""])
+def test_a_device_that_is_not_there_is_a_line_with_those_that_are(name):
+    with pytest.raises(ValueError, match=f"^device: '{name}' cannot be used here; .* cpu") as error:
+        device_of_rank(name)
+    assert len(str(error.value)) < 200
+    assert "\n" not in str(error.value)

@@ -143,3 +143,20 @@ def test_trained_and_evaluated_through_the_command_line(dataset, tmp_path, capsy
     assert run.metrics("evaluate")[-1]["num_images"] == CLASSES * TEST
     assert main(["evaluate", str(run.folder), f"--root={tmp_path / 'data'}"]) == 0
     assert "held-out images: top-1" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("path", ["../../x.jpg", "/x.jpg"])
+def test_an_archives_lists_name_nothing_outside_of_it(tmp_path, path):
+    TREES["cub_200"](tmp_path)
+    table = tmp_path / "CUB_200_2011" / "images.txt"
+    first, *rest = table.read_text().splitlines()
+    table.write_text("\n".join([f"{first.split()[0]} {path}", *rest]))
+    with pytest.raises(ValueError, match=r"x.jpg is named in it and lies outside of it"):
+        parts_of("cub_200", tmp_path)
+
+
+def test_an_archives_tables_may_begin_with_a_byte_order_mark(tmp_path):
+    TREES["cub_200"](tmp_path)
+    table = tmp_path / "CUB_200_2011" / "classes.txt"
+    table.write_text(table.read_text(), encoding="utf-8-sig")
+    assert parts_of("cub_200", tmp_path).classes[0] == "001.Bird_0"

@@ -2,7 +2,7 @@ import pytest
 from helpers.tiny import CLASSES
 
 from uda.data.items import domain_items
-from uda.data.partition import disjoint_half, holdout_split
+from uda.data.partition import disjoint_half, hash_share, holdout_split
 
 
 def test_disjoint_halves_share_no_name_and_lose_none(spec):
@@ -27,3 +27,9 @@ def test_holdout_is_stratified_and_stable(spec):
     assert len(test) == 1
     with pytest.raises(ValueError, match=r"data\.holdout"):
         holdout_split(few[:1], 0.25)
+
+
+def test_names_with_bytes_of_no_encoding_have_a_share_of_their_own():
+    assert hash_share("caf\udce9") != hash_share("caf\udce8")
+    assert 0 <= hash_share("caf\udce9") < 1
+    assert hash_share("café") == 0.3416692459009697  # as ever

@@ -73,3 +73,11 @@ def test_photographs_fill_their_batches_where_the_editor_resizes_them():
     assert mean(filters.group) == 8
     assert mean(diffusion.group) > 6
     assert mean(lambda height, width: (height, width)) < 2
+
+
+def test_large_photos_go_in_small_batches():
+    photo = torch.zeros(1, dtype=torch.uint8).expand(3, 3000, 4000)  # 36 MB
+    made = batches(((k, photo) for k in range(5)), 16)
+    assert [len(batch) for batch in made] == [2, 2, 1]
+    small = torch.zeros(1, dtype=torch.uint8).expand(3, 1000, 1000)
+    assert [len(batch) for batch in batches(((k, small) for k in range(16)), 16)] == [16]

@@ -86,12 +86,12 @@ def test_the_sheet_begins_with_the_highest_unknown_score(lead, pictures, tmp_pat
     all_unknown = replace(predicted, predictions=unknown, unreadable={})
     scores = [prediction.unknown_score for _, prediction in all_unknown.unknown]
     assert scores == sorted(scores, reverse=True)
-    assert write_sheet(all_unknown, tmp_path / "unknown.png") == 45
+    assert write_sheet(all_unknown, tmp_path / "unknown.png") == (45, [])
     with Image.open(tmp_path / "unknown.png") as sheet:
         assert sheet.width > 8 * 120
         assert sheet.height > 6 * 120
     none = PredictedImages((), (), {})
-    assert write_sheet(none, tmp_path / "none.png") == 0
+    assert write_sheet(none, tmp_path / "none.png") == (0, [])
     assert not (tmp_path / "none.png").exists()
     write_csv(none, tmp_path / "none.csv")
     assert len((tmp_path / "none.csv").read_text().splitlines()) == 1

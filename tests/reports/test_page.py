@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from helpers.made_runs import PAIRS, finished, predict
 from helpers.tiny import make_dataset
 from PIL import Image
 
-from uda.reports.figures.drawing import as_svg, make_axes
+from genmix_aug import lettering
+from uda.reports.figures.drawing import as_svg, make_axes, save_png
 from uda.reports.writing import write_report
 from uda.runs.folder import open_run
 from uda.sweeps.record import write_plan
@@ -205,3 +207,25 @@ def test_nothing_is_wider_than_the_window(made, text, tmp_path, width):
     )
     with Image.open(picture) as drawn:
         assert np.asarray(drawn.convert("L")).std() > 5
+
+
+def test_names_without_a_font_are_numbers_and_a_line_below_the_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr(lettering, "_fonts", list)
+    figure, (axes,) = make_axes(1, 1, 2, 2)
+    axes.set_title("猫 → 犬\nplain $x_1$")
+    axes.set_yticks([0, 1], ["猫2犬", "Tw2Fl"])
+    lines = save_png(figure, tmp_path / "x.png")
+    assert lines == ["Names for whose letters no font is installed: [1] 猫 → 犬, [2] 猫2犬"]
+    assert axes.get_title() == "[1]\nplain $x_1$"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["[2]", "Tw2Fl"]
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+@pytest.mark.parametrize("name", ["猫", "$x_1$", "a $ b", ' version="', "#0072B2"])
+def test_a_page_has_names_as_they_are(name):
+    figure, (axes,) = make_axes(1, 1, 2, 2)
+    axes.set_title(name)
+    axes.set_yticks([0], [name])
+    svg = as_svg(figure, "label")
+    texts = [text.text for text in ElementTree.fromstring(svg).iter("text")]
+    assert texts.count(name) == 2

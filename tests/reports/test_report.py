@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import pytest
 from helpers.made_runs import PAIRS, finished
 from helpers.tiny import make_dataset
 
+from uda.reports.results import Pair
+from uda.reports.sections import _file_name
 from uda.reports.writing import write_report
 from uda.runs.folder import open_run
+from uda.sweeps.record import setting_name
 
 
 def markdown_of(runs):
@@ -145,3 +150,10 @@ def test_a_datasets_name_may_hold_dots(tmp_path):
     write_report(tmp_path / "runs", "T", ["csv"])
     names = sorted(path.name for path in (tmp_path / "runs" / "tables").iterdir())
     assert names == ["our.things_opda.csv", "our.things_pda.csv"]
+
+
+def test_a_strangers_names_lead_to_no_file_elsewhere():
+    pair = Pair("a", "../../b", "AB")
+    assert _file_name("x", pair, "epochs") == "x_a_.._.._b_epochs.png"
+    assert "/" not in setting_name("x", "../../y", "shared")
+    assert len(_file_name("x" * 200, replace(pair, source="y" * 200), "epochs").encode()) < 255

@@ -11,6 +11,7 @@ from helpers.tiny import make_dataset
 from uda.cli.main import main
 from uda.reports.writing import write_report
 from uda.runs.folder import find_runs, open_run
+from uda.runs.hashing import config_hash
 from uda.sweeps.packing import pack, unpack
 from uda.sweeps.record import Expected, read_plan, write_plan
 
@@ -189,3 +190,34 @@ def test_one_sweep_alone(runs, tmp_path, capsys):
     assert main(["report", str(runs), "--sweep", "ours", "--formats", "md"]) == 0
     assert "Source-only" not in (runs / "sweeps" / "ours" / "report.md").read_text()
     assert not (runs / "report.md").exists()
+
+
+CONFIG = {"stage": "train"}
+PACKED = {"run": f"x-{config_hash(CONFIG)}", "done": "", "config": CONFIG, "metrics": []}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *({**PACKED, "run": f"{name}-{config_hash(CONFIG)}"} for name in ("../x", "/tmp/x", ".x")),
+        *({"dataset": name, "file": {}} for name in ("../../x.yaml", "..", "", "/x.yaml", 3)),
+        *({"sweep": name, "record": {}} for name in ("../x", "a/b", "a\0b")),
+        {"sweep": "x", "record": []},
+        {**PACKED, "run": 3},
+        {**PACKED, "config": [1]},
+        {**PACKED, "metrics": [3]},
+        3,
+    ],
+    ids=str,
+)
+def test_a_line_that_would_write_elsewhere_is_refused_before_anything_is_written(tmp_path, line):
+    (tmp_path / "p.jsonl").write_text(f"{json.dumps(PACKED)}\n{json.dumps(line)}\n")
+    with pytest.raises(ValueError, match="line 2 is not a packed run"):
+        unpack(tmp_path / "p.jsonl", tmp_path / "a" / "runs")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.jsonl"]
+
+
+def test_deeply_nested_json_is_refused(tmp_path):
+    (tmp_path / "p.jsonl").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="line 1 is not a packed run"):
+        unpack(tmp_path / "p.jsonl", tmp_path / "runs")

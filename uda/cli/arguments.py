@@ -11,6 +11,7 @@ from typing import Any
 
 from jsonargparse import get_loader
 
+from genmix_aug.cli.console import with_home
 from uda.cli.command import Command
 from uda.config import CONFIGS, check_sections, read_yaml
 
@@ -108,8 +109,9 @@ def read_config(path: Path, load: Callable[[str], Any]) -> dict[str, Any]:
     base = config.pop("base", "")
     if not base:
         return config
-    below = read_yaml(path.parent / str(base), load)
-    check_sections(below, str(path.parent / str(base)))
+    base_file = path.parent / with_home(str(base))
+    below = read_yaml(base_file, load)
+    check_sections(below, str(base_file))
     if "base" in below:
         raise ValueError(f"{path}: base: {base} has a base itself; name that file")
     return _laid_over(below, config)
@@ -126,6 +128,7 @@ def _laid_over(below: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
 
 def installed_config(path: str) -> str:
     """Return the installed file for a path ``configs/…`` that does not exist, or ``path``."""
+    path = with_home(path)
     installed = CONFIGS.parent / path
     is_missing = path.startswith("configs/") and not Path(path).exists()
     return str(installed) if is_missing and installed.is_file() else path

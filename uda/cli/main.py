@@ -8,11 +8,11 @@ import sys
 import time
 from argparse import ArgumentError
 from collections.abc import Sequence
-from io import TextIOWrapper
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from genmix_aug.cli.console import one_line, plain_console, with_home
 from uda.cli import datasets, experiments, models, results
 from uda.cli.arguments import with_config_flag, with_merged_options
 from uda.cli.command import Command
@@ -60,6 +60,8 @@ def parse(arguments: Sequence[str]) -> tuple[Command, Namespace]:
     if arguments and arguments[0] in COMMANDS:
         arguments = with_config_flag(arguments, COMMANDS[arguments[0]])
     parsed = parser.parse_args(with_merged_options(arguments))
+    for key, value in list(parsed.items()):
+        parsed[key] = with_home(value)
     options = parsed[parsed.command]
     if parsed.command == "data":
         return DATA_COMMANDS[options.dataset_command], options[options.dataset_command]
@@ -80,11 +82,10 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _plain(message: str) -> str:
     """Put the parser's message on a single line, and its word for a list into YAML's."""
-    text = " ".join(message.split())
     return re.sub(
         r"Parser key \"([\w.]+)\": Expected a <class 'list'>\. Got value: (\S+)",
         r"--\1: expected a list: '[\2]'",
-        text,
+        one_line(message),
     )
 
 
@@ -111,10 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A mistake of the user's is a line on standard error, not a traceback: 2 where the arguments do
     not parse, else 1.
     """
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files are of any encoding
+    with plain_console("uda"):
+        return _main(sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(arguments)
         if _in_several_processes():
             from uda.compute.distributed import finish
 
@@ -125,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, OSError, yaml.YAMLError) as error:
-        return _fail(" ".join(str(error).split()), 1)
+        return _fail(one_line(error), 1)
     except (RuntimeError, MemoryError) as error:
         if reason := lack_of_memory(error):
             return _fail(reason, 1)

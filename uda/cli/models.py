@@ -37,7 +37,7 @@ def predict(
 
     Args:
         checkpoint: A run's folder, or a .pt in it.
-        images: Folders, list files (.txt), globs in quotes, or files.
+        images: Folders, list files (.txt, .csv), globs in quotes, or files.
         out: Table to write.
         sheet: Draw what is unknown into this .png.
         threshold: Unknown is what has a higher entropy / log K: a number, mixture or two-means.
@@ -67,9 +67,9 @@ def predict(
     print("\n".join(summary(answered)))
     print(f"wrote {out}")
     if sheet:
-        num_drawn = write_sheet(answered, Path(sheet))
+        num_drawn, key = write_sheet(answered, Path(sheet))
         wrote = f"wrote {sheet}: {num_drawn} of them"
-        print(wrote if num_drawn else "nothing unknown: no sheet written")
+        print("\n".join([wrote if num_drawn else "nothing unknown: no sheet written", *key]))
 
 
 def explain(

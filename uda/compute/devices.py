@@ -32,9 +32,22 @@ def device_of_rank(name: str) -> torch.device:
         return torch.device("cpu") if device.type == "cpu" else device  # without a number
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     try:
-        return torch.empty(0, device=kind).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: {kind!r} cannot be used: {str(error).splitlines()[0]}") from None
+        probe = torch.ones(1, device=kind)
+        probe.item()  # "meta" holds no values
+        return probe.device
+    except Exception:  # of many types, with torch's reasons in a thousand characters
+        raise ValueError(
+            f"device: {kind!r} cannot be used here; choose from {', '.join(_usable_devices())}"
+        ) from None
+
+
+def _usable_devices() -> list[str]:
+    """Return the names of this machine's devices."""
+    if not torch.accelerator.is_available():
+        return ["auto", "cpu"]
+    kind = torch.accelerator.current_accelerator().type  # type: ignore[union-attr]
+    numbers = range(torch.accelerator.device_count())
+    return ["auto", "cpu", kind, *(f"{kind}:{number}" for number in numbers)]
 
 
 def move_to_device(model: nn.Module, device: torch.device, compute: ComputeConfig) -> None:

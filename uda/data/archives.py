@@ -199,7 +199,7 @@ def _lines(path: Path, folder: Path, needed: str) -> list[str]:
             f"{path}: no such file; unpack the archive so that {folder} holds {needed}, or name "
             f"the folder around it with {ROOT_FLAGS}"
         )
-    return [line for line in path.read_text().splitlines() if line.strip()]
+    return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:

@@ -17,6 +17,7 @@ from genmix_aug.images import images_below
 from genmix_aug.pools import process_map
 from uda.data.class_folders import class_folders
 from uda.data.items import domain_items
+from uda.data.list_files import LIST_SUFFIXES
 from uda.data.names import join_names, normalised_name
 from uda.data.near_duplicates import HASH_BYTES, hash_image, near_pairs
 from uda.data.spec import DatasetSpec
@@ -165,7 +166,7 @@ def fix_names(spec: DatasetSpec, domains: Sequence[str] = ()) -> list[tuple[Path
     for domain in domains or spec.domains:
         names = spec.folder_names[domain]
         top = Path(names[0]).parts[0]
-        if top.endswith(".txt"):
+        if top.endswith(LIST_SUFFIXES):
             continue
         renamed += _rename(spec.root, {top: [Path(name).parts[0] for name in names]})
         folder = next((spec.root / name for name in names if (spec.root / name).is_dir()), None)

@@ -18,7 +18,7 @@ from genmix_aug.images import find_images, other_pictures
 from uda.compute.distributed import is_main
 from uda.config import SCENARIOS, read_yaml
 from uda.data.class_folders import class_folders, image_folder_parts, images_by_class
-from uda.data.names import join_names, normalised_name
+from uda.data.names import join_names, normalised_name, shortened
 from uda.data.near_duplicates import hash_image
 from uda.runs.files import write_text
 from uda.runs.hashing import config_hash
@@ -434,7 +434,8 @@ def _short_name(name: str, domain: str, content: str, known: Mapping[str, str]) 
 
 
 def _slug(folder: Path) -> str:
-    return re.sub(r"[^\w-]+", "_", folder.resolve().name).strip("_") or "pictures"
+    name = re.sub(r"[^\w-]+", "_", folder.resolve().name).strip("_") or "pictures"
+    return shortened(name)  # files are named after it
 
 
 def _listable(path: Path) -> str:

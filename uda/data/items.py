@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uda.data.class_folders import images_by_class
+from uda.data.list_files import LIST_SUFFIXES, read_list
 from uda.data.spec import DatasetSpec
 
+NUMBER = re.compile(r"-1|\d{1,9}")
 UNLABELLED = ""  # the class name of an image whose class is not known
 # The options that name a dataset's folder, for messages.
 ROOT_FLAGS = "--data.root (of uda evaluate and uda data: --root)"
@@ -75,9 +78,10 @@ def _name(item: Item, depth: int) -> str:
 def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
     """Return every image of a domain, by class in the dataset's order, then by path.
 
-    A domain is a folder of class folders, with images at any depth, or a list file. Each line of a
-    list is ``path class-number``; paths are relative to the dataset's root or to the list's folder
-    and may have spaces; class -1 is not known and becomes `UNLABELLED`.
+    A domain is a folder of class folders, with images at any depth, or a list file
+    (`uda.data.list_files`). Each line of a list is ``path class-number`` or ``path,class-number``;
+    paths are relative to the dataset's root or to the list's folder; class -1 is not known and
+    becomes `UNLABELLED`.
 
     Raises:
         ValueError: The domain, folder or line that the message names is wrong.
@@ -85,7 +89,7 @@ def domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
     if domain not in spec.domains:
         raise ValueError(f"{spec.title} has no domain {domain!r}; it has {', '.join(spec.domains)}")
     path = spec.root / spec.domains[domain]
-    if path.suffix == ".txt":
+    if path.suffix in LIST_SUFFIXES:
         items = _listed_items(spec, path)
     elif path.is_dir():
         items = _folder_items(spec, path)
@@ -108,23 +112,19 @@ def _folder_items(spec: DatasetSpec, folder: Path) -> list[Item]:
 def _listed_items(spec: DatasetSpec, file: Path) -> list[Item]:
     if not file.is_file():
         raise ValueError(f"{file}: no such list file")
-    items: list[Item] = []
-    text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    rows = [("", "", *line.strip().rsplit(None, 1))[-2:] for line in text.split("\n")]
-    root = _root_of_paths([path for path, _ in rows if path], (spec.root, file.parent))
-    for number, (path, label) in enumerate(rows, start=1):
-        if not (path or label):
-            continue
-        if path and label == "-1":
-            items.append(Item(root / path, UNLABELLED))
-            continue
-        if not path or not label.isdecimal() or int(label) >= len(spec.classes):
+    names = {-1: UNLABELLED, **dict(enumerate(spec.classes))}
+    rows: list[tuple[str, int]] = []
+    for line in read_list(file):
+        numbered = [(p, int(label)) for p, label in line.readings if NUMBER.fullmatch(label)]
+        row = next((row for row in numbered if row[1] in names), None)
+        if row is None:
             raise ValueError(
-                f"{file}:{number}: expected 'path class-number' with a number below "
-                f"{len(spec.classes)}"
+                f"{file}:{line.number}: expected 'path class-number' or 'path,class-number' with a "
+                f"number below {len(spec.classes)}, not {line.text[:80]!r}"
             )
-        items.append(Item(root / path, spec.classes[int(label)]))
-    return items
+        rows.append(row)
+    root = _root_of_paths([path for path, _ in rows], (spec.root, file.parent))
+    return [Item(root / path, names[label]) for path, label in rows]
 
 
 def _root_of_paths(paths: Sequence[str], roots: Sequence[Path]) -> Path:

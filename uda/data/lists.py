@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from uda.data.items import domain_items
+from uda.data.list_files import LIST_SUFFIXES
 from uda.data.partition import of_classes
 from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
@@ -47,7 +48,7 @@ def export_lists(spec: DatasetSpec, scenario: str) -> tuple[list[WrittenList], d
     for domain in spec.domains:
         actual = _as_on_disk(spec, domain)
         folder = actual.root / actual.domains[domain]
-        if folder.suffix == ".txt":
+        if folder.suffix in LIST_SUFFIXES:
             skipped[domain] = f"{folder} is a list file already"
         elif not folder.is_dir():
             skipped[domain] = f"{folder} is not there"

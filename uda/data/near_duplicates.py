@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn
 
-from genmix_aug.images import READ_ERRORS, orientation_of, to_upright_rgb, why_unreadable
+from genmix_aug.images import (
+    READ_ERRORS,
+    open_picture,
+    orientation_of,
+    to_upright_rgb,
+    why_unreadable,
+)
 
 SIDE, LOW = 64, 16  # px that an image is reduced to, and the frequencies kept in each direction
 HASH_BYTES = LOW * LOW // 8
@@ -38,8 +44,8 @@ class ImageHashes(NamedTuple):
 def hash_image(path: Path) -> ImageHashes:
     """Read an image file once, decode it completely, and hash it."""
     try:
-        content = path.read_bytes()
-        with Image.open(BytesIO(content)) as image:
+        content = path.read_bytes() if path.is_file() or not path.exists() else b""
+        with open_picture(BytesIO(content)) as image:
             image.load()
             digest = hashlib.blake2b(content)
             if orientation_of(image) != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def of_classes(items: Sequence[Item], classes: Sequence[str], where: str) -> lis
 
 def hash_share(name: str) -> float:
     """Return a number in [0, 1) that depends on ``name`` alone, to split images by."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
@@ -180,4 +181,7 @@ def _read_archive(spec: DatasetSpec, domain: str) -> Parts:
     for name, items in (("training", parts.train), ("test", parts.test)):
         if not items:
             raise ValueError(f"{folder}: holds no {name} pictures")
+    for item in (*parts.train, *parts.validation, *parts.test):  # as the archive's lists name them
+        if not os.path.abspath(item.path).startswith(os.path.abspath(folder) + os.sep):
+            raise ValueError(f"{folder}: {item.path} is named in it and lies outside of it")
     return parts

@@ -86,10 +86,13 @@ def load_dataset_spec(dataset: str, root: str = "") -> DatasetSpec:
         for domain, names in raw["domains"].items()
     }
     _check_texts(path, raw, folder_names)
+    folder_names = {
+        domain: tuple(map(os.path.expanduser, names)) for domain, names in folder_names.items()
+    }
     _check_domains(path, raw, folder_names)
     _check_classes(path, raw)
     # `uda run` writes files without a root, so that they can move together with the runs.
-    folder = Path(root or raw["root"] or path.parent).expanduser()
+    folder = Path(os.path.expanduser(root or raw["root"] or path.parent))
     return DatasetSpec(
         name=path.stem,
         title=raw["title"],

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from genmix_aug.contact_sheet import contact_sheet, save_png
+from genmix_aug.contact_sheet import contact_sheet, label_font, save_png
 from genmix_aug.images import from_picture
+from genmix_aug.lettering import legible, printable
 from uda.data.pixels import resize
 from uda.data.views import centre_crop, to_float
 from uda.inference.model import TrainedModel, load
@@ -45,21 +46,29 @@ def explain(runs: Sequence[Path], paths: Sequence[Path], out: Path, device: str)
     columns = [explain_images(model, paths) for model in models]
     px = _crop_px(models[0])
     plain = [centre_crop(_resized(models[0], [path]), px)[0] for path in paths]
-    rows = [[image, *(column[i][0] for column in columns)] for i, image in enumerate(plain)]
+    labels = [label for column in columns for _, label in column]
+    texts, key = legible([*(f"{path.parent.name} {path.stem}" for path in paths), *labels])
+    names, captions = texts[: len(paths)], dict(zip(labels, texts[len(paths) :], strict=True))
+    rows = [
+        [image, *(_captioned(column[i][0], captions[column[i][1]]) for column in columns)]
+        for i, image in enumerate(plain)
+    ]
     titles = _titles(models)
-    names = [f"{path.parent.name} {path.stem}" for path in paths]
     save_png(contact_sheet(rows, names, ["picture", *titles], SHEET_PX), out)
     return [
-        f"{title}: {', '.join(label for _, label in column)}"
-        for title, column in zip(titles, columns, strict=True)
+        *(
+            printable(f"{title}: {', '.join(label for _, label in column)}")
+            for title, column in zip(titles, columns, strict=True)
+        ),
+        *key,
     ]
 
 
-def explain_images(model: TrainedModel, paths: Sequence[Path]) -> list[tuple[Tensor, str]]:
-    """Draw each image's heat map and most probable class on it.
+def explain_images(model: TrainedModel, paths: Sequence[Path]) -> list[tuple[Image.Image, str]]:
+    """Draw each image's heat map of its most probable class.
 
     Returns:
-        Each drawn image, uint8 [3, S, S], and the name of the class.
+        Each drawn image, and the name of the class.
     """
     from pytorch_grad_cam.utils.image import show_cam_on_image
 
@@ -70,8 +79,7 @@ def explain_images(model: TrainedModel, paths: Sequence[Path]) -> list[tuple[Ten
     for view, heat, label in zip(views.cpu(), heats, labels, strict=True):
         pixels = view.permute(1, 2, 0).numpy()
         overlay = show_cam_on_image(pixels, heat, use_rgb=True)
-        name = model.classes[label]
-        drawn.append((_captioned(Image.fromarray(overlay), name), name))
+        drawn.append((Image.fromarray(overlay), model.classes[label]))
     return drawn
 
 
@@ -163,6 +171,5 @@ def _captioned(picture: Image.Image, text: str) -> Tensor:
     large = picture.resize((SHEET_PX, SHEET_PX), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(large)
     pen.rectangle((0, SHEET_PX - 16, SHEET_PX, SHEET_PX), fill=(20, 20, 24))
-    font = ImageFont.load_default(12)
-    pen.text((4, SHEET_PX - 15), text.encode("ascii", "replace").decode(), "white", font)
+    pen.text((4, SHEET_PX - 8), text, "white", label_font(text, 11), anchor="lm")
     return from_picture(large)

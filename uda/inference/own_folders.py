@@ -114,7 +114,7 @@ def _write_answers(adapted: Run, predicted: PredictedImages, pair: FolderPair) -
     from uda.inference.pictures import summary, write_csv, write_sheet
 
     write_csv(predicted, adapted.answers_csv)
-    num_drawn = write_sheet(predicted, adapted.unknown_png)
+    num_drawn, key = write_sheet(predicted, adapted.unknown_png)
     lines = [
         "",
         *summary(predicted),
@@ -122,6 +122,7 @@ def _write_answers(adapted: Run, predicted: PredictedImages, pair: FolderPair) -
         *_unscored(adapted, pair),
         *_choices_without_labels(adapted),
         *_files(adapted, num_drawn, len(predicted.unknown)),
+        *key,
     ]
     scores = target_score_line(adapted.metrics("evaluate"))
     text = ["# Answers", "", *pair.notes, *describe(pair), "", f"Scores: {scores}", *lines, ""]

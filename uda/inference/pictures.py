@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import find_images, load_rgb
+from genmix_aug.lettering import legible, printable
+from uda.data.list_files import LIST_SUFFIXES, read_list
 from uda.inference.model import UNKNOWN, ImagePrediction, TrainedModel
 from uda.runs.files import atomic_path
 
@@ -41,10 +43,10 @@ class PredictedImages:
 
 
 def find_pictures(names: Sequence[str]) -> list[Path]:
-    """Return the images in folders, list files (.txt), globs and files, in order, each once.
+    """Return the images in folders, list files (.txt, .csv), globs and files, in order, each once.
 
     A folder includes its subfolders. A list has a path on each line, relative to the list's folder;
-    a class number after it is ignored. ValueError names what is missing or empty.
+    labels behind it are ignored (`uda.data.list_files`). ValueError names what is missing or empty.
     """
     paths: dict[Path, None] = {}
     for name in names:
@@ -52,7 +54,7 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
         if path.is_dir():
             images = find_images(path)
         elif path.is_file():
-            images = list(_listed(path)) if path.suffix == ".txt" else [path]
+            images = list(_listed(path)) if path.suffix in LIST_SUFFIXES else [path]
         else:  # a glob in quotes; ** matches any depth
             matches = map(Path, sorted(glob.glob(name, recursive=True)))
             images = [match for match in matches if match.is_file()]
@@ -63,15 +65,10 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
 
 
 def _listed(file: Path) -> Iterator[Path]:
-    for line in file.read_text(errors="surrogateescape").split("\n"):
-        text = line.strip()
-        if not text:
-            continue
-        path = file.parent / text
-        words = text.rsplit(None, 1)
-        if not path.is_file() and len(words) == 2 and words[1].lstrip("-").isdecimal():
-            path = file.parent / words[0]
-        yield path
+    for line in read_list(file):
+        paths = [file.parent / path for path, _ in line.readings]
+        # A path that is missing is named without its label.
+        yield next((path for path in paths if path.is_file()), paths[-1])
 
 
 def predict(model: TrainedModel, paths: Sequence[Path]) -> PredictedImages:
@@ -107,7 +104,7 @@ def summary(predicted: PredictedImages) -> list[str]:
     counts = Counter(prediction.label for prediction in predicted.predictions)
     unknown = counts.pop(UNKNOWN, 0)
     total = len(predicted.predictions)
-    classes = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    classes = ", ".join(f"{printable(name)} {count}" for name, count in counts.most_common())
     lines = [f"{total} pictures: {unknown} unknown, {total - unknown} of known classes"]
     lines += textwrap.wrap(classes, 98, initial_indent="  ", subsequent_indent="  ")
     if predicted.unreadable:
@@ -127,31 +124,36 @@ def write_csv(predicted: PredictedImages, out: Path) -> None:
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
+        quoted = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
         table.writerow(["path", "class", "nearest", "probability", "entropy", "unknown_score"])
         for path, prediction in zip(predicted.paths, predicted.predictions, strict=True):
             numbers = (prediction.probability, prediction.entropy, prediction.unknown_score)
             row = [prediction.label, prediction.nearest, *(f"{n:.4f}" for n in numbers)]
-            table.writerow([path, *row])
+            # A carriage return that is not in quotes ends the row for readers.
+            (quoted if "\r" in "".join([str(path), *row]) else table).writerow([path, *row])
 
 
-def write_sheet(predicted: PredictedImages, out: Path) -> int:
+def write_sheet(predicted: PredictedImages, out: Path) -> tuple[int, list[str]]:
     """Draw the unknown images with the highest scores, each under file name and nearest class.
 
     Returns:
-        How many are drawn; without any, nothing is written.
+        How many are drawn (without any, nothing is written), and lines that say which names the
+        numbers in the picture stand for.
     """
     drawn = predicted.unknown[: SHEET_COLUMNS * SHEET_ROWS]
     if not drawn:
-        return 0
-    rows = [drawn[i : i + SHEET_COLUMNS] for i in range(0, len(drawn), SHEET_COLUMNS)]
+        return 0, []
+    names = [path.stem for path, _ in drawn] + [prediction.nearest for _, prediction in drawn]
+    texts, key = legible(names)
+    labels = [f"{texts[i]} {texts[len(drawn) + i]}?" for i in range(len(drawn))]
     strips = [
         contact_sheet(
-            [[load_rgb(path) for path, _ in row]],
+            [[load_rgb(path) for path, _ in drawn[start : start + SHEET_COLUMNS]]],
             [""],
-            [f"{path.stem} {prediction.nearest}?" for path, prediction in row],
+            labels[start : start + SHEET_COLUMNS],
             SHEET_PX,
         )
-        for row in rows
+        for start in range(0, len(drawn), SHEET_COLUMNS)
     ]
     height = sum(strip.height for strip in strips)
     sheet = Image.new("RGB", (max(strip.width for strip in strips), height), "white")
@@ -160,4 +162,4 @@ def write_sheet(predicted: PredictedImages, out: Path) -> int:
         sheet.paste(strip, (0, top))
         top += strip.height
     save_png(sheet, out)
-    return len(drawn)
+    return len(drawn), key

@@ -11,6 +11,7 @@ from typing import Any, Generic
 
 import yaml
 
+from uda.data.names import shortened
 from uda.reports.chapter import Chapter
 from uda.reports.differences import FEWEST, Difference, interval_text, signed
 from uda.reports.figures import FIGURES, IN_DOMAIN_FIGURES
@@ -111,25 +112,26 @@ class SettingSection:
         """The page's figures, by kind."""
         return _sections(FIGURES, self.chapter)
 
-    def save_images(self, folder: Path) -> dict[str, list[tuple[str, str]]]:
+    def save_images(self, folder: Path) -> dict[str, list[tuple[str, str, list[str]]]]:
         """Save report.md's figures in ``folder``.
 
         Returns:
-            Labels and file names of the figures below each table, by the table's name.
+            Labels and file names of the figures below each table, by the table's name, and lines to
+            stand below each figure.
         """
         setting, pairs = self.chapter.setting, self.chapter.pairs
         subjects: dict[str, Pair | None] = {pair.name: pair for pair in pairs}
         subjects[setting.main_score] = None
         if len(pairs) == 1:
             subjects["unscored"] = pairs[0]
-        images: dict[str, list[tuple[str, str]]] = {}
+        images: dict[str, list[tuple[str, str, list[str]]]] = {}
         for table in self.tables:
             images[table] = []
             for kind in FIGURES.values() if table in subjects else ():
                 if drawing := kind.in_report(self.chapter, subjects[table]):
                     name = _file_name(setting.name, subjects[table], kind.name)
-                    save_png(drawing.figure, folder / name)
-                    images[table].append((drawing.label, name))
+                    key = save_png(drawing.figure, folder / name)
+                    images[table].append((drawing.label, name, key))
         return images
 
     @cached_property
@@ -146,7 +148,7 @@ class SettingSection:
 
 def _file_name(setting: str, pair: Pair | None, kind: str) -> str:
     parts = (setting, pair.source, pair.target, kind) if pair else (setting, kind)
-    return "_".join(parts) + ".png"
+    return shortened("_".join(parts).replace("/", "_")) + ".png"
 
 
 def _sentence(difference: Difference) -> str:

@@ -12,8 +12,12 @@ from genmix_aug.files import atomic_path
 __all__ = ["atomic_path", "check_writable", "write_json", "write_text"]
 
 
-def write_text(path: Path, text: str, errors: str = "strict") -> None:
-    """Write ``text`` as UTF-8. OSError naming ``path`` where it cannot be written."""
+def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:
+    """Write ``text`` as UTF-8. OSError naming ``path`` where it cannot be written.
+
+    Bytes of no encoding, which names of files may have, are written as ``\\udce9``, for people;
+    with ``errors="surrogateescape"`` as they are, for files that are read again.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors)
 

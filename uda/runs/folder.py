@@ -275,13 +275,10 @@ class Run(RunConfig):
 
         Raises ValueError naming the run that has not kept them.
         """
-        import numpy as np
-
         path = self._bank_path(epoch)
         if not path.is_file():
             raise ValueError(f"{path}: not kept (adapt.keep_banks false, or an unfinished run)")
-        with np.load(path) as parts:
-            return [parts[name] for name in names]
+        return list(read_arrays(path, names).values())
 
     def save_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write what the last epoch's model says of each image of the target."""
@@ -337,7 +334,7 @@ class Run(RunConfig):
         path = self.folder / "experiment.yaml"
         data = read_yaml(path).get("data") if path.is_file() else None
         root = str(data.get("root", "")) if isinstance(data, dict) else ""
-        return root if Path(root).expanduser().is_dir() else ""
+        return root if os.path.isdir(os.path.expanduser(root)) else ""
 
     # ---- for people
 

@@ -5,6 +5,7 @@ Torch is imported where it is needed, so that the command line's ``--help`` answ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -182,7 +183,7 @@ def experiment_on_folder(experiment: Experiment) -> Experiment:
     or naming a folder without classes.
     """
     data = experiment.data
-    folder = Path(data.dataset).expanduser()
+    folder = Path(os.path.expanduser(data.dataset))
     if (CONFIGS / "datasets" / f"{data.dataset}.yaml").is_file() or not folder.is_dir():
         return experiment
     if data.scenario:

@@ -39,13 +39,17 @@ def prepare_edits(task: Task, data: Labelled) -> None:
 def draw_stages(augmentation: Augmentation, data: Labelled, seed: int, run: Run) -> None:
     """Draw how a few images are augmented, stage by stage, where the augmentation has stages."""
     from genmix_aug.contact_sheet import contact_sheet, save_png
+    from genmix_aug.lettering import legible
 
     count = len(data.images)
     ids = [count * number // STAGES_IMAGES for number in range(STAGES_IMAGES)]
     captions, rows = augmentation.stages(data.images, ids, seed)
     if rows:  # none where screening rejected all edits of these images
         pictures = [list(stages.values()) for stages in rows]
+        captions, key = legible(captions)
         save_png(contact_sheet(pictures, captions, list(rows[0]), STAGES_PX), run.stages_png)
+        for line in key:
+            say(line)
 
 
 def log_prepared(run: Run, seconds: float, prepared: Mapping[str, Any], store: str) -> None:

@@ -9,6 +9,7 @@ and count as finished.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,13 @@ from uda.sweeps.record import FOLDER, record_path, runs_and_plan
 
 DIGITS = 6  # significant digits of a score; percentages need four
 OF_THE_MACHINE = ("runs", "store", "device", "threads", "compute")
+# What lines hold: first the name of a folder or file to be made.
+FORMS: tuple[dict[str, type], ...] = (
+    {"sweep": str, "record": dict},
+    {"dataset": str, "file": dict},
+    {"run": str, "done": str, "config": dict, "metrics": list},
+)
+SAFE_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
 LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
 
 
@@ -172,18 +180,26 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
         wrong = f"{path}: line {number} is not a packed run; `uda pack` makes such files"
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(wrong) from None
-        keys = set(line) if isinstance(line, dict) else set()
-        if keys not in ({"sweep", "record"}, {"dataset", "file"}):
-            if not {"run", "done", "config", "metrics"} <= keys:
-                raise ValueError(wrong)
-            if not line["run"].endswith(f"-{config_hash(line['config'])}"):
-                raise ValueError(f"{path}: line {number} is not what {line['run']} was made with")
-        name = str(line.get("run") or line.get("sweep") or line["dataset"])
-        if Path(name).name != name:  # it names a folder to be made
+        if not _is_packed(line):
             raise ValueError(wrong)
+        if "run" in line and not line["run"].endswith(f"-{config_hash(line['config'])}"):
+            raise ValueError(f"{path}: line {number} is not what {line['run']} was made with")
         yield line
+
+
+def _is_packed(line: Any) -> bool:
+    """Return whether a line has a form of `FORMS`, and no name that leads out of its folder."""
+    form = next(
+        (form for form in FORMS if isinstance(line, dict) and form.keys() <= line.keys()), None
+    )
+    if form is None or not all(isinstance(line[key], kind) for key, kind in form.items()):
+        return False
+    name = next(line[key] for key in form)
+    return bool(SAFE_NAME.fullmatch(name)) and all(
+        isinstance(metrics, dict) for metrics in line.get("metrics", ())
+    )
 
 
 def _restore(line: Mapping[str, Any], folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from uda.config import read_yaml
+from uda.data.names import shortened
 from uda.runs.files import atomic_path
 from uda.runs.folder import Run, error_in, find_runs, is_done
 
@@ -91,7 +92,8 @@ class Plan:
 
 def setting_name(dataset: str, scenario: str, concepts: str) -> str:
     """Return the beginning of a setting's file names: ``emoji_home_opda``, ``…_opda_disjoint``."""
-    return f"{dataset}_{scenario}" + ("_disjoint" if concepts == "disjoint" else "")
+    name = f"{dataset}_{scenario}" + ("_disjoint" if concepts == "disjoint" else "")
+    return shortened(name.replace("/", "_"))  # a stranger's run may have any scenario
 
 
 def record_path(runs: Path, name: str) -> Path:
@@ -192,7 +194,12 @@ def _read_record(path: Path) -> dict[str, Any]:
     record = read_yaml(path)
     rows = record.get("expected")
     keys = {field.name for field in fields(Expected)} - OF_THE_EXPERIMENT
-    if not isinstance(rows, list) or any(set(row) != keys for row in rows):
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict)
+        and set(row) == keys
+        and Path(str(row["run_folder"])).name == row["run_folder"]  # a folder beside the others
+        for row in rows
+    ):
         raise ValueError(f"{path}: not a sweep's record; `uda sweep` writes it anew")
     return record
 

@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from genmix_aug import lettering
 from genmix_aug.cli import pictures
 from genmix_aug.cli.main import main
 from genmix_aug.editors import FilterEditor
@@ -98,3 +99,28 @@ def test_an_image_narrower_than_the_seam_is_named(folder, fractals, tmp_path, mo
     assert words in capsys.readouterr().err
     assert main([*export, "--sides", "top,bottom"]) == 0
     assert main([*export[:5], "out2", *export[6:], "--join", "mixup"]) == 0
+
+
+@pytest.mark.parametrize("stages", [False, True])
+def test_a_large_photo_is_reduced_before_it_is_edited(tmp_path, monkeypatch, fractals, stages):
+    sides = []
+
+    def edit_each(self, images, prompts, seeds):
+        sides.extend(max(image.shape) for image in images)
+        return images
+
+    monkeypatch.setattr(FilterEditor, "edit_each", edit_each)
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (900, 600)).save(tmp_path / "photos" / "photo.png")
+    command = ["preview", str(tmp_path / "photos"), "--prompts", "snowy", "--blend-width", "500"]
+    flags = [*fractals, "--size=32", "--out", str(tmp_path / "sheet.png"), *["--stages"] * stages]
+    assert main([*command, *flags]) == 0
+    assert sides == [64]
+
+
+def test_names_without_a_font_have_numbers_and_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lettering, "_fonts", list)
+    Image.new("RGB", (32, 32)).save(tmp_path / "猫.png")
+    out = str(tmp_path / "out" / "sheet.png")
+    assert main(["preview", str(tmp_path), "--prompts", "snowy", "--out", out]) == 0
+    assert "[1] 猫" in capsys.readouterr().out

@@ -387,3 +387,20 @@ def test_an_edit_is_read_wherever_it_lies(store):
         store.read_any(keys[0])
     with pytest.raises(MissingEditError):
         store.read_any("ab" * 20)
+
+
+@pytest.mark.parametrize("key", ["../../x", "{}/x", "ab/../../../x", ""])
+def test_a_strangers_manifest_names_no_file_outside_of_the_store(tmp_path, key):
+    (tmp_path / "x.png").write_bytes(b"")
+    (tmp_path / "s" / "ab").mkdir(parents=True)
+    (tmp_path / "s" / "manifest").mkdir()
+    texts = dict.fromkeys(("reason", "image", "source", "prompt", "editor"), "")
+    record = {**texts, "key": key.format(tmp_path), "time": 1.0}
+    (tmp_path / "s" / "manifest" / "m.jsonl").write_text(json.dumps(record) + "\n" + "[" * 99999)
+    store = EditStore(tmp_path / "s")
+    assert list(store.lines()) == list(store.entries()) == []
+
+
+def test_a_record_without_what_screening_asks_for_is_passed_over(store):
+    store.record([{"key": "ab" * 20, "reason": ""}])
+    assert list(store.entries()) == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genmix_aug.lettering import printable
 from uda.reports.chapter import Chapter
 from uda.reports.figures.base import Drawing, FigureKind
 from uda.reports.figures.drawing import BLUE, GRID, make_axes
@@ -14,6 +15,8 @@ from uda.reports.predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+LONGEST = 40  # characters of a class's name
 
 
 class ConfusionFigure(FigureKind[Chapter]):
@@ -51,9 +54,16 @@ def _draw(axes: Axes, predictions: Predictions) -> None:
     picture[..., 3] = np.nan_to_num(matrix.shares)  # where it is 0 the paper is seen
     axes.imshow(picture, interpolation="none", aspect="equal")
     size = 7 if len(matrix.rows) < 16 else 5
-    axes.set_xticks(range(len(matrix.columns)), matrix.columns, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(matrix.rows)), matrix.rows, fontsize=size)
+    rows, columns = (list(map(_tick, names)) for names in (matrix.rows, matrix.columns))
+    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(rows)), rows, fontsize=size)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(GRID)
+
+
+def _tick(name: str) -> str:
+    """Return a class's name as an axis has room for it."""
+    text = printable(name)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

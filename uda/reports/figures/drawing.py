@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genmix_aug.lettering import font_file, legible, usual_font
 from uda.runs.files import atomic_path
 
 if TYPE_CHECKING:
@@ -73,13 +75,54 @@ def make_axes(
     return figure, list(axes.flat)
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write and close the figure."""
+def save_png(figure: Figure, path: Path) -> list[str]:
+    """Write and close the figure.
+
+    Returns:
+        Lines that say which names the numbers in it stand for (`genmix_aug.lettering.legible`).
+    """
     import matplotlib.pyplot as plt
 
+    key = _set_names(figure)
+    _set_letters(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=144, facecolor="white")
     plt.close(figure)
+    return key
+
+
+def _set_names(figure: Figure) -> list[str]:
+    """Put numbers for names without a font; return the lines that say which they stand for."""
+    from matplotlib.text import Text
+
+    axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
+    ticks = [[label.get_text() for label in axis.get_ticklabels()] for axis in axes]
+    names = {line for text in texts for line in text.get_text().split("\n")}.union(*ticks)
+    ordered = sorted(names)
+    drawn, key = legible(ordered)
+    new = dict(zip(ordered, drawn, strict=True))
+    for text in texts if key else ():
+        text.set_text("\n".join(new[line] for line in text.get_text().split("\n")))
+    for axis, labels in zip(axes, ticks, strict=True):
+        if key and any(new[label] != label for label in labels):
+            axis.set_ticks(axis.get_ticklocs(), [new[label] for label in labels])
+    return key
+
+
+def _set_letters(figure: Figure) -> None:
+    """Have names drawn as they are: in fonts that have their letters, dollars as dollars."""
+    from matplotlib.text import Text
+
+    ticks = [
+        label
+        for panel in figure.axes
+        for label in (*panel.get_xticklabels(), *panel.get_yticklabels())
+    ]
+    for text in (*ticks, *figure.findobj(Text)):
+        text.set_parse_math(False)
+        if (file := font_file(text.get_text().replace("\n", ""))) not in (None, usual_font()):
+            text.get_fontproperties().set_file(str(file))
 
 
 def as_svg(figure: Figure, label: str) -> str:
@@ -90,9 +133,12 @@ def as_svg(figure: Figure, label: str) -> str:
     """
     import matplotlib.pyplot as plt
 
+    _set_letters(figure)
     out = io.StringIO()
     # Ids are hashes of what they name and this salt: no two figures of a page may share one.
-    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": label}
+    with plt.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts
         figure.savefig(
             out,
             format="svg",
@@ -105,17 +151,22 @@ def as_svg(figure: Figure, label: str) -> str:
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    # Nothing refers to the names of groups and images, which are the same in several figures.
-    text = re.sub(r'(?<=<g) id="[^"]*"| id="image\w+"', "", text)
-    for colour, name in PAGE_COLOURS.items():
-        text = re.sub(colour, name, text, flags=re.IGNORECASE)
-    text = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
+    text = re.sub(r"<[^>]*>", lambda tag: _page_tag(tag[0]), text)  # names between them stay
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt"', r'\1 style="max-width:\2pt"', text, count=1)
     return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1).strip()
+
+
+def _page_tag(tag: str) -> str:
+    """Return a tag of an SVG with the page's font and colours."""
+    tag = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    # Nothing refers to the names of groups and images, which are the same in several figures.
+    tag = re.sub(r'(?<=<g) id="[^"]*"| id="image\w+"', "", tag)
+    for colour, name in PAGE_COLOURS.items():
+        tag = re.sub(colour, name, tag, flags=re.IGNORECASE)
+    tag = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", tag)
+    return tag.replace("xlink:href", "href")
 
 
 def row_colours(titles: Iterable[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Mapping
 
+from genmix_aug.lettering import printable
 from uda.reports.results import Board, Setting, has_labels
 
 SCORE_COLUMNS = (
@@ -62,7 +63,13 @@ def per_class_csv(board: Board) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["pair", "row", "seed", "class", "accuracy"])
     lines = [
-        [result.pair.name, row.title, result.seed, name, "" if accuracy is None else accuracy]
+        [
+            result.pair.name,
+            row.title,
+            result.seed,
+            printable(name),
+            "" if accuracy is None else accuracy,
+        ]
         for row in board.values()
         for result in row.results
         if has_labels(result.lines)
