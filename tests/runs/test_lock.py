@@ -46,6 +46,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path, holding):
     holding.wait()
     with hold(tmp_path / "run"):
         assert (tmp_path / ".locks" / "run.holder").read_text().startswith(f"process {os.getpid()}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_holder_releases(tmp_path, holding):
@@ -60,8 +61,9 @@ def test_an_interrupted_holder_releases(tmp_path, holding):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, target):
     (tmp_path / "file").write_text("")
     (tmp_path / "runs").symlink_to(tmp_path / target)
-    message = f"^{tmp_path / 'runs'}: no folder can be made there; name another one"
-    with pytest.raises(ValueError, match=message), hold(tmp_path / "runs" / "train-0123456789"):
+    folder = tmp_path / "runs" / "train-0123456789"
+    message = f"^{folder}: no folder can be made there; name another one"
+    with pytest.raises(ValueError, match=message), hold(folder):
         pass
 
 
@@ -97,4 +99,5 @@ def test_processes_take_turns(tmp_path):
         process.start()
     for process in processes:
         process.join()
+        assert process.exitcode == 0
     assert path.read_text() == "80"

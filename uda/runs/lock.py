@@ -5,19 +5,20 @@ Between machines it holds where the shared disk passes flock on (NFS from versio
 with ``flock``, GPFS, CephFS). Where it does not, only a single command may work on a folder of runs
 at a time; a sweep on a cluster is one, and gives each run to one worker.
 
-Locks lie in RUNS/.locks and stay there: removing a file that another process has just opened would
-let two of them in.
+Locks lie in RUNS/.locks while a run is worked on. A lock's file may be removed by its holder, since
+filelock looks, once it has a lock, whether its file is still there.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 
 class RunBusyError(ValueError):
@@ -34,23 +35,34 @@ def hold(folder: Path) -> Iterator[None]:
     """
     path = folder.parent / ".locks" / f"{folder.name}.lock"
     holder = path.with_suffix(".holder")  # whom to name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        raise ValueError(
-            f"{folder.parent}: no folder can be made there; name another one (--runs)"
-        ) from None
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        name = holder.read_text() if holder.is_file() else "another process"
-        raise RunBusyError(
-            f"{folder}: {name} is at work on this run; let it finish, or stop it"
-        ) from None
-    try:
-        holder.write_text(f"process {os.getpid()} of {socket.gethostname()}")
-        yield
+    made = [parent for parent in path.parents if not parent.exists()]
+    try:  # from here on an interruption, wherever it comes, leaves nothing behind
+        with _acquired(path, folder, holder):
+            holder.write_text(f"process {os.getpid()} of {socket.gethostname()}")
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
     finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+        with suppress(OSError):  # where nothing was written, nothing is left
+            for parent in dict.fromkeys((path.parent, *made)):
+                parent.rmdir()
+
+
+def _acquired(path: Path, folder: Path, holder: Path) -> AcquireReturnProxy:
+    """Lock the file ``path`` for the run in ``folder``; return what unlocks it at a block's end."""
+    for _ in range(100):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return FileLock(path).acquire(timeout=0)
+        except Timeout:
+            name = "another process"
+            with suppress(FileNotFoundError):  # it has not said so yet, or has just left
+                name = holder.read_text() or name
+            raise RunBusyError(
+                f"{folder}: {name} is at work on this run; let it finish, or stop it"
+            ) from None
+        except OSError:  # another process has just left, with an empty folder
+            time.sleep(0.01)
+    raise ValueError(f"{folder}: no folder can be made there; name another one (--runs)")
