@@ -7,11 +7,14 @@ from uda.runs.folder import open_run
 AUGMENT = {"name": "none", "copies": 0, "options": {}}
 
 
-def finished(folder, top1=50.0, seed=0, augment=AUGMENT, seconds=10.0, edits=0.0, **data):
+def finished(
+    folder, top1=50.0, seed=0, augment=AUGMENT, seconds=10.0, edits=0.0, classes="", **data
+):
     config = {
         "stage": "train",
         "data": {"dataset": "flowers_102", "source": "Flowers-102", "holdout": 0.2, **data},
         "train": {"rate": 0.1, **({"budget": "steps"} if augment["copies"] else {})},
+        **({"classes": classes} if classes else {}),
         "augment": augment,
         "seed": seed,
     }

@@ -161,6 +161,14 @@ def test_settings_are_tables_and_options_rows(tmp_path):
     assert "Mixup + GenMix" in [line.title for table in named for line in table.lines]
 
 
+def test_runs_of_other_classes_are_another_table(tmp_path):
+    runs = [finished(tmp_path, 50.0 + k, classes=name) for k, name in enumerate(("aa", "bb"))]
+    tables = in_domain_tables(runs)
+    titles = [f"Flowers-102, in one domain (classes={name})" for name in ("aa", "bb")]
+    assert [table.title for table in tables] == titles
+    assert [text(table.lines[0])[1] for table in tables] == ["50.0", "51.0"]
+
+
 def test_two_sweeps_may_call_different_things_the_same(tmp_path):
     runs = [finished(tmp_path, augment=genmix(edits=n)) for n in (6, 1)]
     runs.append(finished(tmp_path, augment=genmix(edits=6, fractal=0)))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import make_dataset
+from helpers.tiny import CLASSES, make_dataset
 
 from uda.config import AdaptConfig, DataConfig, Experiment
 from uda.data.spec import load_dataset_spec
@@ -56,7 +56,7 @@ def finish(experiment, labels=LABELS):
         score = score if num_images else None
         run.log(kind="evaluate", epoch=epoch, h_score=score, num_images=num_images)
     run.save_predictions(answers(labels))
-    run.save_classes(("a", "b", "c"))
+    run.save_classes(CLASSES[:3])
     run.mark_done()
     return run
 

@@ -2,14 +2,20 @@
 
 Classes are numbered shared first, then source-private, then target-private, each in the dataset's
 class order. The K source classes are thus 0..K-1, and every label from K on is unknown to a source
-model.
+model. A model that has been trained keeps its order, whatever became of the dataset's: who loads it
+numbers classes by its run (`split_of_run`) or its checkpoint (`numbered_by`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
+from uda.data.list_files import LIST_SUFFIXES
 from uda.data.spec import PARTS, DatasetSpec
+from uda.runs.checkpoints import check_classes
+from uda.runs.folder import Run
+from uda.runs.hashing import config_hash
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,11 @@ class ClassSplit:
         names = self.shared + self.source_private + self.target_private
         return {name: label for label, name in enumerate(names)}
 
+    @property
+    def hash(self) -> str:
+        """A hash of names, roles and order, which a run's configuration holds."""
+        return config_hash(asdict(self))
+
 
 def class_split(spec: DatasetSpec, scenario: str) -> ClassSplit:
     """Return the class sets of ``scenario``.
@@ -58,4 +69,41 @@ def class_split(spec: DatasetSpec, scenario: str) -> ClassSplit:
         raise ValueError(f"{spec.name}: scenario {scenario!r} gives a class two roles")
     if not split.shared:
         raise ValueError(f"{spec.name}: scenario {scenario!r} shares no class")
+    return split
+
+
+def split_of_run(run: Run, spec: DatasetSpec, split: ClassSplit | None = None) -> ClassSplit:
+    """Return the classes by role, numbered as the model of ``run`` has them.
+
+    Args:
+        split: The classes that ``spec.reader`` finds; by default `class_split`'s.
+
+    Raises:
+        ValueError: The dataset's classes do not fit the run; names the run, and a class.
+    """
+    now = class_split(spec, run.scenario)
+    if names := run.classes():
+        return numbered_by(names, split or now, spec, str(run.folder))
+    if run.class_hash not in ("", now.hash):  # a run from before runs kept their classes
+        raise ValueError(
+            f"{run.folder}: no classes.json in it, and {spec.name} has other classes by now"
+        )
+    return split or now
+
+
+def numbered_by(
+    names: Sequence[str], split: ClassSplit, spec: DatasetSpec, where: str
+) -> ClassSplit:
+    """Return ``split`` with its source classes in the order of ``names``, those of a model.
+
+    Raises:
+        ValueError: A class or its role differs; begins with ``where``, and names the class.
+    """
+    # Lists give pictures' classes by number, so that another order gives them other classes.
+    has_lists = any(folder.endswith(LIST_SUFFIXES) for folder in spec.domains.values())
+    if set(names) == set(split.source_classes) and not has_lists:
+        parts = (split.shared, split.source_private)
+        shared, private = (tuple(sorted(part, key=names.index)) for part in parts)
+        split = replace(split, shared=shared, source_private=private)
+    check_classes(names, split.source_classes, where)
     return split

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -18,14 +18,13 @@ from genmix_aug.images import from_picture, load_rgb, to_rgb, to_upright_rgb
 from uda.compute.devices import device_of_rank, move_to_device, to_answer
 from uda.config import Experiment
 from uda.data.pixels import resize
-from uda.data.scenarios import class_split
+from uda.data.scenarios import split_of_run
 from uda.data.spec import load_dataset_spec
 from uda.evaluation.choices import chosen_thresholds, decided_threshold, last_probabilities
 from uda.evaluation.criteria import THRESHOLDS
 from uda.methods.unknown import normalised_entropy, predict_by_entropy
 from uda.models.classifier import Classifier, load_weights
 from uda.runs.folder import Run, read_run
-from uda.runs.hashing import config_hash
 from uda.stages.build import model_of
 from uda.stages.identity import experiment_of
 from uda.stages.options import method_of
@@ -181,7 +180,7 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     experiment = experiment_of(run, "", "")
     classes = class_names(run, experiment)
     model = model_of(experiment, len(classes), pretrained=False)
-    load_weights(model, checkpoint if checkpoint.is_file() else run.result_checkpoint)
+    load_weights(model, checkpoint if checkpoint.is_file() else run.result_checkpoint, classes)
     torch_device = device_of_rank(device)
     experiment = replace(experiment, compute=to_answer(torch_device, experiment.compute))
     move_to_device(model, torch_device, experiment.compute)
@@ -215,14 +214,10 @@ def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:
     data = experiment.data
     advice = "run the command that made it again where the dataset's file is"
     try:
-        split = class_split(load_dataset_spec(data.dataset), data.scenario)
+        spec = load_dataset_spec(data.dataset)
     except ValueError as error:
         raise ValueError(f"{run.folder}: no classes.json in it, and {error}; {advice}") from None
-    if config_hash(asdict(split)) != run.class_hash:
-        raise ValueError(
-            f"{run.folder}: no classes.json in it, and {data.dataset} has other classes by now"
-        )
-    return split.source_classes
+    return split_of_run(run, spec).source_classes
 
 
 def threshold_of(run: Run, experiment: Experiment) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from uda.models.backbones import build_backbone, feature_width
 from uda.models.weights import check_shapes
-from uda.runs.checkpoints import read_checkpoint
+from uda.runs.checkpoints import check_classes, classes_of, read_checkpoint
 
 
 class Classifier(nn.Module):
@@ -92,11 +93,14 @@ def build_model(
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def load_weights(model: Classifier, path: Path) -> None:
+def load_weights(model: Classifier, path: Path, classes: Sequence[str] = ()) -> None:
     """Load a checkpoint's weights (its key ``model``) into ``model``.
 
+    Args:
+        classes: In label order; those of the checkpoint, if it names any.
+
     Raises:
-        ValueError: The file cannot be read, or the number of classes or a tensor does not fit.
+        ValueError: The file cannot be read, or its classes, their number or a tensor do not fit.
     """
     checkpoint = read_checkpoint(path)
     state = checkpoint.get("model")
@@ -104,6 +108,9 @@ def load_weights(model: Classifier, path: Path) -> None:
         released = "model_state_dict" in checkpoint
         advice = "; `uda import-lead` makes one of LEAD's and GLC's" if released else ""
         raise ValueError(f"{path}: not a checkpoint of this project: no key 'model' in it{advice}")
+    names = classes_of(checkpoint, str(path))
+    if names is not None:
+        check_classes(names, classes, str(path))
     bias = state.get("classifier.bias")
     if bias is not None and len(bias) != model.classifier.out_features:
         raise ValueError(

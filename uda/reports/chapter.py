@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from uda.data.scenarios import class_split
 from uda.evaluation.metrics import SCORES
 from uda.reports.differences import Difference, differences
 from uda.reports.predictions import Predictions, read_predictions
@@ -106,12 +105,11 @@ def _drawn_pair(setting: Setting, rows: Sequence[Row], pair: Pair) -> DrawnPair 
     """
     preferred = [*rows[:2], *rows[:1:-1]]
     ordered = sorted(preferred, key=lambda row: -len({result.pair for result in row.results}))
-    split = class_split(setting.spec, setting.scenario)
     by_seed: dict[int, dict[str, Predictions]] = {}
     for row in ordered:
         for result in row.at(pair):
             by_row = by_seed.setdefault(result.seed, {})
-            if len(by_row) < DETAILED and (answers := read_predictions(result.run, split)):
+            if len(by_row) < DETAILED and (answers := read_predictions(result.run, setting.spec)):
                 by_row[row.title] = answers
     if not any(by_seed.values()):
         return None

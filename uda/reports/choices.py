@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uda.data.scenarios import class_split
 from uda.data.spec import load_dataset_spec
 from uda.evaluation.choices import chosen_epochs, chosen_thresholds, last_probabilities
 from uda.evaluation.criteria import CRITERIA, THRESHOLDS, best_epoch
@@ -55,8 +54,7 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     if set(kept) == set(CUTS) and run.choices_are_newer("thresholds"):
         return kept
     probabilities = last_probabilities(run)
-    split = class_split(load_dataset_spec(run.dataset), run.scenario)
-    answers = read_predictions(run, split)
+    answers = read_predictions(run, load_dataset_spec(run.dataset))
     if answers is None:
         raise ValueError("its target has no labels, so there is no oracle to compare with")
     score = normalised_entropy(probabilities).numpy()

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uda.data.scenarios import ClassSplit
+from uda.data.scenarios import ClassSplit, split_of_run
+from uda.data.spec import DatasetSpec
 from uda.evaluation.metrics import threshold_curve
 from uda.runs.folder import Run
 
@@ -159,13 +160,13 @@ class Predictions:
         return [row for _, _, row in sorted(ranked)[:count]]
 
 
-def read_predictions(run: Run, split: ClassSplit) -> Predictions | None:
+def read_predictions(run: Run, spec: DatasetSpec) -> Predictions | None:
     """Return what ``run`` predicts on the target's labelled images.
 
     None where no image has a label, or the run has kept no predictions with labels.
 
     Raises:
-        ValueError: naming a file that is broken.
+        ValueError: naming a file that is broken, or a class that the dataset has in another role.
     """
     answers = run.predictions()
     if answers is None or not {"label", "unknown_score", "true_label"} <= answers.keys():
@@ -173,6 +174,13 @@ def read_predictions(run: Run, split: ClassSplit) -> Predictions | None:
     known = answers["true_label"] >= 0
     if not known.any():
         return None
+    split = split_of_run(run, spec)
+    names, shared = split.source_classes, len(split.shared)
+    if wrong := sorted({*answers["true_label"].tolist()} & {*range(shared, len(names))}):
+        raise ValueError(
+            f"{run.folder}: its target has {names[wrong[0]]!r}, a class of the source alone in "
+            f"{spec.name} by now; restore the dataset's scenario, or move the run elsewhere"
+        )
     return Predictions(
         split,
         np.flatnonzero(known),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,49 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"{path}: not a checkpoint: holds a {type(state).__name__}")
     return state
+
+
+def classes_of(checkpoint: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
+    """Return the classes of a checkpoint's model in label order; None for older checkpoints.
+
+    Raises ValueError that begins with ``where`` for anything but names.
+    """
+    names = checkpoint.get("classes")
+    if names is None:
+        return None
+    if not is_list_of_names(names):
+        raise ValueError(f"{where}: its classes are not a list of names")
+    return tuple(names)
+
+
+def is_list_of_names(names: Any) -> bool:
+    """Return whether ``names`` is a list of texts, none of them twice."""
+    is_texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return is_texts and len(set(names)) == len(names)
+
+
+def check_classes(names: Sequence[str], expected: Sequence[str], where: str) -> None:
+    """Raise ValueError that names a class unless ``names``, a model's classes, are ``expected``.
+
+    Both are in label order; the message begins with ``where``.
+    """
+    if list(names) == list(expected):
+        return
+    more = [repr(name) for name in names if name not in expected]
+    fewer = [repr(name) for name in expected if name not in names]
+    if more and fewer:
+        differs = f"with the class {more[0]}, where {fewer[0]} is expected"
+    elif more or fewer:
+        differs = f"of {len(names)} classes, where the source has {len(expected)}: "
+        differs += f"with the class {more[0]}" if more else f"without the class {fewer[0]}"
+    else:
+        pairs = enumerate(zip(names, expected, strict=True))
+        label, (name, other) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
+        differs = f"whose class {label} is {name!r}, where {other!r} is expected"
+    raise ValueError(
+        f"{where}: a model {differs}; restore the dataset's classes and scenario, or keep runs of "
+        "these in another --runs"
+    )
 
 
 def read_arrays(path: Path, names: Sequence[str] = ()) -> dict[str, NDArray[Any]]:

@@ -117,8 +117,8 @@ class RunConfig:
 
     @property
     def class_hash(self) -> str:
-        """A hash of the scenario's classes by their roles."""
-        return str(self.source["classes"])
+        """A hash of the scenario's classes by their roles; empty for the oldest runs."""
+        return str(self.source.get("classes", ""))
 
     @property
     def dataset_name(self) -> str:

@@ -3,7 +3,8 @@
     config.yaml                        what the folder's name is a hash of
     experiment.yaml                    the options that the run was started with
     metrics.jsonl                      a line for each epoch and kind of figure
-    checkpoint.pt, best.pt             the last epoch's state; the best epoch's weights
+    checkpoint.pt, best.pt             the last epoch's state; the best epoch's weights; both
+                                       with the classes
     classes.json                       the source classes in label order
     pictures.json                      which images it was made of: names, hashes of their contents
     banks/, predictions.npz,
@@ -34,7 +35,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import yaml
 
 from uda.config import Experiment, read_yaml
-from uda.runs.checkpoints import read_arrays, read_checkpoint
+from uda.runs.checkpoints import (
+    check_classes,
+    classes_of,
+    is_list_of_names,
+    read_arrays,
+    read_checkpoint,
+)
 from uda.runs.config import RunConfig
 from uda.runs.files import atomic_path, write_json, write_text
 from uda.runs.hashing import config_hash
@@ -211,7 +218,7 @@ class Run(RunConfig):
             names = json.loads(path.read_text())
         except ValueError:
             names = None
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not is_list_of_names(names):
             raise ValueError(f"{path}: not a list of class names; restore or delete it")
         return tuple(names)
 
@@ -252,17 +259,31 @@ class Run(RunConfig):
         return self.best_checkpoint if self.best_checkpoint.is_file() else self.checkpoint
 
     def save_checkpoint(self, state: Mapping[str, Any], best: bool = False) -> None:
-        """Write ``state`` (tensors and plain values) as the last, or ``best``, epoch's."""
+        """Write ``state`` (tensors and plain values) as the last, or ``best``, epoch's.
+
+        The run's classes go with it, so that the file is not misread without its folder.
+        """
         import torch
 
         self.start()
+        names = self.classes()
+        classes = {} if names is None else {"classes": list(names)}
         with atomic_path(self.best_checkpoint if best else self.checkpoint) as path:
-            torch.save(dict(state), path)
+            torch.save({**state, **classes}, path)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the last state, None before the first. Raises ValueError naming a broken file."""
+        """Return the last state, None before the first.
+
+        Raises ValueError naming a broken file, or one of other classes than the run's.
+        """
+        if not self.checkpoint.is_file():
+            return None
         try:
-            return read_checkpoint(self.checkpoint) if self.checkpoint.is_file() else None
+            state = read_checkpoint(self.checkpoint)
+            theirs, ours = classes_of(state, str(self.checkpoint)), self.classes()
+            if theirs is not None and ours is not None:
+                check_classes(theirs, ours, str(self.checkpoint))
+            return state
         except ValueError as error:
             raise ValueError(f"{error}; delete {self.folder} to begin it anew") from None
 

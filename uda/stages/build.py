@@ -46,7 +46,7 @@ class Task:
     Attributes:
         experiment: The options.
         spec: The dataset.
-        split: Its classes by role.
+        split: Its classes by role, numbered as the run's model has them.
         run: The run that the stage makes or asks.
     """
 
@@ -119,7 +119,7 @@ class Task:
         model = model_of(self.experiment, len(self.split.source_classes), not checkpoint)
         check_dimensions(self.experiment, self.split, model.classifier.in_features)
         if checkpoint:
-            load_weights(model, checkpoint)
+            load_weights(model, checkpoint, self.split.source_classes)
         return model
 
     def labelled(self, items: Sequence[Item]) -> Labelled:
@@ -149,12 +149,18 @@ class Task:
 
         return self.run.lock() if is_main() else nullcontext()
 
-    def finish(self) -> None:
-        """Write classes and options, and that the run is done; all ranks wait for it."""
-        from uda.compute.distributed import is_main, wait
+    def start(self) -> None:
+        """Write the classes, which label all that follows and go into every checkpoint."""
+        from uda.compute.distributed import is_main
 
         if is_main():
             self.run.save_classes(self.split.source_classes)
+
+    def finish(self) -> None:
+        """Write the options, and that the run is done; all ranks wait for it."""
+        from uda.compute.distributed import is_main, wait
+
+        if is_main():
             self.run.save_experiment(self.experiment)
             self.run.mark_done()
         wait()  # what comes next may ask whether the run is done

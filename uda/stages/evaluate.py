@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uda.data.partition import in_domain_parts, target_items
-from uda.data.scenarios import ClassSplit, class_split
+from uda.data.scenarios import ClassSplit, split_of_run
 from uda.data.spec import load_dataset_spec
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import read_run
@@ -35,12 +35,13 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         raise ValueError(f"{run}: not finished; the command that began it goes on with it")
     experiment = experiment_of(finished, target, root or finished.root)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
-    split = class_split(spec, experiment.data.scenario)
     if not experiment.data.scenario:
         parts = in_domain_parts(experiment, spec)
+        split = split_of_run(finished, spec, ClassSplit(parts.classes))
         training_pictures(finished, experiment.data.source, parts).check()
-        items, split = parts.test, ClassSplit(parts.classes)
+        items = parts.test
     elif experiment.data.target:
+        split = split_of_run(finished, spec)
         items = target_items(experiment, spec, split)
         if experiment.data.target == finished.target:
             _say_difference(target_pictures(finished, finished.target, items))

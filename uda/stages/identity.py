@@ -22,7 +22,7 @@ from uda.config import (
 from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run, open_run
-from uda.runs.hashing import config_hash, file_hash
+from uda.runs.hashing import file_hash
 from uda.stages.options import resolve_options
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
             **split,
             **later,
         },
-        "classes": config_hash(asdict(class_split(spec, data.scenario))),
+        "classes": class_split(spec, data.scenario).hash,
         "images": _without(asdict(experiment.images), added_fields(ImageConfig)),
         "model": model,
         "train": train,

@@ -104,7 +104,7 @@ def log_final(task: Task, model: Classifier, parts: Parts) -> None:
     if epochs.get("best") == epochs["last"]:
         del epochs["last"]  # the same weights
     for name, epoch in epochs.items():
-        load_weights(model, ends[name])
+        load_weights(model, ends[name], task.split.source_classes)
         scores = final_scores(task, model, parts.test)
         if is_main():
             task.run.log(kind="final", epoch=epoch, checkpoint=name, **scores)

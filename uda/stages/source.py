@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from uda.config import Experiment
 from uda.data.partition import source_parts, target_items
-from uda.data.scenarios import ClassSplit, class_split
+from uda.data.scenarios import ClassSplit, class_split, split_of_run
 from uda.data.spec import load_dataset_spec
 from uda.stages.build import Task, experiment_on_folder
 from uda.stages.console import say
@@ -54,8 +54,9 @@ def _task_of(experiment: Experiment) -> tuple[Task, Parts]:
     parts = source_parts(experiment, spec, split)
     if experiment.data.target:  # a misspelt target is an error now, not after the training
         target_items(experiment, spec, split)
-    split = ClassSplit(parts.classes) if spec.reader else split
-    return Task(experiment, spec, split, source_run(experiment, spec)), parts
+    run = source_run(experiment, spec)
+    split = split_of_run(run, spec, ClassSplit(parts.classes) if spec.reader else split)
+    return Task(experiment, spec, split, run), parts
 
 
 def _train(task: Task, parts: Parts) -> None:
@@ -71,6 +72,7 @@ def _train(task: Task, parts: Parts) -> None:
     data = task.labelled(parts.train)
     pictures.keep()
     prepare_edits(task, data)
+    task.start()
     seen = train_loop(
         model,
         data,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from uda.config import Experiment
 from uda.data.partition import target_items
-from uda.data.scenarios import class_split
-from uda.data.spec import load_dataset_spec
+from uda.data.scenarios import ClassSplit, class_split, numbered_by, split_of_run
+from uda.data.spec import DatasetSpec, load_dataset_spec
 from uda.evaluation.metrics import SCORES
+from uda.runs.checkpoints import classes_of, read_checkpoint
 from uda.stages.build import Task
 from uda.stages.console import say
 from uda.stages.identity import adapt_run, source_run
@@ -32,8 +33,9 @@ def adapt(experiment: Experiment) -> None:
     spec = load_dataset_spec(data.dataset, data.root)
     split = class_split(spec, data.scenario)
     items = target_items(experiment, spec, split)
-    task = Task(experiment, spec, split, adapt_run(experiment, spec))
-    checkpoint = _source_checkpoint(task)
+    run = adapt_run(experiment, spec)
+    checkpoint, split = _source_model(experiment, spec, split)
+    task = Task(experiment, spec, split, run)
     task.say_what_is_read(data.target, items)
     source = source_pictures(experiment, spec, split)
     pictures = target_pictures(task.run, data.target, items, source)
@@ -60,6 +62,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
     model = task.model(checkpoint)
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
     pictures.keep()
+    task.start()
     adapt_loop(
         model,
         view,
@@ -73,17 +76,23 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
     task.finish()
 
 
-def _source_checkpoint(task: Task) -> Path:
-    """Return the source model to adapt. Raises ValueError naming a run that is not trained."""
-    if task.experiment.adapt.checkpoint:
-        return Path(task.experiment.adapt.checkpoint)
-    run = source_run(task.experiment, task.spec)
+def _source_model(
+    experiment: Experiment, spec: DatasetSpec, split: ClassSplit
+) -> tuple[Path, ClassSplit]:
+    """Return the source model to adapt, and the classes ``split`` as that model numbers them.
+
+    Raises ValueError naming a run that is not trained, or a class that the model has not.
+    """
+    if file := experiment.adapt.checkpoint:
+        names = classes_of(read_checkpoint(Path(file)), file)
+        return Path(file), split if names is None else numbered_by(names, split, spec, file)
+    run = source_run(experiment, spec)
     if not run.is_done:
         raise ValueError(
             f"{run.folder}: no trained source model there; run `uda train` with the same options "
             "first, or name one with --adapt.checkpoint"
         )
-    return run.checkpoint
+    return run.checkpoint, split_of_run(run, spec)
 
 
 def _scorer(task: Task, items: Sequence[Item]) -> Callable[[int, Bank], str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from uda.config import Experiment
 from uda.data.partition import source_parts, target_items
-from uda.data.scenarios import class_split
+from uda.data.scenarios import ClassSplit, class_split, split_of_run
 from uda.data.spec import DatasetSpec, load_dataset_spec
 from uda.stages.build import experiment_on_folder
 from uda.stages.console import say
@@ -59,9 +59,9 @@ def sweep(experiment: Experiment, engine: Engine, dry_run: bool) -> None:
 def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec, dry_run: bool) -> None:
     """Check that every domain exists, fills a batch, and is what runs that have begun are made of.
 
-    It is an error now, not one for each run. A dry run needs no pictures.
+    So are the classes. It is an error now, not one for each run. A dry run needs no pictures.
     """
-    checked: dict[tuple[object, ...], RunPictures] = {}
+    checked: dict[tuple[object, ...], tuple[RunPictures, ClassSplit]] = {}
     wrong: list[str] = []
     for job in jobs:
         data, seed = job.experiment.data, job.experiment.seed
@@ -75,8 +75,10 @@ def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec, dry_run: bool) -> No
                 continue
             raise
         source = source_summary(source_run(job.experiment, spec)) if data.target else {}
-        pictures = replace(checked[same], run=job.run, source=source)
+        read, split = checked[same]
+        pictures = replace(read, run=job.run, source=source)
         try:
+            split_of_run(job.run, spec, split)
             if job.run.is_done and not dry_run:
                 pictures.keep()  # moved pictures are not read again the next time
             else:
@@ -88,17 +90,20 @@ def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec, dry_run: bool) -> No
         raise ValueError(wrong[0] + more)
 
 
-def _pictures(job: Job, spec: DatasetSpec, dry_run: bool) -> RunPictures:
+def _pictures(job: Job, spec: DatasetSpec, dry_run: bool) -> tuple[RunPictures, ClassSplit]:
+    """Return the images of a job, and the dataset's classes by role."""
     experiment = job.experiment
     data, split = experiment.data, class_split(spec, experiment.data.scenario)
     if job.stage == "adapt":
-        return target_pictures(job.run, data.target, target_items(experiment, spec, split))
+        items = target_items(experiment, spec, split)
+        return target_pictures(job.run, data.target, items), split
     parts = source_parts(experiment, spec, split)
     if not dry_run:  # as torch takes seconds to import
         from uda.training.train import total_steps
 
         total_steps(len(parts.train), 0, experiment.train)
-    return training_pictures(job.run, data.source, parts)
+    split = ClassSplit(parts.classes) if spec.reader else split
+    return training_pictures(job.run, data.source, parts), split
 
 
 def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], engine: Engine) -> str:
