@@ -206,7 +206,7 @@ def test_a_cluster_that_loses_a_worker_and_a_node_makes_the_same(
     assert_same(outcomes(runs), undisturbed)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nowhere"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])
 def test_a_missing_cluster_is_named(dataset, tmp_path, capsys, address):
     assert main(sweep_arguments(dataset, tmp_path / "runs", f"--address={address}")) == 1
     error = capsys.readouterr().err.splitlines()[-1]
