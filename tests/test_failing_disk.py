@@ -78,6 +78,11 @@ def fractals(folder: Path) -> None:
     write_fractals(folder / "set", 2, 8)
 
 
+def lock(folder: Path) -> None:
+    with run_in(folder).lock():
+        (folder / "run").mkdir()
+
+
 def figure(folder: Path) -> None:
     drawing.save_png(drawing.make_axes(1, 1, 1, 1)[0], folder / "figure.png")
 
@@ -148,6 +153,7 @@ KINDS = {
     "options": Kind(options, "run/experiment.yaml", ".tmp.yaml"),
     "classes": Kind(classes, "run/classes.json", ".json"),
     "done": Kind(done, "run/done", ".tmp"),
+    "lock": Kind(lock, ".locks/run.holder", ".holder", ("open", "write")),
     "figure": Kind(figure, "figure.png", ".png"),
     "sheet": Kind(sheet, "sheet.png", ".png", UNFLUSHED),
     "answers": Kind(answers, "answers.csv", ".csv"),

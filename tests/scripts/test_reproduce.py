@@ -1,4 +1,4 @@
-"""scripts/reproduce_office_home.sh and scripts/slurm, from a dataset's folder to tables."""
+"""scripts/reproduce_office_home.sh, from a dataset's folder to tables."""
 
 import re
 import subprocess
@@ -37,9 +37,6 @@ def test_a_missing_folder_and_no_folder(tmp_path, environment):
     done = script("reproduce_office_home.sh", environment=environment)
     assert done.returncode == 2
     assert "--dry-run" in done.stderr
-    done = script("slurm/sweep.sbatch", environment=environment)
-    assert done.returncode == 2
-    assert "name an experiment" in done.stderr
 
 
 def stubs(folder, *names, gpus):
@@ -113,11 +110,3 @@ def test_from_a_folder_to_the_tables(tmp_path, environment):
     text = (runs / "report.md").read_text()
     assert "LEAD + GenMix" in text
     assert "Office-Home, RealWorld → Art" in text
-    # The body of the array job finds it all done.
-    config = ROOT / "configs" / "experiments" / "office_home_opda.yaml"
-    done = script(
-        "slurm/sweep.sbatch", config, *little, f"--data.root={tmp_path / 'office_home'}",
-        f"--runs={runs}", "--sweep.seeds=[0]",
-        environment=environment, SLURM_SUBMIT_DIR=str(ROOT),
-    )  # fmt: skip
-    assert "All 6 runs are done" in done.stdout, done.stderr

@@ -4,6 +4,7 @@ import pytest
 from helpers.sweep_experiments import SPEC, emoji_experiment
 
 from uda.sweeps.costs import in_words, seconds_of, size_in_words
+from uda.sweeps.engine import Engine
 from uda.sweeps.plan import plan
 from uda.sweeps.sweep import describe
 
@@ -22,12 +23,15 @@ def finished(run, seconds, size, start=1000.0):
 def test_time_and_disk_left_go_by_finished_runs(tmp_path):
     experiment = emoji_experiment(tmp_path, pairs=["Tw2Fl", "No2Fl"], seeds=[0])
     jobs, _ = plan(experiment, SPEC)
-    text = describe(experiment, SPEC, jobs, workers=2)
+    text = describe(experiment, SPEC, jobs, Engine(2))
     assert text.count("unknown yet   unknown yet") == 6
     finished(jobs[0].run, seconds=600, size=10**7)
     assert seconds_of(jobs[0].run) == pytest.approx(600)
     assert 10**7 < jobs[0].run.size_bytes < 10**7 + 3000
-    rows = {line.split("  ")[0]: line for line in describe(experiment, SPEC, jobs, 2).splitlines()}
+    rows = {
+        line.split("  ")[0]: line
+        for line in describe(experiment, SPEC, jobs, Engine(2)).splitlines()
+    }
     assert rows["train"].split()[1:] == ["2", "1", "1", "10", "min", "10", "MB"]
     assert rows["train + GenMix"].split()[-4:] == ["20", "min", "20", "MB"]  # as without
     assert "unknown yet" in rows["LEAD"]
@@ -40,7 +44,7 @@ def test_unpacked_runs_say_nothing_of_time_and_disk(tmp_path):
     jobs, _ = plan(experiment, SPEC)
     finished(jobs[0].run, seconds=600, size=10**7)
     (jobs[0].run.folder / "checkpoint.pt").unlink()
-    text = describe(experiment, SPEC, jobs, workers=1)
+    text = describe(experiment, SPEC, jobs, Engine(1))
     assert text.count("unknown yet   unknown yet") == 6
     assert "min" not in text
 

@@ -1,12 +1,21 @@
-"""Which job of a sweep comes next, with other machines at work on the same runs."""
+"""The order and the fate of a sweep's jobs, with stages that only write that they are done."""
+
+import threading
+import time
 
 import pytest
 
 from uda.config import Experiment
-from uda.runs import lock as locks
 from uda.runs.folder import open_run
-from uda.sweeps.engine import Outcome, Schedule
+from uda.runs.lock import RunBusyError, hold
+from uda.sweeps import engine
+from uda.sweeps.engine import Engine, run_jobs
 from uda.sweeps.plan import Job
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -15,100 +24,116 @@ def jobs(tmp_path):
 
     def job(name, stage, needs=None, prepares=""):
         run = open_run(tmp_path, name, {"stage": stage, "name": name})
-        return Job(name, stage, stage, Experiment(), run, needs and needs.run.folder, prepares)
+        experiment = Experiment(runs=name)
+        return Job(name, stage, stage, experiment, run, needs and needs.run.folder, prepares)
 
     first = job("a", "train", prepares="edits")
     return first, job("b", "train", prepares="edits"), job("c", "adapt", needs=first)
 
 
-def begun(job):
-    job.run.log(kind="train", epoch=1)
+@pytest.fixture
+def stages(jobs, monkeypatch):
+    """What was done; ``faults`` has the error that a job ends in, by its name."""
+    done, faults = [], {}
+    runs = {job.experiment.runs: job.run for job in jobs}
+
+    def stage(experiment):
+        run = runs[experiment.runs]
+        with run.lock():
+            if experiment.runs in faults:
+                raise faults[experiment.runs]
+            done.append(experiment.runs)
+            run.mark_done()
+
+    monkeypatch.setattr(engine, "STAGES", dict.fromkeys(engine.STAGES, stage))
+    return done, faults
 
 
-def test_one_prepares_and_the_others_follow(jobs):
-    schedule = Schedule(jobs, started=0)
-    assert schedule.next_job() is jobs[0]
-    schedule.running.append(jobs[0])
-    assert schedule.next_job() is None
-    begun(jobs[0])
-    assert schedule.next_job() is jobs[1]
-    assert schedule.next_job() is None
-    jobs[0].run.mark_done()
-    assert schedule.next_job() is jobs[2]
-    assert not schedule.waiting
+def test_jobs_are_done_in_order_and_once(jobs, stages, capsys):
+    done, _ = stages
+    assert run_jobs(jobs, Engine()) == []
+    assert run_jobs(jobs, Engine()) == []
+    assert done == ["a", "b", "c"]
+    assert capsys.readouterr().out.splitlines()[0].startswith("[1/3] a: ")
 
 
-def test_what_others_hold_is_passed_over(jobs, capsys):
-    schedule = Schedule(jobs, started=0)
-    with locks.hold(jobs[0].run.folder):
-        assert schedule.next_job() is None  # b waits for the edits that the other machine makes
-        assert schedule.next_job() is None
-        assert capsys.readouterr().out.count("3 runs are left to other workers") == 1
-        begun(jobs[0])
-        assert schedule.next_job() is jobs[1]
+def test_a_job_that_needs_a_failed_run_waits_for_it(jobs, stages, capsys):
+    done, faults = stages
+    faults["a"] = KeyError("no disk")
+    failures = run_jobs(jobs, Engine())
+    first = jobs[0].run
+    assert failures == ["a: KeyError: 'no disk'", f"c: waits for {first.folder.name}"]
+    assert done == ["b"]
+    text = (first.folder / "error.txt").read_text()
+    assert text.startswith("KeyError: 'no disk'\nTraceback")
+    assert "[1/3] a: KeyError: 'no disk'" in capsys.readouterr().out
+    del faults["a"]
+    assert run_jobs(jobs, Engine()) == []
+    assert done == ["b", "a", "c"]
+    assert not (first.folder / "error.txt").exists()
+
+
+def test_what_another_command_works_on_is_done_later(jobs, stages, capsys):
+    done, _ = stages
+    is_held, release = threading.Event(), threading.Event()
+
+    def other_command():
+        with hold(jobs[0].run.folder):
+            is_held.set()
+            release.wait()
+
+    thread = threading.Thread(target=other_command)
+    thread.start()
+    is_held.wait()
+    sweep = threading.Thread(target=run_jobs, args=(jobs, Engine()))
+    sweep.start()
+    end = time.monotonic() + 30
+    while "2 runs wait for another command" not in capsys.readouterr().out:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert done == ["b"]
+    release.set()
+    sweep.join()
+    thread.join()
+    assert done == ["b", "a", "c"]
+
+
+def test_what_another_command_has_done_is_not_done_again(jobs, stages, capsys):
+    done, faults = stages
+    faults["a"] = RunBusyError("busy")
+    jobs[1].run.start()
+
+    def finish_elsewhere(seconds):
         jobs[0].run.mark_done()
-    assert schedule.next_job() is jobs[2]
-    assert "[1/3] a: done by another worker" in capsys.readouterr().out
+
+    engine.time.sleep, sleep = finish_elsewhere, time.sleep
+    try:
+        assert run_jobs(jobs, Engine()) == []
+    finally:
+        engine.time.sleep = sleep
+    assert done == ["b", "c"]
+    assert "[2/3] a: done by another command" in capsys.readouterr().out
 
 
-def test_a_run_that_another_process_took_meanwhile_is_looked_at_again(jobs):
-    schedule = Schedule(jobs[:1], started=0)
-    job = schedule.next_job()
-    assert job is jobs[0]
-    schedule.ended(job, Outcome(busy=True))
-    assert schedule.next_job() is job
-    assert not schedule.failures
+@pytest.mark.parametrize(
+    ("settings", "cpus", "gpus"),
+    [
+        ({"workers": 2}, 4, 0.5),
+        ({"workers": 1}, 8, 1),
+        ({"workers": 16}, 1, 1 / 16),
+        ({"workers": 2, "cpus_per_run": 1.5, "gpus_per_run": 0}, 1.5, 0),
+        ({"address": "auto"}, 1, 1),
+        ({"address": "auto", "cpus_per_run": 4, "gpus_per_run": 0.25}, 4, 0.25),
+    ],
+)
+def test_a_runs_share_of_the_machine(monkeypatch, settings, cpus, gpus):
+    monkeypatch.setattr(engine, "cores", lambda: 8)
+    assert Engine(**settings).cpus == cpus
+    assert Engine(**settings).gpus(1) == gpus
+    assert Engine(**settings).gpus(0) == settings.get("gpus_per_run", 0)
 
 
-def test_a_job_that_needs_a_failed_run_waits_for_it(jobs, tmp_path, capsys):
-    schedule = Schedule(jobs, started=0)
-    first = schedule.next_job()
-    assert first is jobs[0]
-    first.run.start()
-    schedule.ended(first, Outcome(error="no disk\nTraceback"))
-    assert (first.run.folder / "error.txt").read_text() == "no disk\nTraceback\n"
-    assert schedule.next_job() is jobs[1]
-    assert schedule.next_job() is None
-    assert not schedule.waiting
-    assert schedule.failures == ["a: no disk", f"c: waits for {first.run.folder.name}"]
-    assert "[1/3] a: no disk" in capsys.readouterr().out
-    again = Schedule(jobs, started=locks.now(tmp_path) + 1)  # another command, later
-    assert again.next_job() is first
-    again.ended(first, Outcome(seconds=3))
-    assert not (first.run.folder / "error.txt").exists()
-
-
-def test_what_failed_elsewhere_is_tried_here_once_and_last(jobs):
-    """The other machine may be the one at fault."""
-    first, second, adaptation = jobs
-    first.run.start()
-    (first.run.folder / "error.txt").write_text("no GPU\n")
-    schedule = Schedule(jobs, started=0)
-    assert schedule.next_job() is second
-    begun(second)
-    assert schedule.next_job() is first
-    first.run.mark_done()
-    schedule.ended(first, Outcome(seconds=3))
-    assert schedule.next_job() is adaptation
-    adaptation.run.start()
-    (adaptation.run.folder / "error.txt").write_text("no GPU\n")  # of the other machine, again
-    schedule.ended(adaptation, Outcome(error="no disk"))
-    assert schedule.next_job() is None
-    assert not schedule.waiting
-    assert schedule.failures == ["c: no disk"]
-
-
-def test_a_shared_sweep_goes_on_without_what_failed_elsewhere(jobs):
-    """What needs it is not given up, but waits for it to be tried here."""
-    first, second, adaptation = jobs
-    schedule = Schedule(jobs, started=0)
-    with locks.hold(first.run.folder):
-        begun(first)
-        assert schedule.next_job() is second
-        assert schedule.next_job() is None
-    (first.run.folder / "error.txt").write_text("no GPU\n")
-    assert schedule.next_job() is first
-    schedule.running.append(first)
-    assert schedule.next_job() is None
-    assert schedule.waiting == [adaptation]
-    assert not schedule.failures
+@pytest.mark.parametrize("settings", [{"workers": 0}, {"cpus_per_run": -1}, {"gpus_per_run": -1}])
+def test_impossible_engines_are_refused(settings):
+    with pytest.raises(ValueError, match="^" + next(iter(settings))):
+        Engine(**settings)

@@ -20,18 +20,31 @@ def adapt(experiment: Experiment) -> None:
     adapt(experiment)
 
 
-def sweep(experiment: Experiment, workers: int = 1, dry_run: bool = False) -> None:
+def sweep(
+    experiment: Experiment,
+    workers: int = 1,
+    cpus_per_run: float | None = None,
+    gpus_per_run: float | None = None,
+    address: str = "",
+    dry_run: bool = False,
+) -> None:
     """Run every pair, method, augmentation and seed of an experiment (its `sweep` section).
 
     First says how many runs are missing, and makes only those.
 
     Args:
-        workers: Runs at a time, each in a process; 1 makes them in this process.
+        workers: Runs at a time on this machine, by Ray; 1 makes them in this process.
+        cpus_per_run: Cores that each run takes, and its threads; a share of this machine's, or one
+            on a cluster, unless given.
+        gpus_per_run: GPUs that each run takes, or a fraction; a share of this machine's, or one on
+            a cluster with GPUs, unless given.
+        address: Ray cluster that makes the runs: auto, or HOST:PORT.
         dry_run: Only say what would be run.
     """
+    from uda.sweeps.engine import Engine
     from uda.sweeps.sweep import sweep
 
-    sweep(experiment, workers, dry_run)
+    sweep(experiment, Engine(workers, cpus_per_run, gpus_per_run, address), dry_run)
 
 
 def run(experiment: Experiment, *, source: str, target: str, target_labels: str = "auto") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ def write_json(path: Path, values: Any, newline: bool = True) -> None:
 def locked(path: Path, key: str = "--runs") -> Iterator[None]:
     """Hold the lock file ``path`` within the block; other processes wait for it.
 
-    The system frees that of a killed process. Raises ValueError that begins with ``key``, the
-    option that names the folder, where it takes no locks.
+    The system frees that of a killed process, and the holder removes the file. Raises ValueError
+    that begins with ``key``, the option that names the folder, where it takes no locks.
     """
     lock = FileLock(path)
     try:
@@ -60,6 +60,8 @@ def locked(path: Path, key: str = "--runs") -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):  # filelock sees to it that nobody takes a removed file for a lock
+            path.unlink()
         lock.release()
 
 

@@ -46,8 +46,7 @@ from uda.runs.checkpoints import (
 from uda.runs.config import RunConfig
 from uda.runs.files import append, atomic_path, write_json, write_text, writing
 from uda.runs.hashing import config_hash
-from uda.runs.lock import Holder, hold
-from uda.runs.lock import holder as holder_of
+from uda.runs.lock import hold
 from uda.runs.version import code_version
 
 if TYPE_CHECKING:
@@ -138,11 +137,6 @@ class Run(RunConfig):
         """
         return hold(self.folder)
 
-    @property
-    def holder(self) -> Holder | None:
-        """The process at work on the run, if any."""
-        return holder_of(self.folder)
-
     def write_error(self, text: str) -> None:
         """Write down why the run failed in a sweep: a line, and details that may follow it."""
         write_text(self.folder / "error.txt", text + "\n")
@@ -151,20 +145,7 @@ class Run(RunConfig):
         """Remove what `write_error` wrote."""
         (self.folder / "error.txt").unlink(missing_ok=True)
 
-    @property
-    def error_time(self) -> float | None:
-        """The time at which it last failed, by the disk's clock; None where it did not."""
-        try:
-            return (self.folder / "error.txt").stat().st_mtime
-        except FileNotFoundError:
-            return None
-
     # ---- metrics
-
-    @property
-    def has_metrics(self) -> bool:
-        """Whether anything has been logged."""
-        return (self.folder / "metrics.jsonl").is_file()
 
     def log(self, **values: Any) -> None:
         """Append a line to the metrics, with the run's hash, the code's version and the time."""

@@ -22,27 +22,41 @@ if TYPE_CHECKING:
 
 def train(experiment: Experiment) -> None:
     """Train a source model, or an in-domain classifier without a scenario."""
+    task, parts = _task_of(experiment)
+    run = task.run
+    task.say_what_is_read(task.experiment.data.source, parts.train)
+    if run.is_done:
+        training_pictures(run, task.experiment.data.source, parts).keep()
+        say(f"Already trained: {run.folder}")
+    else:
+        with task.lock():
+            if not run.is_done:  # another process may have finished it meanwhile
+                _train(task, parts)
+    if scores := run.held_out_scores():
+        say(f"On {score_line(scores)}")
+
+
+def make_edits(experiment: Experiment) -> None:
+    """Make the edits and fractals that `train` trains on, and nothing else."""
+    task, parts = _task_of(experiment)
+    with task.lock():
+        prepare_edits(task, task.labelled(parts.train))
+
+
+def _task_of(experiment: Experiment) -> tuple[Task, Parts]:
+    """Return the task of ``experiment``, checked, and the images to train on and to score on."""
     from uda.compute.distributed import join
 
     join(experiment.device)
     experiment = experiment_on_folder(experiment)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     split = class_split(spec, experiment.data.scenario)
-    run = source_run(experiment, spec)
     parts = source_parts(experiment, spec, split)
     if experiment.data.target:  # a misspelt target is an error now, not after the training
         target_items(experiment, spec, split)
+    run = source_run(experiment, spec)
     split = split_of_run(run, spec, ClassSplit(parts.classes) if spec.reader else split)
-    task = Task(experiment, spec, split, run)
-    task.say_what_is_read(experiment.data.source, parts.train)
-    if run.is_done:
-        training_pictures(run, experiment.data.source, parts).keep()
-        say(f"Already trained: {run.folder}")
-    else:
-        with task.lock():
-            _train(task, parts)
-    if scores := run.held_out_scores():
-        say(f"On {score_line(scores)}")
+    return Task(experiment, spec, split, run), parts
 
 
 def _train(task: Task, parts: Parts) -> None:

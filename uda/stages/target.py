@@ -44,7 +44,8 @@ def adapt(experiment: Experiment) -> None:
         say(f"Already adapted: {task.run.folder}")
     else:
         with task.lock():
-            _adapt(task, items, checkpoint, pictures)
+            if not task.run.is_done:  # another process may have finished it meanwhile
+                _adapt(task, items, checkpoint, pictures)
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "

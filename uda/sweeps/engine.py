@@ -1,37 +1,82 @@
-"""Workers, processes that each make a run at a time, and the schedule that gives them runs."""
+"""The engine of sweeps: this process for a run at a time, Ray for more, on a machine or a cluster.
+
+Ray schedules: what a run needs are references to the results of others, a lost worker or node makes
+Ray try its runs again, and these go on from their last finished epoch.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
+import shutil
+import socket
 import sys
-import threading
+import tempfile
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tqdm import tqdm
 
 from uda.runs.folder import is_done
 from uda.runs.lock import RunBusyError
 from uda.stages.memory import lack_of_memory
-from uda.stages.source import train
+from uda.stages.source import make_edits, train
 from uda.stages.target import adapt
 from uda.sweeps.plan import Job
 
-if TYPE_CHECKING:
-    from typing_extensions import Never
+STAGES = {"edits": make_edits, "train": train, "adapt": adapt}
+POLL_SECONDS = 2.0  # between looks at what another command is at work on
+RETRIES = 3  # of a run whose worker or node is lost
+OBJECT_STORE_BYTES = 100_000_000  # what goes between runs are names and lines
+TEMPORARY = "/tmp" if os.path.isdir("/tmp") else None  # paths of sockets must be short
 
-# Spawned, not forked: torch's threads and CUDA do not outlive a fork.
-PROCESSES = multiprocessing.get_context("spawn")
-POLL_SECONDS = 2.0  # between looks at what others have done
-STOP_SECONDS = 15.0  # for a worker to end by itself
+
+@dataclass(frozen=True)
+class Engine:
+    """Where a sweep's runs are made.
+
+    Attributes:
+        workers: Runs at a time on this machine; 1 makes them in this process, without Ray.
+        cpus_per_run: Cores that each run takes, and its threads; None for an equal share of this
+            machine's cores, or a core on a cluster.
+        gpus_per_run: GPUs, or a fraction of one, that each run takes; None for an equal share of
+            this machine's GPUs up to one, or one on a cluster that has GPUs.
+        address: Of the Ray cluster to join ("auto" finds one); empty for this machine alone.
+    """
+
+    workers: int = 1
+    cpus_per_run: float | None = None
+    gpus_per_run: float | None = None
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers: {self.workers} must be at least 1")
+        for name in ("cpus_per_run", "gpus_per_run"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} must not be negative")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether runs are made in this process."""
+        return self.workers == 1 and not self.address
+
+    @property
+    def cpus(self) -> float:
+        """The cores that each run takes."""
+        if self.cpus_per_run is not None:
+            return self.cpus_per_run
+        return 1 if self.address else max(cores() // self.workers, 1)
+
+    def gpus(self, available: float) -> float:
+        """Return the GPUs that each run takes, of those ``available``."""
+        if self.gpus_per_run is not None:
+            return self.gpus_per_run
+        return min(1.0, available if self.address else available / self.workers)
 
 
 @dataclass(frozen=True)
@@ -49,6 +94,46 @@ class Outcome:
     seconds: float = 0.0
 
 
+class Progress:
+    """What has become of a sweep's jobs, in lines and a bar for people."""
+
+    def __init__(self, jobs: Sequence[Job], bar: tqdm[Any]) -> None:
+        self.todo = [job for job in jobs if not job.run.is_done]
+        self.failures: list[str] = []
+        self.failed: set[Path] = set()
+        self._total = len(jobs)
+        self._num_done = len(jobs) - len(self.todo)
+        self._bar = bar
+        bar.update(self._num_done)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Note how a job ended. A failure is written into its run's folder."""
+        if job.needs in self.failed:
+            self._failure(job, f"waits for {job.needs.name if job.needs else ''}")
+        elif outcome.error:
+            job.run.write_error(outcome.error)
+            self._failure(job, outcome.error.partition("\n")[0])
+        else:
+            job.run.clear_error()
+            self.say(job, f"{_score(job)}{outcome.seconds:.0f} s")
+
+    def say(self, job: Job, text: str) -> None:
+        """Print what became of a job."""
+        self._num_done += 1
+        self.print(f"[{self._num_done}/{self._total}] {job.title}: {text}")
+        self._bar.update()
+
+    def print(self, text: str) -> None:
+        """Print a line above the bar."""
+        tqdm.write(text)
+        sys.stdout.flush()
+
+    def _failure(self, job: Job, reason: str) -> None:
+        self.failed.add(job.run.folder)
+        self.failures.append(f"{job.title}: {reason}")
+        self.say(job, reason)
+
+
 def cores() -> int:
     """Return how many processor cores this process may use."""
     try:
@@ -57,144 +142,203 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, threads: int, started: float) -> list[str]:
+def run_jobs(jobs: Sequence[Job], engine: Engine) -> list[str]:
     """Do the jobs that are not done yet.
 
-    A job that another machine is at work on is passed over and waited for at the end. A job that
-    failed on another machine is tried here, too, after the others: the fault may have been that
-    machine's. An interrupt stops the workers and is then raised.
+    A run that another command is at work on is waited for. An interrupt stops all workers and is
+    then raised.
 
     Args:
         jobs: The jobs, those that others need first.
-        workers: Jobs done at a time, each in a process; 1 does them in this process.
-        threads: Threads of each worker.
-        started: When the sweep began, by the disk's clock; failures since then are of this sweep.
+        engine: Where they are done.
 
     Returns:
-        A line for each job that failed here, or that needs a failed job.
+        A line for each job that failed, or that needs a failed job.
     """
-    schedule = Schedule(jobs, started)
     with tqdm(
-        total=len(jobs), initial=schedule.num_done, desc="sweep", unit="run",
-        dynamic_ncols=True, disable=None,
+        total=len(jobs), desc="sweep", unit="run", dynamic_ncols=True, disable=None
     ) as bar:  # fmt: skip
-        schedule.bar = bar
-        if workers == 1:
-            _run_here(schedule, threads)
-        else:
-            _run_in_processes(schedule, [Worker(number, threads) for number in range(workers)])
-    return schedule.failures
+        progress = Progress(jobs, bar)
+        if engine.is_local:
+            _run_here(progress, engine)
+        elif progress.todo:
+            _run_on_ray(progress, engine)
+        return progress.failures
 
 
-def _run_here(schedule: Schedule, threads: int) -> None:
-    while schedule.waiting:
-        if job := schedule.next_job():
-            with (
-                open(os.devnull, "w", encoding="utf-8") as null,
-                redirect_stdout(null),
-                redirect_stderr(null),
-            ):
-                outcome = outcome_of(job, 0, threads)
-            schedule.ended(job, outcome)
-        else:
+# ---- in this process
+
+
+def _run_here(progress: Progress, engine: Engine) -> None:
+    waiting, has_said = progress.todo, False
+    while waiting:
+        left = [job for job in waiting if not _run_now(job, progress, engine)]
+        if len(left) == len(waiting):
+            if not has_said:
+                progress.print(f"{len(left)} runs wait for another command at work on them")
+            has_said = True
             time.sleep(POLL_SECONDS)
+        waiting = left
 
 
-def _run_in_processes(schedule: Schedule, crew: Sequence[Worker]) -> None:
-    try:
-        while schedule.waiting or any(worker.job for worker in crew):
-            for worker in crew:
-                if worker.job is None and (job := schedule.next_job()):
-                    worker.give(job)
-                    schedule.running.append(job)
-            for worker in wait_for(crew):
-                job, outcome = worker.take()
-                schedule.running.remove(job)
-                schedule.ended(job, outcome)
-    finally:
-        for worker in crew:
-            worker.ask_to_stop()
-        for worker in crew:
-            worker.stop()
-
-
-class Schedule:
-    """The order of the jobs: which comes next, and what became of the others."""
-
-    def __init__(self, jobs: Sequence[Job], started: float) -> None:
-        self.total = len(jobs)
-        self.waiting = [job for job in jobs if not job.run.is_done]
-        self.num_done = self.total - len(self.waiting)
-        self.running: list[Job] = []
-        self.failures: list[str] = []
-        self.failed: set[Path] = set()
-        self.started = started
-        self.all = list(jobs)
-        self.bar: tqdm[Never] | None = None
-        self._said_waiting = False
-
-    def next_job(self) -> Job | None:
-        """Return the first job that can start now; jobs that failed elsewhere come last.
-
-        Jobs that were done elsewhere are struck off.
-        """
-        for job in sorted(self.waiting, key=lambda job: _failed_since(job, self.started)):
-            if job.run.is_done:
-                self.waiting.remove(job)
-                self._say(job, "done by another worker")
-            elif job.needs in self.failed:
-                self.waiting.remove(job)
-                self._failure(job, f"waits for {job.needs.name if job.needs else ''}")
-            elif self._is_free(job):
-                self.waiting.remove(job)
-                return job
-        if self.waiting and not self.running and not self._said_waiting:
-            self._said_waiting = True
-            self._print(f"{len(self.waiting)} runs are left to other workers: waiting for them")
-        return None
-
-    def ended(self, job: Job, outcome: Outcome) -> None:
-        """Note how a worker's job ended."""
-        if outcome.busy:  # another process was quicker: the job is looked at again
-            self.waiting.append(job)
-        elif outcome.error:
-            job.run.write_error(outcome.error)
-            self._failure(job, outcome.error.partition("\n")[0])
-        else:
-            job.run.clear_error()
-            self._say(job, f"{_score(job)}{outcome.seconds:.0f} s")
-
-    def _is_free(self, job: Job) -> bool:
+def _run_now(job: Job, progress: Progress, engine: Engine) -> bool:
+    """Do a job unless it has to wait for another command, and return whether it has ended."""
+    if job.run.is_done:
+        progress.say(job, "done by another command")
+        return True
+    outcome = Outcome()
+    if job.needs not in progress.failed:
         if job.needs and not is_done(job.needs):
             return False
-        if job.run.holder:
+        with (
+            open(os.devnull, "w", encoding="utf-8") as null,
+            redirect_stdout(null),
+            redirect_stderr(null),
+        ):
+            outcome = outcome_of(job, engine.cpus)
+        if outcome.busy:
             return False
-        return not any(
-            job.prepares == other.prepares and not other.run.has_metrics
-            for other in self.all
-            if job.prepares and other is not job
-            if other in self.running or other.run.holder
+    progress.ended(job, outcome)
+    return True
+
+
+def outcome_of(job: Job, cpus: float, stage: str = "") -> Outcome:
+    """Do a job, or only a ``stage`` of it, in this process, and return how it ended."""
+    began = time.monotonic()
+    threads = job.experiment.threads or max(int(cpus), 1)
+    try:
+        job.run.start()
+        STAGES[stage or job.stage](replace(job.experiment, threads=threads))
+    except RunBusyError:
+        return Outcome(busy=True)
+    except (ValueError, OSError) as error:
+        return Outcome(error=" ".join(str(error).split()) or type(error).__name__)
+    except Exception as error:  # a run's fault must not be the sweep's
+        if reason := lack_of_memory(error):
+            return Outcome(error=reason)
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(error=f"{line}\n{traceback.format_exc()}")
+    return Outcome(seconds=time.monotonic() - began)
+
+
+# ---- on Ray
+
+
+def _run_on_ray(progress: Progress, engine: Engine) -> None:
+    import ray
+
+    with _cluster(engine):
+        jobs = _submit(progress.todo, engine)
+        waiting = list(jobs)
+        try:
+            while waiting:
+                ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=1.0)
+                for ref in ready:
+                    progress.ended(jobs[ref], _result(ref))
+        finally:
+            for ref in waiting:  # an interrupt; a cluster outlives this command
+                ray.cancel(ref, force=True)
+
+
+@contextmanager
+def _cluster(engine: Engine) -> Iterator[None]:
+    """Join the cluster, or start Ray on this machine, within the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns of a change
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if engine.address:
+        try:
+            _check_reachable(engine.address)
+            ray.init(address=engine.address, **quiet)
+        except (OSError, ValueError):  # ConnectionError is an OSError
+            raise ValueError(
+                f"address: no Ray cluster at {engine.address!r}; start one (ray start --head, or "
+                "ray symmetric-run), or leave --address out"
+            ) from None
+        with _until_shutdown():
+            yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="uda-", dir=TEMPORARY))
+    try:
+        ray.init(
+            num_cpus=max(int(engine.workers * max(engine.cpus, 1)), 1),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(folder),
+            **quiet,
         )
-
-    def _failure(self, job: Job, reason: str) -> None:
-        self.failed.add(job.run.folder)
-        self.failures.append(f"{job.title}: {reason}")
-        self._say(job, reason)
-
-    def _say(self, job: Job, text: str) -> None:
-        self.num_done += 1
-        self._print(f"[{self.num_done}/{self.total}] {job.title}: {text}")
-        if self.bar is not None:
-            self.bar.update()
-
-    def _print(self, text: str) -> None:
-        tqdm.write(text)
-        sys.stdout.flush()
+        with _until_shutdown():
+            yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _failed_since(job: Job, started: float) -> bool:
-    failed = job.run.error_time
-    return failed is not None and failed >= started
+def _check_reachable(address: str) -> None:
+    """Raise an error where nothing answers at HOST:PORT, for which Ray would wait for minutes."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+@contextmanager
+def _until_shutdown() -> Iterator[None]:
+    import ray
+
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _submit(jobs: Sequence[Job], engine: Engine) -> dict[Any, Job]:
+    """Hand the jobs to Ray, each with references to what it needs; return their references."""
+    import ray
+
+    gpus = engine.gpus(ray.cluster_resources().get("GPU", 0))
+    task = ray.remote(num_cpus=engine.cpus, num_gpus=gpus, max_retries=RETRIES)(_do)
+    made: dict[Path | None, Any] = {}
+    edits = _edits(jobs, task, engine)
+    refs = {}
+    for job in jobs:
+        needs = [ref for ref in (made.get(job.needs), edits.get(job.prepares)) if ref is not None]
+        made[job.run.folder] = ref = task.remote(job, engine.cpus, "", *needs)
+        refs[ref] = job
+    return refs
+
+
+def _edits(jobs: Sequence[Job], task: Any, engine: Engine) -> dict[str, Any]:
+    """Hand to Ray the edits that several jobs need; a single job makes its edits itself."""
+    by_edits: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_edits.setdefault(job.prepares, []).append(job)
+    return {
+        edits: task.remote(same[0], engine.cpus, "edits")
+        for edits, same in by_edits.items()
+        if edits and len(same) > 1
+    }
+
+
+def _do(job: Job, cpus: float, stage: str, *needs: Outcome) -> Outcome:
+    """Do a job, or a stage of it, in a worker of Ray's, once another command has let go of it."""
+    if failed := next((need for need in needs if need.error), None):
+        return failed
+    while (outcome := outcome_of(job, cpus, stage)).busy:
+        time.sleep(POLL_SECONDS)
+    return outcome
+
+
+def _result(ref: Any) -> Outcome:
+    """Return a job's outcome; it may have lost its workers."""
+    import ray
+
+    try:
+        outcome: Outcome = ray.get(ref)
+    except ray.exceptions.RayError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return Outcome(error=f"its worker was lost {RETRIES + 1} times: {lines[0].strip()}")
+    return outcome
 
 
 def _score(job: Job) -> str:
@@ -208,123 +352,3 @@ def _score(job: Job) -> str:
             value = lines[-1][key]
             return f"{title} {'undefined' if value is None else f'{value:.1f}'}, "
     return ""
-
-
-class Worker:
-    """A process that does a job at a time; it starts with its first job, and anew if it dies."""
-
-    def __init__(self, number: int, threads: int) -> None:
-        self.number = number
-        self.threads = threads
-        self.job: Job | None = None
-        self.process: multiprocessing.process.BaseProcess | None = None
-        self.connection: Connection | None = None
-
-    def give(self, job: Job) -> None:
-        """Send a job to the process, which is started if it is not running."""
-        if self.process is None or not self.process.is_alive():
-            self.connection, theirs = PROCESSES.Pipe()
-            self.process = PROCESSES.Process(
-                target=work, args=(theirs, self.number, self.threads), name=f"sweep-{self.number}"
-            )
-            self.process.start()
-            theirs.close()  # so that the process's death ends the connection
-        assert self.connection is not None
-        self.job = job
-        with suppress(BrokenPipeError):  # died meanwhile: take() says so
-            self.connection.send(job)
-
-    def take(self) -> tuple[Job, Outcome]:
-        """Return the job, and how it ended: the process may have died of it."""
-        assert self.connection is not None
-        assert self.job is not None
-        job, self.job = self.job, None
-        try:
-            return job, self.connection.recv()
-        except (EOFError, OSError):
-            return job, Outcome(error=self._death())
-
-    def _death(self) -> str:
-        assert self.process is not None
-        self.process.join()
-        code = self.process.exitcode or 0
-        if code >= 0:
-            return f"its process ended with exit code {code}"
-        name = signal.Signals(-code).name
-        why = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"its process was killed by {name}{why}"
-
-    def ask_to_stop(self) -> None:
-        """Tell the process to leave its run at once; the last finished epoch is kept."""
-        if self.process and self.process.is_alive():
-            self.process.terminate()
-
-    def stop(self) -> None:
-        """Wait for the process's end, and kill it if it does not come."""
-        if self.process:
-            self.process.join(STOP_SECONDS)
-            if self.process.is_alive():
-                self.process.kill()
-                self.process.join()
-
-
-def wait_for(crew: Sequence[Worker]) -> list[Worker]:
-    """Return the workers that are done with their jobs, after `POLL_SECONDS` at most."""
-    busy = {worker.connection: worker for worker in crew if worker.job and worker.connection}
-    if not busy:
-        time.sleep(POLL_SECONDS)
-        return []
-    return [
-        busy[ready] for ready in wait(list(busy), POLL_SECONDS) if isinstance(ready, Connection)
-    ]
-
-
-def work(connection: Connection, number: int, threads: int) -> None:
-    """Do jobs in a worker's process, until it is stopped or the process that started it is gone."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch and its like are imported
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent sees to it
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with open(os.devnull, "w", encoding="utf-8") as null:
-        os.dup2(null.fileno(), 1)
-        os.dup2(null.fileno(), 2)
-    with suppress(EOFError):
-        while True:
-            connection.send(outcome_of(connection.recv(), number, threads))
-
-
-def outcome_of(job: Job, number: int, threads: int) -> Outcome:
-    """Do the job in this process, and return how it ended."""
-    began = time.monotonic()
-    stage = {"train": train, "adapt": adapt}[job.stage]
-    try:
-        job.run.start()
-        device = _device(job.experiment.device, number)
-        stage(replace(job.experiment, threads=threads, device=device))
-    except RunBusyError:
-        return Outcome(busy=True)
-    except (ValueError, OSError) as error:
-        return Outcome(error=" ".join(str(error).split()) or type(error).__name__)
-    except Exception as error:  # a run's fault must not be the sweep's
-        if reason := lack_of_memory(error):
-            return Outcome(error=reason)
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return Outcome(error=f"{line}\n{traceback.format_exc()}")
-    return Outcome(seconds=time.monotonic() - began)
-
-
-def _device(name: str, number: int) -> str:
-    """Return the device of a worker: of several GPUs each takes another."""
-    if name != "auto":
-        return name
-    import torch
-
-    count = torch.cuda.device_count()
-    return f"cuda:{number % count}" if count > 1 else name
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)

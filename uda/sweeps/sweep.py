@@ -16,42 +16,38 @@ from uda.config import Experiment
 from uda.data.partition import source_parts, target_items
 from uda.data.scenarios import ClassSplit, class_split, split_of_run
 from uda.data.spec import DatasetSpec, load_dataset_spec
-from uda.runs import lock as locks
 from uda.stages.build import experiment_on_folder
 from uda.stages.console import say
 from uda.stages.identity import source_run
 from uda.stages.pictures import RunPictures, source_summary, target_pictures, training_pictures
 from uda.sweeps.costs import in_words, seconds_of, size_in_words
-from uda.sweeps.engine import cores, run_jobs
+from uda.sweeps.engine import Engine, run_jobs
 from uda.sweeps.plan import Job, default_name, plan
 from uda.sweeps.record import write_plan
 
 
-def sweep(experiment: Experiment, workers: int, dry_run: bool) -> None:
+def sweep(experiment: Experiment, engine: Engine, dry_run: bool) -> None:
     """Print what the sweep consists of, and make the runs that are missing.
 
     Args:
         experiment: What to run; its section ``sweep`` says over what.
-        workers: Runs at a time, each in a process; 1 makes them in this process.
+        engine: Where the runs are made.
         dry_run: Whether to print the plan only.
 
     Raises:
         ValueError: at the end, where runs failed; the others are done then.
     """
-    if workers < 1:
-        raise ValueError(f"workers: {workers} must be at least 1")
     experiment = experiment_on_folder(experiment)
     spec = load_dataset_spec(experiment.data.dataset, experiment.data.root)
     runs = Path(experiment.runs)
     jobs, expected = plan(experiment, spec)
-    say(describe(experiment, spec, jobs, workers))
+    say(describe(experiment, spec, jobs, engine))
     _check_pictures(jobs, spec, dry_run)
     if dry_run:
         return
     name = experiment.sweep.name or default_name(experiment, spec)
     write_plan(runs, name, asdict(experiment), expected)
-    threads = experiment.threads or max(cores() // workers, 1)
-    failures = run_jobs(jobs, workers, threads, started=locks.now(runs))
+    failures = run_jobs(jobs, engine)
     if failures:
         say("\n".join(["", "Not done:", *failures]))
         raise ValueError(
@@ -110,7 +106,7 @@ def _pictures(job: Job, spec: DatasetSpec, dry_run: bool) -> tuple[RunPictures, 
     return training_pictures(job.run, data.source, parts), split
 
 
-def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], workers: int) -> str:
+def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], engine: Engine) -> str:
     """Return the plan as a table for people.
 
     It says how many runs of each kind are planned, done and left, and how much time and disk those
@@ -133,8 +129,8 @@ def describe(experiment: Experiment, spec: DatasetSpec, jobs: Sequence[Job], wor
             is_partial = True
         table.append((kind, *_counts(same), *costs))
     least = "at least " if is_partial else ""
-    total = (least + in_words(seconds / workers), least + size_in_words(space))
-    at_a_time = "together" if workers == 1 else f"together, {workers} at a time"
+    total = (least + in_words(seconds / engine.workers), least + size_in_words(space))
+    at_a_time = f"together, {engine.workers} at a time" if engine.workers > 1 else "together"
     table.append((at_a_time, *_counts(jobs), *(total if seconds else ("", ""))))
     scenario = experiment.data.scenario.upper() or "in one domain"
     free = size_in_words(shutil.disk_usage(_existing(runs)).free)
