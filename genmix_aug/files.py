@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +21,123 @@ STALE_SECONDS = 3600  # a temporary file this old is abandoned, whoever wrote it
 TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?:([^.]*)-)?(\d+)\.tmp(?:\.\w+)?")
 
 
+class WriteError(OSError):
+    """The error that ``filename`` cannot be written; says why, and how much room is left."""
+
+    def __str__(self) -> str:
+        room = _room(self.filename) if self.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return (
+            f"{self.filename}: cannot be written: {self.strerror}{room}; once it can be, the same "
+            "command goes on"
+        )
+
+
+def _room(path: str) -> str:
+    """Return in words how much more the disk of ``path`` takes; nothing if it cannot be asked."""
+    try:
+        folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
+        return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB are free)"
+    except (OSError, StopIteration):
+        return ""
+
+
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def writing(path: Path, *aliases: Path) -> Iterator[None]:
+    """Raise WriteError naming ``path`` where the block fails to write it.
+
+    Writers of other packages hide the system's error behind an error of their own (torch.save's is
+    a RuntimeError about positions), or name no file. A folder that has gone is FileNotFoundError.
+
+    Args:
+        path: A file or folder.
+        aliases: Temporary files or folders that are to become it.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = _system_error(error)
+        if reason is None or not _is_of(reason.filename, path, aliases):
+            raise
+        kind = FileNotFoundError if isinstance(reason, FileNotFoundError) else WriteError
+        raise kind(reason.errno, reason.strerror, str(path)) from error
+
+
+def _is_of(name: Any, path: Path, aliases: tuple[Path, ...]) -> bool:
+    """Return whether an error that names a file, or none, is about ``path`` or its ``aliases``."""
+    if name is None:
+        return True
+    named = Path(os.fsdecode(name))
+    return named in (path, *path.parents) or any(a in (named, *named.parents) for a in aliases)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return the error of the system that ``error`` is or was caused by, if any."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error
+        hidden = None if error.__suppress_context__ else error.__context__
+        error = error.__cause__ or hidden
+    return None
+
+
+@contextmanager
+def atomic_path(path: Path, flushed: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it if the block ends well.
 
     The temporary keeps the suffix, by which writers choose a format. A block that raises leaves
-    ``path`` as it was and no temporary behind.
+    ``path`` as it was and no temporary behind. What is ``flushed`` is on the disk before it has its
+    name: a machine that loses its power keeps the file before it or this one.
 
     Raises:
-        OSError: Naming `path`: the disk is full or the folder not writable.
+        WriteError: Naming `path`: the disk is full or the folder not writable.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Processes of two machines, or containers, may have the same number.
     token = f"{secrets.token_hex(4)}.{host()}-{os.getpid()}"
     temporary = path.with_name(f".{token}.tmp{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.filename == str(temporary):
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            if flushed:
+                flush(temporary)
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):  # a disk that fails may refuse this, too
+                temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's bytes are on the disk."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` by `atomic_path`, with its errors."""
-    with atomic_path(path) as temporary:
+    """Write `data` to `path` by `atomic_path`, with its errors.
+
+    It is not flushed, which would halve the pace of an export: what is written so is made again
+    where it is not whole.
+    """
+    with atomic_path(path, flushed=False) as temporary:
         temporary.write_bytes(data)
+
+
+def append(file: io.FileIO, data: bytes) -> None:
+    """Append `data` to an unbuffered file, whole or not at all, and wait until it is on the disk.
+
+    Raises:
+        OSError: The disk is full or not writable; the file is as before.
+    """
+    end = file.seek(0, os.SEEK_END)
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            file.truncate(end)
+        raise
 
 
 def remove_abandoned(folder: Path, older_than_s: float = STALE_SECONDS) -> int:

@@ -67,13 +67,13 @@ def main() -> int:
     check = parser.parse_args().check
     stale = []
     for page in PAGES:
-        text = page.read_text()
+        text = page.read_text(encoding="utf-8")
         fresh = filled(text, RESULTS)
         if fresh == text:
             continue
         stale.append(page.relative_to(ROOT))
         if not check:
-            page.write_text(fresh)
+            page.write_text(fresh, encoding="utf-8")
     if check and stale:
         print(f"{', '.join(map(str, stale))}: not as made; run python scripts/fill_results.py")
         return 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from jsonargparse import ArgumentParser
 
 from genmix_aug.cli.console import one_line, plain_console, with_home
 from genmix_aug.cli.edits import edit, screen
+from genmix_aug.cli.environment import close_output, message_of, prepare_environment
 from genmix_aug.cli.pictures import export, fractals, preview
 from genmix_aug.cli.signatures import call, description_of, parser_of
 
@@ -55,16 +55,18 @@ def main(args: list[str] | None = None) -> int:
 
 def _main(args: list[str] | None) -> int:
     try:
+        prepare_environment()
         options = build_parser().parse_args(args)
         call(COMMANDS[options.command], with_home(vars(options[options.command])))
+        sys.stdout.flush()
     except ArgumentError as error:
         print(f"genmix: error: {one_line(error)} (see genmix COMMAND --help)", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_output()
         return 141
     except (ValueError, OSError) as error:
-        print(f"genmix: error: {one_line(error)}", file=sys.stderr)
+        print(f"genmix: error: {message_of(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("genmix: stopped; run the same command again to go on", file=sys.stderr)

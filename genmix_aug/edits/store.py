@@ -18,14 +18,15 @@ import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from torch import Tensor
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
 from genmix_aug.edits.keys import attempts
-from genmix_aug.files import STALE_SECONDS, host
+from genmix_aug.files import STALE_SECONDS, append, flush, host, writing
 
 try:
     import fcntl
@@ -63,7 +64,7 @@ class EditStore:
             raise ValueError(f"image format {image_format!r}: choose from {', '.join(SUFFIXES)}")
         self.root = Path(root)
         self.image_format = image_format
-        self._manifest: TextIO | None = None
+        self._manifest: FileIO | None = None
         self._writer = 0  # the process that owns the manifest file: a fork opens another
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -163,14 +164,17 @@ class EditStore:
         try:
             for key, edit in edits.items():
                 path = self.path(key, key in rejected)
-                path.parent.mkdir(parents=True, exist_ok=True)
                 temporary[path] = path.with_name(f".{key}.{writer}.tmp")
-                temporary[path].write_bytes(encode(edit, self.image_format))
+                with writing(path, temporary[path]):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    temporary[path].write_bytes(encode(edit, self.image_format))
             # All written before any is flushed: the disk then takes them together.
-            for written in temporary.values():
-                _flush(written)
+            for path, written in temporary.items():
+                with writing(path, written):
+                    flush(written)
             for path in list(temporary):
-                os.replace(temporary[path], path)
+                with writing(path, temporary[path]):
+                    os.replace(temporary[path], path)
                 del temporary[path]
                 _remove(path.with_suffix(""), but=path)  # a broken file of the other format
             for key in edits:
@@ -179,7 +183,8 @@ class EditStore:
                     _remove(self._stem(key, rejected=False))
         finally:
             for left in temporary.values():
-                left.unlink(missing_ok=True)
+                with suppress(OSError):  # a disk that fails may refuse this, too
+                    left.unlink(missing_ok=True)
 
     def reject(self, record: Mapping[str, Any], reason: str) -> None:
         """Take an accepted edit out of service, keeping its file among the rejected.
@@ -192,11 +197,12 @@ class EditStore:
         if path is None:
             return
         moved = self._stem(record["key"], rejected=True).with_suffix(path.suffix)
-        moved.parent.mkdir(parents=True, exist_ok=True)
         # Whichever screen had accepted it, this is not its verdict.
         kept = {name: value for name, value in record.items() if name != "screen"}
         self.record([{**kept, "reason": reason}])
-        os.replace(path, moved)
+        with writing(moved, path):
+            moved.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, moved)
 
     def keys(self) -> list[str]:
         """Return the keys of all accepted edits' files, sorted."""
@@ -278,22 +284,23 @@ class EditStore:
         Each writer has a separate file, so that their lines never interleave.
         """
         file, now = self._manifest_file(), round(time.time(), 3)
+        lines = [json.dumps({**record, "time": now}) + "\n" for record in records]
         try:
-            file.writelines(json.dumps({**record, "time": now}) + "\n" for record in records)
-            file.flush()
-            os.fsync(file.fileno())
+            with writing(Path(file.name)):
+                append(file, "".join(lines).encode())
         except OSError:
             # Part of a line may be written: what comes next must not be glued to it.
             self._manifest = None
             raise
 
-    def _manifest_file(self) -> TextIO:
+    def _manifest_file(self) -> FileIO:
         """Return this process's manifest file, locked for as long as it lives."""
         if self._manifest is None or self._writer != os.getpid():
             folder = self.root / "manifest"
-            folder.mkdir(parents=True, exist_ok=True)
-            name = f"{host()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-            self._manifest = open(folder / name, "a", encoding="utf-8")  # noqa: SIM115
+            path = folder / f"{host()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+            with writing(path):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._manifest = open(path, "ab", buffering=0)  # noqa: SIM115
             self._writer = os.getpid()
             if fcntl:
                 with suppress(OSError):  # a disk without locks
@@ -327,12 +334,3 @@ def _is_locked(path: Path) -> bool | None:
         return True
     except OSError:
         return None
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file's bytes are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -80,7 +80,7 @@ def adapted_score(
     }
     command = [sys.executable, "-m", "uda.cli", "adapt", config]
     command += [f"--{name}={value}" for name, value in flags.items() if value != ""]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     last = read_run(Path(done.stdout.splitlines()[-1])).metrics("evaluate")[-1]
     return last["accuracy"] if data["scenario"] == "pda" else last["h_score"]
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from uda.cli.main import main
+from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import find_runs
 
 
@@ -75,3 +76,14 @@ def test_a_checkpoint_wants_a_source_domain(fails_with, flags, tmp_path, source,
     path.write_bytes(b"a model")
     more = [f"--data.source={source}", "--data.target=Dark", f"--adapt.checkpoint={path}"]
     fails_with(["adapt", *flags, *more], words)
+
+
+def test_a_source_model_that_is_not_finite_is_named_and_nothing_is_done(fails_with, flags, runs):
+    assert main(["train", *flags]) == 0
+    (source,) = find_runs(runs)
+    state = read_checkpoint(source.checkpoint)
+    state["model"]["classifier.bias"][0] = float("nan")
+    source.save_checkpoint(state)
+    words = (str(source.checkpoint), "classifier.bias: 1 of 3 values are not finite")
+    fails_with(["adapt", *flags, "--data.target=Dark", "--adapt.method=source_only"], *words)
+    assert [run.is_done for run in find_runs(runs)] == [True]

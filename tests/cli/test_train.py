@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
+from helpers.failing_disk import failing_disk
 from PIL import Image
 
 from genmix_aug.screening.checks import Verdict
@@ -120,5 +122,16 @@ def test_a_run_that_is_worked_on_is_left_alone(fails_with, flags, runs):
     with run.lock():
         fails_with(["train", *flags], str(run.folder), str(os.getpid()), "at work")
     assert (run.folder / "metrics.jsonl").read_bytes() == before
+    assert main(["train", *flags]) == 0
+    assert run.is_done
+
+
+def test_a_full_disk_is_a_line_and_the_same_command_goes_on(fails_with, flags, runs):
+    words = ("checkpoint.pt: cannot be written: No space left on device (", "the same command goes")
+    with failing_disk("write", errno.ENOSPC, ".pt"):
+        fails_with(["train", *flags], *words)
+    (run,) = find_runs(runs)
+    assert not run.is_done
+    assert not [path for path in run.folder.iterdir() if path.name.startswith((".", "checkpoint"))]
     assert main(["train", *flags]) == 0
     assert run.is_done

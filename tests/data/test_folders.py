@@ -1,6 +1,7 @@
 import shutil
 from hashlib import blake2b
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from uda.cli.main import main
 from uda.config import CONFIGS
+from uda.data import folders as data_folders
 from uda.data.folders import folder_pair_dataset, match_classes, single_folder_dataset
 from uda.data.items import UNLABELLED, domain_items
 from uda.data.near_duplicates import hash_image
@@ -303,3 +305,26 @@ def test_wrong_single_folders_are_named(folders, tmp_path, capsys):
     assert main(["train", *options]) == 1
     assert "is a single domain; leave the scenario out" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "datasets").exists()
+
+
+def test_targets_added_at_the_same_time_are_all_kept(folders, tmp_path, monkeypatch):
+    source, target = folders
+    shutil.copytree(target, tmp_path / "scans")
+    Image.new("RGB", (9, 9)).save(tmp_path / "scans" / "square" / "one more.png")
+
+    def add(images):
+        return folder_pair_dataset(source, images, "auto", tmp_path / "runs" / "datasets")
+
+    other, write = Thread(target=add, args=(tmp_path / "scans",)), data_folders._write_yaml
+
+    def write_late(file, spec):
+        if not other.ident:  # the first is about to write what it read before the second began
+            other.start()
+            other.join(0.3)
+        write(file, spec)
+
+    monkeypatch.setattr(data_folders, "_write_yaml", write_late)
+    file = add(target).file
+    other.join()
+    domains = {name.rpartition("-")[0] for name in load_dataset_spec(str(file)).domains}
+    assert domains == {"", "renders", "scans"}

@@ -5,6 +5,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from uda.models import backbones
 from uda.models.backbones import TORCHVISION, efficientnet_lite0_file
 from uda.models.classifier import build_model, load_weights
 from uda.runs.checkpoints import read_checkpoint
@@ -277,3 +278,49 @@ def test_checkpoints_of_another_model_are_named(tmp_path):
     torch.save({"weights": {}}, path)
     with pytest.raises(ValueError, match="no key 'model'"):
         load_weights(model, path)
+
+
+def spoilt(state, key, value=float("nan")):
+    """Return weights of which two values of the tensor ``key`` are not finite."""
+    state = {
+        name: values.clone(memory_format=torch.contiguous_format) for name, values in state.items()
+    }
+    state[key].view(-1)[:2] = value
+    return state
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_checkpoint_that_is_not_finite_names_file_and_tensor(tmp_path, value):
+    state = spoilt(tiny(num_classes=4).state_dict(), "bottleneck.0.weight", value)
+    torch.save({"model": state}, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match=r"c\.pt: bottleneck\.0\.weight: 2 of .* not finite"):
+        load_weights(tiny(num_classes=4), tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_backbone_weights_that_are_not_finite_name_file_and_tensor(tmp_path, name):
+    state = spoilt(timm.create_model("test_vit").state_dict(), "norm.bias")
+    (save_file if name.endswith("safetensors") else torch.save)(state, tmp_path / name)
+    with pytest.raises(ValueError, match=rf"model\.weights: .*{name}: norm\.bias: 2 of 64 values"):
+        build_model("timm:test_vit", str(tmp_path / name), "linear", 16, 4)
+
+
+def test_a_librarys_weights_that_are_not_finite_are_named(monkeypatch):
+    def fetched(name, pretrained, **options):
+        model = create_model(name, False, **options)
+        model.load_state_dict(spoilt(model.state_dict(), "norm.bias"))
+        return model
+
+    create_model = timm.create_model
+    monkeypatch.setattr(timm, "create_model", fetched)
+    with pytest.raises(ValueError, match=r"weights: imagenet of timm:test_vit: norm\.bias"):
+        build_model("timm:test_vit", "imagenet", "linear", 16, 4)
+
+
+def test_the_packages_weights_that_are_not_finite_name_the_file(tmp_path, monkeypatch):
+    state = read_checkpoint(efficientnet_lite0_file())
+    state = spoilt(state, next(iter(state)))
+    torch.save(state, tmp_path / "lite0.pth")
+    monkeypatch.setattr(backbones, "efficientnet_lite0_file", lambda: tmp_path / "lite0.pth")
+    with pytest.raises(ValueError, match=r"lite0\.pth: conv_stem\.weight: 2 of 864 values"):
+        build_model("efficientnet_lite0", "imagenet", "linear", 0, 1)

@@ -225,3 +225,12 @@ def test_a_file_that_cannot_be_written_whole_is_not_written(tmp_path, theirs, mo
         import_lead(tmp_path / "theirs.pth", tmp_path / "ours.pt")
     assert (tmp_path / "ours.pt").read_bytes() == b"before"
     assert {p.name for p in tmp_path.iterdir()} == {"theirs.pth", "ours.pt"}
+
+
+def test_released_weights_that_are_not_finite_are_named(theirs, tmp_path):
+    state = changed(theirs, class_layer__fc__bias=torch.tensor([1.0, float("nan"), 1, 1, 1]))
+    torch.save(state, tmp_path / "theirs.pth")
+    words = r"theirs\.pth: class_layer\.fc\.bias: 1 of 5 values are not finite"
+    with pytest.raises(ValueError, match=words):
+        import_lead(tmp_path / "theirs.pth", tmp_path / "ours.pt")
+    assert not (tmp_path / "ours.pt").exists()

@@ -63,6 +63,6 @@ def test_unfinished_runs_get_event_files(tmp_path, capsys):
 
 
 def test_without_tensorboard_the_error_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
     with pytest.raises(ValueError, match="TensorBoard is not installed; in the project"):
         write_event_files(open_run(tmp_path, "lead", {}))

@@ -238,6 +238,31 @@ def test_a_file_is_hashed_again_only_after_a_change(tmp_path, monkeypatch):
         file_hash(path)
 
 
+@pytest.mark.parametrize("without", ["source", "source.data", "source.augment.name", "source.seed"])
+def test_a_configuration_that_lacks_a_key_names_folder_and_key(tmp_path, without):
+    source = {"data": {"dataset": "x", "source": "A"}, "augment": {"name": "none"}, "seed": 0}
+    config = {"stage": "adapt", "source": source, "target": "B", "adapt": {"method": "lead"}}
+    *above, key = without.split(".")
+    holder = config
+    for name in above:
+        holder = holder[name]
+    del holder[key]
+    run = open_run(tmp_path, "lead", config)
+    run.start()
+    run = read_run(run.folder)
+    with pytest.raises(ValueError, match=f"lead-.*: its configuration has no {without}; restore"):
+        _ = run.source_domain, run.augmentation, run.seed
+
+
+def test_choices_cut_short_are_made_anew(tmp_path):
+    run = open_run(tmp_path, "lead", {})
+    run.mark_done()
+    run.save_choices("criteria", {"entropy": [1.0]})
+    assert run.choices("criteria") == {"entropy": [1.0]}
+    (run.folder / "criteria.json").write_text('{"entropy": [1')
+    assert run.choices("criteria") is None
+
+
 def test_choices_that_were_made_before_the_end_are_forgotten(tmp_path):
     run = open_run(tmp_path, "lead", {"stage": "adapt"})
     run.start()

@@ -1,11 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from helpers.made_runs import finished
 
 from uda.reports.rows import boards
 from uda.runs.folder import open_run
+from uda.sweeps import record
 from uda.sweeps.record import Expected, read_plan, record_path, runs_and_plan, write_plan
 
 
@@ -140,3 +142,26 @@ def test_runs_come_in_the_order_of_their_sweep(tmp_path):
         write_plan(tmp_path, "single", {}, rows)
         for sweep in ("single", ""):
             assert runs_and_plan(tmp_path, sweep)[0] == order
+
+
+def test_parts_of_a_sweep_that_start_at_the_same_time_are_all_kept(tmp_path, monkeypatch):
+    def start(seed):
+        rows = [expected(tmp_path, seed=seed)]
+        write_plan(tmp_path, "opda", {"sweep": {"seeds": [seed], "pairs": ["all"]}}, rows)
+
+    start(0)
+    other, read = Thread(target=start, args=(2,)), record._read_record
+
+    def read_and_wait(path):
+        before = read(path)
+        if not other.ident:
+            other.start()
+            other.join(0.3)
+        return before
+
+    monkeypatch.setattr(record, "_read_record", read_and_wait)
+    start(1)
+    other.join()
+    plan = read_plan(tmp_path)
+    assert plan is not None
+    assert sorted(run.seed for run in plan.expected) == [0, 1, 2]

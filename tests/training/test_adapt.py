@@ -8,11 +8,13 @@ from torch import nn
 from uda.config import AdaptConfig, ComputeConfig, ImageConfig
 from uda.data.views import to_float
 from uda.methods.adabn import AdaBN
+from uda.methods.base import Bank
 from uda.methods.lead import Lead
 from uda.methods.source_only import SourceOnly
+from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import open_run
 from uda.training import adapt, state, target_batches
-from uda.training.bank import forward_all, read_bank, read_probabilities
+from uda.training.bank import forward_all, read_bank, read_probabilities, save_bank
 from uda.training.state import Loop
 
 SETTINGS = AdaptConfig(epochs=3, batch_size=8)
@@ -286,3 +288,47 @@ def test_a_diverging_network_is_an_error(target, tmp_path):
     wild = AdaptConfig(epochs=1, batch_size=8, rate=1e12)
     with pytest.raises(ValueError, match=r"adapt\.rate: .* epoch 1; lower the rate"):
         run_adaptation(target, open_run(tmp_path, "a", {}), settings=wild)
+
+
+@pytest.mark.parametrize("method", [SourceOnly(open_set=True), None])
+def test_a_source_model_whose_features_overflow_is_an_error_before_any_epoch(
+    target, tmp_path, method
+):
+    model = fresh_model()
+    with torch.no_grad():
+        model.bottleneck[1].weight.fill_(3e38)  # finite, unlike its products
+        model.bottleneck[0].bias.fill_(1e3)
+    run = open_run(tmp_path, "a", {})
+    method = method or Lead(open_set=True, clusters="features")
+    with pytest.raises(ValueError, match=r"of the source model, features are not finite"):
+        adapt.adapt(model, target, method, SETTINGS, run, Loop(SIZES, 0, CPU))
+    assert not run.checkpoint.exists()
+    assert not list(run.folder.glob("banks/*"))
+
+
+def test_a_state_that_is_not_finite_is_not_gone_on_with(target, tmp_path):
+    run = open_run(tmp_path, "a", {})
+    run_adaptation(target, run)
+    saved = read_checkpoint(run.checkpoint)
+    saved["optimizer"]["state"][0]["momentum_buffer"][:] = float("nan")
+    run.save_checkpoint(saved)
+    words = r"checkpoint\.pt: optimizer\.state\.0\.momentum_buffer: .* not finite"
+    with pytest.raises(ValueError, match=words):
+        run_adaptation(target, run)
+
+
+def test_features_beyond_half_precision_are_kept_as_they_are(tmp_path):
+    run = open_run(tmp_path, "a", {})
+    save_bank(run, Bank(torch.full((2, 3), 7e4), torch.ones(2, 1), torch.ones(1, 3)), 0)
+    assert read_bank(run, 0).features.tolist() == [[7e4] * 3] * 2
+
+
+def test_a_bank_that_is_not_finite_names_its_file(tmp_path):
+    run = open_run(tmp_path, "a", {})
+    spoilt = torch.tensor([[1.0, float("nan")]])
+    save_bank(run, Bank(spoilt, torch.ones(1, 1), torch.ones(1, 2)), 0)
+    with pytest.raises(ValueError, match=r"epoch_00\.npz: features are not finite"):
+        read_bank(run, 0)
+    (run.folder / "banks" / "epoch_00.npz").write_bytes(b"PK half a file")
+    with pytest.raises(ValueError, match=r"epoch_00\.npz: cannot be read"):
+        read_bank(run, 0)

@@ -48,7 +48,7 @@ def die_at(owner, name, call, when):
         if when == "after":
             original(*args, **options)
         elif when == "amid":
-            Path(args[-1]).write_bytes(b"PK half a file")
+            Path(args[-1].name).write_bytes(b"PK half a file")
         return die()
 
     setattr(owner, name, counted)

@@ -379,3 +379,19 @@ def test_random_crops_reach_into_the_padding(data, tmp_path, monkeypatch):
     assert not images[..., -4:].any()
     corners = torch.cat([torch.from_numpy(draws[:, :2]) for _, draws in seen])
     assert (int(corners.min()), int(corners.max())) == (0, 8)
+
+
+def test_weights_that_the_last_step_made_infinite_are_not_kept(data, tmp_path, monkeypatch):
+    take_step = state.TrainState.take_step
+
+    def overshoot(training, clip_norm=0.0):
+        take_step(training, clip_norm)
+        if training.step == SETTINGS.steps:  # the loss of this step was computed before
+            training.model.classifier.bias.data[0] = float("inf")
+
+    monkeypatch.setattr(state.TrainState, "take_step", overshoot)
+    run = open_run(tmp_path, "a", {})
+    with pytest.raises(ValueError, match=r"train\.rate: classifier\.bias is not finite after"):
+        run_training(data, run)
+    saved = read_checkpoint(run.checkpoint) if run.checkpoint.exists() else {"step": 0}
+    assert saved["step"] < SETTINGS.steps

@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from genmix_aug.cli.console import one_line, plain_console, with_home
+from genmix_aug.cli.environment import close_output, message_of, prepare_environment
 from uda.cli import datasets, experiments, models, results
 from uda.cli.arguments import with_config_flag, with_merged_options
 from uda.cli.command import Command
@@ -118,18 +119,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     try:
+        prepare_environment()
         code = _run(arguments)
         if _in_several_processes():
             from uda.compute.distributed import finish
 
             finish()
+        sys.stdout.flush()
     except ArgumentError as error:
         return _fail(f"{_plain(str(error))} (see uda COMMAND --help)", 2)
     except BrokenPipeError:  # the reader, such as head, has gone: nobody listens
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_output()
         return 141
     except (ValueError, OSError, yaml.YAMLError) as error:
-        return _fail(one_line(error), 1)
+        return _fail(message_of(error), 1)
     except (RuntimeError, MemoryError) as error:
         if reason := lack_of_memory(error):
             return _fail(reason, 1)

@@ -37,7 +37,7 @@ def join(name: str) -> None:
         ValueError: Fewer devices than processes, or fewer processes run than were asked for.
     """
     check_environment(os.environ)
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    world = int(os.environ.get("WORLD_SIZE") or 1)
     if world == 1 or count() > 1:
         return
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
@@ -61,7 +61,7 @@ def join(name: str) -> None:
     if is_main():
         print(f"{world} processes, one run, on {kind}", flush=True)
     else:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

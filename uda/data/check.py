@@ -21,6 +21,7 @@ from uda.data.list_files import LIST_SUFFIXES
 from uda.data.names import join_names, normalised_name
 from uda.data.near_duplicates import HASH_BYTES, hash_image, near_pairs
 from uda.data.spec import DatasetSpec
+from uda.runs.files import writing
 
 # Bits of 256. Nine in ten images stay within 6 when rescaled and compressed again; no two images of
 # EmojiHome's four domains, which draw the same emoji, are within 16.
@@ -195,7 +196,8 @@ def _rename(parent: Path, wanted: dict[str, list[str]]) -> list[tuple[Path, Path
             )
         renames += [(path, parent / name) for path in matches]
     for old, new in renames:
-        os.rename(old, new)
+        with writing(new, old):
+            os.rename(old, new)
     return renames
 
 

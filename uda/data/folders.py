@@ -20,7 +20,7 @@ from uda.config import SCENARIOS, read_yaml
 from uda.data.class_folders import class_folders, image_folder_parts, images_by_class
 from uda.data.names import join_names, normalised_name, shortened
 from uda.data.near_duplicates import hash_image
-from uda.runs.files import write_text
+from uda.runs.files import locked_for_change, write_text
 from uda.runs.hashing import config_hash
 
 ClassFiles = dict[str, list[Path]]  # class name -> its image files; "" for those in no class
@@ -212,20 +212,24 @@ def _write_pair(
     lists = {source.name: source, domain: target}
     for name, images in lists.items():
         _write_list(folder / file.stem / f"{name}.txt", images.classes, classes)
-    previous = read_yaml(file) if file.is_file() else {"domains": {}, "abbreviations": {}}
-    short = {
-        source.name: source.name[:16],
-        domain: _short_name(target.name, domain, target_hash, previous["abbreviations"]),
-    }
-    spec = {
-        "title": source.name,
-        "root": "",
-        "domains": {**previous["domains"], **{name: f"{file.stem}/{name}.txt" for name in lists}},
-        "abbreviations": {**previous["abbreviations"], **short},
-        "scenarios": scenarios,
-        "classes": list(classes),
-    }
-    _write_yaml(file, spec)
+    with locked_for_change(file):  # by other targets that are added at the same time
+        previous = read_yaml(file) if file.is_file() else {"domains": {}, "abbreviations": {}}
+        short = {
+            source.name: source.name[:16],
+            domain: _short_name(target.name, domain, target_hash, previous["abbreviations"]),
+        }
+        spec = {
+            "title": source.name,
+            "root": "",
+            "domains": {
+                **previous["domains"],
+                **{name: f"{file.stem}/{name}.txt" for name in lists},
+            },
+            "abbreviations": {**previous["abbreviations"], **short},
+            "scenarios": scenarios,
+            "classes": list(classes),
+        }
+        _write_yaml(file, spec)
     return file, domain
 
 

@@ -9,17 +9,16 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
-from genmix_aug.files import atomic_path, remove_abandoned
+from genmix_aug.files import remove_abandoned
+from uda.runs.files import atomic_path, locked, writing
 
 # Part of every file's key: to be raised when what is decoded from an image changes.
 VERSION = 1
@@ -39,7 +38,7 @@ def allocate(shape: Sequence[int], memory_gb: float, folder: Path) -> Tensor:
     if fits(shape, memory_gb):
         return torch.empty(tuple(shape), dtype=torch.uint8)
     _check_disk(folder, _num_bytes(shape))
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
         _reserve(file, _num_bytes(shape))
         return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=tuple(shape)))
 
@@ -66,7 +65,7 @@ def stored(
     num_bytes = _num_bytes(shape)
     whole = num_bytes + 8 * shape[0]
     _check_disk(folder, 0)
-    with _locked(folder / f".{key}.lock"):
+    with locked(folder / f".{key}.lock", "compute.cache"):
         if not (path.is_file() and path.stat().st_size == whole):
             remove_abandoned(folder)  # gigabytes that killed processes left
             _check_disk(folder, whole)
@@ -137,21 +136,3 @@ def _check_disk(folder: Path, num_bytes: int) -> None:
             f"compute.cache: {folder} has {free / 2**30:.1f} GiB free and the decoded pictures "
             f"take {num_bytes / 2**30:.1f}; name another folder, or raise compute.image_memory_gb"
         )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock ``path``; the system frees that of a killed process."""
-    lock = FileLock(path)
-    try:
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ValueError(
-            f"compute.cache: files in {path.parent} cannot be locked ({reason}); name a folder on "
-            "another disk"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -10,6 +10,7 @@ log K, and ``probabilities`` [N, K]. JSON in the file's metadata explains them.
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import math
@@ -164,7 +165,9 @@ def _program(network: Exported, px: int) -> torch.export.ExportedProgram:
 
 
 def _write_torch(network: Exported, px: int, about: str, out: Path) -> Predict:
-    torch.export.save(_program(network, px), out, extra_files={METADATA: about})
+    data = io.BytesIO()  # where the disk is full, torch's writer of files prints its stack
+    torch.export.save(_program(network, px), data, extra_files={METADATA: about})
+    out.write_bytes(data.getbuffer())
     # torch checks the file's suffix; the temporary file has it, too.
     program = torch.export.load(out).module()
     return lambda images: [output.detach().numpy() for output in program(images)]

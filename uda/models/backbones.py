@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from uda.models.weights import check_shapes, read_weights
+from uda.models.weights import check_finite_tensors, check_weights, read_weights
 from uda.runs.checkpoints import read_checkpoint
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -40,6 +40,13 @@ def build_backbone(name: str, weights: str) -> Backbone:
     """Build a backbone without its classifier; the arguments are those of `build_model`."""
     if _library_weights(weights) not in ("", "imagenet"):
         _check_torchvision_weights(name, weights)
+    backbone = _build(name, weights)
+    if _library_weights(weights):
+        check_finite_tensors(backbone[0].state_dict(), f"model.weights: {weights} of {name}")
+    return backbone
+
+
+def _build(name: str, weights: str) -> Backbone:
     if name == "efficientnet_lite0":
         return _efficientnet_lite0(weights)
     if name.startswith("timm:"):
@@ -89,8 +96,10 @@ def _efficientnet_lite0(weights: str) -> Backbone:
     model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if weights == "imagenet":
         # The package's tensors have other names, but timm's order.
-        values = read_checkpoint(efficientnet_lite0_file()).values()
-        model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
+        file = efficientnet_lite0_file()
+        state = dict(zip(model.state_dict(), read_checkpoint(file).values(), strict=True))
+        check_weights(state, model.state_dict(), f"model.weights: {file}")
+        model.load_state_dict(state)
     model.reset_classifier(0)
     _load_file(model, weights)
     return model, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -199,5 +208,5 @@ def _load_file(model: nn.Module, weights: str) -> None:
         return
     state, wanted = read_weights(path), model.state_dict()
     state = {key: value for key, value in state.items() if key in wanted}
-    check_shapes(state, wanted, f"model.weights: {path}: not weights of this backbone")
+    check_weights(state, wanted, f"model.weights: {path}", "not weights of this backbone")
     model.load_state_dict(state)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from uda.models.backbones import build_backbone, feature_width
-from uda.models.weights import check_shapes
+from uda.models.weights import check_weights
 from uda.runs.checkpoints import check_classes, classes_of, read_checkpoint
 
 
@@ -117,7 +117,7 @@ def load_weights(model: Classifier, path: Path, classes: Sequence[str] = ()) -> 
             f"{path}: a model of {len(bias)} classes, where the scenario's source has "
             f"{model.classifier.out_features}; name the scenario that it was trained for"
         )
-    check_shapes(state, model.state_dict(), f"{path}: does not fit the configured model")
+    check_weights(state, model.state_dict(), str(path), "does not fit the configured model")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

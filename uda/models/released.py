@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from uda.models.classifier import build_model
-from uda.models.weights import check_shapes, without_module_prefix
+from uda.models.weights import check_weights, without_module_prefix
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.files import atomic_path
 
@@ -105,7 +105,7 @@ def convert_state(
     }
     if superfluous := sorted(map(str, theirs.keys() - wanted.keys())):
         raise ValueError(f"{where}: {superfluous[0]} has no place in a {backbone} of that code")
-    check_shapes(theirs, {key: value for key, (_, value) in wanted.items()}, where)
+    check_weights(theirs, {key: value for key, (_, value) in wanted.items()}, where)
     zero = torch.zeros((), dtype=torch.long)  # num_batches_tracked, where an old file lacks it
     state = {name: theirs.get(key, zero) for key, (name, _) in wanted.items()}
     return ImportedModel(backbone, num_classes, bottleneck_dim), state

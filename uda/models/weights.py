@@ -39,12 +39,19 @@ def without_module_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
-def check_shapes(state: Mapping[str, Any], wanted: Mapping[str, Tensor], where: str) -> None:
-    """Raise ValueError unless ``state`` has a tensor of the same shape for every key of ``wanted``.
+def check_weights(
+    state: Mapping[str, Any], wanted: Mapping[str, Tensor], file: str, misfit: str = ""
+) -> None:
+    """Check that ``state`` has a finite tensor of the same shape for every key of ``wanted``.
 
     BatchNorm's ``num_batches_tracked``, which older files lack and nothing here reads, may be
-    absent. The message begins with ``where`` and names the first wrong key.
+    absent.
+
+    Raises:
+        ValueError: Names ``file`` and the first wrong key; where it is missing or of another shape,
+            after the words of ``misfit``.
     """
+    where = f"{file}: {misfit}" if misfit else file
     for key, value in wanted.items():
         if key not in state:
             if key.endswith("num_batches_tracked"):
@@ -57,3 +64,24 @@ def check_shapes(state: Mapping[str, Any], wanted: Mapping[str, Tensor], where: 
                 f"{where}: {key} has the shape {list(state[key].shape)}, expected "
                 f"{list(value.shape)}"
             )
+        check_finite_tensors(state[key], file, key)
+
+
+def check_finite_tensors(state: Any, file: str, name: str = "") -> None:
+    """Raise ValueError naming ``file`` and the tensor where a value in ``state`` is not finite.
+
+    Args:
+        state: A tensor, or mappings and lists that hold tensors.
+        file: Where it is from.
+        name: The key of ``state`` in it.
+    """
+    if isinstance(state, Tensor):
+        if not state.is_meta and not (finite := state.isfinite()).all():
+            raise ValueError(
+                f"{file}: {name}: {int((~finite).sum()):,} of {state.numel():,} values are not "
+                "finite: its training diverged, or the file is damaged; take other weights"
+            )
+    elif isinstance(state, (Mapping, list, tuple)):
+        items = state.items() if isinstance(state, Mapping) else enumerate(state)
+        for key, value in items:
+            check_finite_tensors(value, file, f"{name}.{key}" if name else str(key))

@@ -113,7 +113,10 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
         )
     tables = [table for selection in selections for table in selection.tables()]
     out = results_folder(runs, sweep)
-    with atomic_path(out / "selection.csv") as path, open(path, "w", newline="") as file:
+    with (
+        atomic_path(out / "selection.csv") as path,
+        open(path, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -110,6 +110,17 @@ def read_arrays(path: Path, names: Sequence[str] = ()) -> dict[str, NDArray[Any]
         ) from None
 
 
+def check_finite_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Raise ValueError naming the file and the first of its arrays that is not finite."""
+    import numpy as np
+
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{path}: {name} are not finite: the model diverged; delete the run and adapt again"
+            )
+
+
 def _refuse_bomb(path: Path) -> None:
     """Raise ValueError where a zip file unfolds to far more bytes than it has."""
     if zipfile.is_zipfile(path):

@@ -8,15 +8,34 @@ The configuration (``config.yaml``) has these keys. Of source training: ``stage:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from uda.runs.hashing import config_hash
 
 
 class RunConfig:
-    """A run's configuration, of which the folder's name is a hash."""
+    """A run's configuration, of which the folder's name is a hash.
 
+    A property raises ValueError naming the folder where the configuration lacks its key.
+    """
+
+    folder: Path
     config: Mapping[str, Any]
+
+    def _value(self, *keys: str) -> Any:
+        value: Any = self.config
+        for number, key in enumerate(keys, 1):
+            if not isinstance(value, Mapping) or key not in value:
+                raise ValueError(
+                    f"{self.folder}: its configuration has no {'.'.join(keys[:number])}; restore "
+                    "it, or delete the folder and make the run again"
+                )
+            value = value[key]
+        return value
+
+    def _of_source(self, *keys: str) -> Any:
+        return self._value(*(("source", *keys) if self.is_adaptation else keys))
 
     @property
     def hash(self) -> str:
@@ -26,8 +45,7 @@ class RunConfig:
     @property
     def stage(self) -> str:
         """``train`` or ``adapt``."""
-        stage: str = self.config["stage"]
-        return stage
+        return str(self._value("stage"))
 
     @property
     def is_adaptation(self) -> bool:
@@ -47,19 +65,19 @@ class RunConfig:
     @property
     def source(self) -> Mapping[str, Any]:
         """The source stage's configuration: this run's, or its source model's."""
-        source: Mapping[str, Any] = self.config.get("source", self.config)
+        source: Mapping[str, Any] = self._of_source()
         return source
 
     @property
     def seed(self) -> int:
         """The run's seed."""
-        seed: int = self.source["seed"]
+        seed: int = self._of_source("seed")
         return seed
 
     @property
     def source_domain(self) -> str:
         """The domain with labels."""
-        return str(self.source["data"]["source"])
+        return str(self._of_source("data", "source"))
 
     @property
     def target(self) -> str:
@@ -69,23 +87,23 @@ class RunConfig:
     @property
     def scenario(self) -> str:
         """opda, osda or pda; empty for in-domain training."""
-        return str(self.source["data"].get("scenario", ""))
+        return str(self._of_source("data").get("scenario", ""))
 
     @property
     def concepts(self) -> str:
         """As in `uda.config.DataConfig`."""
-        return str(self.source["data"].get("concepts", "shared"))
+        return str(self._of_source("data").get("concepts", "shared"))
 
     @property
     def augment(self) -> Mapping[str, Any]:
         """The augmentation's name, copies and options."""
-        augment: Mapping[str, Any] = self.source["augment"]
+        augment: Mapping[str, Any] = self._of_source("augment")
         return augment
 
     @property
     def augmentation(self) -> str:
         """The augmentation's name; ``checkpoint`` where the source model came as a file."""
-        return str(self.augment["name"])
+        return str(self._of_source("augment", "name"))
 
     @property
     def checkpoint_hash(self) -> str:
@@ -123,4 +141,4 @@ class RunConfig:
     @property
     def dataset_name(self) -> str:
         """The dataset's name or file, as the configuration has it."""
-        return str(self.source["data"]["dataset"])
+        return str(self._of_source("data", "dataset"))

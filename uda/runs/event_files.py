@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from uda.runs.files import writing
 from uda.runs.folder import Run
 
 NO_SCORES = {"run", "version", "time", "kind", "epoch"}
@@ -22,7 +24,9 @@ def write_event_files(run: Run) -> Path:
     is not installed.
     """
     try:
-        from torch.utils.tensorboard.writer import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError:
         raise ValueError(
             "--tensorboard: TensorBoard is not installed; in the project's folder: "
@@ -31,13 +35,24 @@ def write_event_files(run: Run) -> Path:
     folder = run.folder / "tensorboard"
     fresh = run.folder / f".tensorboard.{secrets.token_hex(4)}"
     try:
-        with SummaryWriter(str(fresh)) as writer:
-            for line in run.metrics():
-                epoch, when = line.get("epoch", 0), line["time"]
-                for name, value in _numbers(line):
-                    writer.add_scalar(f"{line['kind']}/{name}", value, epoch, walltime=when)
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+        with writing(folder, fresh):
+            fresh.mkdir(parents=True)
+            # Not by SummaryWriter, whose thread prints a traceback where the disk is full.
+            with open(fresh / f"events.out.tfevents.{run.hash}", "wb") as file:
+                writer = RecordWriter(file)
+                writer.write(
+                    Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()
+                )
+                for line in run.metrics():
+                    epoch, when = line.get("epoch", 0), line["time"]
+                    values = [
+                        Summary.Value(tag=f"{line['kind']}/{name}", simple_value=value)
+                        for name, value in _numbers(line)
+                    ]
+                    event = Event(wall_time=when, step=epoch, summary=Summary(value=values))
+                    writer.write(event.SerializeToString())
+            shutil.rmtree(folder, ignore_errors=True)
+            fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from genmix_aug.files import atomic_path
+from filelock import FileLock
 
-__all__ = ["atomic_path", "check_writable", "write_json", "write_text"]
+from genmix_aug.files import append, atomic_path, flush, writing
+
+__all__ = [
+    "append",
+    "atomic_path",
+    "check_writable",
+    "flush",
+    "locked",
+    "write_json",
+    "write_text",
+    "writing",
+]
 
 
 def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:
@@ -25,6 +38,36 @@ def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:
 def write_json(path: Path, values: Any, newline: bool = True) -> None:
     """Write ``values`` as a line of JSON."""
     write_text(path, json.dumps(values) + ("\n" if newline else ""))
+
+
+@contextmanager
+def locked(path: Path, key: str = "--runs") -> Iterator[None]:
+    """Hold the lock file ``path`` within the block; other processes wait for it.
+
+    The system frees that of a killed process, and the holder removes the file. Raises ValueError
+    that begins with ``key``, the option that names the folder, where it takes no locks.
+    """
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(
+            f"{key}: files in {path.parent} cannot be locked ({reason}); name a folder on another "
+            "disk"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # filelock sees to it that nobody takes a removed file for a lock
+            path.unlink()
+        lock.release()
+
+
+def locked_for_change(path: Path) -> AbstractContextManager[None]:
+    """Return a context in which no other process reads, changes and writes ``path``."""
+    return locked(path.parent / ".lock")
 
 
 def check_writable(path: Path) -> None:

@@ -37,13 +37,14 @@ import yaml
 from uda.config import Experiment, read_yaml
 from uda.runs.checkpoints import (
     check_classes,
+    check_finite_arrays,
     classes_of,
     is_list_of_names,
     read_arrays,
     read_checkpoint,
 )
 from uda.runs.config import RunConfig
-from uda.runs.files import atomic_path, write_json, write_text
+from uda.runs.files import append, atomic_path, write_json, write_text, writing
 from uda.runs.hashing import config_hash
 from uda.runs.lock import hold
 from uda.runs.version import code_version
@@ -90,12 +91,11 @@ class Run(RunConfig):
     @property
     def done_text(self) -> str:
         """The time at which the run finished, as text."""
-        return (self.folder / "done").read_text().strip()
+        return (self.folder / "done").read_text(encoding="utf-8").strip()
 
     def start(self) -> None:
         """Make the folder, and write the configuration, unless they exist."""
         if not is_run(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / "upright", "Pictures are turned as their EXIF tags say.\n")
             self._write_config()
 
@@ -123,13 +123,12 @@ class Run(RunConfig):
         self, metrics: Iterable[Mapping[str, Any]], choices: Mapping[str, Any], done: str
     ) -> None:
         """Write a packed run's files into a folder that nobody else sees yet."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._write_config()
         lines = (f"{json.dumps({'run': self.hash, **line})}\n" for line in metrics)
-        (self.folder / "metrics.jsonl").write_text("".join(lines))
+        write_text(self.folder / "metrics.jsonl", "".join(lines))
         for name, values in choices.items():
-            self._choices_path(name).write_text(json.dumps(values))
-        (self.folder / "done").write_text(f"{done}\n")
+            write_json(self._choices_path(name), values, newline=False)
+        write_text(self.folder / "done", f"{done}\n")
 
     def lock(self) -> AbstractContextManager[None]:
         """Return a context in which no other process works on the run.
@@ -152,11 +151,12 @@ class Run(RunConfig):
         """Append a line to the metrics, with the run's hash, the code's version and the time."""
         self.start()
         line = {"run": self.hash, "version": code_version(), "time": time.time(), **values}
-        with open(self.folder / "metrics.jsonl", "ab+") as file:
+        path = self.folder / "metrics.jsonl"
+        with writing(path), open(path, "ab+", buffering=0) as file:
             # A line cut short by a kill must not swallow this one.
             file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
             start = b"" if file.read(1) in (b"", b"\n") else b"\n"
-            file.write(start + json.dumps(line).encode() + b"\n")
+            append(file, start + json.dumps(line).encode() + b"\n")
 
     def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return the logged lines in order, of a single ``kind`` if named, the last of each epoch.
@@ -166,7 +166,11 @@ class Run(RunConfig):
         """
         path = self.folder / "metrics.jsonl"
         lines: dict[tuple[Any, Any], dict[str, Any]] = {}
-        for text in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+        for text in (
+            path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if path.is_file()
+            else ()
+        ):
             try:
                 line = json.loads(text)
             except json.JSONDecodeError:
@@ -215,7 +219,7 @@ class Run(RunConfig):
         if not path.is_file():
             return None
         try:
-            names = json.loads(path.read_text())
+            names = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             names = None
         if not is_list_of_names(names):
@@ -268,8 +272,12 @@ class Run(RunConfig):
         self.start()
         names = self.classes()
         classes = {} if names is None else {"classes": list(names)}
-        with atomic_path(self.best_checkpoint if best else self.checkpoint) as path:
-            torch.save({**state, **classes}, path)
+        # A file rather than a path, of which torch would write the temporary name into the file.
+        with (
+            atomic_path(self.best_checkpoint if best else self.checkpoint) as path,
+            open(path, "wb") as file,
+        ):
+            torch.save({**state, **classes}, file)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the last state, None before the first.
@@ -294,12 +302,14 @@ class Run(RunConfig):
     def bank(self, epoch: int, names: Sequence[str]) -> list[NDArray[Any]]:
         """Return the arrays ``names`` of an epoch (0: before any adaptation), the others unread.
 
-        Raises ValueError naming the run that has not kept them.
+        Raises ValueError naming the run that has not kept them, or a broken file.
         """
         path = self._bank_path(epoch)
         if not path.is_file():
             raise ValueError(f"{path}: not kept (adapt.keep_banks false, or an unfinished run)")
-        return list(read_arrays(path, names).values())
+        arrays = read_arrays(path, names)
+        check_finite_arrays(arrays, path)
+        return list(arrays.values())
 
     def save_predictions(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write what the last epoch's model says of each image of the target."""
@@ -322,9 +332,14 @@ class Run(RunConfig):
     # ---- choices made without labels
 
     def choices(self, name: str) -> Any:
-        """Return what `save_choices` wrote as ``name``; None without it."""
+        """Return what `save_choices` wrote as ``name``; None without it, or where it is broken.
+
+        It is then made anew.
+        """
         path = self._choices_path(name)
-        return json.loads(path.read_text()) if path.is_file() else None
+        with suppress(ValueError):
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return None
 
     def save_choices(self, name: str, values: Any) -> None:
         """Write the values of a name in `CHOICES`, unless the run is unfinished."""
@@ -347,7 +362,7 @@ class Run(RunConfig):
     def experiment_text(self) -> str:
         """What `save_experiment` wrote; empty without it."""
         path = self.folder / "experiment.yaml"
-        return path.read_text() if path.is_file() else ""
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
 
     @property
     def root(self) -> str:
@@ -438,7 +453,11 @@ def is_done(folder: Path) -> bool:
 def error_in(folder: Path) -> str:
     """Return the line that says why the run in ``folder`` failed; empty if it did not."""
     path = folder / "error.txt"
-    return path.read_text().partition("\n")[0] if path.is_file() and not is_done(folder) else ""
+    return (
+        path.read_text(encoding="utf-8").partition("\n")[0]
+        if path.is_file() and not is_done(folder)
+        else ""
+    )
 
 
 def is_run(folder: Path) -> bool:

@@ -11,6 +11,7 @@ filelock looks, once it has a lock, whether its file is still there.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -19,6 +20,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
+
+from genmix_aug.files import WriteError
+from uda.runs.files import writing
+
+# Of a disk that is full, fails or may not be written: waiting does not help.
+FAILING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 class RunBusyError(ValueError):
@@ -38,8 +45,10 @@ def hold(folder: Path) -> Iterator[None]:
     made = [parent for parent in path.parents if not parent.exists()]
     try:  # from here on an interruption, wherever it comes, leaves nothing behind
         with _acquired(path, folder, holder):
-            holder.write_text(f"process {os.getpid()} of {socket.gethostname()}")
             try:
+                with writing(holder):
+                    text = f"process {os.getpid()} of {socket.gethostname()}"
+                    holder.write_text(text, encoding="utf-8")
                 yield
             finally:
                 holder.unlink(missing_ok=True)
@@ -54,15 +63,20 @@ def _acquired(path: Path, folder: Path, holder: Path) -> AcquireReturnProxy:
     """Lock the file ``path`` for the run in ``folder``; return what unlocks it at a block's end."""
     for _ in range(100):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return FileLock(path).acquire(timeout=0)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return FileLock(path).acquire(timeout=0)
         except Timeout:
             name = "another process"
             with suppress(FileNotFoundError):  # it has not said so yet, or has just left
-                name = holder.read_text() or name
+                name = holder.read_text(encoding="utf-8") or name
             raise RunBusyError(
                 f"{folder}: {name} is at work on this run; let it finish, or stop it"
             ) from None
-        except OSError:  # another process has just left, with an empty folder
+        except WriteError as error:
+            if error.errno in FAILING:
+                raise
+            time.sleep(0.01)
+        except FileNotFoundError:  # another process has just left, with an empty folder
             time.sleep(0.01)
     raise ValueError(f"{folder}: no folder can be made there; name another one (--runs)")

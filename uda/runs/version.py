@@ -22,7 +22,7 @@ def code_version() -> str:
             return subprocess.run(
                 ["git", "-C", root, *describe],
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 timeout=10,
                 check=True,
             ).stdout.strip()

@@ -178,8 +178,17 @@ def experiment_of(run: Run, target: str, root: str) -> Experiment:
     How the model was trained (``train``, the augmentation's options) is left at its defaults.
     ``target`` and ``root`` replace those of the run if not empty.
     """
+    try:
+        return _experiment_of(run, target or run.target, root)
+    except (LookupError, TypeError) as error:  # no such key, or one of another version
+        raise ValueError(
+            f"{run.folder}: its configuration is not one of this version ({error}); restore it, or "
+            "make the run again"
+        ) from None
+
+
+def _experiment_of(run: Run, target: str, root: str) -> Experiment:
     source, adapted = run.source, run.adapt
-    target = target or run.target
     data = dict(source["data"])
     with suppress(ValueError):  # whoever needs the dataset's file says that it is missing
         data["dataset"] = run.dataset

@@ -190,7 +190,11 @@ def _run_now(job: Job, progress: Progress, engine: Engine) -> bool:
     if job.needs not in progress.failed:
         if job.needs and not is_done(job.needs):
             return False
-        with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+        with (
+            open(os.devnull, "w", encoding="utf-8") as null,
+            redirect_stdout(null),
+            redirect_stderr(null),
+        ):
             outcome = outcome_of(job, engine.cpus)
         if outcome.busy:
             return False

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from uda.config import read_yaml
-from uda.runs.files import atomic_path
+from uda.runs.files import locked_for_change, write_text, writing
 from uda.runs.folder import CHOICES, DATASETS, Run
 from uda.runs.hashing import config_hash
 from uda.sweeps.record import FOLDER, record_path, runs_and_plan
@@ -66,8 +66,7 @@ def pack(folders: Sequence[Path], path: Path, sweep: str = "") -> int:
     lines = [{"sweep": name, "record": record} for name, record in records.items()]
     lines += _datasets(runs.values())
     lines += [_packed(runs[name]) for name in sorted(runs)]
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    write_text(path, "".join(f"{json.dumps(line)}\n" for line in lines))
     return len(runs)
 
 
@@ -125,9 +124,9 @@ def _datasets(runs: Iterable[Run]) -> list[dict[str, Any]]:
 
 
 def _write_new(path: Path, record: Mapping[str, Any]) -> None:
-    if not path.exists():
-        with atomic_path(path) as temporary:
-            temporary.write_text(yaml.safe_dump(record, sort_keys=False))
+    with locked_for_change(path):
+        if not path.exists():
+            write_text(path, yaml.safe_dump(record, sort_keys=False))
 
 
 def _has_scores(run: Run) -> bool:
@@ -173,7 +172,7 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; `uda pack` makes such files")
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not text; `uda pack` makes such files") from None
     for number, text in enumerate(lines, 1):
@@ -206,7 +205,8 @@ def _restore(line: Mapping[str, Any], folder: Path) -> None:
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
         choices = {name: line[name] for name in CHOICES if name in line}
-        Run(fresh, line["config"]).restore(line["metrics"], choices, line["done"])
-        fresh.rename(folder)
+        with writing(folder, fresh):
+            Run(fresh, line["config"]).restore(line["metrics"], choices, line["done"])
+            fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -18,7 +18,7 @@ import yaml
 
 from uda.config import read_yaml
 from uda.data.names import shortened
-from uda.runs.files import atomic_path
+from uda.runs.files import locked_for_change, write_text
 from uda.runs.folder import Run, error_in, find_runs, is_done
 
 FOLDER = "sweeps"
@@ -127,11 +127,11 @@ def write_plan(
     ]
     path = record_path(runs, name)
     record: Mapping[str, Any] = {"experiment": dict(experiment), "expected": rows}
-    if path.is_file():
-        with suppress(ValueError):  # a broken record is replaced
-            record = _joined(_read_record(path), record)
-    with atomic_path(path) as temporary:
-        temporary.write_text(yaml.safe_dump(dict(record), sort_keys=False, width=1000))
+    with locked_for_change(path):  # parts of a sweep may start at once
+        if path.is_file():
+            with suppress(ValueError):  # a broken record is replaced
+                record = _joined(_read_record(path), record)
+        write_text(path, yaml.safe_dump(dict(record), sort_keys=False, width=1000))
 
 
 def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:

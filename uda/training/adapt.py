@@ -21,7 +21,7 @@ from uda.data.pixels import PixelStore, Unlabelled
 from uda.methods.base import Bank, Batch, Method
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run
-from uda.training.bank import forward_all, save_bank
+from uda.training.bank import OVERFLOW, forward_all, save_bank
 from uda.training.state import Loop, TrainState, check_finite
 from uda.training.target_batches import DROPOUT, target_batches
 
@@ -67,7 +67,7 @@ def adapt(
     saved = training.restore(run)
     if saved:
         method.load_state_dict(saved["method"])
-    bank = _bank(model, resized, loop)
+    bank = _bank(training, resized, loop, run)
     words = "" if saved else _finish_epoch(run, training, bank, settings, after_epoch)
     epoch_images = per_epoch * settings.batch_size
     bar = loop.bar(epochs * epoch_images, training.epoch * epoch_images)
@@ -80,11 +80,7 @@ def adapt(
         training.epoch += 1
         for name, value in sums.items():
             check_finite("adapt.rate", f"the loss {name}", value, f"in epoch {training.epoch}")
-        bank = _bank(model, resized, loop)
-        if not bank.features.isfinite().all():
-            raise ValueError(
-                f"adapt.rate: features are not finite after epoch {training.epoch}; lower the rate"
-            )
+        bank = _bank(training, resized, loop, run)
         if is_main():
             losses = {f"loss_{name}": value / per_epoch for name, value in sums.items()}
             run.log(kind="adapt", epoch=training.epoch, **losses)
@@ -157,8 +153,12 @@ def _set_train_mode(model: Classifier, settings: AdaptConfig) -> None:
                 module.eval()
 
 
-def _bank(model: Classifier, resized: Tensor, loop: Loop) -> Bank:
-    return forward_all(model, resized, loop.images.crop_px, loop.device, loop.compute)
+def _bank(training: TrainState, resized: Tensor, loop: Loop, run: Run) -> Bank:
+    blame = f"adapt.rate: features are not finite after epoch {training.epoch}; lower the rate"
+    if not training.epoch:
+        blame = f"{run.folder}: of the source model, {OVERFLOW}"
+    px = loop.images.crop_px
+    return forward_all(training.model, resized, px, loop.device, loop.compute, blame=blame)
 
 
 def _finish_epoch(

@@ -16,6 +16,10 @@ from uda.models.classifier import Classifier
 from uda.runs.folder import Run
 
 EVAL_BATCH = 128
+OVERFLOW = (
+    "features are not finite, although its weights are: these are too large for the "
+    "precision; train it anew, at a lower --train.rate"
+)
 
 
 @torch.no_grad()
@@ -26,11 +30,13 @@ def forward_all(
     device: torch.device,
     compute: ComputeConfig = DEFAULT_COMPUTE,
     transform: Callable[[Tensor], Tensor] | None = None,
+    blame: str = OVERFLOW,
 ) -> Bank:
     """Return the `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode.
 
     ``transform`` changes each batch of crops, uint8. Of several ranks each computes a span of whole
-    batches, and all of them get the whole bank, the same as a single process would.
+    batches, and all of them get the whole bank, the same as a single process would. Raises
+    ValueError of the words ``blame`` where a feature or a probability is not finite.
     """
     model.eval()
     features, probabilities = [], []
@@ -42,20 +48,25 @@ def forward_all(
         features.append(f)
         probabilities.append(logits.softmax(dim=1))
     head, start = model.classifier, first * EVAL_BATCH
-    return Bank(
+    bank = Bank(
         gather_rows(features, start, (len(images), head.in_features), device),
         gather_rows(probabilities, start, (len(images), head.out_features), device),
         head.weight.detach().clone(),
     )
+    if not (bank.features.isfinite().all() and bank.probabilities.isfinite().all()):
+        raise ValueError(blame)
+    return bank
 
 
 def save_bank(run: Run, bank: Bank, epoch: int) -> None:
     """Write an epoch's features and probabilities in float16, and class weights in float32.
 
-    Whatever needs no labels can be computed from them afterwards.
+    Whatever needs no labels can be computed from them afterwards. Features beyond float16's range
+    are written in float32.
     """
+    features = bank.features.half()
     arrays = {
-        "features": bank.features.half().cpu().numpy(),
+        "features": (features if features.isfinite().all() else bank.features).cpu().numpy(),
         "probabilities": bank.probabilities.half().cpu().numpy(),
         "class_weights": bank.class_weights.cpu().numpy(),
     }

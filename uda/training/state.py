@@ -19,6 +19,7 @@ from uda.compute.distributed import is_main, sum_gradients
 from uda.compute.optim import sgd
 from uda.config import DEFAULT_COMPUTE, AdaptConfig, ComputeConfig, ImageConfig, TrainConfig
 from uda.models.classifier import Classifier
+from uda.models.weights import check_finite_tensors
 from uda.runs.folder import Run
 
 
@@ -120,6 +121,17 @@ class TrainState:
         if self.average:
             move_average(self.average, self.model, self.ema, self.step)
 
+    def check_weights(self, key: str) -> None:
+        """Raise ValueError that advises to lower the rate ``key`` where a weight is not finite.
+
+        The loss does not show what the last step did.
+        """
+        for name, values in self.result.state_dict().items():
+            if not values.isfinite().all():
+                raise ValueError(
+                    f"{key}: {name} is not finite after epoch {self.epoch}; lower the rate"
+                )
+
     def state_dict(self) -> dict[str, Any]:
         """Return network, average, optimiser, scaler and epoch."""
         state = {
@@ -135,6 +147,7 @@ class TrainState:
         saved = run.load_checkpoint()
         if saved is None:
             return None
+        check_finite_tensors(saved, str(run.checkpoint))
         self.model.load_state_dict(saved.get("trained", saved["model"]))
         if self.average:
             self.average.load_state_dict(saved["model"])

@@ -147,6 +147,7 @@ def train(
         started = clock()
         mean_loss = _train_epoch(state, batches, steps, seen, bar)
         check_finite("train.rate", "the loss", mean_loss, f"at step {state.step}")
+        state.check_weights("train.rate")
         state.seconds += clock() - started
         bar.set_postfix(loss=f"{mean_loss:.3f}")
         if is_main():

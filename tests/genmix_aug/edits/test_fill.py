@@ -98,7 +98,7 @@ def dies_in(point, count):
         left[0] -= 1
         return left[0] < 0
 
-    real_write, real_flush, real_replace = Path.write_bytes, edit_store._flush, os.replace
+    real_write, real_flush, real_replace = Path.write_bytes, edit_store.flush, os.replace
     if point == "half-written":
 
         def write_bytes(path, data):
@@ -110,7 +110,7 @@ def dies_in(point, count):
 
         Path.write_bytes = write_bytes
     elif point == "unflushed":
-        edit_store._flush = lambda path: die() if passing() else real_flush(path)
+        edit_store.flush = lambda path: die() if passing() else real_flush(path)
     elif point == "unnamed":
         edit_store.os.replace = lambda *names: die() if passing() else real_replace(*names)
     elif point == "half a line":
@@ -120,8 +120,7 @@ def dies_in(point, count):
             if not passing():
                 return real_record(store, records)
             file = store._manifest_file()
-            file.write(json.dumps(records[0])[:40])
-            file.flush()
+            file.write(json.dumps(records[0])[:40].encode())
             die()
 
         EditStore.record = record

@@ -37,7 +37,7 @@ from uda.data.emoji_home.packages import (
     package_drawings,
     read_package,
 )
-from uda.runs.files import write_text
+from uda.runs.files import write_text, writing
 
 MARK = "emoji_home.json"
 FORMAT = 1  # to be raised when the same settings give different images
@@ -100,11 +100,12 @@ def build(
         try:
             cache = cache or root.with_name(".emoji_home_packages")
             tarballs = fetch(list(settings["domains"]), Path(cache).resolve(), progress)
-            mark = {**settings, **_fill(partial, tarballs, image_px, workers, progress)}
-            write_text(partial / MARK, json.dumps(mark, indent=1) + "\n")
-            if root.exists():
-                root.rmdir()  # it is empty, or _is_complete had raised
-            partial.rename(root)
+            with writing(root, partial):
+                mark = {**settings, **_fill(partial, tarballs, image_px, workers, progress)}
+                write_text(partial / MARK, json.dumps(mark, indent=1) + "\n")
+                if root.exists():
+                    root.rmdir()  # it is empty, or _is_complete had raised
+                partial.rename(root)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
