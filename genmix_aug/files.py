@@ -151,7 +151,7 @@ def remove_abandoned(folder: Path, older_than_s: float = STALE_SECONDS) -> int:
         if not named:
             continue
         try:
-            gone = named[1] == host() and not _runs(int(named[2]))
+            gone = named[1] == host() and not is_running(int(named[2]))
             if gone or time.time() - path.stat().st_mtime >= older_than_s:
                 path.unlink()
                 removed += 1
@@ -165,7 +165,7 @@ def host() -> str:
     return "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
 
 
-def _runs(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Return whether a process of this number runs on this machine; where in doubt, it does."""
     if os.name != "posix":
         return True  # elsewhere the signal would end it

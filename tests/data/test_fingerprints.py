@@ -80,7 +80,7 @@ def test_names_of_no_encoding_are_names(items):
     odd = items[0].path.with_name(os.fsdecode(b"\xff.png"))
     shutil.copy(items[0].path, odd)
     difference = PictureSet((*items, Item(odd, "bar"))).difference(PictureSet(items).record())
-    assert difference == "20 then, 21 now; new: bar/\udcff.png"
+    assert difference == r"20 then, 21 now; new: bar/\udcff.png"
 
 
 def test_images_of_an_archive_are_known_by_their_pixels(tmp_path):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -21,6 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from uda.runs.files import is_running
 from uda.runs.folder import is_done
 from uda.runs.lock import RunBusyError
 from uda.stages.memory import lack_of_memory
@@ -260,7 +263,8 @@ def _cluster(engine: Engine) -> Iterator[None]:
         with _until_shutdown():
             yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="uda-", dir=TEMPORARY))
+    _remove_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=f"uda-ray-{os.getpid()}-", dir=TEMPORARY))
     try:
         ray.init(
             num_cpus=max(int(engine.workers * max(engine.cpus, 1)), 1),
@@ -275,6 +279,14 @@ def _cluster(engine: Engine) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _remove_abandoned() -> None:
+    """Remove the folders of Ray's logs and sockets that killed sweeps have left."""
+    for folder in Path(TEMPORARY or tempfile.gettempdir()).glob("uda-ray-*"):
+        process = folder.name.split("-")[2]
+        if process.isdecimal() and not is_running(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _check_reachable(address: str) -> None:
     """Raise an error where nothing answers at HOST:PORT, for which Ray would wait for minutes."""
     if address != "auto":
@@ -284,8 +296,11 @@ def _check_reachable(address: str) -> None:
 
 @contextmanager
 def _until_shutdown() -> Iterator[None]:
+    """Leave Ray at the block's end, and at SIGTERM, for which it would print its C++ stack."""
     import ray
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     finally:
