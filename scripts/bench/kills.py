@@ -69,7 +69,7 @@ def start(command: list[str], mark: str) -> subprocess.Popen[str]:
     environment = {**os.environ, MARK: mark, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
@@ -80,7 +80,7 @@ def left(mark: str) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             is_ours = f"{MARK}={mark}".encode() in path.read_bytes()
-            state = (path.parent / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            state = (path.parent / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
         except OSError:  # it has ended, or is somebody else's
             continue
         if is_ours and state != "Z":
@@ -113,7 +113,7 @@ def content(path: Path) -> Any:
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Return a file's lines without clocks, the last of each kind and epoch."""
     lines: dict[Any, dict[str, Any]] = {}
-    for number, text in enumerate(path.read_text().splitlines()):
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines()):
         line = {key: value for key, value in json.loads(text).items() if key not in CLOCKS}
         lines[(line["kind"], line.get("epoch")) if "kind" in line else number] = line
     return list(lines.values())
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("kills.jsonl"))
     options = parser.parse_args()
-    known = options.out.read_text().splitlines() if options.out.is_file() else []
+    known = options.out.read_text(encoding="utf-8").splitlines() if options.out.is_file() else []
     with tempfile.TemporaryDirectory(prefix="kills-") as root:
         folder = Path(root) / "work"
         undisturbed, seconds = {}, {}
@@ -204,10 +204,10 @@ def main() -> None:
                 wrong += f"; {len(differ)} files differ: {', '.join(differ[:4])}"
             line = {"command": name, "signal": how.name, "after_s": round(moment, 2)}
             line |= {"of_s": round(seconds[name], 2), "wrong": wrong.strip("; ")}
-            with open(options.out, "a") as file:
+            with open(options.out, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(number, line, flush=True)
-    lines = [json.loads(text) for text in options.out.read_text().splitlines()]
+    lines = [json.loads(text) for text in options.out.read_text(encoding="utf-8").splitlines()]
     for name, count in Counter(line["command"] for line in lines).items():
         bad = sum(bool(line["wrong"]) for line in lines if line["command"] == name)
         print(f"{name}: {count} kills, {bad} with something wrong")

@@ -7,7 +7,6 @@ from helpers.made_runs import finished, predict
 
 from uda.data.fingerprints import PictureSet
 from uda.data.items import domain_items
-from uda.data.scenarios import class_split
 from uda.data.spec import load_dataset_spec
 from uda.reports.chapter import DrawnPair
 from uda.reports.predictions import read_predictions
@@ -42,7 +41,7 @@ def test_a_report_shows_no_picture_but_those_that_were_predicted(dataset, runs):
     spec = load_dataset_spec(str(dataset))
     items = domain_items(spec, "Dark")
     run.save_pictures({"target": PictureSet(tuple(items)).record()})
-    predictions = read_predictions(run, class_split(spec, "opda"))
+    predictions = read_predictions(run, spec)
     drawn = DrawnPair(Pair("Plain", "Dark", "Pl2Da"), 0, {"LEAD": predictions})
     assert not read_samples(setting, drawn, "").why
     (ring,) = (item.path for item in items if item.class_name == "ring")
