@@ -296,15 +296,18 @@ def _check_reachable(address: str) -> None:
 
 @contextmanager
 def _until_shutdown() -> Iterator[None]:
-    """Leave Ray at the block's end, and at SIGTERM, for which it would print its C++ stack."""
+    """Leave Ray at the block's end. SIGTERM is as Ctrl-C: Ray would print its C++ stack."""
     import ray
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main:
+        handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
         ray.shutdown()
+        if is_main:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _submit(jobs: Sequence[Job], engine: Engine) -> dict[Any, Job]:
