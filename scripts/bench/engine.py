@@ -62,7 +62,8 @@ def main() -> None:
         try:
             loop = timed(lambda: [nothing(job, 1, "") for job in jobs])
             here = timed(lambda: run_jobs(jobs, Engine()))
-            few = timed(lambda: run_jobs(jobs[:2], Engine(workers=options.workers)))
+            first = jobs[: 4 * options.workers]
+            few = timed(lambda: run_jobs(first, Engine(workers=options.workers)))
             ray = timed(lambda: run_jobs(jobs, Engine(workers=options.workers)))
         finally:
             sys.stdout = stdout

@@ -6,6 +6,7 @@ Ray try its runs again, and these go on from their last finished epoch.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -34,6 +35,7 @@ from uda.sweeps.plan import Job
 STAGES = {"edits": make_edits, "train": train, "adapt": adapt}
 POLL_SECONDS = 2.0  # between looks at what another command is at work on
 RETRIES = 3  # of a run whose worker or node is lost
+SLOT = "run"  # Ray's name for what each run on this machine takes one of
 OBJECT_STORE_BYTES = 100_000_000  # what goes between runs are names and lines
 TEMPORARY = "/tmp" if os.path.isdir("/tmp") else None  # paths of sockets must be short
 
@@ -267,7 +269,8 @@ def _cluster(engine: Engine) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix=f"uda-ray-{os.getpid()}-", dir=TEMPORARY))
     try:
         ray.init(
-            num_cpus=max(int(engine.workers * max(engine.cpus, 1)), 1),
+            num_cpus=max(math.ceil(engine.workers * engine.cpus), 1),
+            resources={SLOT: engine.workers},
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder),
@@ -315,7 +318,9 @@ def _submit(jobs: Sequence[Job], engine: Engine) -> dict[Any, Job]:
     import ray
 
     gpus = engine.gpus(ray.cluster_resources().get("GPU", 0))
-    task = ray.remote(num_cpus=engine.cpus, num_gpus=gpus, max_retries=RETRIES)(_do)
+    slots = {} if engine.address else {SLOT: 1}
+    costs: dict[str, Any] = {"num_cpus": engine.cpus, "num_gpus": gpus, "resources": slots}
+    task = ray.remote(**costs, max_retries=RETRIES)(_do)
     made: dict[Path | None, Any] = {}
     edits = _edits(jobs, task, engine)
     refs = {}
