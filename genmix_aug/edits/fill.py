@@ -96,6 +96,7 @@ class Filler:
         originals: The images.
         requests: The edits that are wanted.
         settings: Batch size, screening and redraws.
+        rejected: How many new edits were rejected, by the reason.
     """
 
     store: EditStore
@@ -103,6 +104,7 @@ class Filler:
     originals: Originals
     requests: Sequence[Request]
     settings: FillSettings = field(default_factory=FillSettings)
+    rejected: Counter[str] = field(default_factory=Counter, init=False)
 
     @cached_property
     def standing(self) -> StoredVerdicts:
@@ -139,16 +141,25 @@ class Filler:
     def fill(self) -> list[str | None]:
         """Make the edits that the store lacks, and return the key of every request.
 
+        What killed writers have left in the store is removed first.
+
+        Raises:
+            ValueError, OSError: As `make_missing`.
+        """
+        self.store.remove_abandoned()
+        return self.make_missing()
+
+    def make_missing(self) -> list[str | None]:
+        """Make the edits that the store lacks, and return the key of every request.
+
         Raises:
             ValueError: The editor refuses a prompt, or an image is no longer what it was when
                 its digest was taken.
             OSError: The disk is full or not writable; what is stored stays good.
         """
-        self.store.remove_abandoned()
         keys, todo = self.missing()
         if not todo:
             return keys
-        rejected: Counter[str] = Counter()
         with tqdm(total=len(todo), desc="editing", unit="image", disable=self._bars_off) as bar:
             # Each round makes an attempt of each, unless another process has made it.
             for _ in range(1 + self.settings.redraws):
@@ -156,9 +167,9 @@ class Filler:
                 for batch in self.batches(todo):
                     verdicts = self._make(batch)
                     again += [number for number, verdict in verdicts.items() if verdict.reason]
-                    rejected.update(v.reason for v in verdicts.values() if v.reason)
+                    self.rejected.update(v.reason for v in verdicts.values() if v.reason)
                     bar.update(len(batch) - sum(bool(v.reason) for v in verdicts.values()))
-                    bar.set_postfix(rejected, refresh=False)
+                    bar.set_postfix(self.rejected, refresh=False)
                 todo = again
         return self.missing()[0]
 

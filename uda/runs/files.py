@@ -11,14 +11,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from genmix_aug.files import append, atomic_path, flush, is_running, writing
+from genmix_aug.files import append, atomic_path, flush, writing
 
 __all__ = [
     "append",
     "atomic_path",
     "check_writable",
     "flush",
-    "is_running",
     "locked",
     "write_json",
     "write_text",
