@@ -107,3 +107,18 @@ def _until_shutdown() -> Iterator[None]:
         ray.shutdown()
         if is_main:
             signal.signal(signal.SIGTERM, handler)
+
+
+def room_for(num_cpus: float, num_gpus: float) -> int:
+    """Return how many processes of so many cores and GPUs the living nodes hold, if all are free.
+
+    A process is on one node: two nodes of a GPU have no room for one of two GPUs.
+    """
+    import ray
+
+    wanted = {"CPU": num_cpus, "GPU": num_gpus}
+    return sum(
+        int(min(node["Resources"].get(name, 0) / n + 1e-9 for name, n in wanted.items() if n))
+        for node in ray.nodes()
+        if node["Alive"]
+    )
