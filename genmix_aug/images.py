@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -302,3 +302,7 @@ class ImageFiles:
 
     def __getitem__(self, index: int) -> Tensor:
         return load_rgb(self.paths[index], self.square_px)
+
+    def part(self, numbers: Iterable[int]) -> ImageFiles:
+        """Return some of the files, by number."""
+        return ImageFiles([self.paths[number] for number in numbers], self.square_px)

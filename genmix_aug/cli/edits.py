@@ -175,8 +175,7 @@ def reference_files(files: ImageFiles) -> ImageFiles:
     """Return those of the files that `chosen_screen` reads."""
     from genmix_aug.edits.again import reference_numbers
 
-    paths = [files.paths[number] for number in reference_numbers(len(files))]
-    return ImageFiles(paths, files.square_px)
+    return files.part(reference_numbers(len(files)))
 
 
 def chosen_screen(features: str, images: ImageFiles) -> Screen:

@@ -188,11 +188,10 @@ def _gpus_each(workers: Workers, uses_gpu: bool) -> float:
 def _count(workers: Workers, gpus: float) -> int:
     """Return the number of workers, for which there must be room."""
     room = room_for(workers.cpus, gpus)
-    if room < (workers.count or 1):
+    if room < (wanted := workers.count or 1):
         where = f"the cluster {workers.address}" if workers.address else "this machine"
         raise ValueError(
-            f"--workers {workers.count or 1}: with {workers.cpus} cores and {gpus:g} GPUs each "
-            f"(--gpus-per-worker) {where} has room for {room}"
+            f"--workers {wanted} --gpus-per-worker {gpus:g}: {where} has room for {room}"
         )
     return workers.count or room
 
@@ -201,7 +200,7 @@ def read_digests(pool: ActorPool, images: ImageFiles) -> list[str]:
     """Have the workers read images, and return the `image_digest` of each."""
     digests = [""] * len(images)
     tasks = (
-        (numbers, (ImageFiles(images.paths[numbers.start : numbers.stop], images.square_px),))
+        (numbers, (images.part(numbers),))
         for numbers in shrinking_ranges(len(images), pool.count, READ_IMAGES)
     )
     with tqdm(total=len(images), desc="reading", unit="image", disable=None) as bar:
@@ -262,7 +261,7 @@ def _part(
     files = cast(ImageFiles, originals.images)
     return (
         Originals(
-            ImageFiles([files.paths[image] for image in images], files.square_px),
+            files.part(images),
             [originals.names[image] for image in images],
             [originals.digests[image] for image in images],
             originals.origin,
