@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -160,6 +160,7 @@ class Filler:
         keys, todo = self.missing()
         if not todo:
             return keys
+        lacking = todo
         with tqdm(total=len(todo), desc="editing", unit="image", disable=self._bars_off) as bar:
             # Each round makes an attempt of each, unless another process has made it.
             for _ in range(1 + self.settings.redraws):
@@ -171,7 +172,18 @@ class Filler:
                     bar.update(len(batch) - sum(bool(v.reason) for v in verdicts.values()))
                     bar.set_postfix(self.rejected, refresh=False)
                 todo = again
-        return self.missing()[0]
+        return self._keys_now(keys, {keys[number] for number in lacking})
+
+    def _keys_now(
+        self, keys: Sequence[str | None], lacked: Collection[str | None]
+    ) -> list[str | None]:
+        """Return the key of each request; only edits that were lacking are looked at again."""
+        now = list(keys)
+        for number, key in enumerate(keys):
+            if key in lacked:
+                attempt, _ = self._first_good(self.requests[number])
+                now[number] = attempt.key if attempt else None
+        return now
 
     def batches(self, numbers: Sequence[int]) -> Iterator[list[tuple[int, Tensor]]]:
         """Yield batches of (request number, image) that the editor takes together."""
