@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
+from tqdm import tqdm
+
 Name = TypeVar("Name")
 
 RETRIES = 3  # of a task whose actor was lost, and of an actor's start
 POLL_SECONDS = 1.0  # Ctrl-C is heeded between looks
+POLLS_TO_SAY = 60  # after so many without any worker a person is told
 
 
 class _Task(NamedTuple):
@@ -41,6 +44,7 @@ class ActorPool:
         self._free: list[Any] = []
         self._busy: dict[Any, tuple[Any, _Task]] = {}
         self._lost_starts = 0
+        self._idle_polls = 0
 
     def __enter__(self) -> ActorPool:
         for _ in range(self.count):
@@ -110,8 +114,12 @@ class ActorPool:
 
         refs = [*self._busy, *self._starting]
         ready, _ = ray.wait(refs, num_returns=1, timeout=POLL_SECONDS)
-        if not (ready or self._busy or self._has_room()):
-            raise ChildProcessError("no node is left that holds a worker; the same command goes on")
+        if not (ready or self._busy):
+            if not self._has_room():
+                raise ChildProcessError("no node is left for a worker; the same command goes on")
+            self._idle_polls += 1
+            if self._idle_polls == POLLS_TO_SAY:
+                tqdm.write("no worker has started yet; the cluster may be taken by others")
         return list(ready)
 
     def _has_started(self, ref: Any) -> None:

@@ -242,7 +242,7 @@ class EditStore:
                     yield record
                 continue
             file = record["key"], bool(record["reason"])
-            if file not in latest or latest[file]["time"] < record["time"]:
+            if file not in latest or latest[file]["time"] <= record["time"]:
                 latest[file] = record
         yield from filter(self._is_current, latest.values())
 

@@ -21,6 +21,7 @@ from genmix_aug.edits.actors import ActorPool
 from genmix_aug.edits.fill import Filler, FillSettings, Originals, Screen
 from genmix_aug.edits.keys import Request, image_digest
 from genmix_aug.edits.store import EditStore
+from genmix_aug.files import host
 from genmix_aug.images import ImageFiles
 
 CHUNK_BATCHES = 8  # most batches that a worker takes at a time: enough for full ones of each size
@@ -119,7 +120,7 @@ class Worker:
         if editor.fingerprint != self.recipe.fingerprint:
             raise ValueError(
                 f"the editor is {self.recipe.fingerprint} where the command was given and "
-                f"{editor.fingerprint} on {os.uname().nodename}: install the same everywhere"
+                f"{editor.fingerprint} on {host()}: install the same everywhere"
             )
         return editor
 

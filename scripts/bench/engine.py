@@ -102,8 +102,9 @@ def time_edits(folder: Path, count: int, seconds_an_image: float) -> None:
             start_all(pool)
             start = time.perf_counter() - began
             took = timed(partial(fill_together, pool, recipe, originals, requests))
+        times, rate = loop / took, count / took
         print(
-            f"{workers} on Ray            {count / took:8.1f} edits/s  {loop / took:6.2f} x the loop, "
+            f"{workers} on Ray            {rate:8.1f} edits/s  {times:6.2f} x the loop, "
             f"after {start:.1f} s to start"
         )
 

@@ -111,10 +111,22 @@ def test_what_a_task_raises_is_raised(ray):
     assert len(set(ray.killed)) == Actor.made
 
 
+def test_a_cluster_that_others_take_is_named(ray, capsys):
+    polls = []
+
+    def wait(refs, num_returns, timeout):
+        polls.append(timeout)
+        return (refs, []) if len(polls) > 100 else ([], refs)
+
+    ray.wait = wait
+    assert doubled([1], 1) == {"1": 2}
+    assert capsys.readouterr().out.count("the cluster may be taken by others") == 1
+
+
 def test_a_cluster_without_room_is_not_waited_for(ray):
     ray.wait = lambda refs, num_returns, timeout: ([], refs)
     with (
         ActorPool(Actor, 1, lambda: False) as pool,
-        pytest.raises(ChildProcessError, match="no node is left"),
+        pytest.raises(ChildProcessError, match="no node is left for a worker"),
     ):
         list(pool.map("double", [("1", (1,))]))

@@ -96,9 +96,11 @@ class PoolOfOne:
 
     def __init__(self, recipe):
         self.worker = Worker(recipe)
+        self.sent = []  # how many requests each task has
 
     def map(self, method, tasks):
         for name, arguments in reversed(list(tasks)):
+            self.sent += [len(arguments[1])] if method == "fill" else []
             yield name, getattr(self.worker, method)(*arguments)
 
 
@@ -108,7 +110,8 @@ def test_chunks_make_together_what_one_process_makes(folder, tmp_path, undisturb
     assert read_digests(pool, originals.images) == originals.digests
     filled = fill_together(pool, recipe, originals, requests_for(originals))
     assert (contents(tmp_path), filled.keys, filled.rejected) == undisturbed
-    assert lines(tmp_path) == len(list(EditStore(tmp_path).entries())), "nothing is made twice"
+    assert lines(tmp_path) == len(list(EditStore(tmp_path).entries()))
+    assert sum(pool.sent) == 2 * 99, "an image that is there twice is edited once"
     assert filled.remarks == {"were made": lines(tmp_path)}
 
 
