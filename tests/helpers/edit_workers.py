@@ -1,4 +1,4 @@
-"""An editor and a screen that workers of other processes make for themselves."""
+"""An editor of known cost and a screen, which other processes import, too."""
 
 import time
 
@@ -11,7 +11,7 @@ from genmix_aug.screening.checks import Verdict
 class Noise(Editor):
     """Adds noise by its seed, and takes its time."""
 
-    fingerprint = "noise-v1"
+    fingerprint, prompts = "noise-v1", ()
 
     def __init__(self, seconds_an_image: float = 0.0):
         self.seconds_an_image = seconds_an_image

@@ -12,41 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
+from helpers.edit_workers import Noise, refuse_some
 from helpers.edits import fill as fill_store
 from helpers.edits import random_images, requests_for
 from tqdm import tqdm
 
-from genmix_aug.editors import Editor
 from genmix_aug.edits import store as edit_store
 from genmix_aug.edits.store import BrokenEditError, EditStore
-from genmix_aug.screening.checks import Verdict
 
 FORK = multiprocessing.get_context("fork")
 NUM_IMAGES, PROMPTS, PER_IMAGE = 120, ("snowy", "mosaic", "sunset"), 3
-
-
-class Noise(Editor):
-    """Adds noise by its seed; takes its time where that is asked for."""
-
-    fingerprint, prompts = "noise-v1", ()
-
-    def __init__(self, seconds_an_image):
-        self.seconds_an_image = seconds_an_image
-
-    def edit(self, images, prompts, seeds):
-        time.sleep(self.seconds_an_image * len(images))
-        noise = [
-            torch.randint(0, 64, image.shape, generator=torch.Generator().manual_seed(seed % 2**63))
-            for image, seed in zip(images, seeds, strict=True)
-        ]
-        return images // 2 + torch.stack(noise).byte()
-
-
-def refuse_some(originals, edits):
-    """Reject about a third, by the edit's first pixel."""
-    bad = [int(edit[0, 0, 0]) % 3 == 0 for edit in edits]
-    return [Verdict("flat" if is_bad else "", {"contrast": 1.0}) for is_bad in bad]
 
 
 def fill(store, seconds_an_image=0.0):
