@@ -89,8 +89,19 @@ def left(mark: str) -> list[int]:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Return what each file below a folder holds, without clocks."""
-    return {str(path.relative_to(folder)): content(path) for path in _files(folder)}
+    """Return what each file below a folder holds, without clocks; a store's manifests as one.
+
+    A manifest is named after its process.
+    """
+    held: dict[str, Any] = {}
+    for path in _files(folder):
+        name = str(path.relative_to(folder))
+        if path.parent.name == "manifest":
+            name = str(path.parent.relative_to(folder))
+            held[name] = sorted({*held.get(name, []), *content(path)})
+        else:
+            held[name] = content(path)
+    return held
 
 
 def _files(folder: Path) -> Iterator[Path]:
