@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,14 @@ def left(mark: str) -> list[int]:
         if is_ours and state != "Z":
             pids.append(int(path.parent.name))
     return pids
+
+
+def _command_line(pid: int) -> str:
+    try:
+        parts = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "ended"
+    return b" ".join(parts).decode(errors="replace")[:120]
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -168,9 +177,11 @@ def kill_once(name: str, folder: Path, seconds: float, how: signal.Signals, mark
     end = time.monotonic() + 30
     while (pids := left(mark)) and time.monotonic() < end:
         time.sleep(0.2)
+    names = [_command_line(pid) for pid in pids]
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    wrong = [f"{len(pids)} processes left"] if pids else []
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wrong = [f"{len(pids)} processes left: {names}"] if pids else []
     if "Traceback" in out:
         wrong.append(f"a traceback: {out[-400:]}")
     try:
