@@ -37,6 +37,7 @@ sys.path.append(str(ROOT / "tests"))  # the tests' pictures
 
 CLOCKS = {"time", "seconds"}
 TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ][\d:.+]+|[\d.]+ (s|min|h)\b")
+AGENTS_END_S = 100  # two agents of Ray's look for its killed head for a minute before they end
 MARK = "KILLS_PY"  # of the environment of all processes of a command
 
 
@@ -174,7 +175,7 @@ def kill_once(name: str, folder: Path, seconds: float, how: signal.Signals, mark
         else:
             process.send_signal(how)
         out, _ = process.communicate(timeout=60)
-    end = time.monotonic() + 30
+    end = time.monotonic() + AGENTS_END_S
     while (pids := left(mark)) and time.monotonic() < end:
         time.sleep(0.2)
     names = [_command_line(pid) for pid in pids]
