@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from genmix_aug.files import host
 from uda.runs import version
 from uda.runs.checkpoints import read_arrays, read_checkpoint
 from uda.runs.files import atomic_path, check_writable
@@ -270,3 +271,21 @@ def test_choices_that_were_made_before_the_end_are_forgotten(tmp_path):
     run.save_choices("criteria", {"entropy": [1.0]})
     run.mark_done()  # made again in the same folder
     assert run.choices("criteria") is None
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    run = open_run(tmp_path, "train", {"stage": "train", "seed": 0})
+    run.start()
+    (run.folder / "banks").mkdir()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = [
+        run.folder / f".0a1b2c3d.{host()}-{ended.pid}.tmp.pt",
+        run.folder / "banks" / f".0a1b2c3e.{host()}-{ended.pid}.tmp.npz",
+    ]
+    working = run.folder / f".0a1b2c3f.{host()}-{os.getpid()}.tmp.pt"
+    for path in (*left, working):
+        path.write_bytes(b"half")
+    with run.lock():
+        assert not any(path.exists() for path in left)
+        assert working.exists()

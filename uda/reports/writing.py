@@ -15,9 +15,10 @@ from uda.reports.sections import Sections
 from uda.reports.tables.csv_files import csv_text, per_class_csv
 from uda.reports.tables.in_domain import in_domain_csv
 from uda.reports.tables.text import latex, markdown, terminal
-from uda.runs.files import write_text
+from uda.runs.files import remove_abandoned, write_text
 from uda.runs.version import code_version
 
+FOLDERS = ("figures", "tables")
 FORMATS = ("md", "tex", "csv", "html")
 STAGES_PX = 1200
 LATEX_HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}.\n"
@@ -32,6 +33,8 @@ class ReportWriter:
 
     def write(self, formats: Sequence[str] = FORMATS) -> list[Path]:
         """Write what ``formats`` name into the folder, and return the files."""
+        for folder in (self.report.folder, *map(self.report.folder.joinpath, FOLDERS)):
+            remove_abandoned(folder)
         written = []
         if "md" in formats:
             written.append(self._write_markdown())

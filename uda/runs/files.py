@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from genmix_aug.files import append, atomic_path, flush, is_running, writing
+from genmix_aug.files import append, atomic_path, flush, is_running, remove_abandoned, writing
 
 __all__ = [
     "append",
@@ -20,6 +20,7 @@ __all__ = [
     "flush",
     "is_running",
     "locked",
+    "remove_abandoned",
     "write_json",
     "write_text",
     "writing",

@@ -26,8 +26,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -44,7 +44,7 @@ from uda.runs.checkpoints import (
     read_checkpoint,
 )
 from uda.runs.config import RunConfig
-from uda.runs.files import append, atomic_path, write_json, write_text, writing
+from uda.runs.files import append, atomic_path, remove_abandoned, write_json, write_text, writing
 from uda.runs.hashing import config_hash
 from uda.runs.lock import hold
 from uda.runs.version import code_version
@@ -130,12 +130,17 @@ class Run(RunConfig):
             write_json(self._choices_path(name), values, newline=False)
         write_text(self.folder / "done", f"{done}\n")
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Return a context in which no other process works on the run.
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from working on the run within the block.
 
-        It raises `uda.runs.lock.RunBusyError` where another is at work.
+        What a killed process left half-written is removed. Raises `uda.runs.lock.RunBusyError`
+        where another is at work.
         """
-        return hold(self.folder)
+        with hold(self.folder):
+            for folder in (self.folder, self._bank_path(0).parent):
+                remove_abandoned(folder)
+            yield
 
     def write_error(self, text: str) -> None:
         """Write down why the run failed in a sweep: a line, and details that may follow it."""
