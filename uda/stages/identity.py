@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from uda.config import (
     AdaptConfig,
+    AnswerConfig,
     AugmentConfig,
     ComputeConfig,
     DataConfig,
@@ -45,6 +46,7 @@ def added_settings() -> dict[str, Any]:
         "model": ModelConfig,
         "train": TrainConfig,
         "adapt": AdaptConfig,
+        "answer": AnswerConfig,
     }
     options = {
         f"{section}.options.{key}": value
@@ -150,6 +152,8 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
         del source["train"]
         source["augment"] = {"name": "checkpoint", "file": file_hash(Path(checkpoint))}
     identity = {"stage": "adapt", "source": source, "target": data.target, "adapt": settings}
+    if answer := _without(asdict(experiment.answer), added_fields(AnswerConfig)):
+        identity["answer"] = answer
     pair = spec.pair_name(data.source, data.target)
     name = f"{method}-{pair}-{data.scenario}-{source['augment']['name']}-s{experiment.seed}"
     return open_run(Path(experiment.runs), name, identity)
@@ -198,6 +202,7 @@ def _experiment_of(run: Run, target: str, root: str) -> Experiment:
         model=ModelConfig(**source["model"]),
         augment=AugmentConfig(name=source["augment"]["name"]),
         adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: adapted["options"]}}),
+        answer=AnswerConfig(**run.answer),
         compute=ComputeConfig(precision=source.get("precision", "float32")),
         seed=source["seed"],
     )
