@@ -162,7 +162,9 @@ def _rows(experiment: Experiment) -> Iterator[Row]:
     augmentations = [_augmentation(entry, experiment.augment) for entry in settings.augmentations]
     titles: set[str] = set()
     for (method_title, adapt, answer), (augment_title, augment) in product(methods, augmentations):
-        title = _row_title(method_title, augment_title)
+        ending = f", {answer.title}"
+        title = _row_title(method_title.removesuffix(ending), augment_title)
+        title += ending if method_title.endswith(ending) and answer.title else ""
         if title in titles:
             raise ValueError(f"sweep: two rows are called {title!r}; give one of them a title")
         titles.add(title)
