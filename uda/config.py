@@ -289,7 +289,8 @@ class AugmentConfig:
     """Augmentation of the training images.
 
     Args:
-        name: none, genmix, mixup, randaugment, …: docs/augmentations.md has all.
+        name: none, genmix, mixup, randaugment, …: docs/augmentations.md has all. Several, as
+            genmix+randaugment, one after another.
         copies: Augmented copies of each image in the list to train on (the paper's m). Of genmix
             alone: the others change every image or batch.
         options: By augmentation, its options: {genmix: {prompts: cross-domain}}.

@@ -64,7 +64,7 @@ class Task:
     @cached_property
     def augmentation(self) -> Augmentation:
         """The configured augmentation."""
-        return augmentation_of(self.experiment)
+        return augmentation_of(self.experiment.augment)
 
     @cached_property
     def device(self) -> torch.device:

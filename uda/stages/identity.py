@@ -24,7 +24,7 @@ from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run, open_run
 from uda.runs.hashing import file_hash
-from uda.stages.options import resolve_options
+from uda.stages.options import augment_options, augmentation_of, resolve_options
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
@@ -83,14 +83,18 @@ def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
 def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]:
     """Return everything that decides the source model, and nothing that does not."""
-    from uda.augment import AUGMENTATIONS
     from uda.models.backbones import weights_file
 
     data, augment = experiment.data, experiment.augment
-    options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
-    augmentation = AUGMENTATIONS[augment.name](**options)
-    options = _without(options, _added_options(type(augmentation)))
-    options |= augmentation.identity
+    augmentation, resolved = augmentation_of(augment), augment_options(augment)
+    by_part = {
+        part.name: {
+            **_without(resolved[part.name], _added_options(type(part))),
+            **part.identity,
+        }
+        for part in augmentation.parts
+    }
+    options = by_part[augment.name] if len(by_part) == 1 else by_part
     split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
     copies = augment.copies if augmentation.copies else 0
     model, train = asdict(experiment.model), asdict(experiment.train)

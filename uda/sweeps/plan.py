@@ -233,7 +233,7 @@ def _training(experiment: Experiment, spec: DatasetSpec, row: Row) -> Job:
     experiment = replace(experiment, data=replace(experiment.data, target=""))
     short = spec.abbreviations[experiment.data.source]
     kind = " + ".join(["train", row.augment_title] if row.augment_title else ["train"])
-    edits = augmentation_of(experiment).wanted_edits
+    edits = augmentation_of(experiment.augment).wanted_edits
     return Job(
         title=f"{kind} {short} s{experiment.seed}",
         kind=kind,
