@@ -29,7 +29,7 @@ UDA: dict[str, tuple[str, ...]] = {
     "models": ("runs",),
     "augment": ("models", "runs"),
     "training": ("config", "runs", "compute", "methods", "data", "models", "augment"),
-    "evaluation": ("runs", "methods", "data", "models", "training"),
+    "evaluation": ("config", "runs", "methods", "data", "models", "training"),
     "stages": (*ABOVE, "evaluation"),
     "sweeps": ("config", "runs", "methods", "augment", "data", "training", "stages"),
     "inference": (*ABOVE, "evaluation", "stages"),

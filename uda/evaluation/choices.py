@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from uda.evaluation.criteria import CRITERIA, THRESHOLDS, best_epoch
@@ -32,22 +35,36 @@ def last_probabilities(run: Run) -> Tensor:
     return read_probabilities(run, run.metrics("evaluate")[-1]["epoch"])
 
 
-def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
-    """Return thresholds on the entropy / log K of the run's `last_probabilities`.
+def last_scores(run: Run, probabilities: Tensor) -> NDArray[np.floating[Any]]:
+    """Return the unknown scores [N] that thresholds are chosen of, float.
 
-    ``fixed`` is the method's threshold; the others are those that each of `THRESHOLDS` chooses.
-    Raises ValueError where the method has none and the run no predictions.
+    They are the entropies / log K of ``probabilities``, which are `last_probabilities`; or the
+    run's, if it answers by another score. Raises ValueError where it has lost these.
     """
-    fixed = run.entropy_threshold
+    if run.answer.get("score", "method") in ("method", "entropy"):
+        return normalised_entropy(probabilities).numpy()
+    answers = run.predictions()
+    if answers is None:
+        raise ValueError(f"{run.folder}: has kept no predictions, and so no unknown scores")
+    return answers["unknown_score"]
+
+
+def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
+    """Return thresholds on the `last_scores` of a run.
+
+    ``fixed`` is what the run went by; the others are those that each of `THRESHOLDS` chooses.
+    Raises ValueError where a threshold was decided over the target and the run has no predictions.
+    """
+    fixed = None if "threshold" in run.answer else run.entropy_threshold
     if fixed is None:
         cut = decided_threshold(run, probabilities.shape[1])
         fixed = 1.0 if cut is None else cut
-    score = normalised_entropy(probabilities).numpy()
+    score = last_scores(run, probabilities)
     return {"fixed": fixed, **{name: choose(score) for name, choose in THRESHOLDS.items()}}
 
 
 def decided_threshold(run: Run, num_classes: int) -> float | None:
-    """Return the threshold that a method which decides over the whole target (SHOT-O) came to.
+    """Return the threshold that a rule over the whole target (SHOT-O's, two-means) came to.
 
     It is the middle between the highest unknown score of what it called known and the lowest of
     what it called unknown; None where it called nothing unknown. Raises ValueError where the run
@@ -55,9 +72,7 @@ def decided_threshold(run: Run, num_classes: int) -> float | None:
     """
     answers = run.predictions()
     if answers is None:
-        raise ValueError(
-            f"{run.folder}: has kept no predictions, and {run.method} has no other threshold"
-        )
+        raise ValueError(f"{run.folder}: has kept no predictions, and there is no other threshold")
     score, unknown = answers["unknown_score"], answers["label"] == num_classes
     if not unknown.any():
         return None

@@ -2,7 +2,8 @@
 
 The configuration (``config.yaml``) has these keys. Of source training: ``stage: train``, ``seed``,
 ``data``, ``classes``, ``augment``, and what else decides the weights. Of an adaptation:
-``stage: adapt``, ``target``, ``adapt``, and its source model's configuration as ``source``.
+``stage: adapt``, ``target``, ``adapt``, its source model's configuration as ``source``, and
+``answer`` where it does not answer as its method does.
 """
 
 from __future__ import annotations
@@ -119,14 +120,20 @@ class RunConfig:
         return settings
 
     @property
+    def answer(self) -> Mapping[str, Any]:
+        """How it answers, as in `uda.config.AnswerConfig`, without what is as the method's."""
+        answer: Mapping[str, Any] = self.config.get("answer", {})
+        return answer
+
+    @property
     def method(self) -> str:
         """The adaptation method's name."""
         return str(self.adapt["method"])
 
     @property
     def epochs(self) -> int | None:
-        """Epochs of adaptation; None for a method that trains nothing."""
-        return self.adapt.get("epochs")
+        """Epochs of adaptation; None where this run trains nothing, as one that answers anew."""
+        return None if self.answer else self.adapt.get("epochs")
 
     @property
     def entropy_threshold(self) -> float | None:

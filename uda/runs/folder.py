@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -283,6 +284,16 @@ class Run(RunConfig):
             open(path, "wb") as file,
         ):
             torch.save({**state, **classes}, file)
+
+    def take_checkpoint(self, path: Path) -> None:
+        """Make another run's checkpoint ``path`` this run's, without a copy where disks can."""
+        self.start()
+        with atomic_path(self.checkpoint) as temporary:
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(path, temporary)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(path, temporary)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the last state, None before the first.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from uda.config import (
     AdaptConfig,
+    AnswerConfig,
     AugmentConfig,
     ComputeConfig,
     DataConfig,
@@ -23,7 +24,7 @@ from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run, open_run
 from uda.runs.hashing import file_hash
-from uda.stages.options import resolve_options
+from uda.stages.options import augment_options, augmentation_of, resolve_options
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
@@ -45,6 +46,7 @@ def added_settings() -> dict[str, Any]:
         "model": ModelConfig,
         "train": TrainConfig,
         "adapt": AdaptConfig,
+        "answer": AnswerConfig,
     }
     options = {
         f"{section}.options.{key}": value
@@ -81,14 +83,18 @@ def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
 def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]:
     """Return everything that decides the source model, and nothing that does not."""
-    from uda.augment import AUGMENTATIONS
     from uda.models.backbones import weights_file
 
     data, augment = experiment.data, experiment.augment
-    options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
-    augmentation = AUGMENTATIONS[augment.name](**options)
-    options = _without(options, _added_options(type(augmentation)))
-    options |= augmentation.identity
+    augmentation, resolved = augmentation_of(augment), augment_options(augment)
+    by_part = {
+        part.name: {
+            **_without(resolved[part.name], _added_options(type(part))),
+            **part.identity,
+        }
+        for part in augmentation.parts
+    }
+    options = by_part[augment.name] if len(by_part) == 1 else by_part
     split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
     copies = augment.copies if augmentation.copies else 0
     model, train = asdict(experiment.model), asdict(experiment.train)
@@ -150,6 +156,8 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
         del source["train"]
         source["augment"] = {"name": "checkpoint", "file": file_hash(Path(checkpoint))}
     identity = {"stage": "adapt", "source": source, "target": data.target, "adapt": settings}
+    if answer := _without(asdict(experiment.answer), added_fields(AnswerConfig)):
+        identity["answer"] = answer
     pair = spec.pair_name(data.source, data.target)
     name = f"{method}-{pair}-{data.scenario}-{source['augment']['name']}-s{experiment.seed}"
     return open_run(Path(experiment.runs), name, identity)
@@ -198,6 +206,7 @@ def _experiment_of(run: Run, target: str, root: str) -> Experiment:
         model=ModelConfig(**source["model"]),
         augment=AugmentConfig(name=source["augment"]["name"]),
         adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: adapted["options"]}}),
+        answer=AnswerConfig(**run.answer),
         compute=ComputeConfig(precision=source.get("precision", "float32")),
         seed=source["seed"],
     )
