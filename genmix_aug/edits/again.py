@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def originals_of(records: Sequence[Mapping[str, Any]], images: str) -> dict[str,
             for record in records
             if record.get("folder")
         }
-        files = sorted(file for file in named if file[0].is_file())
+        # Path.is_file raises on names that are too long.
+        files = sorted(file for file in named if os.path.isfile(file[0]))
     candidates = [(*file, True) for file in files]
     candidates += [(*file, False) for file in files if has_orientation(file[0])]
     wanted = {record["image"] for record in records}

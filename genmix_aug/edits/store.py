@@ -35,6 +35,12 @@ except ImportError:  # not a Unix: abandoned files are then known by their age
 
 # What each record of the manifest has at least.
 RECORD: dict[str, type | tuple[type, ...]] = {"key": str, "reason": str, "time": (int, float)}
+# … and what it may have.
+OPTIONAL: dict[str, type] = {
+    **{"folder": str, "screen": str, "scores": dict},
+    **{"square_px": int, "attempt": int, "seed": int},
+}
+MOST_PX = 100_000  # of a square that an original was read as
 ABOUT_EDIT = ("image", "source", "prompt", "editor")  # texts that the record of an edit has, too
 KEY = re.compile(r"[0-9a-f]+")
 
@@ -249,11 +255,7 @@ class EditStore:
                     record = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
-                if (
-                    isinstance(record, dict)
-                    and all(isinstance(record.get(name), kind) for name, kind in RECORD.items())
-                    and KEY.fullmatch(record["key"])  # it names files
-                ):
+                if isinstance(record, dict) and _is_record(record):
                     yield record
 
     def remove_abandoned(self, older_than_s: float = STALE_SECONDS) -> int:
@@ -306,6 +308,16 @@ class EditStore:
                 with suppress(OSError):  # a disk without locks
                     fcntl.flock(self._manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self._manifest
+
+
+def _is_record(record: Mapping[str, Any]) -> bool:
+    """Return whether a line of a manifest has the values of one, of their types."""
+    return (
+        all(isinstance(record.get(name), kind) for name, kind in RECORD.items())
+        and all(isinstance(record.get(name, kind()), kind) for name, kind in OPTIONAL.items())
+        and bool(KEY.fullmatch(record["key"]))  # it names files
+        and 0 <= record.get("square_px", 0) <= MOST_PX
+    )
 
 
 def _remove(stem: Path, but: Path | None = None) -> None:

@@ -140,6 +140,8 @@ def _check_texts(
         "domains": [*folder_names, *(name for names in folder_names.values() for name in names)],
         "abbreviations": [*raw["abbreviations"].keys(), *raw["abbreviations"].values()],
         "classes": raw["classes"],
+        "optional": raw["optional"],
+        "scenarios": list(raw["scenarios"]),
     }
     for key, values in texts.items():
         # YAML reads an unquoted No as false, and 1 as a number.

@@ -29,7 +29,10 @@ def chosen_epochs(run: Run) -> dict[str, int]:
 
 def last_probabilities(run: Run) -> Tensor:
     """Return the last epoch's probabilities [N, K]. Raises ValueError for a run without banks."""
-    return read_probabilities(run, run.metrics("evaluate")[-1]["epoch"])
+    lines = run.metrics("evaluate")
+    if not lines:
+        raise ValueError(f"{run.folder}: has no epoch to choose from")
+    return read_probabilities(run, lines[-1]["epoch"])
 
 
 def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
@@ -58,6 +61,8 @@ def decided_threshold(run: Run, num_classes: int) -> float | None:
         raise ValueError(
             f"{run.folder}: has kept no predictions, and {run.method} has no other threshold"
         )
+    if not {"unknown_score", "label"} <= answers.keys():
+        raise ValueError(f"{run.folder}: its predictions lack labels or unknown scores")
     score, unknown = answers["unknown_score"], answers["label"] == num_classes
     if not unknown.any():
         return None
@@ -70,7 +75,7 @@ def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
 
     Raises ValueError naming a run that has not kept its banks.
     """
-    kept: dict[str, list[float]] = run.choices("criteria") or {}
+    kept = run.choices("criteria") or {}
     if kept.keys() == CRITERIA.keys() and all(
         len(values) == len(epochs) for values in kept.values()
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import os
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -68,7 +69,8 @@ def _listed(file: Path) -> Iterator[Path]:
     for line in read_list(file):
         paths = [file.parent / path for path, _ in line.readings]
         # A path that is missing is named without its label.
-        yield next((path for path in paths if path.is_file()), paths[-1])
+        # Path.is_file raises on names that are too long.
+        yield next((path for path in paths if os.path.isfile(path)), paths[-1])
 
 
 def predict(model: TrainedModel, paths: Sequence[Path]) -> PredictedImages:

@@ -175,6 +175,7 @@ def read_predictions(run: Run, spec: DatasetSpec) -> Predictions | None:
     if not known.any():
         return None
     split = split_of_run(run, spec)
+    _check_range(run, split, answers["label"], answers["true_label"])
     names, shared = split.source_classes, len(split.shared)
     if wrong := sorted({*answers["true_label"].tolist()} & {*range(shared, len(names))}):
         raise ValueError(
@@ -192,6 +193,20 @@ def read_predictions(run: Run, spec: DatasetSpec) -> Predictions | None:
     )
 
 
+def _check_range(
+    run: Run, split: ClassSplit, label: NDArray[np.integer], true_label: NDArray[np.integer]
+) -> None:
+    """Raise ValueError naming the run unless predictions and labels are of its classes."""
+    most = {"label": len(split.source_classes), "true_label": len(split.number) - 1}
+    for (name, limit), values in zip(most.items(), (label, true_label), strict=True):
+        least = -1 if name == "true_label" else 0
+        if len(values) and not (least <= values.min() and values.max() <= limit):
+            raise ValueError(
+                f"{run.folder}: its predictions' {name} goes from {values.min()} to "
+                f"{values.max()}, where {least} to {limit} is expected; adapt again"
+            )
+
+
 def split_by_role(run: Run, values: NDArray[np.floating]) -> Mapping[str, NDArray[np.floating]]:
     """Return a target's ``values`` [N], a value for each image, by the role of the image's class.
 
@@ -204,7 +219,9 @@ def split_by_role(run: Run, values: NDArray[np.floating]) -> Mapping[str, NDArra
     answers = run.predictions()
     if answers is None:
         raise ValueError(f"{run.folder}: has kept no predictions")
-    private = answers["is_private"]
+    private = answers.get("is_private", np.zeros(0, bool))
+    if len(private) != len(values):
+        raise ValueError(f"{run.folder}: its predictions are not of its {len(values)} pictures")
     if private.any():
         return {SHARED: values[~private], PRIVATE: values[private]}
     all_labelled = bool((answers.get("true_label", np.zeros(1)) >= 0).all())

@@ -37,6 +37,16 @@ class RunConfig:
     def _of_source(self, *keys: str) -> Any:
         return self._value(*(("source", *keys) if self.is_adaptation else keys))
 
+    def _section(self, *keys: str) -> Mapping[str, Any]:
+        """Return a mapping of the source's configuration."""
+        section = self._of_source(*keys)
+        if not isinstance(section, Mapping):
+            raise ValueError(
+                f"{self.folder}: its configuration's {'.'.join(keys) or 'source'} is no mapping; "
+                "restore it, or delete the folder and make the run again"
+            )
+        return section
+
     @property
     def hash(self) -> str:
         """The configuration's hash."""
@@ -65,13 +75,14 @@ class RunConfig:
     @property
     def source(self) -> Mapping[str, Any]:
         """The source stage's configuration: this run's, or its source model's."""
-        source: Mapping[str, Any] = self._of_source()
-        return source
+        return self._section()
 
     @property
     def seed(self) -> int:
         """The run's seed."""
-        seed: int = self._of_source("seed")
+        seed = self._of_source("seed")
+        if type(seed) is not int:
+            raise ValueError(f"{self.folder}: its configuration's seed is no whole number")
         return seed
 
     @property
@@ -87,18 +98,17 @@ class RunConfig:
     @property
     def scenario(self) -> str:
         """opda, osda or pda; empty for in-domain training."""
-        return str(self._of_source("data").get("scenario", ""))
+        return str(self._section("data").get("scenario", ""))
 
     @property
     def concepts(self) -> str:
         """As in `uda.config.DataConfig`."""
-        return str(self._of_source("data").get("concepts", "shared"))
+        return str(self._section("data").get("concepts", "shared"))
 
     @property
     def augment(self) -> Mapping[str, Any]:
         """The augmentation's name, copies and options."""
-        augment: Mapping[str, Any] = self._of_source("augment")
-        return augment
+        return self._section("augment")
 
     @property
     def augmentation(self) -> str:
@@ -113,9 +123,9 @@ class RunConfig:
     @property
     def adapt(self) -> Mapping[str, Any]:
         """The adaptation's settings; for a source model, those of source_only."""
-        settings: Mapping[str, Any] = self.config.get(
-            "adapt", {"method": "source_only", "options": {}}
-        )
+        settings = self.config.get("adapt", {"method": "source_only", "options": {}})
+        if not isinstance(settings, Mapping) or "method" not in settings:
+            raise ValueError(f"{self.folder}: its configuration's adapt names no method")
         return settings
 
     @property
@@ -126,12 +136,19 @@ class RunConfig:
     @property
     def epochs(self) -> int | None:
         """Epochs of adaptation; None for a method that trains nothing."""
-        return self.adapt.get("epochs")
+        epochs = self.adapt.get("epochs")
+        if not (epochs is None or type(epochs) is int):
+            raise ValueError(f"{self.folder}: its configuration's adapt.epochs is no whole number")
+        return epochs
 
     @property
     def entropy_threshold(self) -> float | None:
         """The method's option of this name; None where it has none."""
-        return self.adapt.get("options", {}).get("entropy_threshold")
+        options = self.adapt.get("options") or {}
+        threshold = options.get("entropy_threshold") if isinstance(options, Mapping) else None
+        if not isinstance(threshold, (int, float, type(None))):
+            raise ValueError(f"{self.folder}: its configuration's entropy_threshold is no number")
+        return threshold
 
     @property
     def class_hash(self) -> str:

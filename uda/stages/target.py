@@ -115,14 +115,14 @@ def _scorer(task: Task, items: Sequence[Item]) -> Callable[[int, Bank], str]:
 def target_score_line(lines: Sequence[dict[str, Any]]) -> str:
     """Return the last epoch's scores in words, the oracle epoch's, and what was not scored."""
     last = lines[-1]
-    if not last["num_images"]:
+    if not last.get("num_images", 1):  # older runs have not kept it
         return "not scored, as the target has no labels"
     main = "accuracy" if "accuracy" in last else "h_score"
-    text = f"{SCORES[main]} {_number(last[main])}"
+    text = f"{SCORES[main]} {_number(last.get(main))}"
     if main == "h_score":
-        known, unknown = _number(last["known_acc"]), _number(last["unknown_acc"])
+        known, unknown = _number(last.get("known_acc")), _number(last.get("unknown_acc"))
         text += f" (known {known}, unknown {unknown})"
-    scored = [line for line in lines if line["epoch"] and line[main] is not None]
+    scored = [line for line in lines if line["epoch"] and line.get(main) is not None]
     if scored:
         best = max(scored, key=lambda line: line[main])
         text += f"; oracle epoch {best['epoch']}: {best[main]:.1f}"
