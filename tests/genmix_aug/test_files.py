@@ -13,7 +13,7 @@ from genmix_aug.cli.main import main
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 from genmix_aug.export import ExportSettings, export_tree
-from genmix_aug.files import host, remove_abandoned, write_whole
+from genmix_aug.files import host, remove_abandoned, write_new, write_whole
 from genmix_aug.mixing.fractal_folder import write_fractals
 from genmix_aug.mixing.genmix import GenMix
 
@@ -65,6 +65,16 @@ def test_where_nothing_can_be_written_the_file_is_named(tmp_path, monkeypatch):
 
 def test_nothing_is_left_of_a_write_that_ends_well(tmp_path):
     write_whole(tmp_path / "new" / "a", b"whole")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_new_file_is_written_by_a_single_process(tmp_path, monkeypatch, has_links):
+    if not has_links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(1, "no links")))
+    written = [write_new(tmp_path / "new" / "a", data) for data in (b"first", b"second")]
+    assert written == [True, False]
+    assert (tmp_path / "new" / "a").read_bytes() == b"first"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
 
 

@@ -124,7 +124,7 @@ def _spec_file(dataset: str) -> Path:
 
 
 def _check_keys(path: Path, raw: Mapping[str, Any]) -> None:
-    if unknown := sorted(raw.keys() - KEYS.keys()):
+    if unknown := sorted(raw.keys() - KEYS.keys(), key=str):
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(KEYS))}")
     for key, kind in KEYS.items():
         if key not in raw:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from uda.evaluation.criteria import CRITERIA, THRESHOLDS, best_epoch
+from uda.evaluation.evaluate import read_answers
 from uda.methods.unknown import normalised_entropy
 from uda.runs.folder import Run
 from uda.training.bank import read_probabilities
@@ -56,7 +57,7 @@ def decided_threshold(run: Run, num_classes: int) -> float | None:
     what it called unknown; None where it called nothing unknown. Raises ValueError where the run
     has kept no predictions.
     """
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None:
         raise ValueError(
             f"{run.folder}: has kept no predictions, and {run.method} has no other threshold"

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uda.data.scenarios import ClassSplit, split_of_run
+from uda.data.scenarios import ClassSplit, OtherClassesError, split_of_run
 from uda.data.spec import DatasetSpec
+from uda.evaluation.evaluate import read_answers
 from uda.evaluation.metrics import threshold_curve
 from uda.runs.folder import Run
 
@@ -166,9 +167,10 @@ def read_predictions(run: Run, spec: DatasetSpec) -> Predictions | None:
     None where no image has a label, or the run has kept no predictions with labels.
 
     Raises:
-        ValueError: naming a file that is broken, or a class that the dataset has in another role.
+        OtherClassesError: naming a class that the dataset has no more, or in another role.
+        ValueError: naming a file that is broken.
     """
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None or not {"label", "unknown_score", "true_label"} <= answers.keys():
         return None
     known = answers["true_label"] >= 0
@@ -178,7 +180,7 @@ def read_predictions(run: Run, spec: DatasetSpec) -> Predictions | None:
     _check_range(run, split, answers["label"], answers["true_label"])
     names, shared = split.source_classes, len(split.shared)
     if wrong := sorted({*answers["true_label"].tolist()} & {*range(shared, len(names))}):
-        raise ValueError(
+        raise OtherClassesError(
             f"{run.folder}: its target has {names[wrong[0]]!r}, a class of the source alone in "
             f"{spec.name} by now; restore the dataset's scenario, or move the run elsewhere"
         )
@@ -196,12 +198,15 @@ def read_predictions(run: Run, spec: DatasetSpec) -> Predictions | None:
 def _check_range(
     run: Run, split: ClassSplit, label: NDArray[np.integer], true_label: NDArray[np.integer]
 ) -> None:
-    """Raise ValueError naming the run unless predictions and labels are of its classes."""
+    """Raise OtherClassesError naming the run unless its predictions and labels are of its classes.
+
+    They are not where the dataset has lost private classes.
+    """
     most = {"label": len(split.source_classes), "true_label": len(split.number) - 1}
     for (name, limit), values in zip(most.items(), (label, true_label), strict=True):
         least = -1 if name == "true_label" else 0
         if len(values) and not (least <= values.min() and values.max() <= limit):
-            raise ValueError(
+            raise OtherClassesError(
                 f"{run.folder}: its predictions' {name} goes from {values.min()} to "
                 f"{values.max()}, where {least} to {limit} is expected; adapt again"
             )
@@ -216,7 +221,7 @@ def split_by_role(run: Run, values: NDArray[np.floating]) -> Mapping[str, NDArra
     Raises:
         ValueError: where the run has kept no predictions.
     """
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None:
         raise ValueError(f"{run.folder}: has kept no predictions")
     private = answers.get("is_private", np.zeros(0, bool))

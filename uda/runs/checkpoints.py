@@ -156,26 +156,14 @@ def check_matrices(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
             )
 
 
-def check_columns(arrays: Mapping[str, NDArray[Any]], kinds: Mapping[str, str], path: Path) -> None:
-    """Raise ValueError naming the file unless its arrays are columns of one table.
-
-    Args:
-        kinds: By name the kinds that the type of an array may have, as NumPy calls them.
-    """
-    import numpy as np
-
-    lengths = set()
+def check_columns(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Raise ValueError naming the file unless its arrays are finite columns of one table."""
     for name, values in arrays.items():
-        kind = kinds.get(name, values.dtype.kind)
-        is_finite = values.dtype.kind != "f" or bool(np.isfinite(values).all())
-        if values.ndim != 1 or values.dtype.kind not in kind or not is_finite:
-            raise ValueError(
-                f"{path}: {name} are {values.dtype} {list(values.shape)}"
-                f"{'' if is_finite else ', not all finite'}; delete the run and adapt again"
-            )
-        lengths.add(len(values))
-    if len(lengths) > 1:
-        raise ValueError(f"{path}: its arrays differ in length; delete the run and adapt again")
+        if values.ndim != 1:
+            raise ValueError(f"{path}: {name} has the shape {list(values.shape)}; adapt again")
+    if len({len(values) for values in arrays.values()}) > 1:
+        raise ValueError(f"{path}: its arrays differ in length; adapt again")
+    check_finite_arrays({k: v for k, v in arrays.items() if v.dtype.kind == "f"}, path)
 
 
 def _refuse_bomb(path: Path) -> None:

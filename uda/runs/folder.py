@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ from uda.runs.checkpoints import (
 from uda.runs.config import RunConfig
 from uda.runs.files import append, atomic_path, write_json, write_text, writing
 from uda.runs.hashing import config_hash
-from uda.runs.lock import hold
+from uda.runs.lock import hold, hold_in_turn
 from uda.runs.version import code_version
 
 if TYPE_CHECKING:
@@ -60,10 +60,6 @@ CHOICES = ("criteria", "thresholds")
 TEXTS = ("kind", "run", "version", "checkpoint")
 NAMED_SCORES = ("per_class", "fgsm_error", "corruptions")
 OF_EPOCHS = ("train", "validate", "evaluate", "adapt")
-# The predictions of N images, each [N], and the kinds of their types in NumPy.
-PREDICTED = {
-    **{"label": "iu", "true_label": "iu", "is_private": "b", "unknown_score": "f", "name": "U"}
-}
 
 
 @dataclass(frozen=True)
@@ -140,12 +136,13 @@ class Run(RunConfig):
             write_json(self._choices_path(name), values, newline=False)
         write_text(self.folder / "done", f"{done}\n")
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self, say: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
         """Return a context in which no other process works on the run.
 
-        It raises `uda.runs.lock.RunBusyError` where another is at work.
+        Where another is at work, it waits after a word by ``say``; without that it raises
+        `uda.runs.lock.RunBusyError`.
         """
-        return hold(self.folder)
+        return hold_in_turn(self.folder, say) if say else hold(self.folder)
 
     def write_error(self, text: str) -> None:
         """Write down why the run failed in a sweep: a line, and details that may follow it."""
@@ -335,7 +332,7 @@ class Run(RunConfig):
         if not path.is_file():
             return None
         arrays = read_arrays(path)
-        check_columns(arrays, PREDICTED, path)
+        check_columns(arrays, path)
         return arrays
 
     def save_summary(self, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from uda.methods.base import Bank
 
 
-def adapt(experiment: Experiment) -> None:
-    """Adapt a source model to the target, and score it after every epoch."""
+def adapt(experiment: Experiment, waits: bool = False) -> None:
+    """Adapt a source model to the target, and score it after every epoch.
+
+    With ``waits`` a process that does the same is waited for, and its result taken.
+    """
     from uda.compute.distributed import join
 
     join(experiment.device)
@@ -43,8 +46,10 @@ def adapt(experiment: Experiment) -> None:
         pictures.keep()
         say(f"Already adapted: {task.run.folder}")
     else:
-        with task.lock():
-            if not task.run.is_done:  # another process may have finished it meanwhile
+        with task.lock(waits):
+            if task.run.is_done:  # another process has finished it meanwhile
+                pictures.keep()
+            else:
                 _adapt(task, items, checkpoint, pictures)
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "

@@ -12,6 +12,7 @@ from uda.evaluation.choices import (
     chosen_thresholds,
     last_probabilities,
 )
+from uda.evaluation.evaluate import read_answers
 from uda.evaluation.metrics import SCORES
 from uda.methods.unknown import normalised_entropy
 from uda.reports.choices import CUTS, EPOCH, EPOCHS, THRESHOLD, Choice
@@ -157,7 +158,7 @@ def _chosen_lines(
 
 
 def _answer_cells(run: Run) -> tuple[Cell, Cell]:
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None:  # an unpacked run
         return Cell("–"), Cell("–")
     label, classes = answers["label"], run.classes()
