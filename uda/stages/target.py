@@ -66,6 +66,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
     pictures.check()
     model = task.model(checkpoint)
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
+    pictures.check_names(items)
     pictures.keep()
     task.start()
     adapt_loop(
