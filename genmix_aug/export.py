@@ -18,7 +18,7 @@ from genmix_aug.codec import SUFFIXES, encode, is_whole
 from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore, MissingEditError
-from genmix_aug.files import read_mark, remove_abandoned, write_new, write_whole
+from genmix_aug.files import read_bytes, read_mark, remove_abandoned, write_new, write_whole
 from genmix_aug.images import find_images, has_orientation, load_rgb, size_of
 from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.seeding import hash_seed
@@ -136,7 +136,7 @@ def export_tree(
     for path, target, names in tqdm(
         layout, "exporting", unit="image", disable=None if progress else True
     ):
-        data = path.read_bytes()
+        data = read_bytes(path)
         # The original is written last: once it is in the tree, its copies were made of its bytes.
         same = _content(out / target) == data
         files = {copy: out / name for copy, name in enumerate(names, start=1)}
@@ -207,7 +207,7 @@ def check_sizes(genmix: GenMix, paths: Sequence[Path], square_px: int = 0) -> No
 
 def _content(path: Path) -> bytes:
     """Return a file's bytes, none where no such file exists."""
-    return path.read_bytes() if path.is_file() else b""
+    return read_bytes(path) if path.is_file() else b""
 
 
 def _layout(folder: Path, paths: Sequence[Path], settings: ExportSettings) -> list[_Target]:

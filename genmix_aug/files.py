@@ -32,6 +32,33 @@ class WriteError(OSError):
         )
 
 
+class ReadError(OSError):
+    """The error that the disk fails to read ``filename``."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be read: {self.strerror}"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        OSError: It cannot be opened, or (ReadError) the disk fails, which Python tells without the
+            file's name.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.filename is None and error.errno:
+            raise ReadError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def read_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Return a file's text, the ends of its lines as they are, with `read_bytes`'s errors."""
+    return read_bytes(path).decode(encoding, errors)
+
+
 def _room(path: str) -> str:
     """Return in words how much more the disk of ``path`` takes; nothing if it cannot be asked."""
     try:
@@ -218,7 +245,7 @@ def read_mark(path: Path) -> dict[str, Any] | None:
         return None
     mark = None
     with suppress(ValueError, RecursionError):
-        mark = json.loads(path.read_bytes())
+        mark = json.loads(read_bytes(path))
     if not isinstance(mark, dict):
         raise ValueError(f"{path} cannot be read: name another folder, or delete this one")
     return mark

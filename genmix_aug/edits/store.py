@@ -26,7 +26,15 @@ from torch import Tensor
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
 from genmix_aug.edits.keys import attempts
-from genmix_aug.files import STALE_SECONDS, append, flush, host, writing
+from genmix_aug.files import (
+    STALE_SECONDS,
+    append,
+    flush,
+    host,
+    read_bytes,
+    read_text,
+    writing,
+)
 
 try:
     import fcntl
@@ -131,7 +139,7 @@ class EditStore:
     def _read(self, key: str, path: Path | None) -> Tensor:
         if path is None:
             raise MissingEditError(f"edit {key} is not in the store {self.root}")
-        edit = decode(path.read_bytes())
+        edit = decode(read_bytes(path))
         if edit is None:
             raise BrokenEditError(f"edit {path} is truncated or damaged: fill the store again")
         return edit
@@ -250,7 +258,7 @@ class EditStore:
         wrote it.
         """
         for file in sorted((self.root / "manifest").glob("*.jsonl")):
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in read_text(file, errors="replace").splitlines():
                 try:
                     record = json.loads(line)
                 except (ValueError, RecursionError):
@@ -329,7 +337,7 @@ def _remove(stem: Path, but: Path | None = None) -> None:
 
 def _is_whole_file(path: Path | None) -> bool:
     try:
-        return path is not None and is_whole(path.read_bytes())
+        return path is not None and is_whole(read_bytes(path))
     except FileNotFoundError:
         return False  # moved or swept a moment ago
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import encode, is_whole
-from genmix_aug.files import read_mark, remove_abandoned, write_new, write_whole
+from genmix_aug.files import read_bytes, read_mark, remove_abandoned, write_new, write_whole
 from genmix_aug.images import IMAGE_SUFFIXES, find_images, load_rgb
 from genmix_aug.mixing.fractals import check_count, draw_fractal
 from genmix_aug.pools import process_map
@@ -65,7 +65,7 @@ def write_fractals(
     tasks = [
         (path, hash_seed(seed, index), size)
         for index, path in enumerate(paths)
-        if not (path.is_file() and is_whole(path.read_bytes()))
+        if not (path.is_file() and is_whole(read_bytes(path)))
     ]
     made = tqdm(
         _write_all(tasks, min(workers, len(tasks))),

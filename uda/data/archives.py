@@ -15,6 +15,7 @@ from torchvision.datasets import CIFAR100, FGVCAircraft, Flowers102, StanfordCar
 from genmix_aug.images import images_below
 from uda.data.class_folders import class_folders, image_folder_parts, images_by_class
 from uda.data.items import ROOT_FLAGS, Item, Parts
+from uda.runs.files import read_text
 
 
 def cifar100(folder: Path) -> Parts:
@@ -200,7 +201,7 @@ def _lines(path: Path, folder: Path, needed: str) -> list[str]:
             f"the folder around it with {ROOT_FLAGS}"
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not text in UTF-8; unpack the archive anew") from None
     return [line for line in text.splitlines() if line.strip()]

@@ -11,15 +11,27 @@ from typing import Any
 
 from filelock import FileLock
 
-from genmix_aug.files import append, atomic_path, flush, is_running, writing
+from genmix_aug.files import (
+    ReadError,
+    append,
+    atomic_path,
+    flush,
+    is_running,
+    read_bytes,
+    read_text,
+    writing,
+)
 
 __all__ = [
+    "ReadError",
     "append",
     "atomic_path",
     "check_writable",
     "flush",
     "is_running",
     "locked",
+    "read_bytes",
+    "read_text",
     "write_json",
     "write_text",
     "writing",

@@ -46,7 +46,15 @@ from uda.runs.checkpoints import (
     read_checkpoint,
 )
 from uda.runs.config import RunConfig
-from uda.runs.files import append, atomic_path, write_json, write_text, writing
+from uda.runs.files import (
+    append,
+    atomic_path,
+    read_bytes,
+    read_text,
+    write_json,
+    write_text,
+    writing,
+)
 from uda.runs.hashing import config_hash
 from uda.runs.lock import hold, hold_in_turn
 from uda.runs.version import code_version
@@ -97,7 +105,7 @@ class Run(RunConfig):
     @property
     def done_text(self) -> str:
         """The time at which the run finished, as text."""
-        return (self.folder / "done").read_text(encoding="utf-8", errors="replace").strip()
+        return read_text(self.folder / "done", errors="replace").strip()
 
     def start(self) -> None:
         """Make the folder, and write the configuration, unless they exist."""
@@ -173,7 +181,7 @@ class Run(RunConfig):
         """
         path = self.folder / "metrics.jsonl"
         lines: dict[tuple[Any, Any], dict[str, Any]] = {}
-        texts = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        texts = read_text(path, errors="replace") if path.is_file() else ""
         for number, text in enumerate(texts.splitlines(), 1):
             try:
                 line = json.loads(text)
@@ -231,7 +239,7 @@ class Run(RunConfig):
             return None
         names: Any = None
         with suppress(ValueError, RecursionError):
-            names = json.loads(path.read_text(encoding="utf-8"))
+            names = json.loads(read_text(path))
         if not is_list_of_names(names):
             raise ValueError(f"{path}: not a list of class names; restore or delete it")
         return tuple(names)
@@ -249,7 +257,7 @@ class Run(RunConfig):
             return {}
         record: dict[str, Any] | None = None
         with suppress(ValueError, RecursionError):
-            record = json.loads(self._pictures_path.read_bytes())
+            record = json.loads(read_bytes(self._pictures_path))
         if not _is_record(record):
             raise ValueError(
                 f"{self._pictures_path}: not a record of pictures; restore it, or delete it to "
@@ -353,7 +361,7 @@ class Run(RunConfig):
         """
         path = self._choices_path(name)
         with suppress(ValueError, RecursionError):
-            values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+            values = json.loads(read_text(path)) if path.is_file() else None
             return values if _are_choices(values) else None
         return None
 
@@ -378,7 +386,7 @@ class Run(RunConfig):
     def experiment_text(self) -> str:
         """What `save_experiment` wrote; empty without it."""
         path = self.folder / "experiment.yaml"
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return read_text(path, errors="replace") if path.is_file() else ""
 
     @property
     def root(self) -> str:
@@ -512,7 +520,7 @@ def error_in(folder: Path) -> str:
     """Return the line that says why the run in ``folder`` failed; empty if it did not."""
     path = folder / "error.txt"
     return (
-        path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+        read_text(path, errors="replace").partition("\n")[0]
         if path.is_file() and not is_done(folder)
         else ""
     )

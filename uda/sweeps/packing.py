@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from uda.config import read_yaml
-from uda.runs.files import locked_for_change, write_text, writing
+from uda.runs.files import locked_for_change, read_text, write_text, writing
 from uda.runs.folder import CHOICES, DATASETS, Run, is_metrics
 from uda.runs.hashing import config_hash
 from uda.sweeps.record import FOLDER, record_path, runs_and_plan
@@ -174,7 +174,7 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; `uda pack` makes such files")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not text; `uda pack` makes such files") from None
     for number, text in enumerate(lines, 1):

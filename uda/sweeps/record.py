@@ -212,6 +212,10 @@ def _is_row(row: Mapping[str, Any]) -> bool:
     return name not in ("", "..") and Path(name).name == name  # a folder beside the others
 
 
+def _is_list_of_names(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, (str, int)) for value in values)
+
+
 def _is_experiment(experiment: Any) -> bool:
     """Return whether an experiment has the sections that are read here, of their types."""
     if not isinstance(experiment, dict):
@@ -221,7 +225,7 @@ def _is_experiment(experiment: Any) -> bool:
         all(isinstance(section, dict) for section in (data, sweep))
         and all(isinstance(data.get(key, ""), str) for key in ("dataset", "concepts"))
         and isinstance(sweep.get("published", 0), int)
-        and all(isinstance(sweep.get(key, []), list) for key in PARTS)
+        and all(_is_list_of_names(sweep.get(key, [])) for key in PARTS)
     )
 
 
