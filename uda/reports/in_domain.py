@@ -158,5 +158,5 @@ def _setting_of(run: Run) -> dict[str, Any]:
     """Return a run's configuration but for augmentation and seed."""
     setting = {k: v for k, v in run.config.items() if k not in ("augment", "seed")}
     # Stands only where there are copies: without, "steps" is meant.
-    setting["train"] = {"budget": "steps", **run.config["train"]}
+    setting["train"] = {"budget": "steps", **run.train}
     return setting

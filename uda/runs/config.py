@@ -111,6 +111,11 @@ class RunConfig:
         return self._section("augment")
 
     @property
+    def train(self) -> Mapping[str, Any]:
+        """The settings of source training."""
+        return self._section("train")
+
+    @property
     def augmentation(self) -> str:
         """The augmentation's name; ``checkpoint`` where the source model came as a file."""
         return str(self._of_source("augment", "name"))
