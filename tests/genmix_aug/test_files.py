@@ -13,7 +13,7 @@ from genmix_aug.cli.main import main
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 from genmix_aug.export import ExportSettings, export_tree
-from genmix_aug.files import host, remove_abandoned, write_new, write_whole
+from genmix_aug.files import host, read_mark, remove_abandoned, write_new, write_whole
 from genmix_aug.mixing.fractal_folder import write_fractals
 from genmix_aug.mixing.genmix import GenMix
 
@@ -99,3 +99,10 @@ def test_commands_sweep_the_folder_that_they_write_to(tmp_path, command):
         assert main(["edit", str(images), "--store", str(store), "--per-image", "1"]) == 0
         assert main(["screen", str(store), "--out", str(out)]) == 0
     assert not left.exists()
+
+
+@pytest.mark.parametrize("text", ["[1]", "no JSON", "[" * 100_000, ""])
+def test_a_mark_that_is_none_is_named(tmp_path, text):
+    (tmp_path / "mark.json").write_text(text)
+    with pytest.raises(ValueError, match="mark.json cannot be read: name another folder"):
+        read_mark(tmp_path / "mark.json")
