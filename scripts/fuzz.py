@@ -129,7 +129,8 @@ def main() -> int:
         number = 0
         while time.monotonic() - began < 60 * options.minutes:
             rng = Random(f"{options.seed} {number}")
-            todo = [(rng.choice(names), f"{options.seed}/{number + k}") for k in range(BATCH)]
+            chosen = rng.choices(names, [READERS[name].weight for name in names], k=BATCH)
+            todo = [(name, f"{options.seed}/{number + k}") for k, name in enumerate(chosen)]
             while todo:
                 rows = run_batch(todo)
                 for name, seed, kind, text in rows:

@@ -60,7 +60,7 @@ from uda.models.weights import check_weights, read_weights
 from uda.reports.choices import epoch_choices, threshold_choices
 from uda.reports.predictions import read_predictions, split_by_role
 from uda.reports.report import read_report
-from uda.reports.writing import ReportWriter
+from uda.reports.writing import ReportWriter, write_report
 from uda.runs.checkpoints import read_arrays, read_checkpoint
 from uda.runs.event_files import write_event_files
 from uda.runs.folder import Run, error_in, find_runs, open_run, read_run
@@ -81,11 +81,13 @@ class Reader:
         write: Writes a stranger's file, or several, into an empty folder.
         read: Reads what lies in the folder.
         reads_anywhere: Whether such files may name pictures that lie elsewhere.
+        weight: How often it is tried: seldom what takes seconds.
     """
 
     write: Callable[[Path, Random], None]
     read: Callable[[Path], object]
     reads_anywhere: bool = False
+    weight: float = 1.0
 
 
 # ---- checkpoints
@@ -559,6 +561,31 @@ def use_kept(folder: Path) -> None:
     threshold_choices(run)
 
 
+def write_reported(folder: Path, rng: Random) -> None:
+    write = rng.choice((write_predictions, write_metrics, write_kept, write_bank))
+    write(folder, rng)
+    run = next((folder / "runs").glob("lead-*"))
+    if rng.random() < 0.3:
+        mixture = {name: np.array([0.2, 0.8]) for name in ("means", "deviations", "shares")}
+        save_arrays(run / "summary.npz", {"unknown_norm": np.linspace(0, 1, 10), **mixture}, rng)
+    for name in CLASSES:
+        for number in range(10):
+            _save_picture(folder / "pictures" / "Dark" / name / f"{number:02d}.png")
+
+
+def _save_picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), "red").save(path)
+
+
+def use_reported(folder: Path) -> None:
+    from uda.reports.selection import write_selection
+
+    write_report(folder / "runs", "Theirs", width=100)
+    with suppress(ValueError):  # without banks there is nothing to select
+        write_selection(folder / "runs", width=100)
+
+
 # ---- lists, archives
 
 
@@ -830,6 +857,7 @@ READERS = {
     "packed runs in tables": Reader(write_packed, report_packed, reads_anywhere=True),
     "metrics": Reader(write_metrics, use_metrics),
     "what a run keeps": Reader(write_kept, use_kept),
+    "report": Reader(write_reported, use_reported, weight=0.05),
     "list": Reader(write_list, use_list, reads_anywhere=True),
     "archive": Reader(write_archive, use_archive),
     "manifest of edits": Reader(write_manifest, use_manifest, reads_anywhere=True),

@@ -295,6 +295,7 @@ def test_a_configuration_that_is_no_json_is_none(tmp_path, text):
         {"kind": "evaluate"},
         {"kind": "evaluate", "epoch": "1"},
         {"kind": "evaluate", "epoch": True},
+        {"kind": "evaluate", "epoch": 2**63},
         {"kind": "evaluate", "epoch": 1, "time": "now"},
         {"kind": "evaluate", "epoch": 1, "h_score": "50"},
         {"kind": "evaluate", "epoch": 1, "h_score": [50.0]},

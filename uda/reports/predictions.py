@@ -96,6 +96,8 @@ class Predictions:
         ``classes`` [target] are the most probable ones. Both are of the whole target, those without
         labels included.
         """
+        if len(self.rows) and len(classes) <= self.rows.max():
+            raise ValueError(f"{self.run.folder}: its bank is of other pictures than its answers")
         curve = threshold_curve(
             self.true_label,
             classes[self.rows],

@@ -67,6 +67,7 @@ CHOICES = ("criteria", "thresholds")
 # Keys of a line of metrics that hold more than a number; kinds of lines that are of an epoch.
 TEXTS = ("kind", "run", "version", "checkpoint")
 NAMED_SCORES = ("per_class", "fgsm_error", "corruptions")
+MOST_EPOCHS = 2**31
 OF_EPOCHS = ("train", "validate", "evaluate", "adapt")
 
 
@@ -472,9 +473,9 @@ def _is_record(record: Any) -> TypeGuard[dict[str, Any]]:
 def is_metrics(line: Mapping[str, Any]) -> bool:
     """Return whether a line of metrics has values of the types that `Run.log` is called with."""
     kind, epoch = line.get("kind"), line.get("epoch")
-    if not isinstance(kind, str) or not (epoch is None or type(epoch) is int):
+    if not isinstance(kind, str) or not _is_number(line.get("time", 0)):
         return False
-    if not _is_number(line.get("time", 0)) or not _is_number(epoch or 0):
+    if not (epoch is None or (type(epoch) is int and 0 <= epoch < MOST_EPOCHS)):
         return False
     if kind == "prepare":  # what an augmentation prepared, whatever it calls that
         return _is_number(line.get("seconds", 0))
