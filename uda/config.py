@@ -389,7 +389,7 @@ class AnswerConfig:
         """The threshold where it is a number, else None."""
         try:
             value = float(self.threshold)
-        except ValueError:
+        except (ValueError, TypeError):
             return None
         return value if 0 <= value <= 2 else None
 

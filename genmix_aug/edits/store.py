@@ -26,7 +26,15 @@ from torch import Tensor
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
 from genmix_aug.edits.keys import attempts
-from genmix_aug.files import STALE_SECONDS, append, flush, host, writing
+from genmix_aug.files import (
+    STALE_SECONDS,
+    append,
+    flush,
+    host,
+    read_bytes,
+    read_text,
+    writing,
+)
 
 try:
     import fcntl
@@ -35,6 +43,12 @@ except ImportError:  # not a Unix: abandoned files are then known by their age
 
 # What each record of the manifest has at least.
 RECORD: dict[str, type | tuple[type, ...]] = {"key": str, "reason": str, "time": (int, float)}
+# … and what it may have.
+OPTIONAL: dict[str, type] = {
+    **{"folder": str, "screen": str, "scores": dict},
+    **{"square_px": int, "attempt": int, "seed": int},
+}
+MOST_PX = 100_000  # of a square that an original was read as
 ABOUT_EDIT = ("image", "source", "prompt", "editor")  # texts that the record of an edit has, too
 KEY = re.compile(r"[0-9a-f]+")
 
@@ -125,7 +139,7 @@ class EditStore:
     def _read(self, key: str, path: Path | None) -> Tensor:
         if path is None:
             raise MissingEditError(f"edit {key} is not in the store {self.root}")
-        edit = decode(path.read_bytes())
+        edit = decode(read_bytes(path))
         if edit is None:
             raise BrokenEditError(f"edit {path} is truncated or damaged: fill the store again")
         return edit
@@ -244,16 +258,12 @@ class EditStore:
         wrote it.
         """
         for file in sorted((self.root / "manifest").glob("*.jsonl")):
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in read_text(file, errors="replace").splitlines():
                 try:
                     record = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
-                if (
-                    isinstance(record, dict)
-                    and all(isinstance(record.get(name), kind) for name, kind in RECORD.items())
-                    and KEY.fullmatch(record["key"])  # it names files
-                ):
+                if isinstance(record, dict) and _is_record(record):
                     yield record
 
     def remove_abandoned(self, older_than_s: float = STALE_SECONDS) -> int:
@@ -308,6 +318,16 @@ class EditStore:
         return self._manifest
 
 
+def _is_record(record: Mapping[str, Any]) -> bool:
+    """Return whether a line of a manifest has the values of one, of their types."""
+    return (
+        all(isinstance(record.get(name), kind) for name, kind in RECORD.items())
+        and all(isinstance(record.get(name, kind()), kind) for name, kind in OPTIONAL.items())
+        and bool(KEY.fullmatch(record["key"]))  # it names files
+        and 0 <= record.get("square_px", 0) <= MOST_PX
+    )
+
+
 def _remove(stem: Path, but: Path | None = None) -> None:
     """Remove the files of an edit, of any format, except `but`."""
     for suffix in SUFFIXES.values():
@@ -317,7 +337,7 @@ def _remove(stem: Path, but: Path | None = None) -> None:
 
 def _is_whole_file(path: Path | None) -> bool:
     try:
-        return path is not None and is_whole(path.read_bytes())
+        return path is not None and is_whole(read_bytes(path))
     except FileNotFoundError:
         return False  # moved or swept a moment ago
 

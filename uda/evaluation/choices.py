@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uda.evaluation.criteria import CRITERIA, THRESHOLDS, best_epoch
+from uda.evaluation.evaluate import read_answers
 from uda.methods.unknown import normalised_entropy
 from uda.runs.folder import Run
 from uda.training.bank import read_probabilities
@@ -32,7 +33,10 @@ def chosen_epochs(run: Run) -> dict[str, int]:
 
 def last_probabilities(run: Run) -> Tensor:
     """Return the last epoch's probabilities [N, K]. Raises ValueError for a run without banks."""
-    return read_probabilities(run, run.metrics("evaluate")[-1]["epoch"])
+    lines = run.metrics("evaluate")
+    if not lines:
+        raise ValueError(f"{run.folder}: has no epoch to choose from")
+    return read_probabilities(run, lines[-1]["epoch"])
 
 
 def last_scores(run: Run, probabilities: Tensor) -> NDArray[np.floating[Any]]:
@@ -43,10 +47,11 @@ def last_scores(run: Run, probabilities: Tensor) -> NDArray[np.floating[Any]]:
     """
     if run.answer.get("score", "method") in ("method", "entropy"):
         return normalised_entropy(probabilities).numpy()
-    answers = run.predictions()
-    if answers is None:
+    answers = read_answers(run)
+    if answers is None or "unknown_score" not in answers:
         raise ValueError(f"{run.folder}: has kept no predictions, and so no unknown scores")
-    return answers["unknown_score"]
+    scores: NDArray[np.floating[Any]] = answers["unknown_score"]
+    return scores
 
 
 def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
@@ -70,9 +75,11 @@ def decided_threshold(run: Run, num_classes: int) -> float | None:
     what it called unknown; None where it called nothing unknown. Raises ValueError where the run
     has kept no predictions.
     """
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None:
         raise ValueError(f"{run.folder}: has kept no predictions, and there is no other threshold")
+    if not {"unknown_score", "label"} <= answers.keys():
+        raise ValueError(f"{run.folder}: its predictions lack labels or unknown scores")
     score, unknown = answers["unknown_score"], answers["label"] == num_classes
     if not unknown.any():
         return None
@@ -85,7 +92,7 @@ def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
 
     Raises ValueError naming a run that has not kept its banks.
     """
-    kept: dict[str, list[float]] = run.choices("criteria") or {}
+    kept = run.choices("criteria") or {}
     if kept.keys() == CRITERIA.keys() and all(
         len(values) == len(epochs) for values in kept.values()
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     if not lines:
         raise ValueError("it has no epoch to choose from")
     main = "accuracy" if "accuracy" in lines[-1] else "h_score"
-    scores = [line[main] for line in lines]
+    scores: list[Any] = [line.get(main) for line in lines]
     if None in scores:
         why = "a score is undefined" if has_labels(lines) else "its target has no labels"
         raise ValueError(f"{why}, so there is no oracle to compare with")
@@ -54,7 +55,8 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     Raises:
         ValueError: where the run has not kept its banks, or nothing in its target has a label.
     """
-    kept = {name: (cut, score) for name, (cut, score) in (run.choices("thresholds") or {}).items()}
+    stored = run.choices("thresholds") or {}
+    kept = {name: (pair[0], pair[1]) for name, pair in stored.items() if len(pair) == 2}
     if set(kept) == set(CUTS) and run.choices_are_newer("thresholds"):
         return kept
     probabilities = last_probabilities(run)

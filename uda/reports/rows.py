@@ -33,7 +33,11 @@ def boards(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> dict[Setti
         if not (run.is_done and run.is_adaptation):
             continue
         setting = Setting(run.dataset, run.scenario, run.concepts)
-        pair = _pair(setting.spec, run)
+        try:
+            spec = setting.spec
+        except ValueError as error:
+            raise ValueError(f"{run.folder}: {error}") from None
+        pair = _pair(spec, run)
         result = Result(run, pair, run.seed, run.evaluations())
         results = by_setting.setdefault(setting, {})
         results.setdefault((run.method, run.augmentation), []).append(result)

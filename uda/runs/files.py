@@ -11,15 +11,28 @@ from typing import Any
 
 from filelock import FileLock
 
-from genmix_aug.files import append, atomic_path, flush, is_running, remove_abandoned, writing
+from genmix_aug.files import (
+    ReadError,
+    append,
+    atomic_path,
+    flush,
+    is_running,
+    read_bytes,
+    read_text,
+    remove_abandoned,
+    writing,
+)
 
 __all__ = [
+    "ReadError",
     "append",
     "atomic_path",
     "check_writable",
     "flush",
     "is_running",
     "locked",
+    "read_bytes",
+    "read_text",
     "remove_abandoned",
     "write_json",
     "write_text",

@@ -162,11 +162,18 @@ class Task:
         bank, cosines = forward_views(model, images, px, settings.views, self.device, compute)
         return bank, answer(settings, self.method, bank, cosines)
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Return a context in which no other process works on the run; the first rank locks it."""
-        from uda.compute.distributed import is_main
+    def lock(self, waits: bool = False) -> AbstractContextManager[None]:
+        """Return a context in which no other process works on the run; the first rank locks it.
 
-        return self.run.lock() if is_main() else nullcontext()
+        Args:
+            waits: Whether another process is waited for, rather than `uda.runs.lock.RunBusyError`
+                raised. Several ranks never wait: the others would go on without the first.
+        """
+        from uda.compute.distributed import count, is_main
+
+        if not is_main():
+            return nullcontext()
+        return self.run.lock(say if waits and count() == 1 else None)
 
     def start(self) -> None:
         """Write the classes, which label all that follows and go into every checkpoint."""

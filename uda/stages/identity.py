@@ -188,7 +188,8 @@ def experiment_of(run: Run, target: str, root: str) -> Experiment:
     """
     try:
         return _experiment_of(run, target or run.target, root)
-    except (LookupError, TypeError) as error:  # no such key, or one of another version
+    # No such key, one of another version, or a value that no version has.
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{run.folder}: its configuration is not one of this version ({error}); restore it, or "
             "make the run again"

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from uda.methods.unknown import Prediction
 
 
-def adapt(experiment: Experiment) -> None:
+def adapt(experiment: Experiment, waits: bool = False) -> None:
     """Adapt a source model to the target, and score it after every epoch.
 
-    An experiment with an answer of its own adapts as one without, and then answers anew.
+    An experiment with an answer of its own adapts as one without, and then answers anew. With
+    ``waits`` a process that does the same is waited for, and its result taken.
     """
     from uda.compute.distributed import join
 
@@ -40,7 +41,7 @@ def adapt(experiment: Experiment) -> None:
     items = target_items(experiment, spec, split)
     run = adapt_run(experiment, spec)
     if not (experiment.answer.is_methods or run.is_done):
-        adapt(replace(experiment, answer=AnswerConfig()))
+        adapt(replace(experiment, answer=AnswerConfig()), waits)
     checkpoint, split = _source_model(experiment, spec, split)
     task = Task(experiment, spec, split, run)
     task.say_what_is_read(data.target, items)
@@ -50,12 +51,13 @@ def adapt(experiment: Experiment) -> None:
         pictures.keep()
         say(f"Already adapted: {task.run.folder}")
     else:
-        with task.lock():
-            if not task.run.is_done:  # another process may have finished it meanwhile
-                if experiment.answer.is_methods:
-                    _adapt(task, items, checkpoint, pictures)
-                else:
-                    _answer(task, items, pictures)
+        with task.lock(waits):
+            if task.run.is_done:  # another process has finished it meanwhile
+                pictures.keep()
+            elif experiment.answer.is_methods:
+                _adapt(task, items, checkpoint, pictures)
+            else:
+                _answer(task, items, pictures)
     answer = f" ({experiment.answer.title})" if experiment.answer.title else ""
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}{answer}, "
@@ -72,6 +74,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
     pictures.check()
     model = task.model(checkpoint)
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
+    pictures.check_names(items)
     pictures.keep()
     task.start()
     adapt_loop(
@@ -159,14 +162,14 @@ def _score(
 def target_score_line(lines: Sequence[dict[str, Any]]) -> str:
     """Return the last epoch's scores in words, the oracle epoch's, and what was not scored."""
     last = lines[-1]
-    if not last["num_images"]:
+    if not last.get("num_images", 1):  # older runs have not kept it
         return "not scored, as the target has no labels"
     main = "accuracy" if "accuracy" in last else "h_score"
-    text = f"{SCORES[main]} {_number(last[main])}"
+    text = f"{SCORES[main]} {_number(last.get(main))}"
     if main == "h_score":
-        known, unknown = _number(last["known_acc"]), _number(last["unknown_acc"])
+        known, unknown = _number(last.get("known_acc")), _number(last.get("unknown_acc"))
         text += f" (known {known}, unknown {unknown})"
-    scored = [line for line in lines if line["epoch"] and line[main] is not None]
+    scored = [line for line in lines if line["epoch"] and line.get(main) is not None]
     if scored:
         best = max(scored, key=lambda line: line[main])
         text += f"; oracle epoch {best['epoch']}: {best[main]:.1f}"

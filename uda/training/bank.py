@@ -130,4 +130,11 @@ def read_probabilities(run: Run, epoch: int) -> Tensor:
 
 
 def _read(run: Run, epoch: int, *names: str) -> list[Tensor]:
-    return [torch.from_numpy(array).float() for array in run.bank(epoch, names)]
+    arrays = dict(zip(names, run.bank(epoch, names), strict=True))
+    probabilities = arrays["probabilities"]
+    if not (probabilities.min() >= 0 and probabilities.max() <= 1):
+        raise ValueError(
+            f"{run.folder}: what its bank of epoch {epoch} has for probabilities is not in 0 to 1; "
+            "adapt again"
+        )
+    return [torch.from_numpy(array).float() for array in arrays.values()]

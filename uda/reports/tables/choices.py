@@ -13,6 +13,7 @@ from uda.evaluation.choices import (
     last_probabilities,
     last_scores,
 )
+from uda.evaluation.evaluate import read_answers
 from uda.evaluation.metrics import SCORES
 from uda.reports.choices import CUTS, EPOCH, EPOCHS, THRESHOLD, Choice
 from uda.reports.results import Board, Result, Setting, has_labels
@@ -157,7 +158,7 @@ def _chosen_lines(
 
 
 def _answer_cells(run: Run) -> tuple[Cell, Cell]:
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None:  # an unpacked run
         return Cell("–"), Cell("–")
     label, classes = answers["label"], run.classes()
