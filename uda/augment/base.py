@@ -25,6 +25,7 @@ class Augmentation:
         prepares: Whether `prepare` has work to do, whose time is then logged.
         added_options: Options that are newer than some runs: at their defaults they are left out of
             a run's identity, so that runs from before them keep their names.
+        former_options: As `uda.methods.base.Method` has them.
     """
 
     name: ClassVar[str]
@@ -33,6 +34,7 @@ class Augmentation:
     every_image: ClassVar[bool] = False
     prepares: ClassVar[bool] = False
     added_options: ClassVar[tuple[str, ...]] = ()
+    former_options: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def identity(self) -> Mapping[str, str]:
