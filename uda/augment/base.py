@@ -26,6 +26,7 @@ class Augmentation:
         prepares: Whether `prepare` has work to do, whose time is then logged.
         added_options: Options that are newer than some runs: at their defaults they are left out of
             a run's identity, so that runs from before them keep their names.
+        former_options: As `uda.methods.base.Method` has them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Augmentation:
     mixes_batches: bool = False
     prepares: bool = False
     added_options: ClassVar[tuple[str, ...]] = ()
+    former_options: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def parts(self) -> tuple[Augmentation, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -67,9 +68,9 @@ def added_settings() -> dict[str, Any]:
 
 
 def _added_options(kind: type[Method] | type[Augmentation]) -> dict[str, Any]:
-    """Return the defaults of the ``added_options`` of a method or an augmentation."""
+    """Return the values, of options newer than some runs, that those runs had."""
     defaults = inspect.signature(kind).parameters
-    return {name: defaults[name].default for name in kind.added_options}
+    return {**{name: defaults[name].default for name in kind.added_options}, **kind.former_options}
 
 
 def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
@@ -147,6 +148,7 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     method, checkpoint = settings["method"], settings.pop("checkpoint")
     del settings["keep_banks"]  # decides no result
     options = resolve_options(METHODS, method, settings["options"], "adapt")
+    options |= METHODS[method](open_set=data.scenario != "pda", **options).identity
     settings["options"] = _without(options, _added_options(METHODS[method]))
     settings = _without(settings, added_fields(AdaptConfig))
     if METHODS[method].trains == "nothing":
@@ -196,6 +198,14 @@ def experiment_of(run: Run, target: str, root: str) -> Experiment:
         ) from None
 
 
+def _options_of(adapted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's options of its method, with those that it is older than."""
+    from uda.methods import METHODS
+
+    former = METHODS[adapted["method"]].former_options if adapted["method"] in METHODS else {}
+    return {**former, **adapted["options"]}
+
+
 def _experiment_of(run: Run, target: str, root: str) -> Experiment:
     source, adapted = run.source, run.adapt
     data = dict(source["data"])
@@ -206,7 +216,7 @@ def _experiment_of(run: Run, target: str, root: str) -> Experiment:
         images=ImageConfig(**source["images"]),
         model=ModelConfig(**source["model"]),
         augment=AugmentConfig(name=source["augment"]["name"]),
-        adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: adapted["options"]}}),
+        adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: _options_of(adapted)}}),
         answer=AnswerConfig(**run.answer),
         compute=ComputeConfig(precision=source.get("precision", "float32")),
         seed=source["seed"],
