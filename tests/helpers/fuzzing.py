@@ -86,8 +86,10 @@ def _check(event: str, path: Any, writes: bool) -> None:
         return
     if real == WATCH.folder or real.startswith(WATCH.folder + os.sep) or real == os.devnull:
         return
-    if not writes and real.startswith(OWN_PLACES):
+    if real.startswith(OWN_PLACES) and not writes:
         return
+    if event == "os.mkdir" and os.path.basename(real) == "matplotlib":
+        return  # which makes folders for its fonts
     WATCH.seen.append(f"{event} {'writes' if writes else 'reads'} {real[:200]}")
 
 
