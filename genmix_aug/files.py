@@ -39,19 +39,26 @@ class ReadError(OSError):
         return f"{self.filename}: cannot be read: {self.strerror}"
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes.
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name `path` in errors of a disk that fails to read it within the block.
 
     Raises:
         OSError: It cannot be opened, or (ReadError) the disk fails, which Python tells without the
             file's name.
     """
     try:
-        return path.read_bytes()
+        yield
     except OSError as error:
         if error.filename is None and error.errno:
             raise ReadError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes, with the errors of `reading`."""
+    with reading(path):
+        return path.read_bytes()
 
 
 def read_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:

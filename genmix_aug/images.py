@@ -7,7 +7,7 @@ import struct
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -313,3 +313,7 @@ class ImageFiles:
 
     def __getitem__(self, index: int) -> Tensor:
         return load_rgb(self.paths[index], self.square_px)
+
+    def part(self, numbers: Iterable[int]) -> ImageFiles:
+        """Return some of the files, by number."""
+        return ImageFiles([self.paths[number] for number in numbers], self.square_px)

@@ -8,7 +8,7 @@
 # WORKERS    runs at a time (1; with several GPUs, one for each)
 # STORE      folder of GenMix's edits (data/edits)
 # GENMIX_EDITOR  filters, on the CPU (the default), or instruct-pix2pix, the paper's: its edits are
-#            made first, by a process for each GPU
+#            made first, by a worker for each GPU
 # Stopped anywhere, the same command goes on where it was; several machines can share RUNS.
 # The figures that the dry run reckons with, of a data-centre GPU; they are guesses, not measured:
 # TRAIN_PER_SECOND (400), FORWARD_PER_SECOND (1200)  images of 224 px through ResNet-50, float32
@@ -95,13 +95,10 @@ for domain in Art Clipart Product "$real"; do
 done
 if [ "$editor" != filters ]; then
     gpus=$(python3 -c 'import torch; print(torch.cuda.device_count())' 2> /dev/null || echo 1)
-    edit=(genmix edit)
-    if [ "$gpus" -gt 1 ]; then  # each process takes a GPU and its share of the pictures
-        edit=(torchrun --nproc-per-node "$gpus" -m genmix_aug.cli edit)
-    fi
     for domain in Art Clipart Product "$real"; do
-        "${edit[@]}" "$data/$domain" --store "$store" --square-px 256 --per-image 1 \
-            --editor "$editor" --features uda.models.imagenet:imagenet_features
+        genmix edit "$data/$domain" --store "$store" --square-px 256 --per-image 1 \
+            --editor "$editor" --features uda.models.imagenet:imagenet_features \
+            --workers "$((gpus > 1 ? gpus : 1))"
     done
 fi
 failed=no

@@ -49,10 +49,11 @@ GENMIX_AUG = {
     "stages": None,
     "inference": None,
     "reports": PICTURES,
+    "sweeps": ("cluster",),
     "cli": None,
 }
 # The same for genmix_aug itself, whose modules count as folders.
-BASIC = (*DATA, "options", "prompts", "batching")
+BASIC = (*DATA, "options", "prompts", "batching", "cluster")
 GENMIX: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BASIC, BASIC),
     "mixing": BASIC,
@@ -168,6 +169,7 @@ def test_contributing_shows_the_table():
         ("uda.training.train", "from uda.reports.figures import save_png"),
         ("uda.stages.target", "def f():\n    from uda.reports.results import SCORES"),
         ("uda.sweeps.plan", "from uda.reports import results"),
+        ("uda.sweeps.plan", "from genmix_aug.edits.store import EditStore"),
         ("uda.training.adapt", "from genmix_aug.images import load_rgb"),
         ("uda.data.pixels", "from genmix_aug.edits.store import EditStore"),
         ("genmix_aug.images", "from genmix_aug.mixing.masks import seam"),

@@ -6,8 +6,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from genmix_aug.cli.options import (
     EditorOptions,
     PlanOptions,
+    WorkerOptions,
     check_least,
     check_square,
     chosen_editor,
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genmix_aug.edits.fill import Filler, Originals, Screen
+    from genmix_aug.edits.workers import Filled, Recipe
     from genmix_aug.images import ImageFiles
     from genmix_aug.screening.checks import Features, Reference
+
+ALONE = WorkerOptions()
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def edit(
     plan: PlanOptions,
     filling: FillOptions,
     screening: ScreenOptions,
-    shard: str = "",
+    working: WorkerOptions = ALONE,
     dry_run: bool = False,
 ) -> None:
     """Edit the images of a folder into a store; goes on where it stopped.
@@ -77,43 +81,69 @@ def edit(
         plan: the edits
         filling: batches and redraws
         screening: features
-        shard: such as 2/8: the second of eight processes' shares
+        working: processes and machines
         dry_run: only say how many, how large and how long
     """
-    from genmix_aug.edits.estimate import estimate
     from genmix_aug.edits.fill import Filler, FillSettings
     from genmix_aug.edits.store import EditStore
+    from genmix_aug.edits.workers import (
+        Filled,
+        Recipe,
+        Workers,
+        digests_of,
+        fill_together,
+        read_digests,
+        worker_pool,
+    )
     from genmix_aug.images import ImageFiles, find_images
 
     check_least("per-image", plan.per_image, 1)
     check_least("batch-size", filling.batch_size, 1)
     check_least("redraws", filling.redraws, 0)
     check_square(plan.square_px)
+    workers = Workers(working.workers, working.gpus_per_worker, working.address)
     _check_apart(Path(images), Path(store))
-    share, shares = shard_of(shard, os.environ)
+    _check_single(os.environ)
     editor = chosen_editor(editing)
-    edits = EditStore(store, filling.image_format)
-    paths = find_images(images)
-    originals = _originals(Path(images), paths[share::shares], plan.square_px)
-    screen = None
-    if not dry_run:
-        screen = chosen_screen(screening.features, ImageFiles(paths, plan.square_px))
-    requests = chosen_plan(editing, plan, editor.fingerprint).requests(originals.digests)
-    settings = FillSettings(filling.batch_size, screen, redraws=filling.redraws, progress=True)
-    filler = Filler(edits, editor, originals, requests, settings)
-    of = f"{len(originals.names)} images"
-    of += f" (shard {share + 1} of {shares})" if shares > 1 else ""
-    if dry_run:
-        keys, todo = filler.missing()
-        distinct = len({key for key in keys if key})
-        print(
-            f"{of}, {distinct} distinct edits wanted, "
-            f"{distinct - len(todo)} in {store} already, {len(todo)} to make"
-        )
-        if todo:
-            print(estimate(filler, todo))
-        return
-    _report(filler, filler.fill(), of, screening.features)
+    files = ImageFiles(find_images(images), plan.square_px)
+    screen = None if dry_run else chosen_screen(screening.features, files)
+    recipe = Recipe(
+        EditStore(store, filling.image_format),
+        partial(chosen_editor, editing),
+        editor.fingerprint,
+        partial(chosen_screen, screening.features, reference_files(files)),
+        FillSettings(filling.batch_size, redraws=filling.redraws, progress=True),
+    )
+    wanted = chosen_plan(editing, plan, editor.fingerprint)
+    if dry_run or workers.is_local:
+        originals = _originals(Path(images), files, digests_of(files, progress=True))
+        settings = replace(recipe.settings, screen=screen)
+        requests = wanted.requests(originals.digests)
+        filler = Filler(recipe.store, editor, originals, requests, settings)
+        if dry_run:
+            _print_estimate(filler)
+            return
+        filled = Filled(filler.fill(), filler.rejected, Counter(editor.remarks()))
+    else:
+        with worker_pool(recipe, workers, editor.uses_gpu) as pool:
+            originals = _originals(Path(images), files, read_digests(pool, files))
+            requests = wanted.requests(originals.digests)
+            filled = fill_together(pool, recipe, originals, requests)
+    _report(recipe, originals, filled, screening.features)
+
+
+def _print_estimate(filler: Filler) -> None:
+    """Print what is to be made, and what it will take."""
+    from genmix_aug.edits.estimate import estimate
+
+    keys, todo = filler.missing()
+    distinct = len({key for key in keys if key})
+    print(
+        f"{len(filler.originals.names)} images, {distinct} distinct edits wanted, "
+        f"{distinct - len(todo)} in {filler.store.root} already, {len(todo)} to make"
+    )
+    if todo:
+        print(estimate(filler, todo))
 
 
 def _check_apart(images: Path, store: Path) -> None:
@@ -123,44 +153,36 @@ def _check_apart(images: Path, store: Path) -> None:
         raise ValueError(f"the store {store} must not lie within the images {images}")
 
 
-def shard_of(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
-    """Return this process's share of the work: its number, from 0, and how many shares.
-
-    Args:
-        text: "2/8" for the second of eight; "" for that of `torchrun`, if it runs us.
-        environment: RANK and WORLD_SIZE, as `torchrun` sets them.
-
-    Raises:
-        ValueError: Another form, or a number out of range.
-    """
-    if not text:
-        return int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1))
-    number, slash, total = text.partition("/")
-    if not (slash and number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
-        raise ValueError(f"--shard: {text!r} must be such as 2/8, the second of eight")
-    return int(number) - 1, int(total)
+def _check_single(environment: Mapping[str, str]) -> None:
+    """Refuse to be started by `torchrun`: each process would make the same edits."""
+    if int(environment.get("WORLD_SIZE") or 1) > 1:
+        raise ValueError(
+            "genmix edit is for one process: start it without a launcher; --workers N "
+            "--gpus-per-worker 1 takes N GPUs"
+        )
 
 
-def _originals(folder: Path, paths: list[Path], square_px: int) -> Originals:
-    """Read every image once, for its digest."""
-    from tqdm import tqdm
-
+def _originals(folder: Path, files: ImageFiles, digests: list[str]) -> Originals:
+    """Return the images of a folder, and what the manifest is to say of them."""
     from genmix_aug.edits.fill import Originals
-    from genmix_aug.edits.keys import image_digest
-    from genmix_aug.images import ImageFiles
 
-    files = ImageFiles(paths, square_px)
-    with tqdm(range(len(paths)), desc="reading", unit="image", disable=None) as numbers:
-        digests = [image_digest(files[number]) for number in numbers]
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    origin = {"folder": str(folder.absolute()), "square_px": square_px}
+    names = [path.relative_to(folder).as_posix() for path in files.paths]
+    origin = {"folder": str(folder.absolute()), "square_px": files.square_px}
     return Originals(files, names, digests, origin)
+
+
+def reference_files(files: ImageFiles) -> ImageFiles:
+    """Return those of the files that `chosen_screen` reads."""
+    from genmix_aug.edits.again import reference_numbers
+
+    return files.part(reference_numbers(len(files)))
 
 
 def chosen_screen(features: str, images: ImageFiles) -> Screen:
     """Return the checks of pixels, and of features where a function is named.
 
-    The limit of similarity comes from all of the folder's images, so every shard sets the same.
+    The limit of similarity comes from an even sample of the folder's images; of that sample alone
+    it is the same.
     """
     from genmix_aug.edits.again import reference_from
     from genmix_aug.screening.checks import screen
@@ -204,32 +226,32 @@ def load_features(text: str) -> Features:
     return checked
 
 
-def _report(filler: Filler, keys: list[str | None], of: str, features: str) -> None:
-    """Print what is in the store now, and what screening and the editor have to say."""
-    store = filler.store
-    served = {key for key in keys if key}
-    print(f"{len(served)} edits of {of} are in {store.root}")
-    wanted = set(filler.originals.digests)
-    records = [
-        record
-        for record in store.entries()
-        if record["image"] in wanted and record["editor"] == filler.editor.fingerprint
-    ]
-    refused = Counter(record["reason"] for record in records if record["reason"])
+def _report(recipe: Recipe, originals: Originals, filled: Filled, features: str) -> None:
+    """Print what is in the store now, and what screening and the editors have to say."""
+    store = recipe.store
+    served = {key for key in filled.keys if key}
+    print(f"{len(served)} edits of {len(originals.names)} images are in {store.root}")
+    wanted = set(originals.digests)
+    refused: Counter[str] = Counter()
+    unseen = 0
+    for record in store.entries():
+        if record["image"] in wanted and record["editor"] == recipe.fingerprint:
+            refused[record["reason"]] += 1
+            unseen += record["key"] in served and "similarity" not in record.get("scores", {})
+    del refused[""]
     if refused:
         reasons = ", ".join(f"{count} {reason}" for reason, count in refused.most_common())
         print(
             f"screening rejected {refused.total()} ({reasons}); "
-            f"{keys.count(None)} could not be redrawn well and are left out"
+            f"{filled.keys.count(None)} could not be redrawn well and are left out"
         )
-    unseen = sum(r["key"] in served and "similarity" not in r.get("scores", {}) for r in records)
     if features and unseen:
         print(
             f"{unseen} were there already and have not been compared by features: "
             f"`genmix screen {store.root} --features {features} --reject`, then this again"
         )
-    for line in filler.editor.remarks():
-        print(line)
+    for what, count in filled.remarks.items():
+        print(f"{count} {what}")
 
 
 def screen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -67,6 +66,23 @@ class MixingOptions:
     blend_width: int = 0
 
 
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Who makes the edits.
+
+    Args:
+        workers: processes, each with an editor; without it this one or, with --address, as many as
+            the cluster has room for
+        gpus_per_worker: of each, or a share such as 0.5; without it an equal share, one at most,
+            if the editor uses GPUs
+        address: of a Ray cluster to work on; auto finds the one that this machine is part of
+    """
+
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    address: str = ""
+
+
 def check_least(flag: str, value: int, least: int) -> None:
     """Refuse a number below `least`, naming its flag.
 
@@ -91,8 +107,6 @@ def check_square(square_px: int) -> None:
 def chosen_editor(options: EditorOptions) -> Editor:
     """Return the editor, which must know the prompts.
 
-    Under `torchrun` each process takes the GPU of its local rank.
-
     Raises:
         ValueError: No such editor, option or prompt.
     """
@@ -103,8 +117,7 @@ def chosen_editor(options: EditorOptions) -> Editor:
     editor = make_editor(options.editor, parse_options(options.editor_options))
     check_prompts(parse_prompts(options.prompts), editor.prompts)
     if torch.cuda.is_available():
-        rank = int(os.environ.get("LOCAL_RANK", 0))
-        editor.prefer_device(f"cuda:{rank % torch.cuda.device_count()}")
+        editor.prefer_device("cuda:0")  # Ray shows each worker its own alone
     return editor
 
 

@@ -19,6 +19,11 @@ class Editor:
     """
 
     @property
+    def uses_gpu(self) -> bool:
+        """Whether it works on a GPU where there is one: each worker then takes one."""
+        return False
+
+    @property
     def fingerprint(self) -> str:
         """Everything that changes the output, as a text: kind, version, weights, settings."""
         raise NotImplementedError
@@ -58,9 +63,12 @@ class Editor:
     def release(self) -> None:
         """Free the memory of an editor that is not needed for the time being."""
 
-    def remarks(self) -> list[str]:
-        """Return lines on the edits so far that the user should read; none if all went well."""
-        return []
+    def remarks(self) -> dict[str, int]:
+        """Return what the user should read, and of how many edits so far it is true.
+
+        An entry is printed as "3 came out black"; there is none if all went well.
+        """
+        return {}
 
 
 def check_request(images: Tensor, prompts: list[str], seeds: list[int]) -> None:

@@ -26,10 +26,16 @@ NO_PICTURE = torch.zeros(3, 64, 64, dtype=torch.uint8)
 Original = tuple[Path, int, bool]
 
 
+def reference_numbers(count: int) -> range:
+    """Return an even sample of `count` originals, by number."""
+    return range(0, count, -(-count // REFERENCE_IMAGES))
+
+
 def reference_from(features: Features, image: Callable[[int], Tensor], count: int) -> Reference:
     """Return what an even sample of `count` originals, read by `image`, says about similarity."""
-    sample = range(0, count, -(-count // REFERENCE_IMAGES))
-    numbers = tqdm(sample, desc="features of originals", unit="image", disable=None)
+    numbers = tqdm(
+        reference_numbers(count), desc="features of originals", unit="image", disable=None
+    )
     return reference_of(torch.cat([features(image(number)[None]) for number in numbers]))
 
 

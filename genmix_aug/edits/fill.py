@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -96,6 +96,7 @@ class Filler:
         originals: The images.
         requests: The edits that are wanted.
         settings: Batch size, screening and redraws.
+        rejected: How many new edits were rejected, by the reason.
     """
 
     store: EditStore
@@ -103,6 +104,7 @@ class Filler:
     originals: Originals
     requests: Sequence[Request]
     settings: FillSettings = field(default_factory=FillSettings)
+    rejected: Counter[str] = field(default_factory=Counter, init=False)
 
     @cached_property
     def standing(self) -> StoredVerdicts:
@@ -139,16 +141,26 @@ class Filler:
     def fill(self) -> list[str | None]:
         """Make the edits that the store lacks, and return the key of every request.
 
+        What killed writers have left in the store is removed first.
+
+        Raises:
+            ValueError, OSError: As `make_missing`.
+        """
+        self.store.remove_abandoned()
+        return self.make_missing()
+
+    def make_missing(self) -> list[str | None]:
+        """Make the edits that the store lacks, and return the key of every request.
+
         Raises:
             ValueError: The editor refuses a prompt, or an image is no longer what it was when
                 its digest was taken.
             OSError: The disk is full or not writable; what is stored stays good.
         """
-        self.store.remove_abandoned()
         keys, todo = self.missing()
         if not todo:
             return keys
-        rejected: Counter[str] = Counter()
+        lacking = todo
         with tqdm(total=len(todo), desc="editing", unit="image", disable=self._bars_off) as bar:
             # Each round makes an attempt of each, unless another process has made it.
             for _ in range(1 + self.settings.redraws):
@@ -156,11 +168,22 @@ class Filler:
                 for batch in self.batches(todo):
                     verdicts = self._make(batch)
                     again += [number for number, verdict in verdicts.items() if verdict.reason]
-                    rejected.update(v.reason for v in verdicts.values() if v.reason)
+                    self.rejected.update(v.reason for v in verdicts.values() if v.reason)
                     bar.update(len(batch) - sum(bool(v.reason) for v in verdicts.values()))
-                    bar.set_postfix(rejected, refresh=False)
+                    bar.set_postfix(self.rejected, refresh=False)
                 todo = again
-        return self.missing()[0]
+        return self._keys_now(keys, {keys[number] for number in lacking})
+
+    def _keys_now(
+        self, keys: Sequence[str | None], lacked: Collection[str | None]
+    ) -> list[str | None]:
+        """Return the key of each request; only edits that were lacking are looked at again."""
+        now = list(keys)
+        for number, key in enumerate(keys):
+            if key in lacked:
+                attempt, _ = self._first_good(self.requests[number])
+                now[number] = attempt.key if attempt else None
+        return now
 
     def batches(self, numbers: Sequence[int]) -> Iterator[list[tuple[int, Tensor]]]:
         """Yield batches of (request number, image) that the editor takes together."""

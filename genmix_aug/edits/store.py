@@ -16,12 +16,14 @@ import os
 import re
 import secrets
 import time
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
@@ -32,7 +34,7 @@ from genmix_aug.files import (
     flush,
     host,
     read_bytes,
-    read_text,
+    reading,
     writing,
 )
 
@@ -100,9 +102,10 @@ class EditStore:
         return (self.root / "rejected" if rejected else self.root) / key[:2] / key
 
     def _find(self, key: str, rejected: bool) -> Path | None:
-        stem = self._stem(key, rejected)
-        paths = (stem.with_suffix(suffix) for suffix in SUFFIXES.values())
-        return next((path for path in paths if path.is_file()), None)
+        # As texts: a store of millions is asked for each of them, and Path takes its time.
+        stem = os.path.join(self.root, "rejected" if rejected else "", key[:2], key)
+        names = (stem + suffix for suffix in SUFFIXES.values())
+        return next((Path(name) for name in names if os.path.isfile(name)), None)
 
     def has(self, key: str) -> bool:
         """Return whether the accepted edit exists and is whole, by its checksums."""
@@ -237,18 +240,37 @@ class EditStore:
         prompt, seed, editor, time (unix, s), attempt (0 for the request's seed), reason (why it was
         rejected; "" if accepted) and scores; where it is known, folder (what source is relative
         to), square_px (see `genmix_aug.images.load_rgb`) and screen (see
-        `genmix_aug.edits.verdicts.verdicts`).
+        `genmix_aug.edits.verdicts.verdicts`). Millions of them take little memory: the manifest is
+        read twice, and only those of which there are several are kept to find the latest.
         """
-        records: dict[tuple[str, bool], dict[str, Any]] = {}
-        for record in self.lines():
-            if not all(isinstance(record.get(name), str) for name in ABOUT_EDIT):
+        files = self._manifest_sizes()
+        numbers = array("Q", map(_number_of, self._records_of_edits(files)))
+        counted, counts = np.unique(np.frombuffer(numbers, np.uint64), return_counts=True)
+        del numbers
+        repeated = set(counted[counts > 1].tolist())
+        del counted, counts
+        latest: dict[tuple[str, bool], dict[str, Any]] = {}
+        for record in self._records_of_edits(files):
+            if _number_of(record) not in repeated:
+                if self._is_current(record):
+                    yield record
                 continue
             file = record["key"], bool(record["reason"])
-            if file not in records or records[file]["time"] < record["time"]:
-                records[file] = record
-        # Where a file lies is the verdict: a line may be ahead of it by a writer's death.
-        for (key, rejected), record in records.items():
-            if self._find(key, rejected) and not (rejected and self.find(key)):
+            if file not in latest or latest[file]["time"] <= record["time"]:
+                latest[file] = record
+        yield from filter(self._is_current, latest.values())
+
+    def _is_current(self, record: Mapping[str, Any]) -> bool:
+        """Return whether an edit lies where its record says; a file's place is the verdict.
+
+        A line may be ahead of it by a writer's death.
+        """
+        key, rejected = record["key"], bool(record["reason"])
+        return bool(self._find(key, rejected) and not (rejected and self.find(key)))
+
+    def _records_of_edits(self, files: Mapping[Path, int]) -> Iterator[dict[str, Any]]:
+        for record in self._lines(files):
+            if all(isinstance(record.get(name), str) for name in ABOUT_EDIT):
                 yield record
 
     def lines(self) -> Iterator[dict[str, Any]]:
@@ -257,14 +279,22 @@ class EditStore:
         What is no record is passed over: a writer was killed within the line, or somebody else
         wrote it.
         """
-        for file in sorted((self.root / "manifest").glob("*.jsonl")):
-            for line in read_text(file, errors="replace").splitlines():
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(record, dict) and _is_record(record):
-                    yield record
+        return self._lines(self._manifest_sizes())
+
+    def _manifest_sizes(self) -> dict[Path, int]:
+        """Return the files of the manifest, with their sizes in bytes: others may append."""
+        files = sorted((self.root / "manifest").glob("*.jsonl"))
+        return {file: file.stat().st_size for file in files}
+
+    def _lines(self, files: Mapping[Path, int]) -> Iterator[dict[str, Any]]:
+        for path, size in files.items():
+            with reading(path), open(path, "rb") as file:
+                for line in file:
+                    if (size := size - len(line)) < 0:
+                        break  # appended since
+                    record = _parsed(line)
+                    if record is not None:
+                        yield record
 
     def remove_abandoned(self, older_than_s: float = STALE_SECONDS) -> int:
         """Remove temporary files of writers that are dead, or too old; return their number.
@@ -326,6 +356,20 @@ def _is_record(record: Mapping[str, Any]) -> bool:
         and bool(KEY.fullmatch(record["key"]))  # it names files
         and 0 <= record.get("square_px", 0) <= MOST_PX
     )
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Return the record in a line of the manifest; None if it is not one."""
+    try:
+        record = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and _is_record(record) else None
+
+
+def _number_of(record: Mapping[str, Any]) -> int:
+    """Return 61 bits of a record's key and verdict; others' are the same once in 10^18."""
+    return 2 * int(record["key"][:15], 16) + bool(record["reason"])
 
 
 def _remove(stem: Path, but: Path | None = None) -> None:

@@ -39,6 +39,8 @@ def test_slurm_starts_ray_on_all_nodes_and_the_sweep_on_the_first(tmp_path):
         "-- uda sweep a.yaml --gpus-per-run 0.5 --address auto\n"
     )
     assert "name an experiment" in sbatch(environment).stderr
+    edits = sbatch({**environment, "COMMAND": "genmix edit"}, "data/Art", "--store", "data/edits")
+    assert edits.stdout.endswith("-- genmix edit data/Art --store data/edits --address auto\n")
 
 
 def test_kubernetes_gives_all_nodes_the_same_image_and_disk():

@@ -52,16 +52,16 @@ def stubs(folder, *names, gpus):
 def test_every_spelling_of_real_world_and_every_gpu(tmp_path, name, gpus):
     for domain in ("Art", "Clipart", "Product", name):
         (tmp_path / "data" / domain).mkdir(parents=True)
-    environment = stubs(tmp_path / "bin", "uda", "genmix", "torchrun", gpus=gpus)
+    environment = stubs(tmp_path / "bin", "uda", "genmix", gpus=gpus)
     done = script("reproduce_office_home.sh", tmp_path / "data",
                   environment={**environment, "GENMIX_EDITOR": "instruct-pix2pix"})  # fmt: skip
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "bin" / "calls").read_text().splitlines()
-    begin = f"torchrun --nproc-per-node {gpus} -m genmix_aug.cli" if gpus > 1 else "genmix"
     edits = [line for line in calls if " edit " in line]
     assert [line.partition(" --store")[0] for line in edits] == [
-        f"{begin} edit {tmp_path}/data/{domain}" for domain in ("Art", "Clipart", "Product", name)
+        f"genmix edit {tmp_path}/data/{domain}" for domain in ("Art", "Clipart", "Product", name)
     ]
+    assert all(line.endswith(f" --workers {gpus}") for line in edits)  # a GPU for each
     sweeps = [line for line in calls if line.startswith("uda sweep")]
     assert len(sweeps) == 3
     # A run goes by the screening that its edits were made with.

@@ -1,6 +1,5 @@
 """The order and the fate of a sweep's jobs, with stages that only write that they are done."""
 
-import os
 import threading
 import time
 
@@ -138,12 +137,3 @@ def test_a_runs_share_of_the_machine(monkeypatch, settings, cpus, gpus):
 def test_impossible_engines_are_refused(settings):
     with pytest.raises(ValueError, match="^" + next(iter(settings))):
         Engine(**settings)
-
-
-def test_what_killed_sweeps_left_is_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "TEMPORARY", str(tmp_path))
-    gone, alive = (tmp_path / f"uda-ray-{pid}-x" for pid in (2**22 + 1, os.getpid()))
-    for folder in (gone, alive, tmp_path / "uda-ray-mine"):
-        folder.mkdir()
-    engine._remove_abandoned()
-    assert {path.name for path in tmp_path.iterdir()} == {alive.name, "uda-ray-mine"}

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import signal
-import socket
 import sys
-import tempfile
-import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from uda.runs.files import is_running
+from genmix_aug.cluster import cores, ray_cluster
 from uda.runs.folder import is_done
 from uda.runs.lock import POLL_SECONDS, RunBusyError
 from uda.stages.memory import lack_of_memory
@@ -35,8 +30,6 @@ from uda.sweeps.plan import Job
 STAGES = {"edits": make_edits, "train": train, "adapt": adapt}
 RETRIES = 3  # of a run whose worker or node is lost
 SLOT = "run"  # Ray's name for what each run on this machine takes one of
-OBJECT_STORE_BYTES = 100_000_000  # what goes between runs are names and lines
-TEMPORARY = "/tmp" if os.path.isdir("/tmp") else None  # paths of sockets must be short
 
 
 @dataclass(frozen=True)
@@ -138,14 +131,6 @@ class Progress:
         self.say(job, reason)
 
 
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-
-
 def run_jobs(jobs: Sequence[Job], engine: Engine) -> list[str]:
     """Do the jobs that are not done yet.
 
@@ -231,7 +216,8 @@ def outcome_of(job: Job, cpus: float, stage: str = "") -> Outcome:
 def _run_on_ray(progress: Progress, engine: Engine) -> None:
     import ray
 
-    with _cluster(engine):
+    cpus = max(math.ceil(engine.workers * engine.cpus), 1)
+    with ray_cluster(engine.address, cpus, {SLOT: engine.workers}):
         jobs = _submit(progress.todo, engine)
         waiting = list(jobs)
         try:
@@ -242,74 +228,6 @@ def _run_on_ray(progress: Progress, engine: Engine) -> None:
         finally:
             for ref in waiting:  # an interrupt; a cluster outlives this command
                 ray.cancel(ref, force=True)
-
-
-@contextmanager
-def _cluster(engine: Engine) -> Iterator[None]:
-    """Join the cluster, or start Ray on this machine, within the block."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns of a change
-    import ray
-
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if engine.address:
-        try:
-            _check_reachable(engine.address)
-            ray.init(address=engine.address, **quiet)
-        except (OSError, ValueError):  # ConnectionError is an OSError
-            raise ValueError(
-                f"address: no Ray cluster at {engine.address!r}; start one (ray start --head, or "
-                "ray symmetric-run), or leave --address out"
-            ) from None
-        with _until_shutdown():
-            yield
-        return
-    _remove_abandoned()
-    folder = Path(tempfile.mkdtemp(prefix=f"uda-ray-{os.getpid()}-", dir=TEMPORARY))
-    try:
-        ray.init(
-            num_cpus=max(math.ceil(engine.workers * engine.cpus), 1),
-            resources={SLOT: engine.workers},
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(folder),
-            **quiet,
-        )
-        with _until_shutdown():
-            yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_abandoned() -> None:
-    """Remove the folders of Ray's logs and sockets that killed sweeps have left."""
-    for folder in Path(TEMPORARY or tempfile.gettempdir()).glob("uda-ray-*"):
-        process = folder.name.split("-")[2]
-        if process.isdecimal() and not is_running(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_reachable(address: str) -> None:
-    """Raise an error where nothing answers at HOST:PORT, for which Ray would wait for minutes."""
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
-@contextmanager
-def _until_shutdown() -> Iterator[None]:
-    """Leave Ray at the block's end. SIGTERM is as Ctrl-C: Ray would print its C++ stack."""
-    import ray
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main:
-        handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        if is_main:
-            signal.signal(signal.SIGTERM, handler)
 
 
 def _submit(jobs: Sequence[Job], engine: Engine) -> dict[Any, Job]:

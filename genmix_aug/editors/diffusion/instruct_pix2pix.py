@@ -222,13 +222,18 @@ class InstructPix2PixEditor(Editor):
         if self.device == "auto":
             self.device = device
 
-    def remarks(self) -> list[str]:
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether the options leave it a GPU."""
+        return self.device != "cpu"
+
+    def remarks(self) -> dict[str, int]:
         """Say how many edits half precision, and float32, could not make."""
         counts = {
             "were not finite in half precision and were made in float32": self.redone,
             "were not finite in float32 either and came out black": self.failed,
         }
-        return [f"{count} {what}" for what, count in counts.items() if count]
+        return {what: count for what, count in counts.items() if count}
 
     def release(self) -> None:
         """Free the model's memory; the next edit loads it again."""

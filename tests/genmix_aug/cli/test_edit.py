@@ -1,14 +1,13 @@
-"""`genmix edit`: a folder's edits, once, in shards or squares."""
+"""`genmix edit`: a folder's edits, once, as they are or in squares."""
 
 import re
 import shutil
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
-from genmix_aug.cli.edits import load_features, shard_of
+from genmix_aug.cli.edits import chosen_screen, load_features, reference_files
 from genmix_aug.cli.main import main
 from genmix_aug.cli.options import EditorOptions, chosen_editor
 from genmix_aug.editors import FilterEditor
@@ -16,7 +15,7 @@ from genmix_aug.edits import again as rescreening
 from genmix_aug.edits import estimate
 from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.store import EditStore
-from genmix_aug.images import find_images, load_rgb
+from genmix_aug.images import ImageFiles, find_images, load_rgb
 from genmix_aug.prompts import CROSS_DOMAIN
 from genmix_aug.screening.checks import Reference
 from uda.augment.genmix import GenMixAugmentation
@@ -106,58 +105,37 @@ def test_edits_that_features_have_not_seen_are_named(folder, tmp_path, capsys):
     )
 
 
-def test_under_torchrun_each_process_takes_its_own_gpu(monkeypatch):
+def test_an_editor_takes_a_gpu_unless_its_options_name_another_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     diffusion = EditorOptions(editor="instruct-pix2pix", editor_options="steps=5")
-    for rank, device in (("0", "cuda:0"), ("3", "cuda:3"), ("5", "cuda:1")):
-        monkeypatch.setenv("LOCAL_RANK", rank)
-        assert chosen_editor(diffusion).device == device
+    assert (chosen_editor(diffusion).device, chosen_editor(diffusion).uses_gpu) == ("cuda:0", True)
     named = EditorOptions(editor="instruct-pix2pix", editor_options="device=cpu")
-    assert chosen_editor(named).device == "cpu"
-    chosen_editor(EditorOptions())  # filters has no choice
+    assert (chosen_editor(named).device, chosen_editor(named).uses_gpu) == ("cpu", False)
+    assert not chosen_editor(EditorOptions()).uses_gpu  # filters has no choice
 
 
-def test_every_shard_sets_the_same_limit(folder, tmp_path, monkeypatch):
-    sizes = []
+def test_the_limit_of_similarity_is_that_of_an_even_sample(folder, tmp_path, monkeypatch):
+    """Each worker reads the sample alone; where nothing is to be judged nobody does."""
+    seen = []
     reference = Reference(torch.zeros(3), -1.0)
-    monkeypatch.setattr(rescreening, "reference_of", lambda f: sizes.append(len(f)) or reference)
-    more = ["--features", "helpers.features:colours", "--per-image", "1"]
-    for number in (1, 2):
-        arguments = ["edit", str(folder), "--store", str(tmp_path / "s"), "--shard", f"{number}/2"]
-        assert main([*arguments, *more]) == 0
-    assert sizes == [3, 3], "of all three images, whatever the shard"
-    assert main([*arguments, *more]) == 0
-    assert sizes == [3, 3], "not read where nothing is to be judged"
+    monkeypatch.setattr(rescreening, "reference_of", lambda f: seen.append(f) or reference)
+    monkeypatch.setattr(rescreening, "REFERENCE_IMAGES", 2)
+    arguments = ["edit", str(folder), "--store", str(tmp_path / "s"), "--per-image", "1"]
+    for _ in range(2):
+        assert main([*arguments, "--features", "helpers.features:colours"]) == 0
+    [whole] = seen
+    assert len(whole) == 2
+    sample = reference_files(ImageFiles(find_images(folder)))
+    originals = torch.stack([load_rgb(sample.paths[0])])
+    chosen_screen("helpers.features:colours", sample)(originals, originals)
+    assert torch.equal(seen[1], whole)
 
 
-def test_shards_make_together_what_one_process_makes(folder, tmp_path, capsys, monkeypatch):
-    def arguments(store, *more):
-        return ["edit", str(folder), "--store", str(tmp_path / store), "--per-image", "2", *more]
-
-    assert main(arguments("alone")) == 0
-    for number in (1, 2):
-        assert main(arguments("shards", "--shard", f"{number}/2")) == 0
-    assert "2 edits of 1 images (shard 2 of 2)" in capsys.readouterr().out
-    for rank in (0, 1):
-        monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.setenv("WORLD_SIZE", "2")
-        assert main(arguments("torchrun")) == 0
-    keys = EditStore(tmp_path / "alone").keys()
-    assert len(keys) == 6
-    assert EditStore(tmp_path / "shards").keys() == EditStore(tmp_path / "torchrun").keys() == keys
-
-
-@pytest.mark.parametrize("text", ["2", "0/2", "3/2", "a/b", "1/2/3", "/"])
-def test_senseless_shards_are_refused(text):
-    with pytest.raises(ValueError, match="--shard"):
-        shard_of(text, {})
-
-
-def test_the_command_line_wins_over_torchrun():
-    assert shard_of("", {}) == (0, 1)
-    assert shard_of("", {"RANK": "3", "WORLD_SIZE": "4"}) == (3, 4)
-    assert shard_of("2/8", {"RANK": "3", "WORLD_SIZE": "4"}) == (1, 8)
+def test_a_launcher_is_refused(folder, tmp_path, monkeypatch, capsys):
+    """Its processes would all make the same edits."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["edit", str(folder), "--store", str(tmp_path / "s")]) == 1
+    assert "start it without a launcher; --workers N" in capsys.readouterr().err
 
 
 def test_the_manifest_finds_the_originals_again(folder, tmp_path):

@@ -47,7 +47,10 @@ def test_the_version_is_printed(capsys):
         (["edit", "{images}", "--store", "s", "--editor-options", "steps"], "is not KEY=VALUE"),
         (["edit", "{images}", "--store", "s", "--image-format", "gif"], "image format 'gif'"),
         (["edit", "{images}", "--store", "s", "--redraws", "-1"], "--redraws"),
-        (["edit", "{images}", "--store", "s", "--shard", "9/8"], "--shard"),
+        (["edit", "{images}", "--store", "s", "--workers", "0"], "--workers must be at least 1"),
+        (["edit", "{images}", "--store", "s", "--gpus-per-worker", "-1"], "--gpus-per-worker"),
+        (["edit", "{images}", "--store", "s", "--gpus-per-worker", "1.5"], "--gpus-per-worker"),
+        (["edit", "{images}", "--store", "s", "--address", "nowhere"], "no Ray cluster at"),
         (["edit", "{images}", "--store", "s", "--features", "no.such:f"], "--features no.such:f"),
         (["edit", "{images}", "--store", "s", "--features", "math"], "expected MODULE:FUNCTION"),
         (

@@ -27,4 +27,5 @@ def test_the_defaults_take_any_prompt_and_do_nothing_more():
     editor.prefer_device("cuda:1")
     editor.release()
     assert editor.prompts == ()
-    assert editor.remarks() == []
+    assert editor.remarks() == {}
+    assert not editor.uses_gpu

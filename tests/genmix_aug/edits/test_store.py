@@ -210,6 +210,36 @@ def test_a_torn_line_in_the_manifest_is_passed_over(store):
     assert all(json.loads(line) for line in lines)
 
 
+def test_the_latest_record_of_an_edit_counts_once(store):
+    keys = fill(store, random_images(2))
+    record = next(record for record in store.entries() if record["key"] == keys[1])
+    for shift in (1.0, 2.0):
+        store.record([{**record, "scores": {"shift": shift}}])
+    records = list(store.entries())
+    assert sorted(each["key"] for each in records) == sorted(keys)
+    assert next(r["scores"] for r in records if r["key"] == keys[1]) == {"shift": 2.0}
+
+
+def test_records_written_meanwhile_wait_for_the_next_reader(store):
+    keys = fill(store, random_images(3))
+    records = store.entries()
+    read = [next(records)]
+    store.record([read[0]])  # read twice by now, it would be two
+    fill(store, random_images(6))
+    read += records
+    assert sorted(record["key"] for record in read) == sorted(keys)
+
+
+def test_edits_that_were_whole_are_not_read_again_at_the_end(store, monkeypatch):
+    images = random_images(4)
+    fill(store, images[:2])
+    looked_at = []
+    has = EditStore.has
+    monkeypatch.setattr(EditStore, "has", lambda self, key: looked_at.append(key) or has(self, key))
+    keys = fill(store, images)
+    assert [looked_at.count(key) for key in keys] == [1] * 4 + [3] * 4
+
+
 def test_a_line_torn_by_a_full_disk_spoils_no_other(store, monkeypatch):
     keys = fill(store, random_images(1))
 
