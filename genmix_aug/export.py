@@ -18,8 +18,8 @@ from genmix_aug.codec import SUFFIXES, encode, is_whole
 from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore, MissingEditError
-from genmix_aug.files import read_mark, remove_abandoned, write_whole
-from genmix_aug.images import find_images, load_rgb, size_of
+from genmix_aug.files import read_bytes, read_mark, remove_abandoned, write_new, write_whole
+from genmix_aug.images import find_images, has_orientation, load_rgb, size_of
 from genmix_aug.mixing.genmix import GenMix
 from genmix_aug.seeding import hash_seed
 
@@ -30,13 +30,14 @@ class Exported(NamedTuple):
     """What a tree holds: originals, augmented images, and originals without any.
 
     `written` counts the files, of either kind, that were new; `unaugmented` the originals whose
-    every edit was rejected by screening.
+    every edit was rejected by screening; `tagged` those that viewers turn by their EXIF tag.
     """
 
     originals: int
     augmented: int
     unaugmented: int
     written: int
+    tagged: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,9 @@ def export_tree(
     nothing. May be stopped at any moment and run again: files that exist and are whole stay. A
     file `genmix_export.json` in `out` keeps exports of other settings apart.
 
+    An original keeps its EXIF tag, and its GenMix images are upright: readers that pass over the
+    tag (torchvision's ImageFolder) see the one on its side, the others not.
+
     Args:
         images: Folder of originals; hidden files and what is no image are left out.
         store: Holds the edits.
@@ -121,25 +125,26 @@ def export_tree(
     _check_apart(folder, out)
     layout = _layout(folder, paths, settings)
     remove_abandoned(out)
-    mark = _checked_mark(out, _mark(folder, plan, genmix, settings))
+    mark = _mark(folder, plan, genmix, settings)
+    is_marked = not _checked_mark(out, mark)
     if settings.copies:
         check_sizes(genmix, paths, plan.square_px)
     for parent in {out / each.target.parent for each in layout}:
         remove_abandoned(parent)
     copier = _Copier(folder, store, plan, genmix, settings.seed)
-    augmented = unaugmented = written = 0
+    augmented = unaugmented = written = tagged = 0
     for path, target, names in tqdm(
         layout, "exporting", unit="image", disable=None if progress else True
     ):
-        data = path.read_bytes()
+        data = read_bytes(path)
         # The original is written last: once it is in the tree, its copies were made of its bytes.
         same = _content(out / target) == data
         files = {copy: out / name for copy, name in enumerate(names, start=1)}
         todo = [copy for copy in files if not (same and is_whole(_content(files[copy])))]
         made = copier.draw(path, todo) if todo else {}
-        if mark and (made or not same):
-            write_whole(out / MARK, mark)
-            mark = b""
+        if not is_marked and (made or not same):
+            _claim(out, mark)
+            is_marked = True
         for copy in todo:
             if copy in made:
                 write_whole(files[copy], encode(made[copy], settings.image_format))
@@ -150,7 +155,8 @@ def export_tree(
         augmented += settings.copies - len(todo) + len(made)
         unaugmented += bool(todo) and not made
         written += len(made) + (not same)
-    return Exported(len(paths), augmented, unaugmented, written)
+        tagged += has_orientation(path)
+    return Exported(len(paths), augmented, unaugmented, written, tagged)
 
 
 class _Copier(NamedTuple):
@@ -201,7 +207,7 @@ def check_sizes(genmix: GenMix, paths: Sequence[Path], square_px: int = 0) -> No
 
 def _content(path: Path) -> bytes:
     """Return a file's bytes, none where no such file exists."""
-    return path.read_bytes() if path.is_file() else b""
+    return read_bytes(path) if path.is_file() else b""
 
 
 def _layout(folder: Path, paths: Sequence[Path], settings: ExportSettings) -> list[_Target]:
@@ -277,6 +283,21 @@ def _genmix_settings(genmix: GenMix) -> dict[str, Any]:
     return {**settings, "fractals": digest.hexdigest()}
 
 
+def _claim(out: Path, mark: dict[str, Any]) -> None:
+    """Write the mark into the folder, before anything else.
+
+    Raises:
+        ValueError: Another command has begun an export of other settings in it meanwhile.
+    """
+    is_new = not (out / MARK).exists() and write_new(out / MARK, _bytes_of(mark))
+    if not is_new and (data := _checked_mark(out, mark)):  # more copies
+        write_whole(out / MARK, data)
+
+
+def _bytes_of(mark: dict[str, Any]) -> bytes:
+    return (json.dumps(mark, indent=1) + "\n").encode()
+
+
 def _checked_mark(out: Path, mark: dict[str, Any]) -> bytes:
     """Return the mark that is to be written into the folder; empty where it is written already.
 
@@ -296,4 +317,4 @@ def _checked_mark(out: Path, mark: dict[str, Any]) -> bytes:
             return b""
     elif out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no export: name an empty or new folder")
-    return (json.dumps(mark, indent=1) + "\n").encode()
+    return _bytes_of(mark)

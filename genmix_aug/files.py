@@ -32,6 +32,40 @@ class WriteError(OSError):
         )
 
 
+class ReadError(OSError):
+    """The error that the disk fails to read ``filename``."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be read: {self.strerror}"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name `path` in errors of a disk that fails to read it within the block.
+
+    Raises:
+        OSError: It cannot be opened, or (ReadError) the disk fails, which Python tells without the
+            file's name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno:
+            raise ReadError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes, with the errors of `reading`."""
+    with reading(path):
+        return path.read_bytes()
+
+
+def read_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Return a file's text, the ends of its lines as they are, with `read_bytes`'s errors."""
+    return read_bytes(path).decode(encoding, errors)
+
+
 def _room(path: str) -> str:
     """Return in words how much more the disk of ``path`` takes; nothing if it cannot be asked."""
     try:
@@ -122,6 +156,36 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_new(path: Path, data: bytes) -> bool:
+    """Write `data` to `path` unless it exists, and return whether it was written.
+
+    Of several processes that do so at once a single one writes, and nobody sees half a file.
+
+    Raises:
+        WriteError: Naming `path`: the disk is full or the folder not writable.
+    """
+    token = f"{secrets.token_hex(4)}.{host()}-{os.getpid()}"
+    temporary = path.with_name(f".{token}.tmp{path.suffix}")
+    with writing(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a disk without links
+                try:
+                    with open(path, "xb") as file:
+                        file.write(data)
+                except FileExistsError:
+                    return False
+            return True
+        finally:
+            with suppress(OSError):  # a disk that fails may refuse this, too
+                temporary.unlink(missing_ok=True)
+
+
 def append(file: io.FileIO, data: bytes) -> None:
     """Append `data` to an unbuffered file, whole or not at all, and wait until it is on the disk.
 
@@ -186,10 +250,9 @@ def read_mark(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    try:
-        mark = json.loads(path.read_bytes())
-    except ValueError:
-        mark = None
+    mark = None
+    with suppress(ValueError, RecursionError):
+        mark = json.loads(read_bytes(path))
     if not isinstance(mark, dict):
         raise ValueError(f"{path} cannot be read: name another folder, or delete this one")
     return mark

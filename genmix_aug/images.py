@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
+import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
@@ -43,8 +46,16 @@ TURNS = {
 # Where files keep the tag, in Pillow's words.
 EXIF_PLACES = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
-# What Pillow raises on files that it cannot read.
-READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow raises on files that it cannot read; its readers of rare formats raise anything.
+READ_ERRORS = (
+    *(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
+    *(EOFError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(struct.error, zlib.error),
+)
+
+# A tag that cannot be read leaves a picture as it is; Pillow warns with a line of its code. Said
+# here, as changing filters around each picture would not be safe in threads.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 SIXTEEN_BITS_WIDE = ("PPM", "PNG")  # files of 16 bits that Pillow gives as 32-bit integers
 

@@ -29,7 +29,7 @@ UDA: dict[str, tuple[str, ...]] = {
     "models": ("runs",),
     "augment": ("models", "runs"),
     "training": ("config", "runs", "compute", "methods", "data", "models", "augment"),
-    "evaluation": ("runs", "methods", "data", "models", "training"),
+    "evaluation": ("config", "runs", "methods", "data", "models", "training"),
     "stages": (*ABOVE, "evaluation"),
     "sweeps": ("config", "runs", "methods", "augment", "data", "training", "stages"),
     "inference": (*ABOVE, "evaluation", "stages"),
@@ -109,7 +109,7 @@ def wrong_imports(module: str, text: str) -> list[str]:
 def _is_method(module: str) -> bool:
     """Return whether ``uda.methods.NAME…`` is the file of a method, not shared by methods."""
     name = module.split(".")[2:3]
-    shared = {"base", "geometry", "clusters", "unknown"}
+    shared = {"base", "geometry", "kmeans", "clusters", "unknown"}
     return (
         bool(name) and name[0] not in shared and (ROOT / "uda/methods" / f"{name[0]}.py").exists()
     )

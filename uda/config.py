@@ -16,6 +16,9 @@ import yaml
 
 SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
+VIEWS = (1, 2, 6)
+ANSWER_SCORES = ("method", "entropy", "cosine", "probability")
+ANSWER_THRESHOLDS = ("method", "two-means", "mixture", "box-cox")
 PRECISIONS = ("float32", "bfloat16", "float16")
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED_CONFIGS = PACKAGE / "configs"  # in a wheel
@@ -286,7 +289,8 @@ class AugmentConfig:
     """Augmentation of the training images.
 
     Args:
-        name: none, genmix, mixup, randaugment, …: docs/augmentations.md has all.
+        name: none, genmix, mixup, randaugment, …: docs/augmentations.md has all. Several, as
+            genmix+randaugment, one after another.
         copies: Augmented copies of each image in the list to train on (the paper's m). Of genmix
             alone: the others change every image or batch.
         options: By augmentation, its options: {genmix: {prompts: cross-domain}}.
@@ -344,6 +348,65 @@ class AdaptConfig:
 
 
 @dataclass(frozen=True)
+class AnswerConfig:
+    """How a finished adaptation answers: with a class, or with unknown.
+
+    Nothing is trained. "method" stands for what the adaptation's method does as published.
+
+    Args:
+        views: Crops of each picture over which probabilities and scores are averaged: 1, the
+            centre; 2, with its mirror image; 6, with the four corners as well.
+        score: What says how unknown a picture is: method; entropy, over log K; cosine, 1 less the
+            highest cosine of its features to a class's row of the classifier; probability, 1 less
+            the highest.
+        threshold: Above which score a picture is unknown: method; two-means, mixture or box-cox,
+            which find it over the whole target; or a number.
+    """
+
+    views: int = field(default=1, metadata=ADDED)
+    score: str = field(default="method", metadata=ADDED)
+    threshold: str = field(default="method", metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        _require(self.views in VIEWS, f"answer.views: {self.views} is not one of 1, 2 and 6")
+        _require(
+            self.score in ANSWER_SCORES,
+            f"answer.score: {self.score!r} is not one of {', '.join(ANSWER_SCORES)}",
+        )
+        _require(
+            self.threshold in ANSWER_THRESHOLDS or self.number is not None,
+            f"answer.threshold: {self.threshold!r} is neither a number from 0 to 2 nor one of "
+            f"{', '.join(ANSWER_THRESHOLDS)}",
+        )
+        _require(
+            self.score in ("method", "entropy") or self.threshold != "method",
+            f"answer.threshold: a method's is one of the entropy; with the score {self.score} name "
+            "another, such as two-means",
+        )
+
+    @property
+    def number(self) -> float | None:
+        """The threshold where it is a number, else None."""
+        try:
+            value = float(self.threshold)
+        except (ValueError, TypeError):
+            return None
+        return value if 0 <= value <= 2 else None
+
+    @property
+    def is_methods(self) -> bool:
+        """Whether everything is as the method does it."""
+        return self == AnswerConfig()
+
+    @property
+    def title(self) -> str:
+        """What differs from the method's way, for tables: ``6 views, cosine, two-means``."""
+        views = f"{self.views} views" if self.views > 1 else ""
+        named = [name for name in (self.score, self.threshold) if name != "method"]
+        return ", ".join(filter(None, [views, *named]))
+
+
+@dataclass(frozen=True)
 class ComputeConfig:
     """How it is computed. Of these the precision alone decides a run's result.
 
@@ -382,7 +445,7 @@ def _entry_keys(section: object, *without: str) -> dict[str, type]:
     return {"title": str, **named}
 
 
-METHOD_KEYS = _entry_keys(AdaptConfig(), "checkpoint", "keep_banks")
+METHOD_KEYS = {**_entry_keys(AdaptConfig(), "checkpoint", "keep_banks"), "answer": dict}
 AUGMENT_KEYS = _entry_keys(AugmentConfig())
 
 
@@ -394,7 +457,8 @@ class SweepConfig:
         name: Of its record under RUNS/sweeps; empty for the scenario's. Sweeps of different names
             can share a folder of runs, and the runs that they have in common.
         pairs: Pairs as tables print them (Tw2Fl), or all; without a scenario, domains.
-        methods: Names, or mappings of method, title and other keys of `adapt` laid over it.
+        methods: Names, or mappings of method, title and other keys of `adapt` laid over it; under
+            answer, keys of `answer`.
         augmentations: Names, or mappings of name, title and other keys of `augment`.
         seeds: Seeds.
         published: Without a scenario: the table of the GenMix paper (a number) whose results stand
@@ -452,6 +516,7 @@ class Experiment:
         train: Supervised training.
         augment: Augmentation.
         adapt: Adaptation.
+        answer: How the adapted model answers.
         compute: Precision, layout and memory.
         sweep: What `uda sweep` runs; the other commands pass over it.
         seed: Seed of everything drawn at random.
@@ -467,6 +532,7 @@ class Experiment:
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    answer: AnswerConfig = field(default_factory=AnswerConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0

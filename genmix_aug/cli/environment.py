@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 from genmix_aug.cli.console import one_line
 
+MOST_LETTERS = 1000  # of a message; a name or value in it may be any file's content
 LAUNCHER = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")  # set by torchrun and its like
 
 
@@ -48,7 +49,8 @@ def message_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is None and error.errno in full:
         close_output()
         return f"standard output: cannot be written: {error.strerror}"
-    return one_line(error)
+    line, half = one_line(error), MOST_LETTERS // 2
+    return line if len(line) <= MOST_LETTERS else f"{line[:half]} … {line[-half:]}"
 
 
 def close_output() -> None:

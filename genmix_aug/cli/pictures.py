@@ -188,5 +188,11 @@ def export(
         f"{done.originals} originals and {done.augmented} GenMix images are in {out}, "
         f"{done.written} files of them new"
     )
+    if done.tagged and done.augmented:
+        print(
+            f"{done.tagged} originals are turned by an EXIF tag, which torchvision's ImageFolder "
+            "passes over; their GenMix images are upright. Turn the originals and export again, or "
+            "read the tree with PIL.ImageOps.exif_transpose"
+        )
     if done.unaugmented:
         print(f"{done.unaugmented} images have none: screening rejected all of their edits")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from genmix_aug.batching import batches
 from genmix_aug.codec import decode
 from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.store import EditStore
+from genmix_aug.files import read_bytes
 from genmix_aug.images import find_images, has_orientation, load_rgb
 from genmix_aug.screening.checks import REFERENCE_IMAGES, Features, Reference, reference_of, screen
 
@@ -53,7 +55,8 @@ def originals_of(records: Sequence[Mapping[str, Any]], images: str) -> dict[str,
             for record in records
             if record.get("folder")
         }
-        files = sorted(file for file in named if file[0].is_file())
+        # Path.is_file raises on names that are too long.
+        files = sorted(file for file in named if os.path.isfile(file[0]))
     candidates = [(*file, True) for file in files]
     candidates += [(*file, False) for file in files if has_orientation(file[0])]
     wanted = {record["image"] for record in records}
@@ -108,7 +111,7 @@ def pair_of(
 ) -> tuple[Tensor, Tensor]:
     """Return original and edit; a grey picture where the original is lost or the edit broken."""
     path = store.find(record["key"]) or store.find_rejected(record["key"])
-    edit = decode(path.read_bytes()) if path else None
+    edit = decode(read_bytes(path)) if path else None
     file = originals.get(record["image"])
     original = load_rgb(*file) if file else None
     grey = torch.full_like(next((p for p in (original, edit) if p is not None), NO_PICTURE), 200)

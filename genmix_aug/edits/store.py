@@ -28,7 +28,15 @@ from torch import Tensor
 
 from genmix_aug.codec import SUFFIXES, decode, encode, is_whole
 from genmix_aug.edits.keys import attempts
-from genmix_aug.files import STALE_SECONDS, append, flush, host, writing
+from genmix_aug.files import (
+    STALE_SECONDS,
+    append,
+    flush,
+    host,
+    read_bytes,
+    reading,
+    writing,
+)
 
 try:
     import fcntl
@@ -37,6 +45,12 @@ except ImportError:  # not a Unix: abandoned files are then known by their age
 
 # What each record of the manifest has at least.
 RECORD: dict[str, type | tuple[type, ...]] = {"key": str, "reason": str, "time": (int, float)}
+# … and what it may have.
+OPTIONAL: dict[str, type] = {
+    **{"folder": str, "screen": str, "scores": dict},
+    **{"square_px": int, "attempt": int, "seed": int},
+}
+MOST_PX = 100_000  # of a square that an original was read as
 ABOUT_EDIT = ("image", "source", "prompt", "editor")  # texts that the record of an edit has, too
 KEY = re.compile(r"[0-9a-f]+")
 
@@ -128,7 +142,7 @@ class EditStore:
     def _read(self, key: str, path: Path | None) -> Tensor:
         if path is None:
             raise MissingEditError(f"edit {key} is not in the store {self.root}")
-        edit = decode(path.read_bytes())
+        edit = decode(read_bytes(path))
         if edit is None:
             raise BrokenEditError(f"edit {path} is truncated or damaged: fill the store again")
         return edit
@@ -274,7 +288,7 @@ class EditStore:
 
     def _lines(self, files: Mapping[Path, int]) -> Iterator[dict[str, Any]]:
         for path, size in files.items():
-            with open(path, "rb") as file:
+            with reading(path), open(path, "rb") as file:
                 for line in file:
                     if (size := size - len(line)) < 0:
                         break  # appended since
@@ -334,18 +348,23 @@ class EditStore:
         return self._manifest
 
 
+def _is_record(record: Mapping[str, Any]) -> bool:
+    """Return whether a line of a manifest has the values of one, of their types."""
+    return (
+        all(isinstance(record.get(name), kind) for name, kind in RECORD.items())
+        and all(isinstance(record.get(name, kind()), kind) for name, kind in OPTIONAL.items())
+        and bool(KEY.fullmatch(record["key"]))  # it names files
+        and 0 <= record.get("square_px", 0) <= MOST_PX
+    )
+
+
 def _parsed(line: bytes) -> dict[str, Any] | None:
     """Return the record in a line of the manifest; None if it is not one."""
     try:
         record = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
-    is_record = (
-        isinstance(record, dict)
-        and all(isinstance(record.get(name), kind) for name, kind in RECORD.items())
-        and KEY.fullmatch(record["key"])  # it names files
-    )
-    return record if is_record else None
+    return record if isinstance(record, dict) and _is_record(record) else None
 
 
 def _number_of(record: Mapping[str, Any]) -> int:
@@ -362,7 +381,7 @@ def _remove(stem: Path, but: Path | None = None) -> None:
 
 def _is_whole_file(path: Path | None) -> bool:
     try:
-        return path is not None and is_whole(path.read_bytes())
+        return path is not None and is_whole(read_bytes(path))
     except FileNotFoundError:
         return False  # moved or swept a moment ago
 

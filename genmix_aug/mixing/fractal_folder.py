@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import encode, is_whole
-from genmix_aug.files import read_mark, remove_abandoned, write_whole
+from genmix_aug.files import read_bytes, read_mark, remove_abandoned, write_new, write_whole
 from genmix_aug.images import IMAGE_SUFFIXES, find_images, load_rgb
 from genmix_aug.mixing.fractals import check_count, draw_fractal
 from genmix_aug.pools import process_map
@@ -65,7 +65,7 @@ def write_fractals(
     tasks = [
         (path, hash_seed(seed, index), size)
         for index, path in enumerate(paths)
-        if not (path.is_file() and is_whole(path.read_bytes()))
+        if not (path.is_file() and is_whole(read_bytes(path)))
     ]
     made = tqdm(
         _write_all(tasks, min(workers, len(tasks))),
@@ -82,18 +82,24 @@ def _claim(folder: Path, size: int, seed: int) -> None:
     mark: dict[str, Any] = {"size": size, "seed": seed, "version": VERSION}
     path = folder / MARK
     if (written := read_mark(path)) is not None:
-        if written != mark:
-            old, new = (
-                ", ".join(f"{key} {values.get(key)}" for key in mark) for values in (written, mark)
-            )
-            raise ValueError(f"{folder} holds fractals of {old}, not {new}: name another folder")
+        _check_same(folder, written, mark)
         return
     if folder.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()):
         raise ValueError(
             f"{folder} holds pictures that were not made as fractals (it has no {MARK}): name an "
             "empty or new folder"
         )
-    write_whole(path, (json.dumps(mark) + "\n").encode())
+    # Another command may begin another set here at this moment: the first one's mark counts.
+    if not write_new(path, (json.dumps(mark) + "\n").encode()):
+        _check_same(folder, read_mark(path) or {}, mark)
+
+
+def _check_same(folder: Path, written: dict[str, Any], mark: dict[str, Any]) -> None:
+    if written != mark:
+        old, new = (
+            ", ".join(f"{key} {values.get(key)}" for key in mark) for values in (written, mark)
+        )
+        raise ValueError(f"{folder} holds fractals of {old}, not {new}: name another folder")
 
 
 def _write_all(tasks: list[tuple[Path, int, int]], workers: int) -> Iterator[None]:

@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ sys.path.append(str(ROOT / "tests"))  # the tests' pictures
 
 CLOCKS = {"time", "seconds"}
 TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ][\d:.+]+|[\d.]+ (s|min|h)\b")
+AGENTS_END_S = 100  # two agents of Ray's look for its killed head for a minute before they end
 MARK = "KILLS_PY"  # of the environment of all processes of a command
 
 
@@ -88,9 +90,28 @@ def left(mark: str) -> list[int]:
     return pids
 
 
+def _command_line(pid: int) -> str:
+    try:
+        parts = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "ended"
+    return b" ".join(parts).decode(errors="replace")[:120]
+
+
 def contents(folder: Path) -> dict[str, Any]:
-    """Return what each file below a folder holds, without clocks."""
-    return {str(path.relative_to(folder)): content(path) for path in _files(folder)}
+    """Return what each file below a folder holds, without clocks; a store's manifests as one.
+
+    A manifest is named after its process.
+    """
+    held: dict[str, Any] = {}
+    for path in _files(folder):
+        name = str(path.relative_to(folder))
+        if path.parent.name == "manifest":
+            name = str(path.parent.relative_to(folder))
+            held[name] = sorted({*held.get(name, []), *content(path)})
+        else:
+            held[name] = content(path)
+    return held
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -154,12 +175,14 @@ def kill_once(name: str, folder: Path, seconds: float, how: signal.Signals, mark
         else:
             process.send_signal(how)
         out, _ = process.communicate(timeout=60)
-    end = time.monotonic() + 30
+    end = time.monotonic() + AGENTS_END_S
     while (pids := left(mark)) and time.monotonic() < end:
         time.sleep(0.2)
+    names = [_command_line(pid) for pid in pids]
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    wrong = [f"{len(pids)} processes left"] if pids else []
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wrong = [f"{len(pids)} processes left: {names}"] if pids else []
     if "Traceback" in out:
         wrong.append(f"a traceback: {out[-400:]}")
     try:

@@ -51,6 +51,7 @@ def test_attributes_say_what_an_augmentation_changes(name, changes):
     assert augmentation.every_image == (changes == "every image")
     assert augmentation.copies == (changes == "copies")
     assert (augmentation.batch is not Augmentation.batch) == (changes in ("batches", "features"))
+    assert augmentation.mixes_batches == (changes in ("batches", "features"))
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

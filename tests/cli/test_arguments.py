@@ -147,6 +147,10 @@ def test_what_is_wrong_with_a_base_is_named(fails_with, experiment):
     base = experiment.parent / "below" / "base.yaml"
     base.write_text("base: other.yaml")
     fails_with(["train", str(experiment)], str(experiment), "below/base.yaml has a base itself")
+    for name in ("/dev/zero", "/etc/passwd", "below"):
+        theirs = experiment.parent / "theirs.yaml"
+        theirs.write_text(f"base: {name}")
+        fails_with(["train", str(theirs)], f"{theirs}: base: {name!r} names no .yaml file")
     base.write_text("train: 5")
     fails_with(["train", str(experiment)], f"{base}: train: expected a mapping")
     base.unlink()

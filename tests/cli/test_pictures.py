@@ -167,6 +167,29 @@ def test_an_older_training_does_not_go_on_with_more_pictures(
     fails_with(["train", *flags], "begun with 15 pictures, and these are 16")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (remove, "(20 then, 12 now; gone: bar/00.png, bar/01.png, cross/00.png and"),
+        (replace, "(20 then, 20 now; of the same names, with other content)"),
+        (add, "(20 then, 21 now; new: bar/x.png)"),
+    ],
+)
+def test_an_older_adaptation_does_not_go_on_with_others(
+    fails_with, flags, tmp_path, monkeypatch, change: Change, words
+):
+    shutil.rmtree(run_of(tmp_path, "adapt").folder)
+    is_killed(["adapt", *flags], monkeypatch)
+    record = run_of(tmp_path, "adapt").folder / "pictures.json"
+    record.unlink()
+    change(tmp_path / "pictures" / "Dark", tmp_path / "pictures" / "Plain")
+    fails_with(["adapt", *flags], f"other target pictures of Dark {words}")
+    shutil.rmtree(tmp_path / "pictures")
+    shutil.copytree(Path(flags[0].partition("=")[2]).parent / "pictures", tmp_path / "pictures")
+    assert main(["adapt", *flags]) == 0
+    assert record.exists()
+
+
 def test_the_source_model_of_other_pictures_is_not_adapted(fails_with, flags, tmp_path):
     shutil.rmtree(run_of(tmp_path, "adapt").folder)
     words = add(tmp_path / "pictures" / "Plain", tmp_path)

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import phone
 from helpers.edits import fill as fill_store
 from helpers.edits import requests_for
 from PIL import Image
 
+from genmix_aug import export
 from genmix_aug.editors import EDITORS
 from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
@@ -139,7 +141,7 @@ def test_goes_on_where_it_was_stopped(images, store, tmp_path, monkeypatch):
     out = tmp_path / "out"
     run(images, store, tmp_path / "undisturbed", copies=2)
     expected = tree(tmp_path / "undisturbed")
-    replace, left = os.replace, [7]
+    replace, left = os.replace, [6]
 
     def stopped(source, target):
         left[0] -= 1
@@ -218,6 +220,35 @@ def test_other_settings_are_not_mixed(images, store, tmp_path):
     with pytest.raises(ValueError, match=r"genmix_export\.json cannot be read"):
         run(images, store, out)
     assert tree(out) == before
+
+
+def test_of_two_exports_begun_at_once_the_second_is_refused(images, store, tmp_path, monkeypatch):
+    made = export._Copier.draw
+
+    def begun_meanwhile(*args):
+        monkeypatch.setattr(export._Copier, "draw", made)
+        assert run(images, store, tmp_path / "out", copies=2).written
+        return made(*args)
+
+    monkeypatch.setattr(export._Copier, "draw", begun_meanwhile)
+    with pytest.raises(ValueError, match=r"holds an export of other settings \(draw_seed was 0"):
+        run(images, store, tmp_path / "out", seed=1)
+    before = tree(tmp_path / "out")
+    assert run(images, store, tmp_path / "out", copies=2).written == 0
+    assert tree(tmp_path / "out") == before
+
+
+def test_originals_keep_their_exif_tag_which_is_counted(images, tmp_path):
+    phone.tag(images / "a" / "b.jpg")
+    tagged = load_rgb(images / "a" / "b.jpg")
+    assert tagged.shape == (3, 33, 21)
+    store = fill(tmp_path / "store", images)
+    assert run(images, store, tmp_path / "out").tagged == 1
+    copied, copy = tmp_path / "out" / "a" / "b.jpg", tmp_path / "out" / "a" / "b_genmix1.png"
+    assert copied.read_bytes() == (images / "a" / "b.jpg").read_bytes()
+    assert load_rgb(copy).shape == load_rgb(copied).shape  # as viewers show them
+    with Image.open(copied) as stored, Image.open(copy) as made:  # as a reader without EXIF does
+        assert stored.size == made.size[::-1]
 
 
 def test_jpeg_copies(images, store, tmp_path):

@@ -13,7 +13,7 @@ from genmix_aug.cli.main import main
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 from genmix_aug.export import ExportSettings, export_tree
-from genmix_aug.files import host, remove_abandoned, write_whole
+from genmix_aug.files import host, read_mark, remove_abandoned, write_new, write_whole
 from genmix_aug.mixing.fractal_folder import write_fractals
 from genmix_aug.mixing.genmix import GenMix
 
@@ -68,6 +68,16 @@ def test_nothing_is_left_of_a_write_that_ends_well(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_new_file_is_written_by_a_single_process(tmp_path, monkeypatch, has_links):
+    if not has_links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(1, "no links")))
+    written = [write_new(tmp_path / "new" / "a", data) for data in (b"first", b"second")]
+    assert written == [True, False]
+    assert (tmp_path / "new" / "a").read_bytes() == b"first"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize("command", ["fractals", "export", "screen"])
 def test_commands_sweep_the_folder_that_they_write_to(tmp_path, command):
     images, out, store = tmp_path / "images" / "a", tmp_path / "out", tmp_path / "store"
@@ -89,3 +99,10 @@ def test_commands_sweep_the_folder_that_they_write_to(tmp_path, command):
         assert main(["edit", str(images), "--store", str(store), "--per-image", "1"]) == 0
         assert main(["screen", str(store), "--out", str(out)]) == 0
     assert not left.exists()
+
+
+@pytest.mark.parametrize("text", ["[1]", "no JSON", "[" * 100_000, ""])
+def test_a_mark_that_is_none_is_named(tmp_path, text):
+    (tmp_path / "mark.json").write_text(text)
+    with pytest.raises(ValueError, match="mark.json cannot be read: name another folder"):
+        read_mark(tmp_path / "mark.json")

@@ -1,6 +1,8 @@
 """Finding and reading image files."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ from genmix_aug.images import (
     other_pictures,
     size_of,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_images_are_found_in_order_and_hidden_ones_left_out(tmp_path):
@@ -92,12 +96,21 @@ def test_a_phones_picture_stands_upright(tmp_path):
     assert grey_of(tmp_path / "grey.png") == [[1], [2]]
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # pytest has filters of its own
 @pytest.mark.parametrize("value", [b"Exif\0\0no tag", b"Exif\0\0MM\0*\xff\xff\xff\xff"])
 def test_a_broken_tag_leaves_the_picture_as_it_is(tmp_path, value):
     noise().save(tmp_path / "x.png", exif=value)
     assert torch.equal(load_rgb(tmp_path / "x.png"), from_picture(noise()))
     save_tagged(tmp_path / "x.png", noise(), 99)
     assert torch.equal(load_rgb(tmp_path / "x.png"), from_picture(noise()))
+
+
+def test_a_broken_tag_is_no_warning(tmp_path):
+    noise().save(tmp_path / "x.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    code = "import sys; from genmix_aug.images import load_rgb; load_rgb(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path / "x.png")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])

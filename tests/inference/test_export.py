@@ -23,11 +23,12 @@ def prepared(path, about):
 
 
 def check_outputs(outputs, model, path):
-    label, probability, entropy, probabilities = (np.asarray(value) for value in outputs)
+    label, probability, entropy, probabilities, score = (np.asarray(value) for value in outputs)
     prediction = model(path)
     assert (*model.classes, UNKNOWN)[int(label[0])] == prediction.label
     assert probability[0] == pytest.approx(prediction.probability, abs=1e-4)
     assert entropy[0] == pytest.approx(prediction.entropy, abs=1e-4)
+    assert score[0] == pytest.approx(prediction.unknown_score, abs=1e-4)
     assert probabilities.shape == (1, 3)
 
 

@@ -1,4 +1,6 @@
 import shutil
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,9 @@ from helpers.own_folders import make_folders
 from helpers.tiny import arguments
 
 from uda.cli.main import main
+from uda.runs import lock
 from uda.runs.folder import find_runs
+from uda.runs.lock import hold
 
 
 @pytest.fixture
@@ -54,6 +58,34 @@ def test_run_trains_adapts_and_answers(folders, tmp_path, capsys, monkeypatch):
     assert main(["unpack", str(tmp_path / "p.jsonl"), str(tmp_path / "back")]) == 0
     assert main(["report", str(tmp_path / "back"), "--formats=md"]) == 0
     assert (tmp_path / "back" / "tables").is_dir()
+
+
+@pytest.mark.slow
+def test_a_source_model_in_training_by_another_command_is_waited_for(
+    folders, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(lock, "POLL_SECONDS", 0.05)
+    command = flags(folders, tmp_path / "runs")
+    assert main(command) == 0
+    runs = {run.stage: run.folder for run in find_runs(tmp_path / "runs")}
+    done = {stage: (folder / "done").read_text() for stage, folder in runs.items()}
+    for folder in runs.values():
+        (folder / "done").unlink()
+    held = ExitStack()
+    for folder in runs.values():
+        held.enter_context(hold(folder))
+
+    def finish():
+        for stage, folder in runs.items():
+            (folder / "done").write_text(done[stage])
+        held.close()
+
+    capsys.readouterr()
+    threading.Timer(1, finish).start()
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert text.count("is at work on this run; waiting for it\n") == 1
+    assert "pictures: " in text
 
 
 def test_run_without_labels_names_the_missing_scores(folders, tmp_path, capsys):

@@ -1,6 +1,7 @@
 import csv
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from helpers.tiny import CLASSES
 from PIL import Image
 
 from uda.cli.main import main
-from uda.inference.model import UNKNOWN, load
+from uda.inference.model import UNKNOWN, ImagePrediction, load
 from uda.inference.pictures import (
     PredictedImages,
     find_pictures,
@@ -118,3 +119,20 @@ def test_mistakes_get_a_single_line(lead, pictures, tmp_path, capsys):
     )
     assert not printed.out
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_no_path_in_the_table_is_a_spreadsheets_formula_and_each_names_its_file(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    names = ["=cmd|' calc'!A0.png", "+1.png", "-1.png", "@x.png", "plain.png", "\t=1.png"]
+    for name in names:
+        Path(name).touch()
+    prediction = ImagePrediction("=known", "=known", 1.0, 0.0, 0.0)
+    predicted = PredictedImages(tuple(map(Path, names)), (prediction,) * len(names), {})
+    write_csv(predicted, Path("answers.csv"))
+    with open("answers.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["path"]).name for row in rows] == names
+    assert all(row["path"][0] not in "=+-@\t\r" and Path(row["path"]).is_file() for row in rows)
+    assert {row["class"] for row in rows} == {"=known"}  # as the model has it

@@ -57,7 +57,7 @@ def naive_centroids(points, count, seed):
 def test_pseudo_labels_equal_a_loop(seed, spread, num_clusters):
     bank = random_bank(seed=seed, spread=spread)
     features, probabilities = bank.features.double(), bank.probabilities.double()
-    pseudo = glc.pseudo_labels(features, probabilities, num_clusters, 0.6)
+    pseudo = glc.pseudo_labels(features, probabilities, num_clusters, 0.6, kmeans="torch")
     expected = naive_labels(
         features.numpy(),
         probabilities.numpy(),
@@ -69,6 +69,29 @@ def test_pseudo_labels_equal_a_loop(seed, spread, num_clusters):
     for label, row in zip(expected, pseudo.target, strict=True):
         wanted = torch.full((4,), 0.25) if label == 4 else F.one_hot(torch.tensor(label), 4)
         assert torch.equal(row, wanted.to(row))
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.5, 2.0])
+def test_faiss_gives_the_labels_of_its_centroids(spread):
+    bank = random_bank(spread=spread)
+    z = F.normalize(bank.features, dim=1)
+    start = glc.all_centroids(z, 7, 0)
+    expected = naive_labels(
+        bank.features.numpy(),
+        bank.probabilities.numpy(),
+        7,
+        0.6,
+        lambda points, k: glc.refined_centroids(torch.from_numpy(points), start, k, 0).numpy(),
+    )
+    assert glc.pseudo_labels(bank.features, bank.probabilities, 7, 0.6).label.tolist() == expected
+
+
+@pytest.mark.parametrize("kmeans", glc.KMEANS)
+def test_both_k_means_agree_on_clear_clusters(kmeans):
+    bank = random_bank(count=210, spread=0.05, num_private=3)
+    labels = glc.pseudo_labels(bank.features, bank.probabilities, 7, kmeans=kmeans).label
+    other = glc.pseudo_labels(bank.features, bank.probabilities, 7, kmeans="torch").label
+    assert (labels == other).float().mean() > 0.98
 
 
 def test_labels_of_clear_clusters_agree_with_scikit_learns_k_means():
@@ -123,8 +146,20 @@ def test_samples_per_centroid_bounds_every_kmeans(monkeypatch):
         return unit_centroids(points, count, seed, **options)
 
     monkeypatch.setattr(glc, "unit_centroids", seen)
-    METHODS["glc"](open_set=True, clusters="classes", samples_per_centroid=5).refresh(bank, 0)
+    options = {"clusters": "classes", "samples_per_centroid": 5, "kmeans": "torch"}
+    METHODS["glc"](open_set=True, **options).refresh(bank, 0)
     assert set(asked) == {20}
+    seen_points = []
+    real = glc.kmeans_centroids
+
+    def seen_by_faiss(points, *args, **kwargs):
+        seen_points.append(len(points))
+        return real(points, *args, **kwargs)
+
+    monkeypatch.setattr(glc, "kmeans_centroids", seen_by_faiss)
+    METHODS["glc"](open_set=True, **{**options, "kmeans": "faiss"}).refresh(bank, 0)
+    assert set(seen_points) == {20}
+    assert len(seen_points) > 1
     with pytest.raises(ValueError, match=r"samples_per_centroid: -1 must be 0 \(all\) or more"):
         METHODS["glc"](open_set=True, samples_per_centroid=-1)
 
@@ -161,7 +196,7 @@ def test_a_single_cluster_makes_no_sample_unknown():
 
 def test_num_clusters_is_searched_among_the_papers_multiples(monkeypatch):
     tried = []
-    monkeypatch.setattr(clusters, "best_num_clusters", lambda points, counts: tried.append(counts))
+    monkeypatch.setattr(clusters, "best_num_clusters", lambda _, counts, __: tried.append(counts))
     bank = random_bank(count=200, dim=16, num_classes=15)
     method = glc.Glc(open_set=True, clusters="features")
     method.refresh(bank, 0)

@@ -221,7 +221,7 @@ def test_more_classes_than_dimensions_is_an_error():
 
 def test_clusters_are_counted_every_tenth_epoch_and_survive_a_restart(monkeypatch):
     calls = []
-    monkeypatch.setattr(lead, "estimate_num_clusters", lambda *_: calls.append(1) or 6)
+    monkeypatch.setattr(lead, "estimate_num_clusters", lambda *_, **__: calls.append(1) or 6)
     method, bank = lead.Lead(open_set=True), random_bank(40, 12, 5)
     for epoch in range(12):
         method.refresh(bank, epoch)

@@ -145,6 +145,27 @@ def test_broken_predictions_are_named_and_the_old_page_stays(tmp_path):
     assert (runs / "report.html").read_text() == before
 
 
+def test_runs_whose_classes_have_changed_are_in_the_tables_and_left_out_of_the_figures(tmp_path):
+    dataset = make_dataset(tmp_path / "tiny", per_class=2)
+    runs = tmp_path / "runs"
+    fits, changed = (finished(runs, dataset, name, "none", 0, [40.0]) for name in ("lead", "glc"))
+    for run in (fits, changed):
+        predict(run, NAMES, TRUE, CALLED, SCORE)
+    changed.save_classes(["bar", "zebra", "disc"])
+    text = write_report(runs, "T")
+    line = (
+        "Not in the figures, as the dataset's classes have changed: 1 run: "
+        f"{changed.folder}: a model with the class 'zebra', where 'cross' is expected"
+    )
+    assert text.count(line) == 1
+    assert line.split("'")[0] in (runs / "report.md").read_text().replace("\\", "")
+    page = (runs / "report.html").read_text()
+    assert page.count("Not in the figures, as") == 1
+    assert "GLC-UDA" in page or "GLC" in page
+    assert "whose runs are older than the labels" not in page
+    assert page.count("LEAD, seed 0") >= 1
+
+
 def test_pda_has_no_unknowns_to_show(tmp_path):
     dataset = make_dataset(tmp_path / "tiny", per_class=1)
     runs = tmp_path / "runs"

@@ -3,7 +3,9 @@ import pytest
 from helpers.boards import CALLED, NAMES, SCORE, TRUE
 from helpers.made_runs import finished, predict
 
+from uda.data.scenarios import OtherClassesError
 from uda.data.spec import load_dataset_spec
+from uda.reports.figures.unknown_norm import norms_of
 from uda.reports.predictions import PRIVATE, SHARED, read_predictions, split_by_role
 
 
@@ -83,3 +85,36 @@ def test_values_are_split_by_the_role_of_the_class(run, spec):
     assert split_by_role(run, values).keys() == {SHARED}
     predict(run, NAMES, [-1] * 6, CALLED, SCORE)
     assert split_by_role(run, values).keys() == {"all pictures"}
+
+
+def test_predictions_beyond_the_classes_are_named(run, spec):
+    for true, called in (([0, 9], [0, 0]), ([0, 0], [0, 7]), ([0, 0], [-1, 0])):
+        predict(run, ["bar/0", "bar/1"], true, called, [0.1, 0.2])
+        with pytest.raises(OtherClassesError, match=f"{run.folder}: its predictions' "):
+            read_predictions(run, spec)
+
+
+def test_predictions_of_another_type_are_named(run, spec):
+    np.savez(run.folder / "predictions.npz", label=[0.5], true_label=[0], unknown_score=[0.1])
+    with pytest.raises(ValueError, match=f"{run.folder}: in its predictions label is of the type"):
+        read_predictions(run, spec)
+
+
+def test_a_bank_of_fewer_pictures_than_the_predictions_is_named(run, spec):
+    predict(run, ["bar/0", "bar/1"], [0, 3], [0, 3], [0.1, 0.9])
+    predictions = read_predictions(run, spec)
+    with pytest.raises(ValueError, match=f"{run.folder}: its bank is of other pictures"):
+        predictions.h_scores(np.zeros(1, int), np.zeros(1), [0.5])
+    with pytest.raises(ValueError, match=f"{run.folder}: its predictions are not of its 3 pict"):
+        split_by_role(run, np.zeros(3))
+
+
+@pytest.mark.parametrize("change", [{"means": np.zeros(3)}, {"shares": np.zeros((1, 2))}, None])
+def test_norms_without_their_mixture_are_named(run, change):
+    mixture = {name: np.array([0.2, 0.8]) for name in ("means", "deviations", "shares")}
+    assert norms_of(run) == {}
+    run.save_summary({"unknown_norm": np.zeros(3), **mixture})
+    assert set(norms_of(run)) == {"unknown_norm", *mixture}
+    run.save_summary({"unknown_norm": np.zeros(3), **({**mixture, **change} if change else {})})
+    with pytest.raises(ValueError, match=f"{run.folder}: what it keeps for reports lacks norms"):
+        norms_of(run)

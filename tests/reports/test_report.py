@@ -1,9 +1,11 @@
+import subprocess
 from dataclasses import replace
 
 import pytest
 from helpers.made_runs import PAIRS, finished
 from helpers.tiny import make_dataset
 
+from genmix_aug.files import host
 from uda.reports.results import Pair
 from uda.reports.sections import _file_name
 from uda.reports.writing import write_report
@@ -157,3 +159,15 @@ def test_a_strangers_names_lead_to_no_file_elsewhere():
     assert _file_name("x", pair, "epochs") == "x_a_.._.._b_epochs.png"
     assert "/" not in setting_name("x", "../../y", "shared")
     assert len(_file_name("x" * 200, replace(pair, source="y" * 200), "epochs").encode()) < 255
+
+
+def test_what_a_killed_report_left_is_removed(tmp_path, dataset):
+    runs = tmp_path / "runs"
+    finished(runs, dataset, "lead", "none", 0, [1])
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = runs / "figures" / f".0a1b2c3d.{host()}-{ended.pid}.tmp.png"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    markdown_of(runs)
+    assert not left.exists()

@@ -79,3 +79,43 @@ def test_a_broken_bank_is_a_line(tmp_path):
     (run.folder / "banks" / "epoch_01.npz").write_bytes(b"no zip")
     with pytest.raises(ValueError, match=r"epoch_01.npz: cannot be read"):
         run.bank(1, ["features"])
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.eye(3).to_sparse(), "sparse, quantised or without values"),
+        (torch.ones(2, device="meta"), "without values"),
+        (torch.zeros(1).expand(10**5, 10**6), "that stands for 400,000,000,000 bytes"),
+    ],
+)
+def test_tensors_that_training_does_not_write_are_refused(tmp_path, tensor, words):
+    torch.save({"a": [{"b": tensor}]}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=f"x.pt: holds a tensor .*{words}"):
+        read_checkpoint(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros(3), np.zeros((2, 2, 2)), np.zeros((0, 3)), np.array([["a"]]), np.zeros((2, 2), int)],
+)
+def test_a_bank_holds_matrices_of_floats(tmp_path, array):
+    run = open_run(tmp_path, "x", {"stage": "adapt"})
+    run.save_bank(1, {"features": array})
+    with pytest.raises(ValueError, match=r"epoch_01.npz: features are .*, not a matrix of floats"):
+        run.bank(1, ["features"])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"label": np.zeros(3), "name": np.zeros(2)}, "its arrays differ in length"),
+        ({"label": np.zeros((3, 1))}, r"label has the shape \[3, 1\]"),
+        ({"unknown_score": np.array([np.nan])}, "unknown_score are not finite"),
+    ],
+)
+def test_predictions_are_columns_of_a_table(tmp_path, arrays, words):
+    run = open_run(tmp_path, "x", {"stage": "adapt"})
+    run.save_predictions(arrays)
+    with pytest.raises(ValueError, match=f"predictions.npz: {words}"):
+        run.predictions()

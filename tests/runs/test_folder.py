@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from genmix_aug.files import host
 from uda.runs import version
 from uda.runs.checkpoints import read_arrays, read_checkpoint
 from uda.runs.files import atomic_path, check_writable
-from uda.runs.folder import find_runs, open_run, read_run
+from uda.runs.folder import error_in, find_runs, open_run, read_run
 from uda.runs.hashing import config_hash, file_hash
 from uda.runs.lock import RunBusyError
 
@@ -254,6 +256,87 @@ def test_a_configuration_that_lacks_a_key_names_folder_and_key(tmp_path, without
         _ = run.source_domain, run.augmentation, run.seed
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("source.data", [], "data is no mapping"),
+        ("source.seed", "0", "seed is no whole number"),
+        ("adapt", "lead", "adapt names no method"),
+        ("adapt.epochs", "2", "adapt.epochs is no whole number"),
+        ("adapt.options", {"entropy_threshold": "x"}, "entropy_threshold is no number"),
+    ],
+)
+def test_a_configuration_of_other_types_names_the_folder(tmp_path, key, value, words):
+    source = {"data": {"dataset": "x", "source": "A"}, "augment": {"name": "none"}, "seed": 0}
+    config = {"stage": "adapt", "source": source, "target": "B", "adapt": {"method": "lead"}}
+    *above, last = key.split(".")
+    holder = config
+    for name in above:
+        holder = holder[name]
+    holder[last] = value
+    run = open_run(tmp_path, "lead", config)
+    run.start()
+    run = read_run(run.folder)
+    with pytest.raises(ValueError, match=f"lead-.*: its configuration's {words}"):
+        _ = (run.scenario, run.seed, run.method, run.epochs, run.entropy_threshold)
+
+
+@pytest.mark.parametrize("text", ["a: 2024-01-01", "1: a\nb: c", "a: !!set {b, c}"])
+def test_a_configuration_that_is_no_json_is_none(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(f"stage: train\n{text}\n")
+    with pytest.raises(ValueError, match="config.yaml: not a run's configuration"):
+        read_run(tmp_path, renamed=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"epoch": 1},
+        {"kind": ["evaluate"]},
+        {"kind": "evaluate"},
+        {"kind": "evaluate", "epoch": "1"},
+        {"kind": "evaluate", "epoch": True},
+        {"kind": "evaluate", "epoch": 2**63},
+        {"kind": "evaluate", "epoch": 1, "time": "now"},
+        {"kind": "evaluate", "epoch": 1, "h_score": "50"},
+        {"kind": "evaluate", "epoch": 1, "h_score": [50.0]},
+        {"kind": "evaluate", "epoch": 1, "h_score": float("inf")},
+        {"kind": "evaluate", "epoch": 1, "h_score": 10**400},
+        {"kind": "evaluate", "epoch": 1, "per_class": 3},
+        {"kind": "evaluate", "epoch": 1, "per_class": {"a": "b"}},
+        {"kind": "final", "checkpoint": []},
+        {"kind": "prepare", "seconds": "x"},
+    ],
+    ids=str,
+)
+def test_a_line_of_metrics_that_no_run_writes_is_named(tmp_path, line):
+    run = open_run(tmp_path, "r", {})
+    run.log(kind="evaluate", epoch=0, h_score=None, per_class={"a": None}, empty_classes=["b"])
+    run.log(kind="prepare", seconds=1.0, edits="abc", more={"a": ["b"]})
+    assert len(run.metrics()) == 2
+    with open(run.folder / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match=r"metrics.jsonl: line 3 is none of a run's; restore"):
+        run.metrics()
+
+
+def test_texts_of_strangers_need_no_encoding(tmp_path):
+    run = open_run(tmp_path, "r", {})
+    run.start()
+    (run.folder / "error.txt").write_bytes(b"no \xff\ndetails")
+    assert error_in(run.folder) == "no \ufffd"
+    (run.folder / "done").write_bytes(b"\xff\n")
+    assert run.done_text == "\ufffd"
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"entropy": 3}', '{"entropy": ["x"]}', "[" * 100_000])
+def test_choices_that_are_none_are_made_anew(tmp_path, text):
+    run = open_run(tmp_path, "lead", {})
+    run.mark_done()
+    (run.folder / "criteria.json").write_text(text)
+    assert run.choices("criteria") is None
+
+
 def test_choices_cut_short_are_made_anew(tmp_path):
     run = open_run(tmp_path, "lead", {})
     run.mark_done()
@@ -270,3 +353,21 @@ def test_choices_that_were_made_before_the_end_are_forgotten(tmp_path):
     run.save_choices("criteria", {"entropy": [1.0]})
     run.mark_done()  # made again in the same folder
     assert run.choices("criteria") is None
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    run = open_run(tmp_path, "train", {"stage": "train", "seed": 0})
+    run.start()
+    (run.folder / "banks").mkdir()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = [
+        run.folder / f".0a1b2c3d.{host()}-{ended.pid}.tmp.pt",
+        run.folder / "banks" / f".0a1b2c3e.{host()}-{ended.pid}.tmp.npz",
+    ]
+    working = run.folder / f".0a1b2c3f.{host()}-{os.getpid()}.tmp.pt"
+    for path in (*left, working):
+        path.write_bytes(b"half")
+    with run.lock():
+        assert not any(path.exists() for path in left)
+        assert working.exists()

@@ -3,12 +3,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from uda.runs.lock import RunBusyError, hold
+from uda.runs import lock
+from uda.runs.lock import RunBusyError, hold, hold_in_turn
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = (
@@ -47,6 +49,23 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path, holding):
     with hold(tmp_path / "run"):
         assert (tmp_path / ".locks" / "run.holder").read_text().startswith(f"process {os.getpid()}")
     assert not list(tmp_path.iterdir())
+
+
+def test_who_waits_says_for_whom_once_and_goes_on(tmp_path, holding, monkeypatch):
+    monkeypatch.setattr(lock, "POLL_SECONDS", 0.05)
+    lines = []
+
+    def say(line):
+        lines.append(line)
+        threading.Timer(0.3, holding.kill).start()
+
+    with hold_in_turn(tmp_path / "run", say):
+        assert holding.wait() == -signal.SIGKILL
+        with pytest.raises(RunBusyError), hold(tmp_path / "run"):
+            pass
+    (line,) = lines
+    assert line.startswith(f"{tmp_path / 'run'}: process {holding.pid} of ")
+    assert line.endswith("is at work on this run; waiting for it")
 
 
 def test_an_interrupted_holder_releases(tmp_path, holding):

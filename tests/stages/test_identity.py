@@ -136,3 +136,13 @@ def test_the_runs_of_a_users_folders_do_not_depend_on_the_path_to_the_runs(tmp_p
     assert adapt_run(elsewhere, load_dataset_spec(str(file))).hash not in hashes
     file.unlink()  # as for a run that was moved without its dataset
     assert experiment_of(run, "", "").data.dataset == "datasets/tiny.yaml"
+
+
+def test_a_value_that_no_version_has_names_the_run(tmp_path):
+    run = adapt_run(EXPERIMENT, SPEC)
+    source = {**run.source, "data": {**run.source["data"], "concepts": "x"}}
+    strange = replace(run, folder=tmp_path / "run", config={**run.config, "source": source})
+    with pytest.raises(
+        ValueError, match=r"/run: its configuration is .*\(data.concepts: 'x' is nei"
+    ):
+        experiment_of(strange, "", "")

@@ -201,7 +201,9 @@ PACKED = {"run": f"x-{config_hash(CONFIG)}", "done": "", "config": CONFIG, "metr
     [
         *({**PACKED, "run": f"{name}-{config_hash(CONFIG)}"} for name in ("../x", "/tmp/x", ".x")),
         *({"dataset": name, "file": {}} for name in ("../../x.yaml", "..", "", "/x.yaml", 3)),
-        *({"sweep": name, "record": {}} for name in ("../x", "a/b", "a\0b")),
+        *({"sweep": name, "record": {}} for name in ("../x", "a/b", "a\0b", "a" * 300)),
+        *({"sweep": name, "record": {}} for name in ("\ud800", "猫" * 90)),
+        {**PACKED, "metrics": [{"kind": "evaluate"}]},
         {"sweep": "x", "record": []},
         {**PACKED, "run": 3},
         {**PACKED, "config": [1]},

@@ -3,6 +3,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import yaml
 from helpers.made_runs import finished
 
 from uda.reports.rows import boards
@@ -108,6 +109,41 @@ def test_a_broken_record_is_named(tmp_path, text):
     record_path(tmp_path, "opda").parent.mkdir()
     record_path(tmp_path, "opda").write_text(text)
     with pytest.raises(ValueError, match="opda.yaml"):
+        read_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "folder", ["../x", "/tmp/x", "a/b", "..", "", ".", "x/", 3, None, ["x"], "a/../b"]
+)
+def test_a_record_whose_run_lies_elsewhere_is_refused(tmp_path, folder):
+    write_plan(tmp_path, "opda", {"seed": 0}, [expected(tmp_path)])
+    path = record_path(tmp_path, "opda")
+    record = yaml.safe_load(path.read_text())
+    record["expected"][0]["run_folder"] = folder
+    path.write_text(yaml.safe_dump(record))
+    with pytest.raises(ValueError, match=r"opda.yaml: not a sweep's record"):
+        runs_and_plan(tmp_path, "opda")
+    with pytest.raises(ValueError, match=r"opda.yaml: not a sweep's record"):
+        read_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        [],
+        {"data": []},
+        {"data": {"dataset": 3}},
+        {"sweep": "x"},
+        {"sweep": {"seeds": 3}},
+        {"sweep": {"published": "x"}},
+    ],
+)
+def test_a_record_of_no_experiment_is_refused(tmp_path, experiment):
+    write_plan(tmp_path, "opda", {}, [])
+    record_path(tmp_path, "opda").write_text(
+        yaml.safe_dump({"experiment": experiment, "expected": []})
+    )
+    with pytest.raises(ValueError, match=r"opda.yaml: not a sweep's record"):
         read_plan(tmp_path)
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from uda.cli.main import main
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import find_runs
 from uda.runs.lock import hold
+from uda.sweeps.engine import TEMPORARY
 from uda.sweeps.record import read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,17 +164,27 @@ def test_failing_runs_and_dying_workers_do_not_stop_it(tmp_path, capsys):
     assert not list(runs.glob("*/error.txt"))
 
 
+def interrupt(process):
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+
+
+def terminate(process):
+    process.terminate()  # as `kill`, Slurm and systemd do
+
+
 @pytest.mark.slow
-def test_interrupted_it_leaves_nobody_at_work(dataset, tmp_path):
+@pytest.mark.parametrize("stop", [interrupt, terminate])
+def test_interrupted_it_leaves_nobody_at_work(dataset, tmp_path, stop):
     runs = tmp_path / "runs"
     process = start_sweep(dataset, runs, "--workers=2", "--train.steps=3000")
     at_work = until(lambda: len(pids := workers_at_work(runs)) == 2 and pids)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    stop(process)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out.splitlines()[-1].startswith("Stopped.")
     assert "Traceback" not in out
-    assert all(gone(pid) for pid in at_work)
+    until(lambda: all(gone(pid) for pid in at_work), seconds=10)
+    assert not list(Path(TEMPORARY or tempfile.gettempdir()).glob(f"uda-ray-{process.pid}-*"))
     for path in runs.glob("train-*"):
         with hold(path):
             pass

@@ -317,6 +317,38 @@ def test_a_state_that_is_not_finite_is_not_gone_on_with(target, tmp_path):
         run_adaptation(target, run)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": None},
+        {"optimizer": {"state": {}, "param_groups": []}},
+        {"model": {}},
+        {"model": []},
+        {"epoch": "x"},
+    ],
+)
+def test_a_state_that_does_not_fit_is_named(tmp_path, change):
+    run = open_run(tmp_path, "a", {})
+    training = state.TrainState(tiny_model(3), SETTINGS, Loop(SIZES, 0, CPU), train_classifier=True)
+    saved = training.state_dict()
+    run.save_checkpoint(saved)
+    assert training.restore(run)["epoch"] == 0
+    for key in ("epoch", "optimizer"):
+        run.save_checkpoint({name: value for name, value in saved.items() if name != key})
+        with pytest.raises(ValueError, match=rf"checkpoint\.pt: does not fit this run \('{key}'\)"):
+            training.restore(run)
+    run.save_checkpoint(saved | change)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: does not fit this run .*; delete"):
+        training.restore(run)
+
+
+def test_probabilities_of_a_bank_are_probabilities(tmp_path):
+    run = open_run(tmp_path, "a", {})
+    save_bank(run, Bank(torch.ones(2, 3), torch.tensor([[-0.5, 1.5]] * 2), torch.ones(2, 3)), 0)
+    with pytest.raises(ValueError, match=r"bank of epoch 0 .* is not in 0 to 1"):
+        read_bank(run, 0)
+
+
 def test_features_beyond_half_precision_are_kept_as_they_are(tmp_path):
     run = open_run(tmp_path, "a", {})
     save_bank(run, Bank(torch.full((2, 3), 7e4), torch.ones(2, 1), torch.ones(1, 3)), 0)

@@ -3,6 +3,7 @@
 from uda.augment.augmix import AugMixAugmentation
 from uda.augment.autoaugment import AutoAugmentation
 from uda.augment.base import Augmentation
+from uda.augment.composed import PLUS
 from uda.augment.cutmix import CutMixAugmentation
 from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
@@ -38,5 +39,11 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 
 
 def title_of_augmentation(name: str) -> str:
-    """Return the title of the augmentation ``name`` in tables; of an unknown name, the name."""
-    return AUGMENTATIONS[name].title if name in AUGMENTATIONS else name
+    """Return the title of the augmentation ``name`` in tables: ``GenMix + RandAugment``.
+
+    Of an unknown name it is the name.
+    """
+    parts = name.split(PLUS)
+    return " + ".join(
+        AUGMENTATIONS[part].title if part in AUGMENTATIONS else part for part in parts
+    )

@@ -22,17 +22,26 @@ class Augmentation:
         copies: Whether the list to train on gets augmented copies of each image.
         every_image: Whether each image drawn from the list is augmented, rather than the copies
             alone. The number of steps is the same in any case.
+        mixes_batches: Whether the images of a batch, or their features, are mixed with each other.
         prepares: Whether `prepare` has work to do, whose time is then logged.
         added_options: Options that are newer than some runs: at their defaults they are left out of
             a run's identity, so that runs from before them keep their names.
+        former_options: As `uda.methods.base.Method` has them.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    copies: ClassVar[bool] = False
-    every_image: ClassVar[bool] = False
-    prepares: ClassVar[bool] = False
+    name: str
+    title: str
+    copies: bool = False
+    every_image: bool = False
+    mixes_batches: bool = False
+    prepares: bool = False
     added_options: ClassVar[tuple[str, ...]] = ()
+    former_options: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def parts(self) -> tuple[Augmentation, ...]:
+        """What changes single images in turn; more than itself for a composed augmentation."""
+        return (self,)
 
     @property
     def identity(self) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ class CutMixAugmentation(Augmentation):
 
     name = "cutmix"
     title = "CutMix"
+    mixes_batches = True
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         if not alpha > 0:

@@ -22,6 +22,7 @@ class FMixAugmentation(Augmentation):
 
     name = "fmix"
     title = "FMix"
+    mixes_batches = True
 
     def __init__(self, *, alpha: float = 1.0, decay: float = 3.0) -> None:
         if not alpha > 0:

@@ -27,6 +27,7 @@ class GuidedMixupAugmentation(Augmentation):
 
     name = "guidedmixup"
     title = "GuidedMixup"
+    mixes_batches = True
 
     def __init__(self, *, probability: float = 0.5) -> None:
         if not 0 <= probability <= 1:

@@ -32,6 +32,7 @@ class ManifoldMixupAugmentation(Augmentation):
 
     name = "manifold_mixup"
     title = "Manifold Mixup"
+    mixes_batches = True
 
     def __init__(self, *, alpha: float = 2.0, layers: str = ",".join(KINDS)) -> None:
         where = "augment.options.manifold_mixup"

@@ -17,6 +17,7 @@ class MixupAugmentation(Augmentation):
 
     name = "mixup"
     title = "Mixup"
+    mixes_batches = True
 
     def __init__(self, *, alpha: float = 0.2) -> None:
         if not alpha > 0:

@@ -21,6 +21,7 @@ class ResizeMixAugmentation(Augmentation):
 
     name = "resizemix"
     title = "ResizeMix"
+    mixes_batches = True
 
     def __init__(self, *, smallest: float = 0.1, largest: float = 0.8) -> None:
         if not 0 < smallest <= largest <= 1:

@@ -27,6 +27,7 @@ class SaliencyMixAugmentation(Augmentation):
 
     name = "saliencymix"
     title = "SaliencyMix"
+    mixes_batches = True
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         if not alpha > 0:

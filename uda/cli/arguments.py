@@ -110,6 +110,8 @@ def read_config(path: Path, load: Callable[[str], Any]) -> dict[str, Any]:
     if not base:
         return config
     base_file = path.parent / with_home(str(base))
+    if base_file.suffix not in (".yaml", ".yml"):  # a stranger's may name /dev/zero
+        raise ValueError(f"{path}: base: {str(base)[:100]!r} names no .yaml file")
     below = read_yaml(base_file, load)
     check_sections(below, str(base_file))
     if "base" in below:

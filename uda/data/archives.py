@@ -15,6 +15,7 @@ from torchvision.datasets import CIFAR100, FGVCAircraft, Flowers102, StanfordCar
 from genmix_aug.images import images_below
 from uda.data.class_folders import class_folders, image_folder_parts, images_by_class
 from uda.data.items import ROOT_FLAGS, Item, Parts
+from uda.runs.files import read_text
 
 
 def cifar100(folder: Path) -> Parts:
@@ -138,7 +139,7 @@ def tiny_imagenet(folder: Path) -> Parts:
     ]
     test = []
     for line in _lines(folder / "val" / "val_annotations.txt", folder, "val/val_annotations.txt"):
-        picture, name, *_ = line.split("\t")
+        picture, name = [*line.split("\t"), ""][:2]
         if name not in names:
             raise ValueError(f"{folder / 'val' / 'val_annotations.txt'}: {name!r} is no class")
         test.append(Item(folder / "val" / "images" / picture, name))
@@ -185,11 +186,11 @@ READERS: dict[str, Callable[[Path], Parts]] = {
 def _by_torchvision(folder: Path, needed: str, make: Callable[[], Any]) -> Any:
     try:
         return make()
-    except (RuntimeError, OSError, KeyError) as error:
+    except Exception as error:  # of a dozen types, of files that are not whole
+        reason = " ".join(str(error).split()).partition(". You can use")[0]
         raise ValueError(
-            f"{folder}: not there, or not whole ({str(error).split('. You can use')[0]}); unpack "
-            f"the archive so that it holds {needed}, or name the folder around it with "
-            f"{ROOT_FLAGS}"
+            f"{folder}: not there, or not whole ({reason[:200]}); unpack the archive so that it "
+            f"holds {needed}, or name the folder around it with {ROOT_FLAGS}"
         ) from None
 
 
@@ -199,7 +200,11 @@ def _lines(path: Path, folder: Path, needed: str) -> list[str]:
             f"{path}: no such file; unpack the archive so that {folder} holds {needed}, or name "
             f"the folder around it with {ROOT_FLAGS}"
         )
-    return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    try:
+        text = read_text(path, "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not text in UTF-8; unpack the archive anew") from None
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from uda.data.items import Item, picture_names
 from uda.data.names import join_names
+from uda.runs.files import ReadError, read_bytes
 from uda.runs.hashing import config_hash
 
 MOST_SEEN = 8  # places and machines whose files are known as they are, for each run
@@ -52,7 +53,9 @@ def _as_on_disk(path: Path) -> tuple[int, ...] | None:
 def content_hash(item: Item) -> str:
     """Return 16 hexadecimal digits for an image's content; an empty text where its file is gone."""
     try:
-        content = item.path.read_bytes() if item.pixels is None else item.pixels.tobytes()
+        content = read_bytes(item.path) if item.pixels is None else item.pixels.tobytes()
+    except ReadError:  # it is there, and the disk fails
+        raise
     except OSError:
         return ""
     return hashlib.blake2b(content, digest_size=8).hexdigest()

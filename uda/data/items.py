@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -132,4 +133,4 @@ def _root_of_paths(paths: Sequence[str], roots: Sequence[Path]) -> Path:
 
     Lists that come with other code have paths relative to the list's folder.
     """
-    return next((root for path in paths for root in roots if (root / path).exists()), roots[0])
+    return next((root for path in paths for root in roots if os.path.exists(root / path)), roots[0])

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from uda.runs.files import read_text
+
 LIST_SUFFIXES = (".txt", ".csv")
 # First cells of a line that heads a table.
 HEADS = ("path", "file", "filename", "image", "image_path", "name")
@@ -34,8 +36,7 @@ def read_list(file: Path) -> list[ListLine]:
         ValueError: naming a file that is no text.
     """
     # Universal newlines would cut names at carriage returns.
-    with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        content = stream.read()
+    content = read_text(file, "utf-8-sig", "surrogateescape")
     if "\0" in content:  # UTF-16, as some programs of Windows write it, or no text at all
         raise ValueError(f"{file}: not a list of pictures in UTF-8; save it as text in UTF-8")
     lines: list[ListLine] = []

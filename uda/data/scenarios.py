@@ -18,6 +18,10 @@ from uda.runs.folder import Run
 from uda.runs.hashing import config_hash
 
 
+class OtherClassesError(ValueError):
+    """The error that a dataset's classes are by now others than a run's."""
+
+
 @dataclass(frozen=True)
 class ClassSplit:
     """Class names by role; ``number`` maps each to its label."""
@@ -79,13 +83,17 @@ def split_of_run(run: Run, spec: DatasetSpec, split: ClassSplit | None = None) -
         split: The classes that ``spec.reader`` finds; by default `class_split`'s.
 
     Raises:
-        ValueError: The dataset's classes do not fit the run; names the run, and a class.
+        OtherClassesError: The dataset's classes do not fit the run; names the run, and a class.
+        ValueError: The dataset lacks the scenario, or the run's file of classes is broken.
     """
     now = class_split(spec, run.scenario)
     if names := run.classes():
-        return numbered_by(names, split or now, spec, str(run.folder))
+        try:
+            return numbered_by(names, split or now, spec, str(run.folder))
+        except ValueError as error:
+            raise OtherClassesError(str(error)) from None
     if run.class_hash not in ("", now.hash):  # a run from before runs kept their classes
-        raise ValueError(
+        raise OtherClassesError(
             f"{run.folder}: no classes.json in it, and {spec.name} has other classes by now"
         )
     return split or now

@@ -124,7 +124,7 @@ def _spec_file(dataset: str) -> Path:
 
 
 def _check_keys(path: Path, raw: Mapping[str, Any]) -> None:
-    if unknown := sorted(raw.keys() - KEYS.keys()):
+    if unknown := sorted(raw.keys() - KEYS.keys(), key=str):
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(KEYS))}")
     for key, kind in KEYS.items():
         if key not in raw:
@@ -140,6 +140,8 @@ def _check_texts(
         "domains": [*folder_names, *(name for names in folder_names.values() for name in names)],
         "abbreviations": [*raw["abbreviations"].keys(), *raw["abbreviations"].values()],
         "classes": raw["classes"],
+        "optional": raw["optional"],
+        "scenarios": list(raw["scenarios"]),
     }
     for key, values in texts.items():
         # YAML reads an unquoted No as false, and 1 as a number.

@@ -16,6 +16,23 @@ def centre_crop(images: Tensor, px: int) -> Tensor:
     return images[..., top : top + px, left : left + px]
 
 
+def fixed_views(height: int, width: int, px: int, count: int) -> list[tuple[int, int, bool]]:
+    """Return top, left and whether to mirror of ``count`` crops of an image: 1, 2 or 6.
+
+    The centre, its mirror image, and the four corners, two of them mirrored.
+    """
+    top, left = (height - px) // 2, (width - px) // 2
+    bottom, right = height - px, width - px
+    return [
+        (top, left, False),
+        (top, left, True),
+        (0, 0, False),
+        (0, right, True),
+        (bottom, 0, True),
+        (bottom, right, False),
+    ][:count]
+
+
 def draw_views(count: int, spare_px: int, flip: bool, seed: Sequence[int]) -> NDArray[np.int64]:
     """Draw top, left and whether to mirror, [count, 3], of a random crop of each image.
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from uda.evaluation.criteria import CRITERIA, THRESHOLDS, best_epoch
+from uda.evaluation.evaluate import read_answers
 from uda.methods.unknown import normalised_entropy
 from uda.runs.folder import Run
 from uda.training.bank import read_probabilities
@@ -29,35 +33,53 @@ def chosen_epochs(run: Run) -> dict[str, int]:
 
 def last_probabilities(run: Run) -> Tensor:
     """Return the last epoch's probabilities [N, K]. Raises ValueError for a run without banks."""
-    return read_probabilities(run, run.metrics("evaluate")[-1]["epoch"])
+    lines = run.metrics("evaluate")
+    if not lines:
+        raise ValueError(f"{run.folder}: has no epoch to choose from")
+    return read_probabilities(run, lines[-1]["epoch"])
+
+
+def last_scores(run: Run, probabilities: Tensor) -> NDArray[np.floating[Any]]:
+    """Return the unknown scores [N] that thresholds are chosen of, float.
+
+    They are the entropies / log K of ``probabilities``, which are `last_probabilities`; or the
+    run's, if it answers by another score. Raises ValueError where it has lost these.
+    """
+    if run.answer.get("score", "method") in ("method", "entropy"):
+        return normalised_entropy(probabilities).numpy()
+    answers = read_answers(run)
+    if answers is None or "unknown_score" not in answers:
+        raise ValueError(f"{run.folder}: has kept no predictions, and so no unknown scores")
+    scores: NDArray[np.floating[Any]] = answers["unknown_score"]
+    return scores
 
 
 def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
-    """Return thresholds on the entropy / log K of the run's `last_probabilities`.
+    """Return thresholds on the `last_scores` of a run.
 
-    ``fixed`` is the method's threshold; the others are those that each of `THRESHOLDS` chooses.
-    Raises ValueError where the method has none and the run no predictions.
+    ``fixed`` is what the run went by; the others are those that each of `THRESHOLDS` chooses.
+    Raises ValueError where a threshold was decided over the target and the run has no predictions.
     """
-    fixed = run.entropy_threshold
+    fixed = None if "threshold" in run.answer else run.entropy_threshold
     if fixed is None:
         cut = decided_threshold(run, probabilities.shape[1])
         fixed = 1.0 if cut is None else cut
-    score = normalised_entropy(probabilities).numpy()
+    score = last_scores(run, probabilities)
     return {"fixed": fixed, **{name: choose(score) for name, choose in THRESHOLDS.items()}}
 
 
 def decided_threshold(run: Run, num_classes: int) -> float | None:
-    """Return the threshold that a method which decides over the whole target (SHOT-O) came to.
+    """Return the threshold that a rule over the whole target (SHOT-O's, two-means) came to.
 
     It is the middle between the highest unknown score of what it called known and the lowest of
     what it called unknown; None where it called nothing unknown. Raises ValueError where the run
     has kept no predictions.
     """
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None:
-        raise ValueError(
-            f"{run.folder}: has kept no predictions, and {run.method} has no other threshold"
-        )
+        raise ValueError(f"{run.folder}: has kept no predictions, and there is no other threshold")
+    if not {"unknown_score", "label"} <= answers.keys():
+        raise ValueError(f"{run.folder}: its predictions lack labels or unknown scores")
     score, unknown = answers["unknown_score"], answers["label"] == num_classes
     if not unknown.any():
         return None
@@ -70,7 +92,7 @@ def criteria_of(run: Run, epochs: Sequence[int]) -> dict[str, list[float]]:
 
     Raises ValueError naming a run that has not kept its banks.
     """
-    kept: dict[str, list[float]] = run.choices("criteria") or {}
+    kept = run.choices("criteria") or {}
     if kept.keys() == CRITERIA.keys() and all(
         len(values) == len(epochs) for values in kept.values()
     ):

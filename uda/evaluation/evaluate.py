@@ -26,6 +26,12 @@ from uda.evaluation.metrics import (
 )
 from uda.methods.base import Bank
 from uda.methods.unknown import Prediction
+from uda.runs.folder import Run
+
+# The kinds of types that the arrays of `answers` have, as NumPy calls them.
+KINDS = {
+    **{"label": "iu", "true_label": "iu", "is_private": "b", "unknown_score": "f", "name": "U"}
+}
 
 
 def target_scores(
@@ -135,6 +141,22 @@ def answers(items: Sequence[Item], split: ClassSplit, prediction: Prediction) ->
         "true_label": labels,
         "name": np.array(picture_names(items)),
     }
+
+
+def read_answers(run: Run) -> dict[str, Any] | None:
+    """Return the `answers` that a run has kept, or None.
+
+    Raises:
+        ValueError: naming a file that is broken, or an array that is not of its type.
+    """
+    arrays = run.predictions()
+    for name, values in (arrays or {}).items():
+        if values.dtype.kind not in KINDS.get(name, values.dtype.kind):
+            raise ValueError(
+                f"{run.folder}: in its predictions {name} is of the type {values.dtype}; adapt "
+                "again"
+            )
+    return arrays
 
 
 def _defined(value: float) -> float | None:

@@ -2,9 +2,10 @@
 
 The exported graph takes ``images`` float32 [N, 3, S, S] in [0, 1], RGB: whole images resized to a
 square (bilinear, antialiased; first to D x D, the size that they were decoded to in training, which
-moves entropies by up to 0.01). It crops and normalises them, and returns ``label`` int64 [N] in
-0..K, where K is unknown, ``probability`` [N] of the most probable class, ``entropy`` [N] over
-log K, and ``probabilities`` [N, K]. JSON in the file's metadata explains them.
+moves entropies by up to 0.01). It crops and normalises them, averages over the run's views, and
+returns ``label`` int64 [N] in 0..K, where K is unknown, ``probability`` [N] of the most probable
+class, ``entropy`` [N] over log K, ``probabilities`` [N, K], and ``unknown_score`` [N], which is
+compared with the threshold. JSON in the file's metadata explains them.
 """
 
 from __future__ import annotations
@@ -21,38 +22,54 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from uda.data.views import centre_crop
+from uda.data.views import fixed_views
+from uda.evaluation.answering import unknown_scores
 from uda.inference.model import UNKNOWN, TrainedModel
-from uda.methods.unknown import normalised_entropy
+from uda.methods.unknown import normalised_entropy, predict_above
 from uda.models.classifier import Classifier
 from uda.runs.files import atomic_path
 from uda.runs.version import code_version
 
 Predict = Callable[[Tensor], Sequence[np.ndarray]]  # images [N, 3, S, S] -> `OUTPUTS`
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
-OUTPUTS = ("label", "probability", "entropy", "probabilities")
+OUTPUTS = ("label", "probability", "entropy", "probabilities", "unknown_score")
 METADATA = "uda.json"  # the file in a .pt2, and the key in ONNX's metadata_props
 # Largest permitted difference of a probability between the exported file and PyTorch.
 TOLERANCE = 1e-4
 
 
 class Exported(nn.Module):
-    """The network that is exported: crop, classifier, entropy and threshold."""
+    """The network that is exported: views, classifier, score and threshold."""
 
-    def __init__(self, model: Classifier, crop_px: int, threshold: float | None) -> None:
+    rows: Tensor
+
+    def __init__(self, model: Classifier, of: TrainedModel) -> None:
         super().__init__()
+        sizes, answer = of.experiment.images, of.experiment.answer
         self.model = model
-        self.crop_px = crop_px
-        self.threshold = math.inf if threshold is None else threshold
+        self.crop_px = sizes.crop_px
+        self.views = fixed_views(sizes.resize_px, sizes.resize_px, sizes.crop_px, answer.views)
+        self.score = answer.score
+        self.threshold = math.inf if of.threshold is None else of.threshold
+        # Computed here: the exported classifier has no weight normalisation.
+        self.register_buffer("rows", F.normalize(model.classifier.weight.detach(), dim=1))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        probabilities = self.model(centre_crop(images, self.crop_px))[1].softmax(dim=1)
-        probability, nearest = probabilities.max(dim=1)
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        sums = [self._view(images, *view) for view in self.views]
+        probabilities = torch.stack([p for p, _ in sums]).mean(dim=0)
+        cosines = torch.stack([c for _, c in sums]).mean(dim=0)
+        score = unknown_scores(self.score, probabilities, cosines)
+        label = predict_above(score, probabilities, self.threshold).label
         entropy = normalised_entropy(probabilities)
-        unknown = torch.full_like(nearest, probabilities.shape[1])
-        label = torch.where(entropy > self.threshold, unknown, nearest)
-        return label, probability, entropy, probabilities
+        return label, probabilities.amax(dim=1), entropy, probabilities, score
+
+    def _view(self, images: Tensor, top: int, left: int, mirror: bool) -> tuple[Tensor, Tensor]:
+        """Return probabilities [N, K] and cosines [N, K] of a view."""
+        view = images[..., top : top + self.crop_px, left : left + self.crop_px]
+        features, logits = self.model(view.flip(-1) if mirror else view)
+        return logits.softmax(dim=1), F.normalize(features, dim=1) @ self.rows.T
 
 
 def metadata(model: TrainedModel) -> dict[str, Any]:
@@ -62,6 +79,8 @@ def metadata(model: TrainedModel) -> dict[str, Any]:
         "classes": list(model.classes),
         UNKNOWN: len(model.classes),
         "threshold": model.threshold,
+        "views": model.experiment.answer.views,
+        "score": model.experiment.answer.score,
         "input": f"images: float32 [N, 3, {px}, {px}], RGB in [0, 1]: the whole picture resized to "
         f"{decode_px} x {decode_px}, then to {px} x {px} (bilinear, antialiased, aspect ratio not "
         "kept), values divided by 255",
@@ -81,8 +100,8 @@ def export(model: TrainedModel, kind: str, out: Path) -> float:
         out: The file to write: .onnx or .pt2.
 
     Returns:
-        The largest difference of a probability or entropy between the file, read again, and the
-        model in float32, on random images in batches of several sizes.
+        The largest difference of a probability, entropy or score between the file, read again, and
+        the model in float32, on random images in batches of several sizes.
 
     Raises:
         ValueError: The format or suffix is wrong, a package is missing, the difference exceeds
@@ -121,23 +140,19 @@ def _exportable(model: TrainedModel) -> Exported:
             # Training may use a variant that overwrites its input, which exporters do not know.
             if isinstance(child, nn.ReLU6) or type(child).__name__ == "OverwritingReLU6":
                 setattr(parent, name, nn.ReLU6())
-    return (
-        Exported(plain, model.experiment.images.crop_px, model.threshold)
-        .eval()
-        .requires_grad_(False)
-    )
+    return Exported(plain, model).eval().requires_grad_(False)
 
 
 def _reference(model: TrainedModel) -> Exported:
     """Copy the model to the CPU without changes for the export, to compare with."""
     plain = copy.deepcopy(model.model).to("cpu")
-    return Exported(plain, model.experiment.images.crop_px, model.threshold).eval()
+    return Exported(plain, model).eval()
 
 
 def _difference(reference: Exported, predict: Predict, px: int) -> float:
-    """Return the largest difference of a probability or entropy.
+    """Return the largest difference of a probability, entropy or unknown score.
 
-    It is infinite if a label differs of an image whose entropy is not at the threshold.
+    It is infinite if a label differs of an image whose unknown score is not at the threshold.
     """
     generator = torch.Generator().manual_seed(0)
     differences = []
@@ -147,9 +162,9 @@ def _difference(reference: Exported, predict: Predict, px: int) -> float:
             expected = [output.numpy() for output in reference(images)]
         actual = dict(zip(OUTPUTS, predict(images), strict=True))
         wanted = dict(zip(OUTPUTS, expected, strict=True))
-        names = ("probability", "entropy", "probabilities")
+        names = OUTPUTS[1:]
         differences += [float(np.abs(actual[name] - wanted[name]).max()) for name in names]
-        near = np.abs(wanted["entropy"] - reference.threshold) <= TOLERANCE
+        near = np.abs(wanted["unknown_score"] - reference.threshold) <= TOLERANCE
         if (actual["label"] != wanted["label"])[~near].any():
             return math.inf
     return max(differences)

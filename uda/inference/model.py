@@ -20,15 +20,16 @@ from uda.config import Experiment
 from uda.data.pixels import resize
 from uda.data.scenarios import split_of_run
 from uda.data.spec import load_dataset_spec
+from uda.evaluation.answering import unknown_scores
 from uda.evaluation.choices import chosen_thresholds, decided_threshold, last_probabilities
 from uda.evaluation.criteria import THRESHOLDS
-from uda.methods.unknown import normalised_entropy, predict_by_entropy
+from uda.methods.unknown import normalised_entropy, predict_above
 from uda.models.classifier import Classifier, load_weights
 from uda.runs.folder import Run, read_run
 from uda.stages.build import model_of
 from uda.stages.identity import experiment_of
 from uda.stages.options import method_of
-from uda.training.bank import forward_all
+from uda.training.bank import forward_views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +48,8 @@ class ImagePrediction:
         nearest: The most probable class, also where ``label`` is `UNKNOWN`.
         probability: The probability of ``nearest``, in 0..1.
         entropy: Entropy over log K: 0 for certain, 1 for uniform.
-        unknown_score: The value that is compared with the threshold; today every method uses the
-            entropy.
+        unknown_score: The value that is compared with the threshold: the entropy, unless the run
+            answers by another score.
     """
 
     label: str
@@ -106,8 +107,12 @@ class TrainedModel:
         sizes = self.experiment.images
         batch = resize(torch.stack(list(images)), sizes.resize_px)
         compute = self.experiment.compute
-        bank = forward_all(self.model, batch, sizes.crop_px, self.device, compute)
-        prediction = predict_by_entropy(bank.probabilities, self.threshold)
+        answer = self.experiment.answer
+        bank, cosines = forward_views(
+            self.model, batch, sizes.crop_px, answer.views, self.device, compute
+        )
+        score = unknown_scores(answer.score, bank.probabilities, cosines)
+        prediction = predict_above(score, bank.probabilities, self.threshold)
         highest = bank.probabilities.max(dim=1)
         entropy = normalised_entropy(bank.probabilities)
         names = (*self.classes, UNKNOWN)
@@ -167,8 +172,8 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
             (the best epoch's if a best epoch was chosen); or a .pt file in it, for that checkpoint.
         device: auto, cpu, cuda or cuda:N. Without a GPU, a run in float16 predicts in float32
             (`uda.compute.devices.to_answer`).
-        threshold: A number in [0, 1], or mixture or two-means, which choose it over the run's
-            target; empty for the method's.
+        threshold: A number in [0, 1] (of a cosine score in [0, 2]), or mixture or two-means, which
+            choose it over the run's target; empty for the run's.
 
     Raises:
         ValueError: The run is missing, unfinished or without class names; the device cannot be
@@ -194,11 +199,12 @@ def _parse_threshold(run: Run, threshold: str) -> float:
         if not run.is_adaptation:
             raise ValueError(f"threshold: {threshold} needs a target; {run.folder} has none")
         return chosen_thresholds(run, last_probabilities(run))[threshold]
+    highest = 2 if run.answer.get("score") == "cosine" else 1
     with suppress(ValueError):
-        if 0 <= float(threshold) <= 1:
+        if 0 <= float(threshold) <= highest:
             return float(threshold)
     raise ValueError(
-        f"threshold: {threshold!r} is neither a number between 0 and 1 nor one of "
+        f"threshold: {threshold!r} is neither a number between 0 and {highest} nor one of "
         f"{', '.join(THRESHOLDS)}"
     )
 
@@ -223,12 +229,14 @@ def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:
 def threshold_of(run: Run, experiment: Experiment) -> float | None:
     """Return the unknown score above which an image is unknown; None where nothing is.
 
-    For a method without a fixed threshold, `uda.evaluation.choices.decided_threshold` decides, with
-    its errors.
+    `uda.evaluation.choices.decided_threshold`, with its errors, returns one that was found over the
+    whole target.
     """
     if experiment.data.scenario in ("", "pda"):
         return None
+    if experiment.answer.number is not None:
+        return experiment.answer.number
     method = method_of(experiment)
-    if method.has_threshold:
+    if experiment.answer.threshold == "method" and method.has_threshold:
         return method.threshold
     return decided_threshold(run, len(class_names(run, experiment)))

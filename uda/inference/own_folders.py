@@ -44,8 +44,9 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         say(line)
     experiment = _on_folders(experiment, pair)
     method_of(experiment)  # a mistake in its options now, rather than after the training
-    train(experiment)
-    adapt(experiment)
+    # Several commands may share a source model: the later ones wait for it.
+    train(experiment, waits=True)
+    adapt(experiment, waits=True)
     adapted = adapt_run(experiment, load_dataset_spec(experiment.data.dataset))
     predicted = _predict(adapted, experiment, pair)  # all processes share this work
     if is_main():
@@ -126,8 +127,9 @@ def _write_answers(adapted: Run, predicted: PredictedImages, pair: FolderPair) -
     ]
     scores = target_score_line(adapted.metrics("evaluate"))
     text = ["# Answers", "", *pair.notes, *describe(pair), "", f"Scores: {scores}", *lines, ""]
-    # File names may have bytes of no encoding.
-    write_text(adapted.answers_md, "\n".join(text), errors="surrogateescape")
+    # File names may have bytes of no encoding, and names of classes HTML.
+    markdown = "\n".join(text).replace("<", "\\<")
+    write_text(adapted.answers_md, markdown, errors="surrogateescape")
     for line in lines:
         say(line)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import os
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from uda.inference.model import UNKNOWN, ImagePrediction, TrainedModel
 from uda.runs.files import atomic_path
 
 BATCH = 128
+FORMULA = tuple("=+-@\t\r")  # with which spreadsheets' formulas begin
 SHEET_COLUMNS, SHEET_ROWS, SHEET_PX = 8, 8, 120
 
 
@@ -68,7 +70,8 @@ def _listed(file: Path) -> Iterator[Path]:
     for line in read_list(file):
         paths = [file.parent / path for path, _ in line.readings]
         # A path that is missing is named without its label.
-        yield next((path for path in paths if path.is_file()), paths[-1])
+        # Path.is_file raises on names that are too long.
+        yield next((path for path in paths if os.path.isfile(path)), paths[-1])
 
 
 def predict(model: TrainedModel, paths: Sequence[Path]) -> PredictedImages:
@@ -117,6 +120,10 @@ def write_csv(predicted: PredictedImages, out: Path) -> None:
 
     Columns: path, class (a name or ``unknown``), nearest (the most probable class), probability of
     that class, entropy over log K, unknown_score.
+
+    Paths are none that spreadsheets take for formulas. Names of classes stay as they are, though
+    one may begin with ``=``: they are those of the model, chosen by whoever loads it, and programs
+    compare them with others, which a quote in front of them (OWASP's advice) would break.
     """
     with (
         atomic_path(out) as temporary,
@@ -129,8 +136,11 @@ def write_csv(predicted: PredictedImages, out: Path) -> None:
         for path, prediction in zip(predicted.paths, predicted.predictions, strict=True):
             numbers = (prediction.probability, prediction.entropy, prediction.unknown_score)
             row = [prediction.label, prediction.nearest, *(f"{n:.4f}" for n in numbers)]
+            name = str(path)
+            if name.startswith(FORMULA):
+                name = f"./{name}"  # the same file, and no formula to a spreadsheet
             # A carriage return that is not in quotes ends the row for readers.
-            (quoted if "\r" in "".join([str(path), *row]) else table).writerow([path, *row])
+            (quoted if "\r" in "".join([name, *row]) else table).writerow([name, *row])
 
 
 def write_sheet(predicted: PredictedImages, out: Path) -> tuple[int, list[str]]:

@@ -83,6 +83,8 @@ class Method:
         needs_unknown_space: Whether features must have more dimensions than the source has classes.
         added_options: Options that are newer than some runs: at their defaults they are left out of
             a run's identity, so that runs from before them keep their names.
+        former_options: Options that are newer than some runs and have another default: the values
+            that those runs had, which are left out of a run's identity.
         has_threshold: Whether `threshold` alone decides what is unknown. False where `predict`
             decides over the whole target.
         threshold: The unknown score above which a sample is unknown; None where nothing is
@@ -94,6 +96,7 @@ class Method:
     trains: ClassVar[Literal["nothing", "statistics", "weights"]] = "weights"
     needs_unknown_space: ClassVar[bool] = False
     added_options: ClassVar[tuple[str, ...]] = ()
+    former_options: ClassVar[Mapping[str, Any]] = {}
     has_threshold: ClassVar[bool] = True
     threshold: float | None
 
@@ -101,6 +104,11 @@ class Method:
         check_share(f"{self.name}.entropy_threshold", entropy_threshold)
         self.open_set = open_set
         self.threshold = entropy_threshold if open_set else None
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The values that replace options in a run's identity, where these decide nothing."""
+        return {}
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> Any:
         """Return what `loss` needs of the whole target; called at the start of each epoch.

@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uda.methods.geometry import nearest
+from uda.methods.kmeans import cluster_labels
 
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 CLUSTERS = ("tsne", "features", "spectral", "classes")
+KMEANS = ("faiss", "scikit-learn")
 MAX_SAMPLES = 8_000  # of the features and the spectral space; more only cost time
 FEW_DIMENSIONS = 64
-CHUNK = 512  # rows of the distance matrix in memory at once
+CHUNK = 1_024  # rows of the distance matrix in memory at once
 
 
 def estimate_num_clusters(
@@ -28,6 +30,7 @@ def estimate_num_clusters(
     previous: int | None = None,
     clusters: str = "features",
     multiples: Sequence[float] = MULTIPLES,
+    kmeans: str = "faiss",
 ) -> int:
     """Return C_t, the number of target clusters, at least 1 and at most N.
 
@@ -42,6 +45,8 @@ def estimate_num_clusters(
             done: the released code's 2-D "tsne", the unit-norm "features" or their "spectral" map
             (the last two of at most `MAX_SAMPLES` seeded random rows).
         multiples: Multiples of K to try.
+        kmeans: An entry of `KMEANS`: what clusters "features" and "spectral". "tsne" is always
+            scikit-learn's, as released.
 
     Raises:
         ValueError: ``clusters`` is not in `CLUSTERS`.
@@ -57,12 +62,12 @@ def estimate_num_clusters(
     if (points == points[0]).all():
         return fallback  # a collapsed network; scikit-learn's t-SNE would crash
     if clusters == "tsne":
-        points = tsne(points)
+        points, kmeans = tsne(points), "scikit-learn"
     else:
         points = sample(points, MAX_SAMPLES, MAX_SAMPLES)
         points = spectral(points) if clusters == "spectral" else points
     counts = candidates(num_source_classes, len(points), multiples)
-    return best_num_clusters(points, counts) or fallback
+    return best_num_clusters(points, counts, kmeans) or fallback
 
 
 def sample(
@@ -131,14 +136,21 @@ def candidates(
     return list(dict.fromkeys(count for count in counts if count < num_samples))
 
 
-def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int | None:
+def best_num_clusters(
+    points: NDArray[np.float32], counts: Sequence[int], kmeans: str = "faiss"
+) -> int | None:
     """Return the entry of ``counts`` whose k-means of ``points`` [N, d] has the best silhouette.
 
-    Of equals it is the first; None where no silhouette is positive.
+    Of equals it is the first; None where no silhouette is positive. ``kmeans`` is an entry of
+    `KMEANS`.
     """
-    distinct = len(np.unique(points, axis=0))
+    distinct = num_distinct(points, max(counts, default=0))
     counts = [count for count in counts if count <= distinct]  # k-means cannot make more
-    labels = kmeans_labels(points, counts)
+    labels: Sequence[NDArray[np.integer]] = (
+        [cluster_labels(points, count) for count in counts]
+        if kmeans == "faiss"
+        else kmeans_labels(points, counts)
+    )
     best, best_score = None, 0.0
     for count, score in zip(counts, silhouettes(points, labels), strict=True):
         if score > best_score:
@@ -146,8 +158,16 @@ def best_num_clusters(points: NDArray[np.float32], counts: Sequence[int]) -> int
     return best
 
 
+def num_distinct(points: NDArray[np.float32], enough: int) -> int:
+    """Return the number of different rows of ``points`` [N, d], or any at least ``enough``."""
+    # Equal rows have equal projections; to sort these takes a tenth of the time.
+    projected = points @ np.random.default_rng(0).normal(size=points.shape[1])
+    distinct = len(np.unique(projected))
+    return distinct if distinct >= enough else len(np.unique(points, axis=0))
+
+
 def kmeans_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.int32]]:
-    """Return the clusters [N] of ``points`` [N, d] by seeded k-means into each of ``counts``."""
+    """Return the clusters [N] of ``points`` [N, d] by scikit-learn's k-means into ``counts``."""
     from sklearn.cluster import KMeans, kmeans_plusplus
 
     if points.shape[1] <= FEW_DIMENSIONS:
@@ -168,53 +188,53 @@ def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer
     Euclidean distance to the rest of its cluster and b that to the nearest other cluster; 0 for a
     point alone in its cluster (Rousseeuw, 1987).
     """
-    from sklearn.metrics import euclidean_distances
-
     # Distances cost most, so they are computed once for all labellings, some rows at a time. Their
     # sums over clusters are products with the indicator columns of all clusters, side by side.
     if not labels:
         return []
-    members = [np.eye(label.max() + 1, dtype=np.float32)[label] for label in labels]
-    sizes = [member.sum(axis=0) for member in members]
-    ends = np.cumsum([len(size) for size in sizes])[:-1]
-    side_by_side = np.concatenate(members, axis=1)
-    totals = np.zeros(len(labels))
-    distances_of = _far_distances if points.shape[1] > FEW_DIMENSIONS else euclidean_distances
+    numbers = [torch.from_numpy(label).long() for label in labels]
+    members = [F.one_hot(number).float() for number in numbers]
+    sizes = [member.sum(dim=0) for member in members]
+    widths = [len(size) for size in sizes]
+    side_by_side = torch.cat(members, dim=1)
+    totals = [0.0] * len(labels)
+    distances_of = _far_distances if points.shape[1] > FEW_DIMENSIONS else _near_distances
     for start in range(0, len(points), CHUNK):
         rows = slice(start, start + CHUNK)
         distances = distances_of(points[rows], points)
-        np.fill_diagonal(distances[:, rows], 0)  # a point to itself, without rounding
-        sums = np.split(distances @ side_by_side, ends, axis=1)
-        totals += [
-            _silhouette_sum(label_sums, label[rows], size)
-            for label_sums, label, size in zip(sums, labels, sizes, strict=True)
-        ]
-    return (totals / len(points)).tolist()
+        distances[:, rows].fill_diagonal_(0)  # a point to itself, without rounding
+        sums = (distances @ side_by_side).split(widths, dim=1)
+        for k, number in enumerate(numbers):
+            totals[k] += _silhouette_sum(sums[k], number[rows], sizes[k])
+    return [total / len(points) for total in totals]
 
 
-def _far_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+def _near_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> Tensor:
+    """Return distances [n, N] of ``rows`` [n, d] to ``points`` [N, d], computed in float64."""
+    from sklearn.metrics import euclidean_distances
+
+    return torch.from_numpy(euclidean_distances(rows, points)).float()
+
+
+def _far_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> Tensor:
     """Return distances [n, N] of ``rows`` [n, d] to ``points`` [N, d], computed in float32.
 
     Good enough for points far from each other, as they are in many dimensions.
     """
     first, second = torch.from_numpy(rows), torch.from_numpy(points)
     squares = first.square().sum(1)[:, None] + second.square().sum(1)
-    return torch.addmm(squares, first, second.T, alpha=-2).clamp_min_(0).sqrt_().numpy()
+    return torch.addmm(squares, first, second.T, alpha=-2).clamp_min_(0).sqrt_()
 
 
-def _silhouette_sum(
-    sums: NDArray[np.float32], label: NDArray[np.integer], sizes: NDArray[np.float32]
-) -> float:
-    """Return the summed silhouettes of points in clusters ``label`` [n].
+def _silhouette_sum(sums: Tensor, label: Tensor, sizes: Tensor) -> float:
+    """Return the summed silhouettes of points in clusters ``label`` int64 [n].
 
     ``sums`` [n, C] are the points' summed distances to each cluster, ``sizes`` [C] its points.
     """
-    inside = np.arange(len(label)), label
-    inner = sums[inside] / np.maximum(sizes[label] - 1, 1)
-    means = np.divide(sums, sizes, out=np.full_like(sums, np.inf), where=sizes > 0)
-    means[inside] = np.inf
-    outer = means.min(axis=1)
-    larger = np.maximum(inner, outer)
-    counts = (sizes[label] > 1) & (larger > 0) & np.isfinite(outer)
-    scores = np.divide(outer - inner, larger, out=np.zeros_like(outer), where=counts)
-    return float(scores.sum(dtype=np.float64))
+    here = label[:, None]
+    inner = sums.gather(1, here)[:, 0] / (sizes[label] - 1).clamp(min=1)
+    means = (sums / sizes).masked_fill_(sizes == 0, torch.inf).scatter_(1, here, torch.inf)
+    outer = means.amin(dim=1)
+    larger = torch.maximum(inner, outer)
+    counts = (sizes[label] > 1) & (larger > 0) & outer.isfinite()
+    return float(torch.where(counts, (outer - inner) / larger, 0).double().sum())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,9 +19,12 @@ from torch.nn import functional as F
 from uda.methods.base import Bank, Batch, Method, Once, check_share, check_weight, run_locally
 from uda.methods.clusters import CLUSTERS, estimate_num_clusters
 from uda.methods.geometry import consistency, most_confident, prototypes
+from uda.methods.kmeans import kmeans_centroids
 from uda.methods.unknown import LOG_EPSILON
 
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 3.0)
+KMEANS = ("faiss", "torch")
+REFINING = 3  # rounds from the centroids of all samples: labels are those of 25, but for 0.5 %
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def unit_centroids(
 ) -> Tensor:
     """Return the unit-norm centroids [C, d] of k-means of ``points`` [M, d]; C = min(``count``, M).
 
+    It stays on the device of ``points``: runs from before faiss's k-means were made with it.
     Lloyd's rounds start from ``count`` random points and end when no point moves, or after
     ``max_rounds``. A cluster that loses all its points keeps its centroid. At most ``max_points``
     random points are clustered; 0 takes all.
@@ -70,12 +74,33 @@ def unit_centroids(
     return F.normalize(centroids, dim=1)
 
 
+def all_centroids(points: Tensor, count: int, max_points: int) -> Tensor:
+    """Return the centroids [C, d] of faiss's k-means of ``points`` [N, d], seed 0."""
+    return kmeans_centroids(some_of(points, max_points, 0), count)
+
+
+def refined_centroids(points: Tensor, start: Tensor, seed: int, max_points: int) -> Tensor:
+    """Return the unit-norm centroids of faiss's k-means of ``points`` [M, d] from ``start``."""
+    points = some_of(points, max_points, seed)
+    start = start[: len(points)]
+    return F.normalize(kmeans_centroids(points, len(start), start=start, rounds=REFINING), dim=1)
+
+
+def some_of(points: Tensor, max_points: int, seed: int) -> Tensor:
+    """Return ``points`` [M, d], at most ``max_points`` (seeded random ones) if that is not 0."""
+    if not 0 < max_points < len(points):
+        return points
+    order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
+    return points[order[:max_points].to(points.device)]
+
+
 def pseudo_labels(
     features: Tensor,
     probabilities: Tensor,
     num_clusters: int,
     rho: float = 0.75,
     samples_per_centroid: int = 0,
+    kmeans: str = "faiss",
 ) -> PseudoLabels:
     """Return labels and training targets of the whole target; equal arguments give equal labels.
 
@@ -90,6 +115,8 @@ def pseudo_labels(
         rho: In 0 to 1, where 1 suppresses no class.
         samples_per_centroid: Random samples of each k-means, at most so many times C_t; 0 takes
             all.
+        kmeans: An entry of `KMEANS`. faiss begins each class's k-means at the centroids of all
+            samples, of which it leaves out a few.
     """
     num_classes = probabilities.shape[1]
     z = F.normalize(features, dim=1)
@@ -99,13 +126,17 @@ def pseudo_labels(
     similarity = (rho + (1 - rho) * confidence)[label] * similarity
     rival = torch.full_like(similarity, -torch.inf)
     most = samples_per_centroid * num_clusters
+    start = all_centroids(z, num_clusters, most) if kmeans == "faiss" else None
     for k, top in enumerate(rows):
         # Only samples nearest to t_k ask for this class's centroids, so not all N are compared.
         asking = label == k
         others = torch.ones_like(asking)
         others[top] = False
         if asking.any() and others.any():
-            centroids = unit_centroids(z[others], num_clusters, seed=k, max_points=most)
+            if start is None:
+                centroids = unit_centroids(z[others], num_clusters, seed=k, max_points=most)
+            else:
+                centroids = refined_centroids(z[others], start, k, most)
             rival[asking] = (z[asking] @ centroids.T).amax(dim=1)
     unknown = similarity < rival
     target = F.one_hot(label, num_classes).to(z.dtype)
@@ -154,11 +185,14 @@ class Glc(Method):
         clusters: How C_t is estimated, once and among 0.25 0.5 1 2 3 times K: as in
             `uda.methods.clusters.estimate_num_clusters`.
         samples_per_centroid: Bounds the samples of each k-means (256 as released, 0 for all).
+        kmeans: faiss, as released; or torch, with which C_t of "features" and "spectral" is
+            estimated by scikit-learn.
     """
 
     name = "glc"
     title = "GLC"
     added_options = ("samples_per_centroid",)
+    former_options: ClassVar[Mapping[str, Any]] = {"kmeans": "torch"}
 
     def __init__(
         self,
@@ -170,11 +204,14 @@ class Glc(Method):
         neighbours: int = 4,
         clusters: str = "tsne",
         samples_per_centroid: int = 0,
+        kmeans: str = "faiss",
     ) -> None:
         super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
-        if clusters not in CLUSTERS:
-            known = ", ".join(CLUSTERS)
-            raise ValueError(f"adapt.options.glc.clusters: {clusters!r} is not one of {known}")
+        for key, choice, known in (("clusters", clusters, CLUSTERS), ("kmeans", kmeans, KMEANS)):
+            if choice not in known:
+                raise ValueError(
+                    f"adapt.options.glc.{key}: {choice!r} is not one of {', '.join(known)}"
+                )
         if neighbours < 1:
             raise ValueError(f"adapt.options.glc.neighbours: {neighbours} must be at least 1")
         if samples_per_centroid < 0:
@@ -189,6 +226,7 @@ class Glc(Method):
         self.neighbours = neighbours
         self.clusters = clusters
         self.samples_per_centroid = samples_per_centroid
+        self.kmeans = kmeans
         self.num_clusters: int | None = None
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> GlcState:
@@ -199,7 +237,11 @@ class Glc(Method):
         if self.num_clusters is None:
             num_classes = bank.probabilities.shape[1]
             self.num_clusters = estimate_num_clusters(
-                bank.features, num_classes, clusters=self.clusters, multiples=MULTIPLES
+                bank.features,
+                num_classes,
+                clusters=self.clusters,
+                multiples=MULTIPLES,
+                kmeans="faiss" if self.kmeans == "faiss" else "scikit-learn",
             )
         return pseudo_labels(
             bank.features,
@@ -207,6 +249,7 @@ class Glc(Method):
             self.num_clusters,
             self.rho,
             self.samples_per_centroid,
+            self.kmeans,
         )
 
     def loss(self, target: Batch, state: GlcState) -> dict[str, Tensor]:

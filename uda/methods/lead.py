@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from uda.methods.base import Bank, Batch, Method, Once, check_weight, run_locally
-from uda.methods.clusters import CLUSTERS, estimate_num_clusters
+from uda.methods.clusters import CLUSTERS, KMEANS, estimate_num_clusters
 from uda.methods.geometry import consistency, known_basis, most_confident, prototypes, split_norms
 from uda.methods.unknown import LOG_EPSILON
 
@@ -197,6 +197,7 @@ class Lead(Method):
         cluster_every: Epochs from one estimate of C_t to the next.
         confident_weights: As in `pseudo_labels`.
         split: What separates known from unknown: norm as published, or cosine.
+        kmeans: What makes the clusters of "features" and "spectral": faiss or scikit-learn.
         reg_weight, con_weight: 1 as published.
     """
 
@@ -204,6 +205,7 @@ class Lead(Method):
     title = "LEAD"
     needs_unknown_space = True  # for `known_basis`
     added_options = ("split", "reg_weight", "con_weight")
+    former_options: ClassVar[Mapping[str, Any]] = {"kmeans": "scikit-learn"}
 
     def __init__(
         self,
@@ -218,9 +220,14 @@ class Lead(Method):
         split: str = "norm",
         reg_weight: float = 1.0,
         con_weight: float = 1.0,
+        kmeans: str = "faiss",
     ) -> None:
         super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
-        for key, choice, known in (("clusters", clusters, CLUSTERS), ("split", split, SPLITS)):
+        for key, choice, known in (
+            ("clusters", clusters, CLUSTERS),
+            ("split", split, SPLITS),
+            ("kmeans", kmeans, KMEANS),
+        ):
             if choice not in known:
                 raise ValueError(
                     f"adapt.options.lead.{key}: {choice!r} is not one of {', '.join(known)}"
@@ -237,9 +244,15 @@ class Lead(Method):
         self.cluster_every = cluster_every
         self.confident_weights = confident_weights
         self.split = split
+        self.kmeans = kmeans
         self.reg_weight = reg_weight
         self.con_weight = con_weight
         self.num_clusters: int | None = None
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Without faiss's k-means where no cluster is made by it."""
+        return {} if self.clusters in ("features", "spectral") else self.former_options
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> LeadState:
         """Return the epoch's pseudo-labels and bank; C_t is new every ``cluster_every`` epochs."""
@@ -249,7 +262,7 @@ class Lead(Method):
         num_classes = bank.class_weights.shape[0]
         if self.num_clusters is None or epoch % self.cluster_every == 0:
             self.num_clusters = estimate_num_clusters(
-                bank.features, num_classes, self.num_clusters, self.clusters
+                bank.features, num_classes, self.num_clusters, self.clusters, kmeans=self.kmeans
             )
         return pseudo_labels(
             bank.features,

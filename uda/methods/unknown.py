@@ -37,7 +37,17 @@ def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Predic
 
     A ``threshold`` of None rejects nothing (PDA).
     """
-    score = normalised_entropy(probabilities)
+    return predict_above(normalised_entropy(probabilities), probabilities, threshold)
+
+
+def predict_above(score: Tensor, probabilities: Tensor, threshold: float | None) -> Prediction:
+    """Return the most probable classes, or unknown (K) where ``score`` exceeds ``threshold``.
+
+    Args:
+        score: [N], high for unknown.
+        probabilities: [N, K].
+        threshold: None calls nothing unknown.
+    """
     label = probabilities.argmax(dim=1)
     if threshold is not None:
         label = torch.where(score > threshold, probabilities.shape[1], label)

@@ -120,6 +120,6 @@ def load_weights(model: Classifier, path: Path, classes: Sequence[str] = ()) -> 
     check_weights(state, model.state_dict(), str(path), "does not fit the configured model")
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()[:200]
+    except Exception as error:  # RuntimeError, or of keys that are no names
+        reason = str(error).splitlines()[-1].strip()[:200]
         raise ValueError(f"{path}: does not fit the configured model: {reason}") from None

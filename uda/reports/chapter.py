@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from uda.data.scenarios import OtherClassesError
 from uda.evaluation.metrics import SCORES
 from uda.reports.differences import Difference, differences
 from uda.reports.predictions import Predictions, read_predictions
@@ -79,10 +81,23 @@ class Chapter:
         return tables + ([self.tables["difference"]] if "difference" in self.tables else [])
 
     @cached_property
+    def _drawn(self) -> tuple[list[DrawnPair], dict[Path, str]]:
+        misfits: dict[Path, str] = {}
+        drawn = [_drawn_pair(self.setting, self.rows, pair, misfits) for pair in self.pairs]
+        return [pair for pair in drawn if pair], misfits
+
+    @property
     def drawn_pairs(self) -> list[DrawnPair]:
         """The predictions that figures and samples show, of the pairs whose runs have kept any."""
-        drawn = (_drawn_pair(self.setting, self.rows, pair) for pair in self.pairs)
-        return [pair for pair in drawn if pair]
+        return self._drawn[0]
+
+    @property
+    def misfits(self) -> Mapping[Path, str]:
+        """By their folders the runs that are not drawn, as the dataset has other classes by now.
+
+        Their scores stay in the tables: these were measured when the classes were theirs.
+        """
+        return self._drawn[1]
 
     @property
     def open_pairs(self) -> list[DrawnPair]:
@@ -92,12 +107,19 @@ class Chapter:
     @property
     def pairs_without_predictions(self) -> list[Pair]:
         """The pairs that have labels, and no predictions to draw."""
-        labelled = {r.pair for row in self.rows for r in row.results if has_labels(r.lines)}
+        results = [result for row in self.rows for result in row.results]
+        labelled = {
+            result.pair
+            for result in results
+            if has_labels(result.lines) and result.run.folder not in self.misfits
+        }
         drawn = {drawn.pair for drawn in self.drawn_pairs}
         return [pair for pair in self.pairs if pair in labelled - drawn]
 
 
-def _drawn_pair(setting: Setting, rows: Sequence[Row], pair: Pair) -> DrawnPair | None:
+def _drawn_pair(
+    setting: Setting, rows: Sequence[Row], pair: Pair, misfits: dict[Path, str]
+) -> DrawnPair | None:
     """Return predictions of at most `DETAILED` rows, of the first seed that most of them have.
 
     Rows that have the most pairs come first, so that all pairs show the same; of those the first
@@ -109,7 +131,14 @@ def _drawn_pair(setting: Setting, rows: Sequence[Row], pair: Pair) -> DrawnPair 
     for row in ordered:
         for result in row.at(pair):
             by_row = by_seed.setdefault(result.seed, {})
-            if len(by_row) < DETAILED and (answers := read_predictions(result.run, setting.spec)):
+            if len(by_row) == DETAILED:
+                continue
+            try:
+                answers = read_predictions(result.run, setting.spec)
+            except OtherClassesError as error:
+                misfits[result.run.folder] = str(error)
+                continue
+            if answers:
                 by_row[row.title] = answers
     if not any(by_seed.values()):
         return None

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from uda.data.spec import load_dataset_spec
-from uda.evaluation.choices import chosen_epochs, chosen_thresholds, last_probabilities
+from uda.evaluation.choices import (
+    chosen_epochs,
+    chosen_thresholds,
+    last_probabilities,
+    last_scores,
+)
 from uda.evaluation.criteria import CRITERIA, THRESHOLDS, best_epoch
-from uda.methods.unknown import normalised_entropy
 from uda.reports.predictions import read_predictions
 from uda.reports.results import Result, has_labels
 from uda.runs.folder import Run
@@ -32,7 +37,7 @@ def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
     if not lines:
         raise ValueError("it has no epoch to choose from")
     main = "accuracy" if "accuracy" in lines[-1] else "h_score"
-    scores = [line[main] for line in lines]
+    scores: list[Any] = [line.get(main) for line in lines]
     if None in scores:
         why = "a score is undefined" if has_labels(lines) else "its target has no labels"
         raise ValueError(f"{why}, so there is no oracle to compare with")
@@ -41,23 +46,24 @@ def epoch_choices(run: Run) -> dict[str, tuple[int, float]]:
 
 
 def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
-    """Return by rule the threshold on the last epoch's entropy / log K, and the H-score it gives.
+    """Return by rule the threshold on the last epoch's unknown score, and the H-score it gives.
 
     ``fixed`` is the method's threshold, ``oracle`` the best of a grid. Rules and oracle decide over
-    the same entropies, whatever the method decides by. Those of a finished run are kept in its
-    folder.
+    the same scores (`uda.evaluation.choices.last_scores`), whatever the method decides by. Those of
+    a finished run are kept in its folder.
 
     Raises:
         ValueError: where the run has not kept its banks, or nothing in its target has a label.
     """
-    kept = {name: (cut, score) for name, (cut, score) in (run.choices("thresholds") or {}).items()}
+    stored = run.choices("thresholds") or {}
+    kept = {name: (pair[0], pair[1]) for name, pair in stored.items() if len(pair) == 2}
     if set(kept) == set(CUTS) and run.choices_are_newer("thresholds"):
         return kept
     probabilities = last_probabilities(run)
     answers = read_predictions(run, load_dataset_spec(run.dataset))
     if answers is None:
         raise ValueError("its target has no labels, so there is no oracle to compare with")
-    score = normalised_entropy(probabilities).numpy()
+    score = last_scores(run, probabilities)
     classes = probabilities.argmax(dim=1).numpy()
     cuts = chosen_thresholds(run, probabilities)
     grid = [*GRID, *cuts.values()]

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from uda.augment.composed import PLUS
 from uda.reports.results import Board, Pair, Row
 from uda.reports.rows import settings_of
 
@@ -115,7 +116,7 @@ def _is_augmented_otherwise(row: Row, other: Row) -> bool:
     augmentation."""
     if row.augment in ("none", "checkpoint") or other.augment in (row.augment, "checkpoint"):
         return False
-    if other.augment != "none" and row.augment != "genmix":
+    if other.augment != "none" and "genmix" not in row.augment.split(PLUS):
         return False
     return row.method == other.method and _comparable(row) == _comparable(other)
 
@@ -125,7 +126,7 @@ def _comparable(row: Row) -> object:
     source = {key: value for key, value in settings["source"].items() if key != "augment"}
     # Without augmented copies there is nothing that a budget could decide.
     train = {key: value for key, value in source.get("train", {}).items() if key != "budget"}
-    return {**source, "train": train}, settings["adapt"]
+    return {**source, "train": train}, settings["adapt"], settings.get("answer")
 
 
 def _is_source_of(other: Row, row: Row) -> bool:

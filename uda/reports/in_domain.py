@@ -108,7 +108,7 @@ def overheads(runs: Sequence[Run], plain: Mapping[int, Run]) -> list[float]:
 
 def edit_seconds(run: Run) -> float:
     """Return the seconds that a run spent on making edits."""
-    return max((line["seconds"] for line in run.metrics("prepare")), default=0.0)
+    return max((line.get("seconds", 0.0) for line in run.metrics("prepare")), default=0.0)
 
 
 def _rows(runs: Sequence[Run], titles: Mapping[Path, str]) -> dict[str, list[Run]]:
@@ -158,5 +158,5 @@ def _setting_of(run: Run) -> dict[str, Any]:
     """Return a run's configuration but for augmentation and seed."""
     setting = {k: v for k, v in run.config.items() if k not in ("augment", "seed")}
     # Stands only where there are copies: without, "steps" is meant.
-    setting["train"] = {"budget": "steps", **run.config["train"]}
+    setting["train"] = {"budget": "steps", **run.train}
     return setting

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uda.data.scenarios import ClassSplit, split_of_run
+from uda.data.scenarios import ClassSplit, OtherClassesError, split_of_run
 from uda.data.spec import DatasetSpec
+from uda.evaluation.evaluate import read_answers
 from uda.evaluation.metrics import threshold_curve
 from uda.runs.folder import Run
 
@@ -95,6 +96,8 @@ class Predictions:
         ``classes`` [target] are the most probable ones. Both are of the whole target, those without
         labels included.
         """
+        if len(self.rows) and len(classes) <= self.rows.max():
+            raise ValueError(f"{self.run.folder}: its bank is of other pictures than its answers")
         curve = threshold_curve(
             self.true_label,
             classes[self.rows],
@@ -166,18 +169,20 @@ def read_predictions(run: Run, spec: DatasetSpec) -> Predictions | None:
     None where no image has a label, or the run has kept no predictions with labels.
 
     Raises:
-        ValueError: naming a file that is broken, or a class that the dataset has in another role.
+        OtherClassesError: naming a class that the dataset has no more, or in another role.
+        ValueError: naming a file that is broken.
     """
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None or not {"label", "unknown_score", "true_label"} <= answers.keys():
         return None
     known = answers["true_label"] >= 0
     if not known.any():
         return None
     split = split_of_run(run, spec)
+    _check_range(run, split, answers["label"], answers["true_label"])
     names, shared = split.source_classes, len(split.shared)
     if wrong := sorted({*answers["true_label"].tolist()} & {*range(shared, len(names))}):
-        raise ValueError(
+        raise OtherClassesError(
             f"{run.folder}: its target has {names[wrong[0]]!r}, a class of the source alone in "
             f"{spec.name} by now; restore the dataset's scenario, or move the run elsewhere"
         )
@@ -192,6 +197,23 @@ def read_predictions(run: Run, spec: DatasetSpec) -> Predictions | None:
     )
 
 
+def _check_range(
+    run: Run, split: ClassSplit, label: NDArray[np.integer], true_label: NDArray[np.integer]
+) -> None:
+    """Raise OtherClassesError naming the run unless its predictions and labels are of its classes.
+
+    They are not where the dataset has lost private classes.
+    """
+    most = {"label": len(split.source_classes), "true_label": len(split.number) - 1}
+    for (name, limit), values in zip(most.items(), (label, true_label), strict=True):
+        least = -1 if name == "true_label" else 0
+        if len(values) and not (least <= values.min() and values.max() <= limit):
+            raise OtherClassesError(
+                f"{run.folder}: its predictions' {name} goes from {values.min()} to "
+                f"{values.max()}, where {least} to {limit} is expected; adapt again"
+            )
+
+
 def split_by_role(run: Run, values: NDArray[np.floating]) -> Mapping[str, NDArray[np.floating]]:
     """Return a target's ``values`` [N], a value for each image, by the role of the image's class.
 
@@ -201,10 +223,12 @@ def split_by_role(run: Run, values: NDArray[np.floating]) -> Mapping[str, NDArra
     Raises:
         ValueError: where the run has kept no predictions.
     """
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None:
         raise ValueError(f"{run.folder}: has kept no predictions")
-    private = answers["is_private"]
+    private = answers.get("is_private", np.zeros(0, bool))
+    if len(private) != len(values):
+        raise ValueError(f"{run.folder}: its predictions are not of its {len(values)} pictures")
     if private.any():
         return {SHARED: values[~private], PRIVATE: values[private]}
     all_labelled = bool((answers.get("true_label", np.zeros(1)) >= 0).all())

@@ -104,7 +104,8 @@ class Result:
 
         NaN for a method that trains nothing, which has nothing to choose from.
         """
-        values = [line[name] for line in self.lines if line["epoch"] and line[name] is not None]
+        scores = [line.get(name) for line in self.lines if line["epoch"]]
+        values = [score for score in scores if score is not None]
         return max(values, default=math.nan)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from uda.config import AnswerConfig
 from uda.data.spec import DatasetSpec
 from uda.methods import METHODS
 from uda.reports.results import Board, Pair, Result, Row, Setting, row_title
@@ -32,7 +33,11 @@ def boards(runs: Sequence[Run], expected: Sequence[Expected] = ()) -> dict[Setti
         if not (run.is_done and run.is_adaptation):
             continue
         setting = Setting(run.dataset, run.scenario, run.concepts)
-        pair = _pair(setting.spec, run)
+        try:
+            spec = setting.spec
+        except ValueError as error:
+            raise ValueError(f"{run.folder}: {error}") from None
+        pair = _pair(spec, run)
         result = Result(run, pair, run.seed, run.evaluations())
         results = by_setting.setdefault(setting, {})
         results.setdefault((run.method, run.augmentation), []).append(result)
@@ -59,8 +64,9 @@ def _rows(
     keys, variants = [key for key, _ in grouped], [group for _, group in grouped]
     settings = [settings_of(results[0].run) for results in variants]
     described = [
-        row_title(*key) + (f" ({words})" if words else "")
-        for key, words in zip(keys, _words(keys, settings), strict=True)
+        ", ".join(filter(None, [row_title(*key), values.get("answer", "")]))
+        + (f" ({words})" if words else "")
+        for key, values, words in zip(keys, settings, _words(keys, settings), strict=True)
     ]
     titles = list(described)
     for index, results in enumerate(variants):
@@ -97,10 +103,13 @@ def _words(keys: Sequence[Key], settings: Sequence[Mapping[str, Any]]) -> list[s
     def is_of_source(name: str) -> bool:
         return name.startswith("source.") and not name.startswith("source.augment.")
 
+    def is_of_key(name: str) -> bool:
+        return not is_of_source(name) and name != "answer"  # which is in the title
+
     words = [[text] for text in distinguish(settings, is_of_source)]
     for key in dict.fromkeys(keys):
         indices = [index for index, other in enumerate(keys) if other == key]
-        more = distinguish([settings[k] for k in indices], lambda name: not is_of_source(name))
+        more = distinguish([settings[k] for k in indices], is_of_key)
         for index, text in zip(indices, more, strict=True):
             words[index].append(text)
     return [", ".join(filter(None, texts)) for texts in words]
@@ -126,12 +135,13 @@ def _differ_in_checkpoint(results: Sequence[Result]) -> bool:
 
 def settings_of(run: Run, file: bool = True) -> dict[str, Any]:
     """Return a run's configuration without pair and seed, and without its checkpoint unless
-    ``file``."""
+    ``file``; how it answers, if not as its method does, in words."""
     source = {key: value for key, value in run.source.items() if key != "seed"}
     source["data"] = {key: value for key, value in source["data"].items() if key != "source"}
     if not file and "augment" in source:
         source["augment"] = {k: v for k, v in source["augment"].items() if k != "file"}
-    return {"source": source, "adapt": run.adapt}
+    answer = {"answer": AnswerConfig(**run.answer).title} if run.answer else {}
+    return {"source": source, "adapt": run.adapt, **answer}
 
 
 def distinguish(

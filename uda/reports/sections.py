@@ -240,7 +240,17 @@ class Sections:
             for comparison in report.comparisons
             for title, runs in comparison.rows.items()
         ]
+        self._chapters = report.chapters
         self.finished = sum(again.count for again in self.again)
+
+    @property
+    def not_drawn(self) -> str:
+        """A line about the runs whose predictions cannot be drawn; empty without any."""
+        reasons = [text for chapter in self._chapters for text in chapter.misfits.values()]
+        if not reasons:
+            return ""
+        runs = "1 run" if len(reasons) == 1 else f"{len(reasons)} runs, the first"
+        return f"Not in the figures, as the dataset's classes have changed: {runs}: {reasons[0]}"
 
 
 def yaml_text(values: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from uda.reports.results import Board, Result, Setting
 from uda.reports.rows import boards
 from uda.reports.tables.choices import selection_table, unscored_tables
 from uda.reports.tables.table import Table
-from uda.reports.tables.text import markdown, terminal
+from uda.reports.tables.text import escaped, markdown, terminal
 from uda.runs.files import atomic_path, write_text
 from uda.sweeps.record import results_folder, runs_and_plan
 
@@ -123,6 +123,6 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
     rest = ""
     if passed_over:
         rest = f"Passed over: {len(passed_over)} runs, the first {passed_over[0]}.\n"
-    write_text(out / "selection.md", "\n".join([*map(markdown, tables), rest]))
+    write_text(out / "selection.md", "\n".join([*map(markdown, tables), escaped(rest)]))
     written = f"Written to {out / 'selection.md'}, every run's choices to selection.csv"
     return "\n".join([*(terminal(table, width) for table in tables), rest + written])

@@ -14,10 +14,11 @@ from uda.reports.samples import data_uri, reduced
 from uda.reports.sections import Sections
 from uda.reports.tables.csv_files import csv_text, per_class_csv
 from uda.reports.tables.in_domain import in_domain_csv
-from uda.reports.tables.text import latex, markdown, terminal
-from uda.runs.files import write_text
+from uda.reports.tables.text import escaped, latex, markdown, terminal
+from uda.runs.files import remove_abandoned, write_text
 from uda.runs.version import code_version
 
+FOLDERS = ("figures", "tables")
 FORMATS = ("md", "tex", "csv", "html")
 STAGES_PX = 1200
 LATEX_HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}.\n"
@@ -32,6 +33,8 @@ class ReportWriter:
 
     def write(self, formats: Sequence[str] = FORMATS) -> list[Path]:
         """Write what ``formats`` name into the folder, and return the files."""
+        for folder in (self.report.folder, *map(self.report.folder.joinpath, FOLDERS)):
+            remove_abandoned(folder)
         written = []
         if "md" in formats:
             written.append(self._write_markdown())
@@ -54,12 +57,13 @@ class ReportWriter:
             section.name: section.save_images(self.report.folder / "figures")
             for section in self.sections.settings
         }
-        return self._render("report.md", images=images)
+        return self._render("report.md", images=images, not_drawn=self.sections.not_drawn)
 
     def _write_page(self) -> Path:
         """Write the page, which fetches nothing from elsewhere and opens from disk."""
         written = time.strftime("%Y-%m-%d %H:%M")
-        return self._render("report.html", "page.html", written=written, version=code_version())
+        values = {"written": written, "version": code_version()}
+        return self._render("report.html", "page.html", **values, not_drawn=self.sections.not_drawn)
 
     def _render(self, name: str, template: str = "", **values: Any) -> Path:
         """Write the file ``name`` from its template and the sections, and return its path."""
@@ -74,6 +78,7 @@ class ReportWriter:
         )
         environment.filters |= {
             "markdown": markdown,
+            "escaped": escaped,
             "relative": lambda path: Path(os.path.relpath(path, self.report.folder)).as_posix(),
             "data_uri": lambda path: data_uri(reduced(path, STAGES_PX)),
         }
@@ -144,4 +149,7 @@ def write_report(
         raise ValueError(f"--formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     writer = ReportWriter(read_report(runs, title, root, left_out, sweep))
     written = "\n".join(f"  {path}" for path in writer.write(formats))
-    return f"{writer.terminal_text(width)}\nWritten:\n{written}"
+    drawn = {"md", "html"} & {*formats}
+    not_drawn = writer.sections.not_drawn if drawn else ""
+    text = f"{writer.terminal_text(width)}\nWritten:\n{written}"
+    return f"{text}\n{not_drawn}" if not_drawn else text

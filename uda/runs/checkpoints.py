@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LARGE = 2**30  # bytes
 MOST_UNFOLDED = 100  # times a file's bytes; torch and NumPy write theirs uncompressed
 
 
@@ -42,7 +43,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a readable checkpoint ({reason})") from None
     if not isinstance(state, dict):
         raise ValueError(f"{path}: not a checkpoint: holds a {type(state).__name__}")
+    _check_plain(state, path)
     return state
+
+
+def _check_plain(values: Any, path: Path) -> None:
+    """Raise ValueError naming the file unless all its tensors are what training writes.
+
+    Sparse, quantised and meta tensors have no values to check, and strides of 0 let a few bytes
+    stand for more than any memory holds.
+    """
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        is_plain = values.layout == torch.strided and not (values.is_quantized or values.is_meta)
+        if not is_plain:
+            raise ValueError(f"{path}: holds a tensor that is sparse, quantised or without values")
+        num_bytes = values.numel() * values.element_size()
+        if num_bytes > max(MOST_UNFOLDED * path.stat().st_size, LARGE):
+            raise ValueError(f"{path}: holds a tensor that stands for {num_bytes:,} bytes")
+    elif isinstance(values, Mapping):
+        for value in values.values():
+            _check_plain(value, path)
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            _check_plain(value, path)
 
 
 def classes_of(checkpoint: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
@@ -119,6 +144,26 @@ def check_finite_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
             raise ValueError(
                 f"{path}: {name} are not finite: the model diverged; delete the run and adapt again"
             )
+
+
+def check_matrices(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Raise ValueError naming the file unless its arrays are matrices of floats, not empty."""
+    for name, values in arrays.items():
+        if values.ndim != 2 or values.dtype.kind != "f" or not values.size:
+            raise ValueError(
+                f"{path}: {name} are {values.dtype} {list(values.shape)}, not a matrix of floats; "
+                "delete the run and adapt again"
+            )
+
+
+def check_columns(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Raise ValueError naming the file unless its arrays are finite columns of one table."""
+    for name, values in arrays.items():
+        if values.ndim != 1:
+            raise ValueError(f"{path}: {name} has the shape {list(values.shape)}; adapt again")
+    if len({len(values) for values in arrays.values()}) > 1:
+        raise ValueError(f"{path}: its arrays differ in length; adapt again")
+    check_finite_arrays({k: v for k, v in arrays.items() if v.dtype.kind == "f"}, path)
 
 
 def _refuse_bomb(path: Path) -> None:

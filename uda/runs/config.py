@@ -2,7 +2,8 @@
 
 The configuration (``config.yaml``) has these keys. Of source training: ``stage: train``, ``seed``,
 ``data``, ``classes``, ``augment``, and what else decides the weights. Of an adaptation:
-``stage: adapt``, ``target``, ``adapt``, and its source model's configuration as ``source``.
+``stage: adapt``, ``target``, ``adapt``, its source model's configuration as ``source``, and
+``answer`` where it does not answer as its method does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from uda.config import AnswerConfig
 from uda.runs.hashing import config_hash
 
 
@@ -36,6 +38,16 @@ class RunConfig:
 
     def _of_source(self, *keys: str) -> Any:
         return self._value(*(("source", *keys) if self.is_adaptation else keys))
+
+    def _section(self, *keys: str) -> Mapping[str, Any]:
+        """Return a mapping of the source's configuration."""
+        section = self._of_source(*keys)
+        if not isinstance(section, Mapping):
+            raise ValueError(
+                f"{self.folder}: its configuration's {'.'.join(keys) or 'source'} is no mapping; "
+                "restore it, or delete the folder and make the run again"
+            )
+        return section
 
     @property
     def hash(self) -> str:
@@ -65,13 +77,14 @@ class RunConfig:
     @property
     def source(self) -> Mapping[str, Any]:
         """The source stage's configuration: this run's, or its source model's."""
-        source: Mapping[str, Any] = self._of_source()
-        return source
+        return self._section()
 
     @property
     def seed(self) -> int:
         """The run's seed."""
-        seed: int = self._of_source("seed")
+        seed = self._of_source("seed")
+        if type(seed) is not int:
+            raise ValueError(f"{self.folder}: its configuration's seed is no whole number")
         return seed
 
     @property
@@ -87,18 +100,22 @@ class RunConfig:
     @property
     def scenario(self) -> str:
         """opda, osda or pda; empty for in-domain training."""
-        return str(self._of_source("data").get("scenario", ""))
+        return str(self._section("data").get("scenario", ""))
 
     @property
     def concepts(self) -> str:
         """As in `uda.config.DataConfig`."""
-        return str(self._of_source("data").get("concepts", "shared"))
+        return str(self._section("data").get("concepts", "shared"))
 
     @property
     def augment(self) -> Mapping[str, Any]:
         """The augmentation's name, copies and options."""
-        augment: Mapping[str, Any] = self._of_source("augment")
-        return augment
+        return self._section("augment")
+
+    @property
+    def train(self) -> Mapping[str, Any]:
+        """The settings of source training."""
+        return self._section("train")
 
     @property
     def augmentation(self) -> str:
@@ -113,10 +130,18 @@ class RunConfig:
     @property
     def adapt(self) -> Mapping[str, Any]:
         """The adaptation's settings; for a source model, those of source_only."""
-        settings: Mapping[str, Any] = self.config.get(
-            "adapt", {"method": "source_only", "options": {}}
-        )
+        settings = self.config.get("adapt", {"method": "source_only", "options": {}})
+        if not isinstance(settings, Mapping) or "method" not in settings:
+            raise ValueError(f"{self.folder}: its configuration's adapt names no method")
         return settings
+
+    @property
+    def answer(self) -> Mapping[str, Any]:
+        """How it answers, as in `uda.config.AnswerConfig`, without what is as the method's."""
+        answer = self.config.get("answer", {})
+        if not isinstance(answer, Mapping) or not answer.keys() <= vars(AnswerConfig()).keys():
+            raise ValueError(f"{self.folder}: its configuration's answer is not of this version")
+        return answer
 
     @property
     def method(self) -> str:
@@ -125,13 +150,20 @@ class RunConfig:
 
     @property
     def epochs(self) -> int | None:
-        """Epochs of adaptation; None for a method that trains nothing."""
-        return self.adapt.get("epochs")
+        """Epochs of adaptation; None where this run trains nothing, as one that answers anew."""
+        epochs = None if self.answer else self.adapt.get("epochs")
+        if not (epochs is None or type(epochs) is int):
+            raise ValueError(f"{self.folder}: its configuration's adapt.epochs is no whole number")
+        return epochs
 
     @property
     def entropy_threshold(self) -> float | None:
         """The method's option of this name; None where it has none."""
-        return self.adapt.get("options", {}).get("entropy_threshold")
+        options = self.adapt.get("options") or {}
+        threshold = options.get("entropy_threshold") if isinstance(options, Mapping) else None
+        if not isinstance(threshold, (int, float, type(None))):
+            raise ValueError(f"{self.folder}: its configuration's entropy_threshold is no number")
+        return threshold
 
     @property
     def class_hash(self) -> str:

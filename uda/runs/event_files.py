@@ -44,9 +44,9 @@ def write_event_files(run: Run) -> Path:
                     Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString()
                 )
                 for line in run.metrics():
-                    epoch, when = line.get("epoch", 0), line["time"]
+                    epoch, when = line.get("epoch", 0), line.get("time", 0.0)
                     values = [
-                        Summary.Value(tag=f"{line['kind']}/{name}", simple_value=value)
+                        Summary.Value(tag=_encodable(f"{line['kind']}/{name}"), simple_value=value)
                         for name, value in _numbers(line)
                     ]
                     event = Event(wall_time=when, step=epoch, summary=Summary(value=values))
@@ -56,6 +56,11 @@ def write_event_files(run: Run) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def _encodable(name: str) -> str:
+    """Return a class's or score's name, which may have bytes of no encoding, as UTF-8 has it."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _numbers(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -11,14 +11,27 @@ from typing import Any
 
 from filelock import FileLock
 
-from genmix_aug.files import append, atomic_path, flush, writing
+from genmix_aug.files import (
+    ReadError,
+    append,
+    atomic_path,
+    flush,
+    read_bytes,
+    read_text,
+    remove_abandoned,
+    writing,
+)
 
 __all__ = [
+    "ReadError",
     "append",
     "atomic_path",
     "check_writable",
     "flush",
     "locked",
+    "read_bytes",
+    "read_text",
+    "remove_abandoned",
     "write_json",
     "write_text",
     "writing",

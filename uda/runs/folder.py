@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -37,16 +38,27 @@ import yaml
 from uda.config import Experiment, read_yaml
 from uda.runs.checkpoints import (
     check_classes,
+    check_columns,
     check_finite_arrays,
+    check_matrices,
     classes_of,
     is_list_of_names,
     read_arrays,
     read_checkpoint,
 )
 from uda.runs.config import RunConfig
-from uda.runs.files import append, atomic_path, write_json, write_text, writing
+from uda.runs.files import (
+    append,
+    atomic_path,
+    read_bytes,
+    read_text,
+    remove_abandoned,
+    write_json,
+    write_text,
+    writing,
+)
 from uda.runs.hashing import config_hash
-from uda.runs.lock import hold
+from uda.runs.lock import hold, hold_in_turn
 from uda.runs.version import code_version
 
 if TYPE_CHECKING:
@@ -54,6 +66,11 @@ if TYPE_CHECKING:
 
 DATASETS = "datasets"  # beside the runs: dataset files that `uda run` writes for anyone's folders
 CHOICES = ("criteria", "thresholds")
+# Keys of a line of metrics that hold more than a number; kinds of lines that are of an epoch.
+TEXTS = ("kind", "run", "version", "checkpoint")
+NAMED_SCORES = ("per_class", "fgsm_error", "corruptions")
+MOST_EPOCHS = 2**31
+OF_EPOCHS = ("train", "validate", "evaluate", "adapt")
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,7 @@ class Run(RunConfig):
     @property
     def done_text(self) -> str:
         """The time at which the run finished, as text."""
-        return (self.folder / "done").read_text(encoding="utf-8").strip()
+        return read_text(self.folder / "done", errors="replace").strip()
 
     def start(self) -> None:
         """Make the folder, and write the configuration, unless they exist."""
@@ -130,12 +147,17 @@ class Run(RunConfig):
             write_json(self._choices_path(name), values, newline=False)
         write_text(self.folder / "done", f"{done}\n")
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Return a context in which no other process works on the run.
+    @contextmanager
+    def lock(self, say: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Keep other processes from working on the run within the block.
 
-        It raises `uda.runs.lock.RunBusyError` where another is at work.
+        What a killed process left half-written is removed. Where another is at work, it waits after
+        a word by ``say``; without that it raises `uda.runs.lock.RunBusyError`.
         """
-        return hold(self.folder)
+        with hold_in_turn(self.folder, say) if say else hold(self.folder):
+            for folder in (self.folder, self._bank_path(0).parent):
+                remove_abandoned(folder)
+            yield
 
     def write_error(self, text: str) -> None:
         """Write down why the run failed in a sweep: a line, and details that may follow it."""
@@ -162,20 +184,24 @@ class Run(RunConfig):
         """Return the logged lines in order, of a single ``kind`` if named, the last of each epoch.
 
         A run killed between a line and its checkpoint logs that epoch again when it goes on; a last
-        line cut short by the kill is passed over.
+        line cut short by the kill is passed over. Raises ValueError naming a line of another kind.
         """
         path = self.folder / "metrics.jsonl"
         lines: dict[tuple[Any, Any], dict[str, Any]] = {}
-        for text in (
-            path.read_text(encoding="utf-8", errors="replace").splitlines()
-            if path.is_file()
-            else ()
-        ):
+        texts = read_text(path, errors="replace") if path.is_file() else ""
+        for number, text in enumerate(texts.splitlines(), 1):
             try:
                 line = json.loads(text)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(line, dict) and kind in (None, line.get("kind")):
+            if not isinstance(line, dict):
+                continue
+            if not is_metrics(line):
+                raise ValueError(
+                    f"{path}: line {number} is none of a run's; restore the file, or delete the "
+                    "run's folder and make it again"
+                )
+            if kind in (None, line.get("kind")):
                 lines[line.get("kind"), line.get("epoch")] = line
         return list(lines.values())
 
@@ -185,7 +211,7 @@ class Run(RunConfig):
         Raises ValueError naming the run that has lost those of its last epoch.
         """
         lines = self.metrics("evaluate")
-        if not lines or self.epochs not in (None, lines[-1]["epoch"]):
+        if not lines or self.epochs not in (None, lines[-1].get("epoch")):
             raise ValueError(
                 f"{self.folder / 'metrics.jsonl'}: the last epoch's scores are not in it any more; "
                 "delete the run's folder and make it again"
@@ -197,7 +223,7 @@ class Run(RunConfig):
 
         Runs from before final scores existed have those of their last epoch; None without any.
         """
-        lines = {line["checkpoint"]: line for line in self.metrics("final")}
+        lines = {line.get("checkpoint"): line for line in self.metrics("final")}
         evaluated = self.metrics("evaluate")
         return lines.get("best") or lines.get("last") or (evaluated[-1] if evaluated else None)
 
@@ -218,10 +244,9 @@ class Run(RunConfig):
         path = self.folder / "classes.json"
         if not path.is_file():
             return None
-        try:
-            names = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            names = None
+        names: Any = None
+        with suppress(ValueError, RecursionError):
+            names = json.loads(read_text(path))
         if not is_list_of_names(names):
             raise ValueError(f"{path}: not a list of class names; restore or delete it")
         return tuple(names)
@@ -238,8 +263,8 @@ class Run(RunConfig):
         if not self._pictures_path.is_file():
             return {}
         record: dict[str, Any] | None = None
-        with suppress(ValueError):
-            record = json.loads(self._pictures_path.read_bytes())
+        with suppress(ValueError, RecursionError):
+            record = json.loads(read_bytes(self._pictures_path))
         if not _is_record(record):
             raise ValueError(
                 f"{self._pictures_path}: not a record of pictures; restore it, or delete it to "
@@ -279,6 +304,16 @@ class Run(RunConfig):
         ):
             torch.save({**state, **classes}, file)
 
+    def take_checkpoint(self, path: Path) -> None:
+        """Make another run's checkpoint ``path`` this run's, without a copy where disks can."""
+        self.start()
+        with atomic_path(self.checkpoint) as temporary:
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(path, temporary)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(path, temporary)
+
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the last state, None before the first.
 
@@ -308,6 +343,7 @@ class Run(RunConfig):
         if not path.is_file():
             raise ValueError(f"{path}: not kept (adapt.keep_banks false, or an unfinished run)")
         arrays = read_arrays(path, names)
+        check_matrices(arrays, path)
         check_finite_arrays(arrays, path)
         return list(arrays.values())
 
@@ -318,7 +354,11 @@ class Run(RunConfig):
     def predictions(self) -> dict[str, NDArray[Any]] | None:
         """Return what `save_predictions` wrote, or None. Raises ValueError naming a broken file."""
         path = self.folder / "predictions.npz"
-        return read_arrays(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        arrays = read_arrays(path)
+        check_columns(arrays, path)
+        return arrays
 
     def save_summary(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write what the method keeps for reports."""
@@ -331,14 +371,15 @@ class Run(RunConfig):
 
     # ---- choices made without labels
 
-    def choices(self, name: str) -> Any:
+    def choices(self, name: str) -> dict[str, list[float]] | None:
         """Return what `save_choices` wrote as ``name``; None without it, or where it is broken.
 
         It is then made anew.
         """
         path = self._choices_path(name)
-        with suppress(ValueError):
-            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        with suppress(ValueError, RecursionError):
+            values = json.loads(read_text(path)) if path.is_file() else None
+            return values if _are_choices(values) else None
         return None
 
     def save_choices(self, name: str, values: Any) -> None:
@@ -362,7 +403,7 @@ class Run(RunConfig):
     def experiment_text(self) -> str:
         """What `save_experiment` wrote; empty without it."""
         path = self.folder / "experiment.yaml"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return read_text(path, errors="replace") if path.is_file() else ""
 
     @property
     def root(self) -> str:
@@ -445,6 +486,48 @@ def _is_record(record: Any) -> TypeGuard[dict[str, Any]]:
     )
 
 
+def is_metrics(line: Mapping[str, Any]) -> bool:
+    """Return whether a line of metrics has values of the types that `Run.log` is called with."""
+    kind, epoch = line.get("kind"), line.get("epoch")
+    if not isinstance(kind, str) or not _is_number(line.get("time", 0)):
+        return False
+    if not (epoch is None or (type(epoch) is int and 0 <= epoch < MOST_EPOCHS)):
+        return False
+    if kind == "prepare":  # what an augmentation prepared, whatever it calls that
+        return _is_number(line.get("seconds", 0))
+    return (epoch is not None or kind not in OF_EPOCHS) and all(
+        _is_value(key, value) for key, value in line.items()
+    )
+
+
+def _is_value(key: str, value: Any) -> bool:
+    if key in TEXTS:
+        return isinstance(value, str)
+    if key in NAMED_SCORES:
+        return isinstance(value, dict) and all(map(_is_score, value.values()))
+    if key == "h_curve":
+        return isinstance(value, list) and all(map(_is_score, value))
+    if key == "empty_classes":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return _is_score(value)
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value of JSON is a number, finite and within floating point's range."""
+    return isinstance(value, (int, float)) and abs(value) < 1e300
+
+
+def _are_choices(values: Any) -> bool:
+    """Return whether values are lists of numbers by name."""
+    return isinstance(values, dict) and all(
+        isinstance(numbers, list) and all(map(_is_number, numbers)) for numbers in values.values()
+    )
+
+
 def is_done(folder: Path) -> bool:
     """Return whether the run in ``folder`` has finished."""
     return (folder / "done").is_file()
@@ -454,7 +537,7 @@ def error_in(folder: Path) -> str:
     """Return the line that says why the run in ``folder`` failed; empty if it did not."""
     path = folder / "error.txt"
     return (
-        path.read_text(encoding="utf-8").partition("\n")[0]
+        read_text(path, errors="replace").partition("\n")[0]
         if path.is_file() and not is_done(folder)
         else ""
     )
@@ -480,6 +563,10 @@ def read_run(folder: Path, renamed: bool = False) -> Run:
     if not path.is_file():
         raise ValueError(f"{folder}: not a run's folder (no config.yaml in it)")
     config = read_yaml(path)
+    try:
+        config_hash(config)
+    except (TypeError, ValueError):  # keys of several types, dates, sets
+        raise ValueError(f"{path}: not a run's configuration") from None
     if renamed and "stage" not in config:
         raise ValueError(f"{path}: not a run's configuration")
     if not renamed and not folder.name.endswith(f"-{config_hash(config)}"):

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from genmix_aug.files import read_bytes
+
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """Return ten hexadecimal digits that stand for ``config`` (JSON, keys in any order)."""
@@ -30,4 +32,4 @@ def file_hash(path: Path) -> str:
 
 @cache
 def _content_hash(path: Path, *_as_it_was: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+    return hashlib.sha256(read_bytes(path)).hexdigest()[:10]

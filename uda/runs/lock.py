@@ -15,8 +15,8 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
@@ -26,6 +26,8 @@ from uda.runs.files import writing
 
 # Of a disk that is full, fails or may not be written: waiting does not help.
 FAILING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+POLL_SECONDS = 2.0  # between looks at what another process is at work on
 
 
 class RunBusyError(ValueError):
@@ -57,6 +59,28 @@ def hold(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # where nothing was written, nothing is left
             for parent in dict.fromkeys((path.parent, *made)):
                 parent.rmdir()
+
+
+@contextmanager
+def hold_in_turn(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock as `hold`, once whoever is at work on the run has let go of it.
+
+    Args:
+        say: Called with a line before it waits.
+    """
+    has_said = False
+    while True:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(hold(folder))
+            except RunBusyError as error:
+                if not has_said:
+                    say(f"{str(error).partition(';')[0]}; waiting for it")
+                has_said = True
+            else:
+                yield
+                return
+        time.sleep(POLL_SECONDS)
 
 
 def _acquired(path: Path, folder: Path, holder: Path) -> AcquireReturnProxy:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from uda.data.items import Item
     from uda.data.pixels import Labelled, PixelStore
     from uda.methods.base import Bank, Method
+    from uda.methods.unknown import Prediction
     from uda.models.classifier import Classifier
     from uda.training.state import Loop
 
@@ -63,7 +64,7 @@ class Task:
     @cached_property
     def augmentation(self) -> Augmentation:
         """The configured augmentation."""
-        return augmentation_of(self.experiment)
+        return augmentation_of(self.experiment.augment)
 
     @cached_property
     def device(self) -> torch.device:
@@ -143,11 +144,36 @@ class Task:
         px, compute = self.experiment.images.crop_px, self.experiment.compute
         return forward_all(model, images, px, self.device, compute, transform)
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Return a context in which no other process works on the run; the first rank locks it."""
-        from uda.compute.distributed import is_main
+    def answer(self, model: Classifier, images: torch.Tensor) -> tuple[Bank, Prediction]:
+        """Return what the model says of the whole target, as `uda.config.AnswerConfig` has it.
 
-        return self.run.lock() if is_main() else nullcontext()
+        Args:
+            model: The adapted network, on the task's device.
+            images: uint8 [N, 3, resize_px, resize_px].
+
+        Returns:
+            The bank, its probabilities averaged over the views, and each image's label and score.
+        """
+        from uda.evaluation.answering import answer
+        from uda.training.bank import forward_views
+
+        settings, compute = self.experiment.answer, self.experiment.compute
+        px = self.experiment.images.crop_px
+        bank, cosines = forward_views(model, images, px, settings.views, self.device, compute)
+        return bank, answer(settings, self.method, bank, cosines)
+
+    def lock(self, waits: bool = False) -> AbstractContextManager[None]:
+        """Return a context in which no other process works on the run; the first rank locks it.
+
+        Args:
+            waits: Whether another process is waited for, rather than `uda.runs.lock.RunBusyError`
+                raised. Several ranks never wait: the others would go on without the first.
+        """
+        from uda.compute.distributed import count, is_main
+
+        if not is_main():
+            return nullcontext()
+        return self.run.lock(say if waits and count() == 1 else None)
 
     def start(self) -> None:
         """Write the classes, which label all that follows and go into every checkpoint."""

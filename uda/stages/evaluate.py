@@ -79,8 +79,7 @@ def _score_on_target(task: Task, model: Classifier, items: list[Item], per_class
 
     data, sizes = task.experiment.data, task.experiment.images
     view, items = task.pixels.unlabelled(items, sizes.decode_px)
-    bank = task.bank(model, task.pixels.resize(view.images, sizes.resize_px))
-    prediction = task.method.predict(bank)
+    bank, prediction = task.answer(model, task.pixels.resize(view.images, sizes.resize_px))
     scores = target_scores(items, task.split, data.scenario, prediction, bank)
     say(
         f"{data.source} → {data.target}, {data.scenario}: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from uda.config import (
     AdaptConfig,
+    AnswerConfig,
     AugmentConfig,
     ComputeConfig,
     DataConfig,
@@ -23,7 +25,7 @@ from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run, open_run
 from uda.runs.hashing import file_hash
-from uda.stages.options import resolve_options
+from uda.stages.options import augment_options, augmentation_of, resolve_options
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
@@ -45,6 +47,7 @@ def added_settings() -> dict[str, Any]:
         "model": ModelConfig,
         "train": TrainConfig,
         "adapt": AdaptConfig,
+        "answer": AnswerConfig,
     }
     options = {
         f"{section}.options.{key}": value
@@ -65,9 +68,9 @@ def added_settings() -> dict[str, Any]:
 
 
 def _added_options(kind: type[Method] | type[Augmentation]) -> dict[str, Any]:
-    """Return the defaults of the ``added_options`` of a method or an augmentation."""
+    """Return the values, of options newer than some runs, that those runs had."""
     defaults = inspect.signature(kind).parameters
-    return {name: defaults[name].default for name in kind.added_options}
+    return {**{name: defaults[name].default for name in kind.added_options}, **kind.former_options}
 
 
 def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
@@ -81,14 +84,18 @@ def source_run(experiment: Experiment, spec: DatasetSpec) -> Run:
 
 def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]:
     """Return everything that decides the source model, and nothing that does not."""
-    from uda.augment import AUGMENTATIONS
     from uda.models.backbones import weights_file
 
     data, augment = experiment.data, experiment.augment
-    options = resolve_options(AUGMENTATIONS, augment.name, augment.options, "augment")
-    augmentation = AUGMENTATIONS[augment.name](**options)
-    options = _without(options, _added_options(type(augmentation)))
-    options |= augmentation.identity
+    augmentation, resolved = augmentation_of(augment), augment_options(augment)
+    by_part = {
+        part.name: {
+            **_without(resolved[part.name], _added_options(type(part))),
+            **part.identity,
+        }
+        for part in augmentation.parts
+    }
+    options = by_part[augment.name] if len(by_part) == 1 else by_part
     split = {"scenario": data.scenario} if data.scenario else {"holdout": data.holdout}
     copies = augment.copies if augmentation.copies else 0
     model, train = asdict(experiment.model), asdict(experiment.train)
@@ -141,6 +148,7 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     method, checkpoint = settings["method"], settings.pop("checkpoint")
     del settings["keep_banks"]  # decides no result
     options = resolve_options(METHODS, method, settings["options"], "adapt")
+    options |= METHODS[method](open_set=data.scenario != "pda", **options).identity
     settings["options"] = _without(options, _added_options(METHODS[method]))
     settings = _without(settings, added_fields(AdaptConfig))
     if METHODS[method].trains == "nothing":
@@ -150,6 +158,8 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
         del source["train"]
         source["augment"] = {"name": "checkpoint", "file": file_hash(Path(checkpoint))}
     identity = {"stage": "adapt", "source": source, "target": data.target, "adapt": settings}
+    if answer := _without(asdict(experiment.answer), added_fields(AnswerConfig)):
+        identity["answer"] = answer
     pair = spec.pair_name(data.source, data.target)
     name = f"{method}-{pair}-{data.scenario}-{source['augment']['name']}-s{experiment.seed}"
     return open_run(Path(experiment.runs), name, identity)
@@ -180,11 +190,20 @@ def experiment_of(run: Run, target: str, root: str) -> Experiment:
     """
     try:
         return _experiment_of(run, target or run.target, root)
-    except (LookupError, TypeError) as error:  # no such key, or one of another version
+    # No such key, one of another version, or a value that no version has.
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{run.folder}: its configuration is not one of this version ({error}); restore it, or "
             "make the run again"
         ) from None
+
+
+def _options_of(adapted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's options of its method, with those that it is older than."""
+    from uda.methods import METHODS
+
+    former = METHODS[adapted["method"]].former_options if adapted["method"] in METHODS else {}
+    return {**former, **adapted["options"]}
 
 
 def _experiment_of(run: Run, target: str, root: str) -> Experiment:
@@ -197,7 +216,8 @@ def _experiment_of(run: Run, target: str, root: str) -> Experiment:
         images=ImageConfig(**source["images"]),
         model=ModelConfig(**source["model"]),
         augment=AugmentConfig(name=source["augment"]["name"]),
-        adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: adapted["options"]}}),
+        adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: _options_of(adapted)}}),
+        answer=AnswerConfig(**run.answer),
         compute=ComputeConfig(precision=source.get("precision", "float32")),
         seed=source["seed"],
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from genmix_aug.options import resolved_options
-from uda.config import Experiment
+from uda.config import AugmentConfig, Experiment
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
@@ -64,10 +64,24 @@ def method_of(experiment: Experiment) -> Method:
     return METHODS[settings.method](open_set=experiment.data.scenario != "pda", **options)
 
 
-def augmentation_of(experiment: Experiment) -> Augmentation:
+def augment_options(settings: AugmentConfig) -> dict[str, dict[str, Any]]:
+    """Return the options of each augmentation that ``settings`` name, by its name, in order."""
+    from uda.augment import AUGMENTATIONS
+    from uda.augment.composed import PLUS
+
+    names = settings.name.split(PLUS)
+    if len(set(names)) < len(names):
+        raise ValueError(f"augment.name: {settings.name}: names an augmentation twice")
+    return {
+        name: resolve_options(AUGMENTATIONS, name, settings.options, "augment") for name in names
+    }
+
+
+def augmentation_of(settings: AugmentConfig) -> Augmentation:
     """Return the configured augmentation."""
     from uda.augment import AUGMENTATIONS
+    from uda.augment.composed import ComposedAugmentation
 
-    settings = experiment.augment
-    options = resolve_options(AUGMENTATIONS, settings.name, settings.options, "augment")
-    return AUGMENTATIONS[settings.name](**options)
+    options = augment_options(settings)
+    parts = [AUGMENTATIONS[name](**values) for name, values in options.items()]
+    return parts[0] if len(parts) == 1 else ComposedAugmentation(parts)

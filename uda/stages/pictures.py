@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from uda.data.fingerprints import PictureSet
-from uda.data.items import ROOT_FLAGS
+from uda.data.items import ROOT_FLAGS, picture_names
+from uda.data.names import join_names
 from uda.data.partition import source_parts
 from uda.runs.folder import Run
 from uda.stages.identity import source_run
@@ -26,7 +27,8 @@ TRAINING, TARGET, SOURCE = "training", "target", "source"  # keys of a run's rec
 class RunPictures:
     """The images that a run is to be made of, beside its record of those that it is made of.
 
-    Runs from before such records are taken as they are.
+    Finished runs from before such records are taken as they are; of unfinished ones
+    `check_names`, and a training's loop by their number, see most differences.
 
     Attributes:
         run: The run.
@@ -58,11 +60,35 @@ class RunPictures:
     def check(self) -> None:
         """Raise ValueError where the run has begun, or is done, with other images."""
         if self._has_begun and (difference := self.difference):
-            raise ValueError(
-                f"{self.run.folder}: made of {difference}; restore those or name their folder with "
-                f"{ROOT_FLAGS}, or, for a run of these, delete this run's folder or name another "
-                "folder of runs with --runs"
-            )
+            self._refuse(difference)
+
+    def _refuse(self, difference: str) -> NoReturn:
+        raise ValueError(
+            f"{self.run.folder}: made of {difference}; restore those or name their folder with "
+            f"{ROOT_FLAGS}, or, for a run of these, delete this run's folder or name another "
+            "folder of runs with --runs"
+        )
+
+    def check_names(self, items: Sequence[Item]) -> None:
+        """Raise ValueError where a begun adaptation without a record has predicted others.
+
+        Args:
+            items: The target's, in the order of their pixels, which another picture's pixels
+                change as a rule.
+        """
+        answers = self.run.predictions() if self._has_begun and not self.run.pictures() else None
+        if answers is None or "name" not in answers:
+            return
+        before, now = [str(name) for name in answers["name"]], picture_names(items)
+        if before == now:
+            return
+        differs = [f"{len(before)} then, {len(now)} now"]
+        for word, names, others in (("new", now, before), ("gone", before, now)):
+            if rest := sorted({*names} - {*others}):
+                differs.append(f"{word}: {join_names(rest, 3)}")
+        if len(differs) == 1:
+            differs.append("of the same names, with other content")
+        self._refuse(f"other {TARGET} pictures of {self.domain} ({'; '.join(differs)})")
 
     def keep(self) -> None:
         """Write down what the run is made of, after `check`; the first rank writes."""

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from uda.training.train import Seen
 
 
-def train(experiment: Experiment) -> None:
-    """Train a source model, or an in-domain classifier without a scenario."""
+def train(experiment: Experiment, waits: bool = False) -> None:
+    """Train a source model, or an in-domain classifier without a scenario.
+
+    With ``waits`` a process that trains the same model is waited for, and its model taken.
+    """
     task, parts = _task_of(experiment)
     run = task.run
     task.say_what_is_read(task.experiment.data.source, parts.train)
@@ -29,8 +32,10 @@ def train(experiment: Experiment) -> None:
         training_pictures(run, task.experiment.data.source, parts).keep()
         say(f"Already trained: {run.folder}")
     else:
-        with task.lock():
-            if not run.is_done:  # another process may have finished it meanwhile
+        with task.lock(waits):
+            if run.is_done:  # another process has finished it meanwhile
+                training_pictures(run, task.experiment.data.source, parts).keep()
+            else:
                 _train(task, parts)
     if scores := run.held_out_scores():
         say(f"On {score_line(scores)}")

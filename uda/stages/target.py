@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uda.config import Experiment
+from uda.config import AnswerConfig, Experiment
 from uda.data.partition import target_items
 from uda.data.scenarios import ClassSplit, class_split, numbered_by, split_of_run
 from uda.data.spec import DatasetSpec, load_dataset_spec
@@ -20,10 +21,15 @@ from uda.stages.pictures import RunPictures, source_pictures, target_pictures
 if TYPE_CHECKING:
     from uda.data.items import Item
     from uda.methods.base import Bank
+    from uda.methods.unknown import Prediction
 
 
-def adapt(experiment: Experiment) -> None:
-    """Adapt a source model to the target, and score it after every epoch."""
+def adapt(experiment: Experiment, waits: bool = False) -> None:
+    """Adapt a source model to the target, and score it after every epoch.
+
+    An experiment with an answer of its own adapts as one without, and then answers anew. With
+    ``waits`` a process that does the same is waited for, and its result taken.
+    """
     from uda.compute.distributed import join
 
     join(experiment.device)
@@ -34,6 +40,8 @@ def adapt(experiment: Experiment) -> None:
     split = class_split(spec, data.scenario)
     items = target_items(experiment, spec, split)
     run = adapt_run(experiment, spec)
+    if not (experiment.answer.is_methods or run.is_done):
+        adapt(replace(experiment, answer=AnswerConfig()), waits)
     checkpoint, split = _source_model(experiment, spec, split)
     task = Task(experiment, spec, split, run)
     task.say_what_is_read(data.target, items)
@@ -43,11 +51,16 @@ def adapt(experiment: Experiment) -> None:
         pictures.keep()
         say(f"Already adapted: {task.run.folder}")
     else:
-        with task.lock():
-            if not task.run.is_done:  # another process may have finished it meanwhile
+        with task.lock(waits):
+            if task.run.is_done:  # another process has finished it meanwhile
+                pictures.keep()
+            elif experiment.answer.is_methods:
                 _adapt(task, items, checkpoint, pictures)
+            else:
+                _answer(task, items, pictures)
+    answer = f" ({experiment.answer.title})" if experiment.answer.title else ""
     say(
-        f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}, "
+        f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}{answer}, "
         f"augmentation {experiment.augment.name}, seed {experiment.seed}: "
         f"{target_score_line(task.run.evaluations())}\n{task.run.folder}"
     )
@@ -61,6 +74,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
     pictures.check()
     model = task.model(checkpoint)
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
+    pictures.check_names(items)
     pictures.keep()
     task.start()
     adapt_loop(
@@ -73,6 +87,31 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
         _scorer(task, items),
     )
     task.run.evaluations()  # a run that has lost its scores is not done
+    task.finish()
+
+
+def _answer(task: Task, items: list[Item], pictures: RunPictures) -> None:
+    """Have the model of the run that answers as its method does answer anew, and score that."""
+    from uda.compute.devices import move_to_device
+    from uda.compute.distributed import is_main
+    from uda.training.bank import save_bank
+
+    experiment = task.experiment
+    adapted = adapt_run(replace(experiment, answer=AnswerConfig()), task.spec)
+    pictures.check()
+    model = task.model(adapted.result_checkpoint)
+    move_to_device(model, task.device, experiment.compute)
+    view, items = task.pixels.unlabelled(items, experiment.images.decode_px)
+    pictures.keep()
+    task.start()
+    bank, prediction = task.answer(
+        model, task.pixels.resize(view.images, experiment.images.resize_px)
+    )
+    if is_main():
+        if experiment.adapt.keep_banks:
+            save_bank(task.run, bank, 0)
+        _score(task, items, 0, bank, prediction)
+        task.run.take_checkpoint(adapted.result_checkpoint)
     task.finish()
 
 
@@ -97,32 +136,40 @@ def _source_model(
 
 def _scorer(task: Task, items: Sequence[Item]) -> Callable[[int, Bank], str]:
     """Return what the loop calls after each epoch, to score by the target's labels."""
+
+    def after_epoch(epoch: int, bank: Bank) -> str:
+        scores = _score(task, items, epoch, bank, task.method.predict(bank))
+        value = scores.get("h_score", scores.get("accuracy"))
+        title = "Acc" if task.experiment.data.scenario == "pda" else "H"
+        return "" if value is None else f"{title}={value:.1f}"
+
+    return after_epoch
+
+
+def _score(
+    task: Task, items: Sequence[Item], epoch: int, bank: Bank, prediction: Prediction
+) -> dict[str, Any]:
+    """Log the scores of an epoch and keep its predictions; return the scores."""
     from uda.evaluation.evaluate import answers, target_scores
 
     scenario = task.experiment.data.scenario
-
-    def after_epoch(epoch: int, bank: Bank) -> str:
-        prediction = task.method.predict(bank)
-        scores = target_scores(items, task.split, scenario, prediction, bank)
-        task.run.log(kind="evaluate", epoch=epoch, **scores)
-        task.run.save_predictions(answers(items, task.split, prediction))
-        value = scores.get("h_score", scores.get("accuracy"))
-        return "" if value is None else f"{'Acc' if scenario == 'pda' else 'H'}={value:.1f}"
-
-    return after_epoch
+    scores = target_scores(items, task.split, scenario, prediction, bank)
+    task.run.log(kind="evaluate", epoch=epoch, **scores)
+    task.run.save_predictions(answers(items, task.split, prediction))
+    return scores
 
 
 def target_score_line(lines: Sequence[dict[str, Any]]) -> str:
     """Return the last epoch's scores in words, the oracle epoch's, and what was not scored."""
     last = lines[-1]
-    if not last["num_images"]:
+    if not last.get("num_images", 1):  # older runs have not kept it
         return "not scored, as the target has no labels"
     main = "accuracy" if "accuracy" in last else "h_score"
-    text = f"{SCORES[main]} {_number(last[main])}"
+    text = f"{SCORES[main]} {_number(last.get(main))}"
     if main == "h_score":
-        known, unknown = _number(last["known_acc"]), _number(last["unknown_acc"])
+        known, unknown = _number(last.get("known_acc")), _number(last.get("unknown_acc"))
         text += f" (known {known}, unknown {unknown})"
-    scored = [line for line in lines if line["epoch"] and line[main] is not None]
+    scored = [line for line in lines if line["epoch"] and line.get(main) is not None]
     if scored:
         best = max(scored, key=lambda line: line[main])
         text += f"; oracle epoch {best['epoch']}: {best[main]:.1f}"

@@ -14,7 +14,7 @@ def seconds_of(run: Run) -> float:
     This is the median time between the lines of its epochs, so that a pause does not count, for
     each of them. A run of no epochs goes by its folder's first and last file.
     """
-    times = sorted(line["time"] for line in run.metrics(run.stage))
+    times = sorted(line.get("time", 0.0) for line in run.metrics(run.stage))
     steps = [later - earlier for earlier, later in pairwise(times)]
     if steps:
         return statistics.median(steps) * len(times)

@@ -21,14 +21,13 @@ from tqdm import tqdm
 
 from genmix_aug.cluster import cores, ray_cluster
 from uda.runs.folder import is_done
-from uda.runs.lock import RunBusyError
+from uda.runs.lock import POLL_SECONDS, RunBusyError
 from uda.stages.memory import lack_of_memory
 from uda.stages.source import make_edits, train
 from uda.stages.target import adapt
 from uda.sweeps.plan import Job
 
 STAGES = {"edits": make_edits, "train": train, "adapt": adapt}
-POLL_SECONDS = 2.0  # between looks at what another command is at work on
 RETRIES = 3  # of a run whose worker or node is lost
 SLOT = "run"  # Ray's name for what each run on this machine takes one of
 

@@ -9,6 +9,7 @@ and count as finished.
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -19,8 +20,8 @@ from typing import Any
 import yaml
 
 from uda.config import read_yaml
-from uda.runs.files import locked_for_change, write_text, writing
-from uda.runs.folder import CHOICES, DATASETS, Run
+from uda.runs.files import locked_for_change, read_text, write_text, writing
+from uda.runs.folder import CHOICES, DATASETS, Run, is_metrics
 from uda.runs.hashing import config_hash
 from uda.sweeps.record import FOLDER, record_path, runs_and_plan
 
@@ -33,6 +34,7 @@ FORMS: tuple[dict[str, type], ...] = (
     {"run": str, "done": str, "config": dict, "metrics": list},
 )
 SAFE_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
+MOST_BYTES = 200  # of a name: files are called after it, with a suffix
 LONG = ("per_class", "h_curve")  # kept of the last evaluation alone
 
 
@@ -154,7 +156,7 @@ def _short(line: Mapping[str, Any], without_details: bool) -> dict[str, Any]:
     """Return a line of metrics, rounded, without the run's hash."""
     left_out = ("run", *LONG) if without_details else ("run",)
     kept = {key: _rounded(value) for key, value in line.items() if key not in left_out}
-    return {**kept, "time": round(line["time"], 1)}
+    return {**kept, "time": round(line.get("time", 0.0), 1)}
 
 
 def _rounded(value: Any) -> Any:
@@ -172,7 +174,7 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; `uda pack` makes such files")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not text; `uda pack` makes such files") from None
     for number, text in enumerate(lines, 1):
@@ -196,9 +198,17 @@ def _is_packed(line: Any) -> bool:
     if form is None or not all(isinstance(line[key], kind) for key, kind in form.items()):
         return False
     name = next(line[key] for key in form)
-    return bool(SAFE_NAME.fullmatch(name)) and all(
-        isinstance(metrics, dict) for metrics in line.get("metrics", ())
+    return _is_safe(name) and all(
+        isinstance(metrics, dict) and is_metrics(metrics) for metrics in line.get("metrics", ())
     )
+
+
+def _is_safe(name: str) -> bool:
+    """Return whether a file of this name can be made, and lies in its folder."""
+    try:
+        return bool(SAFE_NAME.fullmatch(name)) and len(os.fsencode(name)) <= MOST_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def _restore(line: Mapping[str, Any], folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uda.augment import title_of_augmentation
-from uda.config import METHOD_KEYS, AdaptConfig, AugmentConfig, Experiment
+from uda.config import METHOD_KEYS, AdaptConfig, AnswerConfig, AugmentConfig, Experiment
 from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.methods import METHODS, title_of_method
@@ -28,6 +28,7 @@ class Row:
     augment_title: str
     title: str
     adapt: AdaptConfig
+    answer: AnswerConfig
     augment: AugmentConfig
 
 
@@ -64,7 +65,12 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
             job = training = _training(cell, spec, row)
             jobs.setdefault(training.run.folder, training)
             if cell.data.target:
-                job = _adaptation(cell, spec, row, training)
+                job = _adaptation(cell, spec, row.title, training)
+                if not row.answer.is_methods:  # of the model that answers as its method does
+                    plain = replace(cell, answer=AnswerConfig())
+                    adapted = _adaptation(plain, spec, _adapted_title(row), training)
+                    adapted = adaptations.setdefault(adapted.run.folder, adapted)
+                    job = replace(job, needs=adapted.run.folder)
                 adaptations[job.run.folder] = job
             expected[i, k, seed] = _expected(cell, spec, row, job.run.folder)
         jobs |= adaptations
@@ -75,7 +81,9 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
 def _cell(experiment: Experiment, pair: tuple[str, str], row: Row, seed: int) -> Experiment:
     """Return the experiment of a cell of the tables."""
     data = replace(experiment.data, source=pair[0], target=pair[1])
-    return replace(experiment, data=data, adapt=row.adapt, augment=row.augment, seed=seed)
+    return replace(
+        experiment, data=data, adapt=row.adapt, answer=row.answer, augment=row.augment, seed=seed
+    )
 
 
 def _expected(cell: Experiment, spec: DatasetSpec, row: Row, run_folder: Path) -> Expected:
@@ -107,14 +115,17 @@ def _check_different(expected: Iterable[Expected]) -> None:
 
 
 def _needed(jobs: Sequence[Job]) -> list[Job]:
-    """Drop the source models that are missing, but whose adaptations are all done."""
-    needed = {job.needs for job in jobs if job.needs}
-    needed_still = {job.needs for job in jobs if job.needs and not job.run.is_done}
-    return [
-        job
-        for job in jobs
-        if job.run.is_done or job.run.folder in needed_still or job.run.folder not in needed
-    ]
+    """Drop the runs that are missing, but that no run still to be made needs."""
+    others = {job.needs for job in jobs}
+    needed: set[Path | None] = set()
+    kept = []
+    for job in reversed(jobs):  # those that need others come after them
+        folder = job.run.folder
+        if job.run.is_done or folder in needed or folder not in others:
+            kept.append(job)
+        if not job.run.is_done and (folder in needed or folder not in others):
+            needed.add(job.needs)
+    return kept[::-1]
 
 
 def _pairs(experiment: Experiment, spec: DatasetSpec) -> Iterator[tuple[str, str]]:
@@ -145,17 +156,19 @@ def _column_title(spec: DatasetSpec, source: str, target: str) -> str:
 def _rows(experiment: Experiment) -> Iterator[Row]:
     """Yield every method with every augmentation; without a scenario every augmentation."""
     settings = experiment.sweep
-    methods = [_method(entry, experiment.adapt) for entry in settings.methods]
+    methods = [_method(entry, experiment) for entry in settings.methods]
     if not experiment.data.scenario:
-        methods = [("", experiment.adapt)]
+        methods = [("", experiment.adapt, experiment.answer)]
     augmentations = [_augmentation(entry, experiment.augment) for entry in settings.augmentations]
     titles: set[str] = set()
-    for (method_title, adapt), (augment_title, augment) in product(methods, augmentations):
-        title = _row_title(method_title, augment_title)
+    for (method_title, adapt, answer), (augment_title, augment) in product(methods, augmentations):
+        ending = f", {answer.title}"
+        title = _row_title(method_title.removesuffix(ending), augment_title)
+        title += ending if method_title.endswith(ending) and answer.title else ""
         if title in titles:
             raise ValueError(f"sweep: two rows are called {title!r}; give one of them a title")
         titles.add(title)
-        yield Row(method_title, augment_title, title, adapt, augment)
+        yield Row(method_title, augment_title, title, adapt, answer, augment)
 
 
 def _row_title(method_title: str, augment_title: str) -> str:
@@ -166,13 +179,34 @@ def _row_title(method_title: str, augment_title: str) -> str:
     return f"{method_title} + {augment_title}" if augment_title else method_title
 
 
-def _method(entry: str | dict[str, Any], settings: AdaptConfig) -> tuple[str, AdaptConfig]:
+def _adapted_title(row: Row) -> str:
+    """Return what jobs of a row's adaptations are called, before these answer anew."""
+    return _row_title(title_of_method(row.adapt.method), row.augment_title)
+
+
+def _method(
+    entry: str | dict[str, Any], experiment: Experiment
+) -> tuple[str, AdaptConfig, AnswerConfig]:
+    settings = experiment.adapt
     keys: dict[str, Any] = {"method": entry} if isinstance(entry, str) else dict(entry)
     # 1 and 1.0 make the same run.
     keys = {key: float(v) if METHOD_KEYS.get(key) is float else v for key, v in keys.items()}
-    title = keys.pop("title", title_of_method(keys["method"]))
+    answer = replace(experiment.answer, **_answer_keys(keys.pop("answer", {})))
+    name = title_of_method(keys["method"])
+    title = keys.pop("title", f"{name}, {answer.title}" if answer.title else name)
     options = _merged(settings.options, keys.pop("options", {}))
-    return title, replace(settings, **keys, options=options)
+    return title, replace(settings, **keys, options=options), answer
+
+
+def _answer_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry's keys of `answer`. Raises ValueError naming one that there is not."""
+    known = {name: type(value) for name, value in vars(AnswerConfig()).items()}
+    if unknown := sorted(keys.keys() - known.keys()):
+        raise ValueError(
+            f"sweep.methods: answer: unknown key {unknown[0]!r}; known: {', '.join(known)}"
+        )
+    # A threshold may be written as a number.
+    return {key: known[key](value) for key, value in keys.items()}
 
 
 def _augmentation(
@@ -199,7 +233,7 @@ def _training(experiment: Experiment, spec: DatasetSpec, row: Row) -> Job:
     experiment = replace(experiment, data=replace(experiment.data, target=""))
     short = spec.abbreviations[experiment.data.source]
     kind = " + ".join(["train", row.augment_title] if row.augment_title else ["train"])
-    edits = augmentation_of(experiment).wanted_edits
+    edits = augmentation_of(experiment.augment).wanted_edits
     return Job(
         title=f"{kind} {short} s{experiment.seed}",
         kind=kind,
@@ -211,11 +245,11 @@ def _training(experiment: Experiment, spec: DatasetSpec, row: Row) -> Job:
     )
 
 
-def _adaptation(experiment: Experiment, spec: DatasetSpec, row: Row, source: Job) -> Job:
+def _adaptation(experiment: Experiment, spec: DatasetSpec, title: str, source: Job) -> Job:
     pair = spec.pair_name(experiment.data.source, experiment.data.target)
     return Job(
-        title=f"{row.title} {pair} s{experiment.seed}",
-        kind=row.title,
+        title=f"{title} {pair} s{experiment.seed}",
+        kind=title,
         stage="adapt",
         experiment=experiment,
         run=adapt_run(experiment, spec),

@@ -194,14 +194,39 @@ def _read_record(path: Path) -> dict[str, Any]:
     record = read_yaml(path)
     rows = record.get("expected")
     keys = {field.name for field in fields(Expected)} - OF_THE_EXPERIMENT
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict)
-        and set(row) == keys
-        and Path(str(row["run_folder"])).name == row["run_folder"]  # a folder beside the others
-        for row in rows
+    if not (
+        isinstance(rows, list)
+        and all(isinstance(row, dict) and set(row) == keys and _is_row(row) for row in rows)
+        and _is_experiment(record.get("experiment", {}))
     ):
         raise ValueError(f"{path}: not a sweep's record; `uda sweep` writes it anew")
     return record
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Return whether the values of an expected run are of its types, its folder a name."""
+    texts = (value for key, value in row.items() if key != "seed")
+    if type(row["seed"]) is not int or not all(isinstance(text, str) for text in texts):
+        return False
+    name = row["run_folder"]
+    return name not in ("", "..") and Path(name).name == name  # a folder beside the others
+
+
+def _is_list_of_names(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, (str, int)) for value in values)
+
+
+def _is_experiment(experiment: Any) -> bool:
+    """Return whether an experiment has the sections that are read here, of their types."""
+    if not isinstance(experiment, dict):
+        return False
+    data, sweep = experiment.get("data", {}), experiment.get("sweep", {})
+    return (
+        all(isinstance(section, dict) for section in (data, sweep))
+        and all(isinstance(data.get(key, ""), str) for key in ("dataset", "concepts"))
+        and isinstance(sweep.get("published", 0), int)
+        and all(_is_list_of_names(sweep.get(key, [])) for key in PARTS)
+    )
 
 
 def read_plan(runs: Path, sweep: str = "*") -> Plan | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from uda.compute.devices import forward
 from uda.compute.distributed import gather_rows, span_of
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
-from uda.data.views import centre_crop, to_float
+from uda.data.views import centre_crop, fixed_views, to_float
 from uda.methods.base import Bank
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run
@@ -58,6 +60,47 @@ def forward_all(
     return bank
 
 
+def forward_views(
+    model: Classifier,
+    images: Tensor,
+    crop_px: int,
+    count: int,
+    device: torch.device,
+    compute: ComputeConfig = DEFAULT_COMPUTE,
+) -> tuple[Bank, Tensor]:
+    """Return what the network says of ``count`` views of each image: see `fixed_views`.
+
+    Args:
+        model: The network.
+        images: uint8 [N, 3, H, W].
+        crop_px: Side of a view.
+        count: 1, 2 or 6.
+        device: Where it is computed.
+        compute: Precision and layout.
+
+    Returns:
+        The `Bank` of the centre crops with probabilities averaged over the views; and the cosines
+        [N, K] of features to the classifier's rows, averaged over the views.
+    """
+    total: Bank | None = None
+    cosines = torch.zeros(())
+    for top, left, mirror in fixed_views(images.shape[-2], images.shape[-1], crop_px, count):
+        view = images[..., top : top + crop_px, left : left + crop_px]
+        bank = forward_all(model, view, crop_px, device, compute, _mirrored if mirror else None)
+        cosine = F.normalize(bank.features, dim=1) @ F.normalize(bank.class_weights, dim=1).T
+        if total is None:
+            total, cosines = bank, cosine
+        else:
+            total = replace(total, probabilities=total.probabilities + bank.probabilities)
+            cosines += cosine
+    assert total is not None
+    return replace(total, probabilities=total.probabilities / count), cosines / count
+
+
+def _mirrored(crops: Tensor) -> Tensor:
+    return crops.flip(-1)
+
+
 def save_bank(run: Run, bank: Bank, epoch: int) -> None:
     """Write an epoch's features and probabilities in float16, and class weights in float32.
 
@@ -87,4 +130,11 @@ def read_probabilities(run: Run, epoch: int) -> Tensor:
 
 
 def _read(run: Run, epoch: int, *names: str) -> list[Tensor]:
-    return [torch.from_numpy(array).float() for array in run.bank(epoch, names)]
+    arrays = dict(zip(names, run.bank(epoch, names), strict=True))
+    probabilities = arrays["probabilities"]
+    if not (probabilities.min() >= 0 and probabilities.max() <= 1):
+        raise ValueError(
+            f"{run.folder}: what its bank of epoch {epoch} has for probabilities is not in 0 to 1; "
+            "adapt again"
+        )
+    return [torch.from_numpy(array).float() for array in arrays.values()]

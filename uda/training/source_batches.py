@@ -22,7 +22,7 @@ from uda.data.views import draw_views, to_float, views
 from uda.training.state import Loop
 
 # Streams of random numbers, so that no two uses of the run's seed draw the same.
-ORDER, VIEWS, EDITS, BATCH, DROPOUT = range(5)
+ORDER, VIEWS, EDITS, BATCH, DROPOUT, PARTS = range(6)
 
 
 class SourceBatch(NamedTuple):
@@ -118,13 +118,32 @@ class SourceBatches:
         indices = self.originals(rows)
         batch = self.resized[indices]
         if (augmented := self.is_augmented(rows).nonzero()[:, 0]).numel():
-            ids = indices[augmented].tolist()
-            seeds = [seed_of(self.loop.seed, EDITS, epoch, row) for row in rows[augmented].tolist()]
-            changed = self.augmentation.images(self.data.images[indices[augmented]], ids, seeds)
+            changed = self._augmented(rows[augmented], epoch)
             batch[augmented] = resize(changed, self.loop.images.resize_px)
         if self.loop.images.pad_px:
             batch = F.pad(batch, [self.loop.images.pad_px] * 4)
         return pinned(batch, self.loop.device)
+
+    def _augmented(self, rows: Tensor, epoch: int) -> Tensor:
+        """Return augmented images uint8 of ``rows``, as each part of the augmentation leaves them.
+
+        A part that makes copies alone changes these; the first part's seeds are those that it has
+        alone.
+        """
+        indices = self.originals(rows)
+        images = self.data.images[indices]
+        for number, part in enumerate(self.augmentation.parts):
+            at = torch.arange(len(rows)) if part.every_image else self._copies_in(rows)
+            if not len(at):
+                continue
+            key = (EDITS, epoch) if not number else (PARTS, number, epoch)
+            seeds = [seed_of(self.loop.seed, *key, row) for row in rows[at].tolist()]
+            images[at] = part.images(images[at], indices[at].tolist(), seeds)
+        return images
+
+    def _copies_in(self, rows: Tensor) -> Tensor:
+        """Return the positions in ``rows`` of augmented copies."""
+        return (rows >= self.num_originals).nonzero()[:, 0]
 
     def _batch(
         self, rows: Tensor, whole: Tensor, draws: NDArray[np.int64], seed: int

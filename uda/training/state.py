@@ -148,14 +148,28 @@ class TrainState:
         if saved is None:
             return None
         check_finite_tensors(saved, str(run.checkpoint))
+        try:
+            self._load(saved)
+        except Exception as error:  # of a dozen types, from torch
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ValueError(
+                f"{run.checkpoint}: does not fit this run ({reason}); delete {run.folder} to begin "
+                "it anew"
+            ) from None
+        return saved
+
+    def _load(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned, and the loop's own counts."""
         self.model.load_state_dict(saved.get("trained", saved["model"]))
         if self.average:
             self.average.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved.get("scaler", {}))
-        self.epoch, self.step = saved["epoch"], saved.get("step", 0)
-        self.seconds, self.best = saved.get("seconds", 0.0), saved.get("best", self.best)
-        return saved
+        self.epoch, self.step = int(saved["epoch"]), int(saved.get("step", 0))
+        self.seconds, self.best = (
+            float(saved.get("seconds", 0.0)),
+            float(saved.get("best", self.best)),
+        )
 
 
 @torch.no_grad()

@@ -63,3 +63,11 @@ def test_a_full_disk_under_standard_output_is_named(monkeypatch, capsys, main):
     if main is uda:
         error = capsys.readouterr().err
         assert error == "uda: error: standard output: cannot be written: No space left on device\n"
+
+
+def test_a_long_message_keeps_its_beginning_and_end():
+    long = environment.message_of(ValueError(f"their.yaml: {'x' * 20_000}: no such key"))
+    assert len(long) < 1010
+    assert long.startswith("their.yaml: xxx")
+    assert long.endswith("xxx: no such key")
+    assert environment.message_of(ValueError("a" * 1000)) == "a" * 1000

@@ -387,6 +387,23 @@ def test_a_line_that_is_no_record_is_passed_over(store, line):
     assert {record["key"] for record in store.entries()} == set(keys)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"square_px": value} for value in ("8", -1, 10**9, [8], None)),
+        *({"folder": 3}, {"scores": []}, {"screen": {}}, {"attempt": "1"}, {"seed": "x"}),
+    ],
+    ids=str,
+)
+def test_a_record_of_other_types_is_passed_over(store, change):
+    first, *others = fill(store, random_images(2))
+    file = next((store.root / "manifest").glob("*.jsonl"))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines = [line | change if line["key"] == first else line for line in lines]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert {record["key"] for record in store.entries()} == {*others}
+
+
 def test_a_writer_on_another_machine_is_told_by_age_alone(store, monkeypatch):
     """Its lock may seem free on this machine while it has it."""
     keys = fill(store, random_images(1))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from genmix_aug.mixing import fractal_folder
 from genmix_aug.mixing.fractal_folder import load_fractals, write_fractals
 from genmix_aug.mixing.fractals import chaos_game, draw_fractal, draw_fractals, draw_system
 
@@ -139,6 +140,26 @@ def test_processes_draw_the_same(tmp_path):
     assert write_fractals(tmp_path / "single", 3, 16, seed=2) == 3
     assert write_fractals(tmp_path / "two", 3, 16, seed=2, workers=2) == 3
     assert written(tmp_path / "single") == written(tmp_path / "two")
+
+
+def test_of_two_sets_begun_at_once_the_second_is_refused(tmp_path, monkeypatch):
+    """Both have looked into the folder before either has written into it."""
+    read = fractal_folder.read_mark
+
+    def begun_meanwhile(path):
+        monkeypatch.setattr(fractal_folder, "read_mark", read)
+        assert write_fractals(tmp_path / "set", 1, 16, seed=0) == 1
+        return None
+
+    monkeypatch.setattr(fractal_folder, "read_mark", begun_meanwhile)
+    monkeypatch.setattr(fractal_folder.Path, "iterdir", lambda path: iter(()))
+    with pytest.raises(ValueError, match="holds fractals of size 16, seed 0, .* not size 16, seed"):
+        write_fractals(tmp_path / "set", 2, 16, seed=1)
+    monkeypatch.undo()
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
+        "0000.png",
+        "fractals.json",
+    ]
 
 
 def test_sets_are_not_mixed(tmp_path):

@@ -53,3 +53,20 @@ def test_a_terminal_shows_every_cell(width):
     text = terminal(Table("T", columns, lines, ("A note that is long. " * 6,)), width)
     assert all(cell in text for values in cells for cell in values)
     assert max(map(len, text.splitlines())) <= width
+
+
+def test_markdown_shows_names_as_they_are():
+    name = "<img src=x onerror=a()> | _a_ *b* `c` ![d](http://e)\n# f"
+    table = Table(name, (name,), (Line(name, (Cell("1.0"),)),), (name,))
+    shown = name.replace("\n", " ")
+    for letter in "\\`*_<|[]":
+        shown = shown.replace(letter, f"\\{letter}")
+    assert markdown(table).splitlines() == [
+        f"## {shown}",
+        "",
+        f"|  | {shown} |",
+        "| --- | ---: |",
+        f"| {shown} | 1.0 |",
+        "",
+        shown,
+    ]

@@ -111,7 +111,7 @@ def _draw(axes: Axes, chapter: Chapter, pair: Pair) -> None:
 
 def _curves(results: list[Result], score: str) -> tuple[list[int], NDArray[np.float64]]:
     """Return the epochs that all ``results`` have, and their scores [results, epochs]."""
-    curves = [{line["epoch"]: line[score] for line in result.lines} for result in results]
+    curves = [{line["epoch"]: line.get(score) for line in result.lines} for result in results]
     epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
     values = [[math.nan if curve[e] is None else curve[e] for e in epochs] for curve in curves]
     return epochs, np.array(values)

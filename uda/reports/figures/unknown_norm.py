@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    Norms = Mapping[str, NDArray[np.floating]]
+
 BINS = 40
+MIXTURE = ("means", "deviations", "shares")
 
 
 class UnknownNormFigure(FigureKind[Chapter]):
@@ -32,7 +35,7 @@ class UnknownNormFigure(FigureKind[Chapter]):
         if pair is None:
             return None
         results = {row.title: row.at(pair)[0] for row in chapter.rows if row.at(pair)}
-        drawn = {title: result for title, result in results.items() if _has_norms(result.run)}
+        drawn = {title: result for title, result in results.items() if norms_of(result.run)}
         if not drawn:
             return None
         figure, panels = make_axes(1, len(drawn), 5.2, 3.6)
@@ -46,13 +49,30 @@ class UnknownNormFigure(FigureKind[Chapter]):
         return Drawing(pair.arrow, "Histogram of the unknown-space norm", figure)
 
 
-def _has_norms(run: Run) -> bool:
-    return "unknown_norm" in (run.summary() or {})
+def norms_of(run: Run) -> Norms:
+    """Return the norms that a run has kept, and their mixture; empty where it has none.
+
+    Raises:
+        ValueError: naming the run whose file is broken.
+    """
+    summary = run.summary() or {}
+    if "unknown_norm" not in summary:
+        return {}
+    norms = {name: summary.get(name, np.empty(0)) for name in ("unknown_norm", *MIXTURE)}
+    is_whole = all(
+        values.ndim == 1 and values.dtype.kind == "f" and values.size and np.isfinite(values).all()
+        for values in norms.values()
+    )
+    if not is_whole or {len(norms[name]) for name in MIXTURE} != {2}:
+        raise ValueError(
+            f"{run.folder}: what it keeps for reports lacks norms, or the mixture of two that is "
+            "fitted to them; delete the run and adapt again"
+        )
+    return norms
 
 
 def _draw(axes: Axes, result: Result) -> None:
-    summary = result.run.summary()
-    assert summary is not None, "_has_norms says so"
+    summary = norms_of(result.run)
     u = summary["unknown_norm"]
     bins = np.linspace(u.min(), u.max(), BINS + 1).tolist()
     parts = split_by_role(result.run, u)
@@ -61,9 +81,7 @@ def _draw(axes: Axes, result: Result) -> None:
     _draw_mixture(axes, summary, bins, len(u))
 
 
-def _draw_mixture(
-    axes: Axes, summary: Mapping[str, NDArray[np.float64]], bins: list[float], count: int
-) -> None:
+def _draw_mixture(axes: Axes, summary: Norms, bins: list[float], count: int) -> None:
     """Draw the mixture's density, scaled to a histogram of ``count`` images, and its means."""
     grid = np.linspace(bins[0], bins[-1], 400)
     scale = count * (bins[1] - bins[0])

@@ -11,9 +11,10 @@ from uda.evaluation.choices import (
     chosen_epochs,
     chosen_thresholds,
     last_probabilities,
+    last_scores,
 )
+from uda.evaluation.evaluate import read_answers
 from uda.evaluation.metrics import SCORES
-from uda.methods.unknown import normalised_entropy
 from uda.reports.choices import CUTS, EPOCH, EPOCHS, THRESHOLD, Choice
 from uda.reports.results import Board, Result, Setting, has_labels
 from uda.reports.tables.table import Cell, Line, Table, mean_and_deviation
@@ -157,7 +158,7 @@ def _chosen_lines(
 
 
 def _answer_cells(run: Run) -> tuple[Cell, Cell]:
-    answers = run.predictions()
+    answers = read_answers(run)
     if answers is None:  # an unpacked run
         return Cell("–"), Cell("–")
     label, classes = answers["label"], run.classes()
@@ -167,6 +168,6 @@ def _answer_cells(run: Run) -> tuple[Cell, Cell]:
 
 def _cut_cells(run: Run) -> tuple[Cell, ...]:
     probabilities = last_probabilities(run)
-    entropy, cuts = normalised_entropy(probabilities), chosen_thresholds(run, probabilities)
-    above = {name: 100 * (entropy > cuts[name]).double().mean().item() for name in CUTS[:-1]}
+    score, cuts = last_scores(run, probabilities), chosen_thresholds(run, probabilities)
+    above = {name: 100 * float((score > cuts[name]).mean()) for name in CUTS[:-1]}
     return tuple(Cell(f"{cuts[name]:.2f} ({share:.0f} %)") for name, share in above.items())

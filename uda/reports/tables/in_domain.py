@@ -56,7 +56,7 @@ def in_domain_table(compared: Comparison) -> Table:
     columns = [cells_of(_column(scores, name), mark=same, lower=name in LOWER) for name in names]
     costs = (_cost_cells(compared, title) for title in compared.rows)
     columns += map(list, zip(*costs, strict=True))
-    images = {(run.held_out_scores() or {})["num_images"] for run in compared.runs}
+    images = {(run.held_out_scores() or {}).get("num_images", "some") for run in compared.runs}
     notes = [NOTE + f" {' or '.join(map(str, sorted(images)))} held-out pictures."]
     if compared.missing:
         gaps = [f"{title} {seeds_text(seeds)}" for title, seeds in compared.missing.items()]
@@ -113,7 +113,7 @@ def _scores(run: Run) -> Scores:
     chosen = [line for line in run.metrics("validate") if line["epoch"] == epoch]
     flat = {
         **result,
-        "validation": chosen[-1]["top1"] if chosen else None,
+        "validation": chosen[-1].get("top1") if chosen else None,
         "fgsm_error_1": attacks.get("1/255"),
         "fgsm_error_8": attacks.get("8/255"),
     }

@@ -24,6 +24,7 @@ LATEX = {
     "→": r"$\to$",
     "–": "--",
 }
+MARKDOWN = "\\`*_<|[]"
 HEAD_WIDTH = 16  # characters of a row's name that has become a column's
 DEFAULT_WIDTH, MAX_WIDTH = 100, 140  # of a terminal, in characters
 
@@ -37,19 +38,22 @@ def markdown(table: Table, level: int = 2) -> str:
     def cells(line: Line) -> list[str]:
         return [f"**{cell.text}**" if cell.best else cell.text for cell in line.cells]
 
-    lines = [f"{'#' * level} {table.title}\n", row(["", *table.columns])]
+    lines = [f"{'#' * level} {escaped(table.title)}\n", row(["", *map(escaped, table.columns)])]
     lines.append("| --- |" + " ---: |" * len(table.columns))
-    lines += [row([_escaped(line.title), *cells(line)]) for line in table.lines]
+    lines += [row([escaped(line.title), *cells(line)]) for line in table.lines]
     if table.published:
         lines.append(row([f"*{table.published_source}:*", *[""] * len(table.columns)]))
         lines += [
-            row([f"{_escaped(line.title)}, *published*", *cells(line)]) for line in table.published
+            row([f"{escaped(line.title)}, *published*", *cells(line)]) for line in table.published
         ]
-    return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in table.notes)
+    notes = (f"\n{escaped(note)}\n" for note in table.notes)
+    return "\n".join(lines) + "\n" + "".join(notes)
 
 
-def _escaped(title: str) -> str:
-    return title.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*")
+def escaped(text: str) -> str:
+    """Return a text as Markdown shows it: names may hold HTML, pictures' addresses, lines' ends."""
+    plain = " ".join(text.split())
+    return "".join(f"\\{letter}" if letter in MARKDOWN else letter for letter in plain)
 
 
 def latex(table: Table) -> str:

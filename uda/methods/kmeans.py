@@ -1,0 +1,63 @@
+"""k-means by faiss, which is imported where it is needed. Pure functions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ROUNDS = 25  # as in the released code of GLC; faiss stops where nothing changes any more
+FEW_ROUNDS = 10  # within 1 % of the inertia of 25: enough to compare numbers of clusters
+CHUNK = 65_536  # points whose similarities to all centroids are in memory at once
+
+
+def kmeans_centroids(
+    points: Tensor,
+    count: int,
+    seed: int = 0,
+    start: Tensor | None = None,
+    rounds: int = ROUNDS,
+) -> Tensor:
+    """Return the centroids [C, d] of k-means of ``points`` [M, d]; C = min(``count``, M).
+
+    It runs on the CPU, in as many threads as torch has, in float32.
+
+    Args:
+        points: On any device, where the result is, too.
+        count: Clusters.
+        seed: Of the points that it begins with.
+        start: [C, d], centroids to begin with in their place.
+        rounds: At most.
+    """
+    import faiss
+
+    rows = np.ascontiguousarray(points.detach().float().cpu().numpy())
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    kmeans = faiss.Kmeans(
+        rows.shape[1],
+        min(count, len(rows)),
+        niter=rounds,
+        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+        seed=seed,
+        min_points_per_centroid=1,  # or it warns of few
+        max_points_per_centroid=len(rows),  # all; it would take 256
+    )
+    kmeans.train(rows, init_centroids=None if start is None else start.float().cpu().numpy())
+    return torch.from_numpy(kmeans.centroids).to(points)
+
+
+def nearest_centroid(points: Tensor, centroids: Tensor) -> Tensor:
+    """Return the number int64 [M] of the nearest of ``centroids`` [C, d] to each of ``points``."""
+    # |x - c|² without |x|², which is the same for every centroid, halved and negated.
+    lengths = centroids.square().sum(dim=1) / -2
+    chunks = [torch.addmm(lengths, some, centroids.T).argmax(dim=1) for some in points.split(CHUNK)]
+    return torch.cat(chunks)
+
+
+def cluster_labels(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return the cluster [M], from 0, of each of ``points`` [M, d] by `FEW_ROUNDS` of k-means."""
+    rows = torch.from_numpy(points)
+    centroids = kmeans_centroids(rows, count, rounds=FEW_ROUNDS)
+    labels: NDArray[np.int64] = nearest_centroid(rows, centroids).numpy()
+    return labels
