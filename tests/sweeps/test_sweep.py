@@ -14,11 +14,11 @@ import pytest
 import torch
 from helpers.tiny import arguments, make_dataset
 
+from genmix_aug.cluster import PREFIX, TEMPORARY
 from uda.cli.main import main
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import find_runs
 from uda.runs.lock import hold
-from uda.sweeps.engine import TEMPORARY
 from uda.sweeps.record import read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,7 +184,7 @@ def test_interrupted_it_leaves_nobody_at_work(dataset, tmp_path, stop):
     assert out.splitlines()[-1].startswith("Stopped.")
     assert "Traceback" not in out
     until(lambda: all(gone(pid) for pid in at_work), seconds=10)
-    assert not list(Path(TEMPORARY or tempfile.gettempdir()).glob(f"uda-ray-{process.pid}-*"))
+    assert not list(Path(TEMPORARY or tempfile.gettempdir()).glob(f"{PREFIX}-{process.pid}-*"))
     for path in runs.glob("train-*"):
         with hold(path):
             pass
