@@ -78,8 +78,7 @@ def test_near_duplicates_across_domains_are_counted(dataset):
     assert pair.second == pictures / "Dark" / "ring" / "01.jpg"
 
 
-def test_near_pairs_are_those_of_a_naive_count(monkeypatch):
-    monkeypatch.setattr("uda.data.near_duplicates.BLOCK", 3)
+def test_near_pairs_are_those_of_a_naive_count():
     rng = np.random.default_rng(0)
     first = rng.integers(0, 256, (7, HASH_BYTES), np.uint8)
     second = np.concatenate([first[[2, 5, 5]], rng.integers(0, 256, (2, HASH_BYTES), np.uint8)])

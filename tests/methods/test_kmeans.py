@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from uda.methods.clusters import KMEANS, estimate_num_clusters, num_distinct
+from uda.methods.clusters import KMEANS, estimate_num_clusters
 from uda.methods.kmeans import cluster_labels, kmeans_centroids, nearest_centroid
 
 
@@ -39,7 +39,7 @@ def test_the_same_again_and_by_any_number_of_threads():
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        torch.testing.assert_close(first, kmeans_centroids(points, 8, seed=3))
+        assert torch.equal(first, kmeans_centroids(points, 8, seed=3))
     finally:
         torch.set_num_threads(threads)
 
@@ -70,12 +70,6 @@ def test_the_nearest_centroid():
     points, centroids = torch.randn(50, 6), torch.randn(7, 6)
     expected = torch.cdist(points, centroids).argmin(dim=1)
     assert torch.equal(nearest_centroid(points, centroids), expected)
-
-
-def test_distinct_rows_are_counted_no_further_than_needed():
-    points = np.repeat(blobs(40, 3, 5, 0.5), 2, axis=0)
-    assert num_distinct(points, 100) == 40
-    assert num_distinct(points, 10) >= 10
 
 
 @pytest.mark.parametrize("kmeans", KMEANS)

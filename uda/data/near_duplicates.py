@@ -25,7 +25,6 @@ from genmix_aug.images import (
 
 SIDE, LOW = 64, 16  # px that an image is reduced to, and the frequencies kept in each direction
 HASH_BYTES = LOW * LOW // 8
-BLOCK = 4096
 
 
 class ImageHashes(NamedTuple):
@@ -70,19 +69,20 @@ def perceptual_hash(image: Image.Image) -> bytes:
 def near_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], most: int) -> NDArray[np.int64]:
     """Return the pairs of rows [M, 2] of ``first`` and ``second`` that differ in few bits.
 
-    Memory does not grow with N: the comparison is made in blocks.
+    They are in the order of rows. The search is exact.
 
     Args:
         first: Perceptual hashes [N, HASH_BYTES].
         second: The same of other images.
         most: Bits that a pair may differ in.
     """
-    signs = [np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1 for hashes in (first, second)]
-    # The product of two vectors of ±1 is the number of bits less twice those that differ.
-    least = HASH_BYTES * 8 - 2 * most
-    pairs = [
-        np.argwhere(signs[0][i : i + BLOCK] @ signs[1][j : j + BLOCK].T >= least) + np.array((i, j))
-        for i in range(0, len(first), BLOCK)
-        for j in range(0, len(second), BLOCK)
-    ]
-    return np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64)
+    import faiss  # where it is used: the processes that hash images do not need it
+
+    if not (len(first) and len(second)):
+        return np.empty((0, 2), dtype=np.int64)
+    index = faiss.IndexBinaryFlat(HASH_BYTES * 8)
+    index.add(np.ascontiguousarray(second))
+    ends, _, columns = index.range_search(np.ascontiguousarray(first), most + 1)  # below it
+    ends = ends.astype(np.int64)
+    rows = np.repeat(np.arange(len(first)), ends[1:] - ends[:-1])
+    return np.column_stack([rows, columns])[np.lexsort([columns, rows])]

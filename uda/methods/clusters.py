@@ -144,7 +144,7 @@ def best_num_clusters(
     Of equals it is the first; None where no silhouette is positive. ``kmeans`` is an entry of
     `KMEANS`.
     """
-    distinct = num_distinct(points, max(counts, default=0))
+    distinct = len({row.tobytes() for row in points + 0.0})  # + 0: -0 equals 0
     counts = [count for count in counts if count <= distinct]  # k-means cannot make more
     labels: Sequence[NDArray[np.integer]] = (
         [cluster_labels(points, count) for count in counts]
@@ -156,14 +156,6 @@ def best_num_clusters(
         if score > best_score:
             best, best_score = count, score
     return best
-
-
-def num_distinct(points: NDArray[np.float32], enough: int) -> int:
-    """Return the number of different rows of ``points`` [N, d], or any at least ``enough``."""
-    # Equal rows have equal projections; to sort these takes a tenth of the time.
-    projected = points @ np.random.default_rng(0).normal(size=points.shape[1])
-    distinct = len(np.unique(projected))
-    return distinct if distinct >= enough else len(np.unique(points, axis=0))
 
 
 def kmeans_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.int32]]:

@@ -185,7 +185,8 @@ class Glc(Method):
         clusters: How C_t is estimated, once and among 0.25 0.5 1 2 3 times K: as in
             `uda.methods.clusters.estimate_num_clusters`.
         samples_per_centroid: Bounds the samples of each k-means (256 as released, 0 for all).
-        kmeans: faiss, as released; or torch, with which C_t of "features" and "spectral" is
+        kmeans: faiss, of which each class's begins at the centroids of all samples (the released
+            code's at random ones); or torch, with which C_t of "features" and "spectral" is
             estimated by scikit-learn.
     """
 
