@@ -2,6 +2,6 @@
 
 import sys
 
-from genmix_aug.cli.main import main
+from genmix_aug.cli import start
 
-sys.exit(main())
+sys.exit(start())

@@ -37,6 +37,7 @@ sys.path.append(str(ROOT / "tests"))  # the tests' pictures
 
 CLOCKS = {"time", "seconds"}
 TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ][\d:.+]+|[\d.]+ (s|min|h)\b")
+SIGNALS = ["SIGKILL"] * 8 + ["SIGTERM", "SIGINT"]  # one is drawn for each kill
 AGENTS_END_S = 100  # two agents of Ray's look for its killed head for a minute before they end
 MARK = "KILLS_PY"  # of the environment of all processes of a command
 
@@ -196,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--signals", nargs="+", default=SIGNALS, choices=sorted(set(SIGNALS)))
     parser.add_argument("--out", type=Path, default=Path("kills.jsonl"))
     options = parser.parse_args()
     known = options.out.read_text(encoding="utf-8").splitlines() if options.out.is_file() else []
@@ -213,7 +215,7 @@ def main() -> None:
         for number in range(len(known), options.kills):
             rng = random.Random(f"{options.seed} {number}")
             name = names[number % len(names)]
-            how = rng.choice([signal.SIGKILL] * 8 + [signal.SIGTERM, signal.SIGINT])
+            how = signal.Signals[rng.choice(options.signals)]
             moment = rng.uniform(0, seconds[name])
             shutil.rmtree(folder, ignore_errors=True)
             wrong = kill_once(name, folder, moment, how, f"{os.getpid()}-{number}")

@@ -2,6 +2,6 @@
 
 import sys
 
-from uda.cli.main import main
+from uda.cli import start
 
-sys.exit(main())
+sys.exit(start())
