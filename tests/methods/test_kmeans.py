@@ -9,7 +9,13 @@ import torch
 from sklearn.cluster import KMeans
 
 from uda.methods.clusters import KMEANS, estimate_num_clusters
-from uda.methods.kmeans import cluster_labels, kmeans_centroids, nearest_centroid
+from uda.methods.kmeans import (
+    FEW_ROUNDS,
+    cluster_labels,
+    first_centroids,
+    kmeans_centroids,
+    nearest_centroid,
+)
 
 
 def blobs(count, number, dim, spread):
@@ -60,7 +66,7 @@ def test_no_more_clusters_than_points(count):
 
 def test_equal_points_are_a_cluster():
     points = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
-    labels = cluster_labels(points, 3)
+    labels = cluster_labels(points, [3])[0]
     assert len(set(labels.tolist())) == 3
     assert all(len(set(part.tolist())) == 1 for part in labels.reshape(3, 20))
     assert torch.isfinite(kmeans_centroids(torch.from_numpy(points), 7)).all()
@@ -70,6 +76,37 @@ def test_the_nearest_centroid():
     points, centroids = torch.randn(50, 6), torch.randn(7, 6)
     expected = torch.cdist(points, centroids).argmin(dim=1)
     assert torch.equal(nearest_centroid(points, centroids), expected)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_fewer_clusters_begin_at_the_first_of_more(seed):
+    points = blobs(400, 9, 24, 0.6)
+    most = first_centroids(points, 40, seed)
+    for count in (1, 2, 17, 39):
+        assert np.array_equal(first_centroids(points, count, seed), most[:count])
+
+
+def test_the_first_centroids_are_those_that_faiss_draws():
+    faiss = pytest.importorskip("faiss")
+    points = blobs(400, 9, 24, 0.6)
+    method = faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS
+    for count in (2, 9, 30):
+        theirs = faiss.Kmeans(
+            24, count, niter=10, seed=3, init_method=method,
+            min_points_per_centroid=1, max_points_per_centroid=400,
+        )  # fmt: skip
+        theirs.train(points)
+        ours = kmeans_centroids(torch.from_numpy(points), count, seed=3, rounds=10)
+        assert np.array_equal(ours.numpy(), theirs.centroids)
+
+
+def test_clusters_of_several_counts_are_those_of_each():
+    points = blobs(300, 6, 16, 0.5)
+    rows = torch.from_numpy(points)
+    for count, label in zip((2, 6, 11), cluster_labels(points, [2, 6, 11]), strict=True):
+        centroids = kmeans_centroids(rows, count, rounds=FEW_ROUNDS)
+        assert np.array_equal(label, nearest_centroid(rows, centroids).numpy())
+    assert cluster_labels(points, []) == []
 
 
 @pytest.mark.parametrize("kmeans", KMEANS)

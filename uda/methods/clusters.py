@@ -21,7 +21,7 @@ CLUSTERS = ("tsne", "features", "spectral", "classes")
 KMEANS = ("faiss", "scikit-learn")
 MAX_SAMPLES = 8_000  # of the features and the spectral space; more only cost time
 FEW_DIMENSIONS = 64
-CHUNK = 1_024  # rows of the distance matrix in memory at once
+CHUNK = 512  # rows of the distance matrix in memory at once
 
 
 def estimate_num_clusters(
@@ -147,9 +147,7 @@ def best_num_clusters(
     distinct = len({row.tobytes() for row in points + 0.0})  # + 0: -0 equals 0
     counts = [count for count in counts if count <= distinct]  # k-means cannot make more
     labels: Sequence[NDArray[np.integer]] = (
-        [cluster_labels(points, count) for count in counts]
-        if kmeans == "faiss"
-        else kmeans_labels(points, counts)
+        cluster_labels(points, counts) if kmeans == "faiss" else kmeans_labels(points, counts)
     )
     best, best_score = None, 0.0
     for count, score in zip(counts, silhouettes(points, labels), strict=True):
@@ -180,8 +178,8 @@ def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer
     Euclidean distance to the rest of its cluster and b that to the nearest other cluster; 0 for a
     point alone in its cluster (Rousseeuw, 1987).
     """
-    # Distances cost most, so they are computed once for all labellings, some rows at a time. Their
-    # sums over clusters are products with the indicator columns of all clusters, side by side.
+    # Distances cost most, so each pair's is computed once for all labellings, some rows at a time.
+    # Sums over clusters are products with the indicator columns of all clusters, side by side.
     if not labels:
         return []
     numbers = [torch.from_numpy(label).long() for label in labels]
@@ -189,16 +187,16 @@ def silhouettes(points: NDArray[np.float32], labels: Sequence[NDArray[np.integer
     sizes = [member.sum(dim=0) for member in members]
     widths = [len(size) for size in sizes]
     side_by_side = torch.cat(members, dim=1)
-    totals = [0.0] * len(labels)
+    sums = torch.zeros_like(side_by_side)
     distances_of = _far_distances if points.shape[1] > FEW_DIMENSIONS else _near_distances
     for start in range(0, len(points), CHUNK):
-        rows = slice(start, start + CHUNK)
-        distances = distances_of(points[rows], points)
-        distances[:, rows].fill_diagonal_(0)  # a point to itself, without rounding
-        sums = (distances @ side_by_side).split(widths, dim=1)
-        for k, number in enumerate(numbers):
-            totals[k] += _silhouette_sum(sums[k], number[rows], sizes[k])
-    return [total / len(points) for total in totals]
+        stop = min(start + CHUNK, len(points))
+        distances = distances_of(points[start:stop], points[start:])
+        distances.fill_diagonal_(0)  # a point to itself, without rounding
+        sums[start:stop].addmm_(distances, side_by_side[start:])
+        sums[stop:].addmm_(distances[:, stop - start :].T, side_by_side[start:stop])
+    parts = zip(sums.split(widths, dim=1), numbers, sizes, strict=True)
+    return [_silhouette_sum(part, number, size) / len(points) for part, number, size in parts]
 
 
 def _near_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> Tensor:
@@ -215,7 +213,7 @@ def _far_distances(rows: NDArray[np.float32], points: NDArray[np.float32]) -> Te
     """
     first, second = torch.from_numpy(rows), torch.from_numpy(points)
     squares = first.square().sum(1)[:, None] + second.square().sum(1)
-    return torch.addmm(squares, first, second.T, alpha=-2).clamp_min_(0).sqrt_()
+    return squares.addmm_(first, second.T, alpha=-2).clamp_min_(0).sqrt_()
 
 
 def _silhouette_sum(sums: Tensor, label: Tensor, sizes: Tensor) -> float:
