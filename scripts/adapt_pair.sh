@@ -50,11 +50,14 @@ arm() {
 
 stop() {  # both arms, with the processes that they started
     trap - EXIT INT TERM
+    trap '' USR1
     local group
-    for group in $(jobs -p); do
-        kill -- "-$group" 2> /dev/null || true
+    while [ -n "$(jobs -pr)" ]; do  # again: an arm that is just starting loses a signal
+        for group in $(jobs -pr); do
+            kill -- "-$group" 2> /dev/null || true
+        done
+        sleep 0.1
     done
-    wait || true
 }
 
 if [ "$jobs" -gt 1 ]; then
@@ -62,11 +65,13 @@ if [ "$jobs" -gt 1 ]; then
     trap stop EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    TQDM_POSITION=0 arm none "$@" &
-    TQDM_POSITION=1 arm genmix "$@" &
-    wait -n  # the first arm that fails ends the script, and the other arm
-    wait -n
-    trap - EXIT INT TERM
+    trap 'exit 1' USR1  # an arm that fails ends the script, and the other arm
+    { trap '[ $? = 0 ] || kill -s USR1 $$' EXIT; TQDM_POSITION=0 arm none "$@"; } &
+    { trap '[ $? = 0 ] || kill -s USR1 $$' EXIT; TQDM_POSITION=1 arm genmix "$@"; } &
+    while [ -n "$(jobs -pr)" ]; do  # a signal just before `wait` would be seen after it
+        sleep 0.2
+    done
+    trap - EXIT INT TERM USR1
 else
     arm none "$@"
     arm genmix "$@"

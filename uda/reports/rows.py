@@ -13,7 +13,7 @@ from uda.methods import METHODS
 from uda.reports.results import Board, Pair, Result, Row, Setting, row_title
 from uda.runs.folder import Run
 from uda.runs.hashing import config_hash
-from uda.stages.identity import added_settings
+from uda.stages.identity import added_settings, former_settings
 from uda.sweeps.record import Expected
 
 Key = tuple[str, str]  # (method, augmentation)
@@ -159,12 +159,14 @@ def distinguish(
     """
     settings = [dict(_flatten(configuration)) for configuration in configurations]
     names = sorted({key for values in settings for key in values})
-    added = added_settings()
+    added, former = added_settings(), former_settings()
     usual: dict[str, str | None] = {}  # of the settings that are named
     for key in filter(is_compared, names):
         counts = Counter(str(values.get(key)) for values in settings).most_common()
         (value, count), *others = counts
         later = key.removeprefix("source.")
+        if later in former and not others:
+            continue  # all have today's default, or none has
         if later in added and (others or later.startswith(("adapt.", "data."))):
             usual[key] = str(added[later])
         elif others:

@@ -67,6 +67,19 @@ def added_settings() -> dict[str, Any]:
     }
 
 
+def former_settings() -> set[str]:
+    """Return those of `added_settings` whose default is no longer what earlier runs had."""
+    from uda.augment import AUGMENTATIONS
+    from uda.methods import METHODS
+
+    return {
+        f"{section}.options.{key}"
+        for section, classes in (("adapt", METHODS), ("augment", AUGMENTATIONS))
+        for kind in classes.values()
+        for key in kind.former_options
+    }
+
+
 def _added_options(kind: type[Method] | type[Augmentation]) -> dict[str, Any]:
     """Return the values, of options newer than some runs, that those runs had."""
     defaults = inspect.signature(kind).parameters
