@@ -125,6 +125,16 @@ def atomic_path(path: Path, flushed: bool = True) -> Iterator[Path]:
     Raises:
         WriteError: Naming `path`: the disk is full or the folder not writable.
     """
+    with _temporary_beside(path) as temporary:
+        yield temporary
+        if flushed:
+            flush(temporary)
+        os.replace(temporary, path)
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield the name of a temporary file, which the block's end removes; name `path` in errors."""
     # Processes of two machines, or containers, may have the same number.
     token = f"{secrets.token_hex(4)}.{host()}-{os.getpid()}"
     temporary = path.with_name(f".{token}.tmp{path.suffix}")
@@ -132,9 +142,6 @@ def atomic_path(path: Path, flushed: bool = True) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            if flushed:
-                flush(temporary)
-            os.replace(temporary, path)
         finally:
             with suppress(OSError):  # a disk that fails may refuse this, too
                 temporary.unlink(missing_ok=True)
@@ -164,26 +171,19 @@ def write_new(path: Path, data: bytes) -> bool:
     Raises:
         WriteError: Naming `path`: the disk is full or the folder not writable.
     """
-    token = f"{secrets.token_hex(4)}.{host()}-{os.getpid()}"
-    temporary = path.with_name(f".{token}.tmp{path.suffix}")
-    with writing(path, temporary):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary_beside(path) as temporary:
+        temporary.write_bytes(data)
         try:
-            temporary.write_bytes(data)
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a disk without links
             try:
-                os.link(temporary, path)
+                with open(path, "xb") as file:
+                    file.write(data)
             except FileExistsError:
                 return False
-            except OSError:  # a disk without links
-                try:
-                    with open(path, "xb") as file:
-                        file.write(data)
-                except FileExistsError:
-                    return False
-            return True
-        finally:
-            with suppress(OSError):  # a disk that fails may refuse this, too
-                temporary.unlink(missing_ok=True)
+        return True
 
 
 def append(file: io.FileIO, data: bytes) -> None:

@@ -48,13 +48,22 @@ EXIF_PLACES = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 # What Pillow raises on files that it cannot read; its readers of rare formats raise anything.
 READ_ERRORS = (
-    *(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
-    *(EOFError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError),
-    *(struct.error, zlib.error),
+    OSError,
+    SyntaxError,
+    ValueError,
+    Image.DecompressionBombError,
+    EOFError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
 )
 
-# A tag that cannot be read leaves a picture as it is; Pillow warns with a line of its code. Said
-# here, as changing filters around each picture would not be safe in threads.
+# A tag that cannot be read leaves a picture as it is; Pillow warns with a line of its code. The
+# filter is set once, as changing it around each picture would not be safe in threads.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 SIXTEEN_BITS_WIDE = ("PPM", "PNG")  # files of 16 bits that Pillow gives as 32-bit integers

@@ -90,8 +90,8 @@ def run_batch(cases: list[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
 
 def kind_of(text: str) -> str:
     """Return what findings of the same fault have in common: the error and where it came from."""
-    head, _, place = text.strip("'\"").rpartition("[")
-    return f"{head.split(':')[0][:30]} [{place}" if ".py:" in place else text[:50]
+    head, _, line = text.strip("'\"").rpartition("[")
+    return f"{head.split(':')[0][:30]} [{line}" if ".py:" in line else text[:50]
 
 
 def main() -> int:
@@ -147,7 +147,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         fuzz()
-    except KeyboardInterrupt:  # what was counted is told
+    except KeyboardInterrupt:  # the counts so far are printed
         say("Stopped.")
     minutes = (time.monotonic() - began) / 60
     for name in names:

@@ -117,7 +117,7 @@ def chosen_editor(options: EditorOptions) -> Editor:
     editor = make_editor(options.editor, parse_options(options.editor_options))
     check_prompts(parse_prompts(options.prompts), editor.prompts)
     if torch.cuda.is_available():
-        editor.prefer_device("cuda:0")  # Ray shows each worker its own alone
+        editor.prefer_device("cuda:0")  # Ray hides the GPUs of other workers
     return editor
 
 

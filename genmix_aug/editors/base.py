@@ -20,7 +20,7 @@ class Editor:
 
     @property
     def uses_gpu(self) -> bool:
-        """Whether it works on a GPU where there is one: each worker then takes one."""
+        """Whether it works on a GPU if the machine has any: each worker then takes a GPU."""
         return False
 
     @property

@@ -13,7 +13,7 @@ Name = TypeVar("Name")
 
 RETRIES = 3  # of a task whose actor was lost, and of an actor's start
 POLL_SECONDS = 1.0  # Ctrl-C is heeded between looks
-POLLS_TO_SAY = 60  # after so many without any worker a person is told
+POLLS_TO_SAY = 60  # after so many without any worker a line says so
 
 
 class _Task(NamedTuple):
@@ -25,13 +25,13 @@ class _Task(NamedTuple):
 class ActorPool:
     """As many actors as are asked for, within a `with` block and a connection to Ray.
 
-    Tasks are given to actors that run, never to one that waits for a node: where nodes are lost,
+    Tasks go to running actors, never to one that waits for a node: where nodes are lost,
     the others do all.
 
     Args:
         create: Returns a new actor. Its method `start` is called first.
         count: Actors at a time.
-        has_room: Whether the cluster could hold at least one; asked while there is none.
+        has_room: Whether the cluster has room for an actor; asked while none runs.
     """
 
     def __init__(
@@ -103,6 +103,12 @@ class ActorPool:
                         f"{RETRIES + 1} workers were lost over the same images (out of memory?); "
                         "the same command goes on"
                     )
+
+    def wait_for_all(self) -> None:
+        """Wait until every actor has started, which `map` does not: it begins with the first."""
+        while self._starting:
+            for ref in self._ready():
+                self._has_started(ref)
 
     def _start(self) -> None:
         actor = self._create()

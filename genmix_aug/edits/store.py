@@ -47,8 +47,12 @@ except ImportError:  # not a Unix: abandoned files are then known by their age
 RECORD: dict[str, type | tuple[type, ...]] = {"key": str, "reason": str, "time": (int, float)}
 # … and what it may have.
 OPTIONAL: dict[str, type] = {
-    **{"folder": str, "screen": str, "scores": dict},
-    **{"square_px": int, "attempt": int, "seed": int},
+    "folder": str,
+    "screen": str,
+    "scores": dict,
+    "square_px": int,
+    "attempt": int,
+    "seed": int,
 }
 MOST_PX = 100_000  # of a square that an original was read as
 ABOUT_EDIT = ("image", "source", "prompt", "editor")  # texts that the record of an edit has, too
@@ -241,7 +245,7 @@ class EditStore:
         rejected; "" if accepted) and scores; where it is known, folder (what source is relative
         to), square_px (see `genmix_aug.images.load_rgb`) and screen (see
         `genmix_aug.edits.verdicts.verdicts`). Millions of them take little memory: the manifest is
-        read twice, and only those of which there are several are kept to find the latest.
+        read twice, and only repeated ones are kept, to choose the latest.
         """
         files = self._manifest_sizes()
         numbers = array("Q", map(_number_of, self._records_of_edits(files)))
@@ -261,7 +265,7 @@ class EditStore:
         yield from filter(self._is_current, latest.values())
 
     def _is_current(self, record: Mapping[str, Any]) -> bool:
-        """Return whether an edit lies where its record says; a file's place is the verdict.
+        """Return whether an edit lies where its record says; a file's folder is the verdict.
 
         A line may be ahead of it by a writer's death.
         """

@@ -187,7 +187,7 @@ def _gpus_each(workers: Workers, uses_gpu: bool) -> float:
 
 
 def _count(workers: Workers, gpus: float) -> int:
-    """Return the number of workers, for which there must be room."""
+    """Return the number of workers, for all of which the cluster must have room."""
     room = room_for(workers.cpus, gpus)
     if room < (wanted := workers.count or 1):
         where = f"the cluster {workers.address}" if workers.address else "this machine"

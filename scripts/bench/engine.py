@@ -22,7 +22,6 @@ from torch import Tensor
 
 from genmix_aug.codec import encode
 from genmix_aug.editors.base import Editor
-from genmix_aug.edits.actors import ActorPool
 from genmix_aug.edits.fill import Filler, FillSettings, Originals
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
@@ -73,13 +72,6 @@ class Sleeper(Editor):
         return images ^ 1
 
 
-def start_all(pool: ActorPool) -> None:
-    """Wait until all workers of a pool have started."""
-    while pool._starting:
-        for ref in pool._ready():
-            pool._has_started(ref)
-
-
 def time_edits(folder: Path, count: int, seconds_an_image: float) -> None:
     """Print the edits a second of a plain loop and of 1, 2 and 4 workers."""
     (folder / "images").mkdir()
@@ -99,7 +91,7 @@ def time_edits(folder: Path, count: int, seconds_an_image: float) -> None:
         recipe = Recipe(store, make_editor, Sleeper.fingerprint, settings=settings)
         began = time.perf_counter()
         with worker_pool(recipe, Workers(workers)) as pool:
-            start_all(pool)
+            pool.wait_for_all()
             start = time.perf_counter() - began
             took = timed(partial(fill_together, pool, recipe, originals, requests))
         times, rate = loop / took, count / took

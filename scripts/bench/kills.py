@@ -104,15 +104,15 @@ def contents(folder: Path) -> dict[str, Any]:
 
     A manifest is named after its process.
     """
-    held: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for path in _files(folder):
         name = str(path.relative_to(folder))
         if path.parent.name == "manifest":
             name = str(path.parent.relative_to(folder))
-            held[name] = sorted({*held.get(name, []), *content(path)})
+            by_name[name] = sorted({*by_name.get(name, []), *content(path)})
         else:
-            held[name] = content(path)
-    return held
+            by_name[name] = content(path)
+    return by_name
 
 
 def _files(folder: Path) -> Iterator[Path]:

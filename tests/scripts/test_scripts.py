@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.processes import gone
 from helpers.tools import write_tools
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,9 +70,9 @@ def test_an_arm_that_fails_stops_the_other(stub, tmp_path, arm):
     # It may have been stopped before it had begun, or before it had written its number.
     if (tmp_path / "pid").is_file() and (number := (tmp_path / "pid").read_text()):
         other = int(number)
-        while running(other) and time.monotonic() - start < 30:
+        while not gone(other) and time.monotonic() - start < 30:
             time.sleep(0.1)  # a busy machine takes a moment to stop it
-        assert not running(other)
+        assert gone(other)
 
 
 def test_stopping_the_script_stops_both_arms(stub, tmp_path):
@@ -87,14 +88,6 @@ def test_stopping_the_script_stops_both_arms(stub, tmp_path):
     script.send_signal(signal.SIGTERM)
     assert script.wait(timeout=20) == 143
     end = time.monotonic() + 20  # a busy machine takes a moment to stop them
-    while any(running(pid) for pid in pids):
+    while not all(gone(pid) for pid in pids):
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def running(pid):
-    """Whether the process runs, and is no zombie."""
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False

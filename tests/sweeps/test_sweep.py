@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import processes
+from helpers.processes import gone, heed_interrupts
 from helpers.tiny import arguments, make_dataset
 
 from genmix_aug.cluster import PREFIX, TEMPORARY
@@ -22,6 +24,7 @@ from uda.runs.lock import hold
 from uda.sweeps.record import read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
+until = partial(processes.until, seconds=90)
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +63,6 @@ def assert_same(results, expected):
         assert all(torch.equal(results[name][1][key], value) for key, value in weights.items())
 
 
-def heed_interrupts():
-    """In a child: SIGINT interrupts, even where the tests run in the background of a shell."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def sweep_arguments(dataset, runs, *more):
     return ["sweep", *arguments(dataset, runs, "--sweep.pairs=[Pl2Da]", *more)]
 
@@ -76,22 +74,6 @@ def start_sweep(dataset, runs, *more):
         start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         preexec_fn=heed_interrupts,
     )  # fmt: skip
-
-
-def until(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return value
-
-
-def gone(pid):
-    """Whether the process has ended, or is a zombie."""
-    try:
-        return "Z" in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def workers_at_work(runs):

@@ -3,7 +3,7 @@
 from uda.augment.augmix import AugMixAugmentation
 from uda.augment.autoaugment import AutoAugmentation
 from uda.augment.base import Augmentation
-from uda.augment.composed import PLUS
+from uda.augment.composed import names_in
 from uda.augment.cutmix import CutMixAugmentation
 from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
@@ -43,7 +43,7 @@ def title_of_augmentation(name: str) -> str:
 
     Of an unknown name it is the name.
     """
-    parts = name.split(PLUS)
+    parts = names_in(name)
     return " + ".join(
         AUGMENTATIONS[part].title if part in AUGMENTATIONS else part for part in parts
     )

@@ -16,11 +16,16 @@ from uda.models.classifier import Classifier
 PLUS = "+"  # between the names
 
 
+def names_in(name: str) -> list[str]:
+    """Return the names of the augmentations that ``name``, as configurations have it, joins."""
+    return name.split(PLUS)
+
+
 class ComposedAugmentation(Augmentation):
     """Augmentations one after another: ``genmix+randaugment``.
 
     Each part changes what it would change alone, in the state that those before it have left:
-    GenMix the copies, RandAugment every image drawn. Parts draw from seeds of their own.
+    GenMix the copies, RandAugment every image drawn. Each part draws from other seeds.
 
     Raises:
         ValueError: Names the part that makes no sense where it stands.

@@ -54,7 +54,7 @@ def content_hash(item: Item) -> str:
     """Return 16 hexadecimal digits for an image's content; an empty text where its file is gone."""
     try:
         content = read_bytes(item.path) if item.pixels is None else item.pixels.tobytes()
-    except ReadError:  # it is there, and the disk fails
+    except ReadError:  # it exists, and the disk fails
         raise
     except OSError:
         return ""

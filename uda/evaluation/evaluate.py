@@ -30,7 +30,11 @@ from uda.runs.folder import Run
 
 # The kinds of types that the arrays of `answers` have, as NumPy calls them.
 KINDS = {
-    **{"label": "iu", "true_label": "iu", "is_private": "b", "unknown_score": "f", "name": "U"}
+    "label": "iu",
+    "true_label": "iu",
+    "is_private": "b",
+    "unknown_score": "f",
+    "name": "U",
 }
 
 

@@ -229,7 +229,7 @@ def class_names(run: Run, experiment: Experiment) -> tuple[str, ...]:
 def threshold_of(run: Run, experiment: Experiment) -> float | None:
     """Return the unknown score above which an image is unknown; None where nothing is.
 
-    `uda.evaluation.choices.decided_threshold`, with its errors, returns one that was found over the
+    `uda.evaluation.choices.decided_threshold`, with its errors, returns one chosen over the
     whole target.
     """
     if experiment.data.scenario in ("", "pda"):

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from uda.methods.base import Bank, Batch, Method, Once, check_share, check_weight, run_locally
 from uda.methods.clusters import CLUSTERS, estimate_num_clusters
 from uda.methods.geometry import consistency, most_confident, prototypes
-from uda.methods.kmeans import kmeans_centroids
+from uda.methods.kmeans import kmeans_centroids, nearest_centroid
 from uda.methods.unknown import LOG_EPSILON
 
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 3.0)
@@ -62,8 +62,7 @@ def unit_centroids(
     numbers = torch.arange(len(centroids), device=points.device)
     assigned: Tensor | None = None
     for _ in range(max_rounds):
-        # |x - c|² without |x|², which is the same for every centroid, halved and negated.
-        nearest = torch.addmm(centroids.square().sum(dim=1) / -2, points, centroids.T).argmax(dim=1)
+        nearest = nearest_centroid(points, centroids)
         if assigned is not None and torch.equal(nearest, assigned):
             break
         assigned = nearest

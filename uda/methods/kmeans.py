@@ -11,7 +11,6 @@ from torch import Tensor
 
 ROUNDS = 25  # as in the released code of GLC; faiss stops where nothing changes any more
 FEW_ROUNDS = 10  # within 1 % of the inertia of 25: enough to compare numbers of clusters
-CHUNK = 65_536  # points whose similarities to all centroids are in memory at once
 
 
 def kmeans_centroids(
@@ -29,7 +28,7 @@ def kmeans_centroids(
         points: On any device, where the result is, too.
         count: Clusters.
         seed: Of the points that it begins with.
-        start: [C, d], centroids to begin with in their place.
+        start: [C, d], centroids to begin with instead.
         rounds: At most.
     """
     import faiss
@@ -69,9 +68,7 @@ def first_centroids(points: NDArray[np.float32], count: int, seed: int = 0) -> N
 def nearest_centroid(points: Tensor, centroids: Tensor) -> Tensor:
     """Return the number int64 [M] of the nearest of ``centroids`` [C, d] to each of ``points``."""
     # |x - c|² without |x|², which is the same for every centroid, halved and negated.
-    lengths = centroids.square().sum(dim=1) / -2
-    chunks = [torch.addmm(lengths, some, centroids.T).argmax(dim=1) for some in points.split(CHUNK)]
-    return torch.cat(chunks)
+    return torch.addmm(centroids.square().sum(dim=1) / -2, points, centroids.T).argmax(dim=1)
 
 
 def cluster_labels(points: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.int64]]:

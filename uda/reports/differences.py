@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from uda.augment.composed import PLUS
+from uda.augment.composed import names_in
 from uda.reports.results import Board, Pair, Row
 from uda.reports.rows import settings_of
 
@@ -116,7 +116,7 @@ def _is_augmented_otherwise(row: Row, other: Row) -> bool:
     augmentation."""
     if row.augment in ("none", "checkpoint") or other.augment in (row.augment, "checkpoint"):
         return False
-    if other.augment != "none" and "genmix" not in row.augment.split(PLUS):
+    if other.augment != "none" and "genmix" not in names_in(row.augment):
         return False
     return row.method == other.method and _comparable(row) == _comparable(other)
 

@@ -14,6 +14,7 @@ from uda.reports.results import Board, Pair, Result, Row, Setting, row_title
 from uda.runs.folder import Run
 from uda.runs.hashing import config_hash
 from uda.stages.identity import added_settings, former_settings
+from uda.sweeps.plan import join_words
 from uda.sweeps.record import Expected
 
 Key = tuple[str, str]  # (method, augmentation)
@@ -64,8 +65,7 @@ def _rows(
     keys, variants = [key for key, _ in grouped], [group for _, group in grouped]
     settings = [settings_of(results[0].run) for results in variants]
     described = [
-        ", ".join(filter(None, [row_title(*key), values.get("answer", "")]))
-        + (f" ({words})" if words else "")
+        join_words(row_title(*key), values.get("answer", "")) + (f" ({words})" if words else "")
         for key, values, words in zip(keys, settings, _words(keys, settings), strict=True)
     ]
     titles = list(described)

@@ -149,7 +149,7 @@ class Task:
 
         Args:
             model: The adapted network, on the task's device.
-            images: uint8 [N, 3, resize_px, resize_px].
+            images: uint8 [N, 3, decode_px, decode_px].
 
         Returns:
             The bank, its probabilities averaged over the views, and each image's label and score.
@@ -157,9 +157,11 @@ class Task:
         from uda.evaluation.answering import answer
         from uda.training.bank import forward_views
 
-        settings, compute = self.experiment.answer, self.experiment.compute
-        px = self.experiment.images.crop_px
-        bank, cosines = forward_views(model, images, px, settings.views, self.device, compute)
+        sizes, settings = self.experiment.images, self.experiment.answer
+        resized = self.pixels.resize(images, sizes.resize_px)
+        bank, cosines = forward_views(
+            model, resized, sizes.crop_px, settings.views, self.device, self.experiment.compute
+        )
         return bank, answer(settings, self.method, bank, cosines)
 
     def lock(self, waits: bool = False) -> AbstractContextManager[None]:

@@ -77,9 +77,9 @@ def _score_on_target(task: Task, model: Classifier, items: list[Item], per_class
     """Print the scores on the images ``items`` of a target."""
     from uda.evaluation.evaluate import class_table, target_scores
 
-    data, sizes = task.experiment.data, task.experiment.images
-    view, items = task.pixels.unlabelled(items, sizes.decode_px)
-    bank, prediction = task.answer(model, task.pixels.resize(view.images, sizes.resize_px))
+    data = task.experiment.data
+    view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
+    bank, prediction = task.answer(model, view.images)
     scores = target_scores(items, task.split, data.scenario, prediction, bank)
     say(
         f"{data.source} → {data.target}, {data.scenario}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +25,7 @@ from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run, open_run
 from uda.runs.hashing import file_hash
-from uda.stages.options import augment_options, augmentation_of, resolve_options
+from uda.stages.options import augment_options, make_augmentation, resolve_options
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
@@ -38,9 +38,6 @@ def added_settings() -> dict[str, Any]:
     Their keys are dotted, as in a run's configuration, and their values those that earlier runs
     had.
     """
-    from uda.augment import AUGMENTATIONS
-    from uda.methods import METHODS
-
     sections = {
         "data": DataConfig,
         "images": ImageConfig,
@@ -51,9 +48,8 @@ def added_settings() -> dict[str, Any]:
     }
     options = {
         f"{section}.options.{key}": value
-        for section, classes in (("adapt", METHODS), ("augment", AUGMENTATIONS))
-        for options in map(_added_options, classes.values())
-        for key, value in options.items()
+        for section, kind in _kinds()
+        for key, value in _added_options(kind).items()
     }
     return {
         "precision": "float32",
@@ -69,15 +65,16 @@ def added_settings() -> dict[str, Any]:
 
 def former_settings() -> set[str]:
     """Return those of `added_settings` whose default is no longer what earlier runs had."""
+    return {f"{section}.options.{key}" for section, kind in _kinds() for key in kind.former_options}
+
+
+def _kinds() -> Iterator[tuple[str, type[Method] | type[Augmentation]]]:
+    """Yield the section of the configuration, and the class, of each method and augmentation."""
     from uda.augment import AUGMENTATIONS
     from uda.methods import METHODS
 
-    return {
-        f"{section}.options.{key}"
-        for section, classes in (("adapt", METHODS), ("augment", AUGMENTATIONS))
-        for kind in classes.values()
-        for key in kind.former_options
-    }
+    yield from (("adapt", kind) for kind in METHODS.values())
+    yield from (("augment", kind) for kind in AUGMENTATIONS.values())
 
 
 def _added_options(kind: type[Method] | type[Augmentation]) -> dict[str, Any]:
@@ -100,7 +97,8 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     from uda.models.backbones import weights_file
 
     data, augment = experiment.data, experiment.augment
-    augmentation, resolved = augmentation_of(augment), augment_options(augment)
+    resolved = augment_options(augment)
+    augmentation = make_augmentation(resolved)
     by_part = {
         part.name: {
             **_without(resolved[part.name], _added_options(type(part))),

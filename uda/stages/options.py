@@ -67,9 +67,9 @@ def method_of(experiment: Experiment) -> Method:
 def augment_options(settings: AugmentConfig) -> dict[str, dict[str, Any]]:
     """Return the options of each augmentation that ``settings`` name, by its name, in order."""
     from uda.augment import AUGMENTATIONS
-    from uda.augment.composed import PLUS
+    from uda.augment.composed import names_in
 
-    names = settings.name.split(PLUS)
+    names = names_in(settings.name)
     if len(set(names)) < len(names):
         raise ValueError(f"augment.name: {settings.name}: names an augmentation twice")
     return {
@@ -79,9 +79,13 @@ def augment_options(settings: AugmentConfig) -> dict[str, dict[str, Any]]:
 
 def augmentation_of(settings: AugmentConfig) -> Augmentation:
     """Return the configured augmentation."""
+    return make_augmentation(augment_options(settings))
+
+
+def make_augmentation(options: Mapping[str, Mapping[str, Any]]) -> Augmentation:
+    """Return the augmentation with the ``options`` of each of its parts, by their names."""
     from uda.augment import AUGMENTATIONS
     from uda.augment.composed import ComposedAugmentation
 
-    options = augment_options(settings)
     parts = [AUGMENTATIONS[name](**values) for name, values in options.items()]
     return parts[0] if len(parts) == 1 else ComposedAugmentation(parts)

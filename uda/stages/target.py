@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def adapt(experiment: Experiment, waits: bool = False) -> None:
     """Adapt a source model to the target, and score it after every epoch.
 
-    An experiment with an answer of its own adapts as one without, and then answers anew. With
+    An experiment whose `answer` is not the method's adapts as if it were, then answers anew. With
     ``waits`` a process that does the same is waited for, and its result taken.
     """
     from uda.compute.distributed import join
@@ -104,9 +104,7 @@ def _answer(task: Task, items: list[Item], pictures: RunPictures) -> None:
     view, items = task.pixels.unlabelled(items, experiment.images.decode_px)
     pictures.keep()
     task.start()
-    bank, prediction = task.answer(
-        model, task.pixels.resize(view.images, experiment.images.resize_px)
-    )
+    bank, prediction = task.answer(model, view.images)
     if is_main():
         if experiment.adapt.keep_banks:
             save_bank(task.run, bank, 0)

@@ -158,17 +158,20 @@ def _rows(experiment: Experiment) -> Iterator[Row]:
     settings = experiment.sweep
     methods = [_method(entry, experiment) for entry in settings.methods]
     if not experiment.data.scenario:
-        methods = [("", experiment.adapt, experiment.answer)]
+        methods = [("", "", experiment.adapt, experiment.answer)]
     augmentations = [_augmentation(entry, experiment.augment) for entry in settings.augmentations]
     titles: set[str] = set()
-    for (method_title, adapt, answer), (augment_title, augment) in product(methods, augmentations):
-        ending = f", {answer.title}"
-        title = _row_title(method_title.removesuffix(ending), augment_title)
-        title += ending if method_title.endswith(ending) and answer.title else ""
+    for (method, words, adapt, answer), (augment_title, augment) in product(methods, augmentations):
+        title = join_words(_row_title(method, augment_title), words)
         if title in titles:
             raise ValueError(f"sweep: two rows are called {title!r}; give one of them a title")
         titles.add(title)
-        yield Row(method_title, augment_title, title, adapt, answer, augment)
+        yield Row(join_words(method, words), augment_title, title, adapt, answer, augment)
+
+
+def join_words(title: str, words: str) -> str:
+    """Return ``LEAD, 6 views``: a row's title, and how its rows answer, if that is to be said."""
+    return f"{title}, {words}" if words else title
 
 
 def _row_title(method_title: str, augment_title: str) -> str:
@@ -186,20 +189,21 @@ def _adapted_title(row: Row) -> str:
 
 def _method(
     entry: str | dict[str, Any], experiment: Experiment
-) -> tuple[str, AdaptConfig, AnswerConfig]:
+) -> tuple[str, str, AdaptConfig, AnswerConfig]:
+    """Return an entry's title, what its answer adds to a title of ours, and its settings."""
     settings = experiment.adapt
     keys: dict[str, Any] = {"method": entry} if isinstance(entry, str) else dict(entry)
     # 1 and 1.0 make the same run.
     keys = {key: float(v) if METHOD_KEYS.get(key) is float else v for key, v in keys.items()}
     answer = replace(experiment.answer, **_answer_keys(keys.pop("answer", {})))
-    name = title_of_method(keys["method"])
-    title = keys.pop("title", f"{name}, {answer.title}" if answer.title else name)
+    words = "" if "title" in keys else answer.title
+    title = keys.pop("title", title_of_method(keys["method"]))
     options = _merged(settings.options, keys.pop("options", {}))
-    return title, replace(settings, **keys, options=options), answer
+    return title, words, replace(settings, **keys, options=options), answer
 
 
 def _answer_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry's keys of `answer`. Raises ValueError naming one that there is not."""
+    """Return an entry's keys of `answer`. Raises ValueError naming an unknown key."""
     known = {name: type(value) for name, value in vars(AnswerConfig()).items()}
     if unknown := sorted(keys.keys() - known.keys()):
         raise ValueError(

@@ -82,19 +82,24 @@ def forward_views(
         The `Bank` of the centre crops with probabilities averaged over the views; and the cosines
         [N, K] of features to the classifier's rows, averaged over the views.
     """
-    total: Bank | None = None
-    cosines = torch.zeros(())
-    for top, left, mirror in fixed_views(images.shape[-2], images.shape[-1], crop_px, count):
+
+    def bank_of(top: int, left: int, mirror: bool) -> Bank:
         view = images[..., top : top + crop_px, left : left + crop_px]
-        bank = forward_all(model, view, crop_px, device, compute, _mirrored if mirror else None)
-        cosine = F.normalize(bank.features, dim=1) @ F.normalize(bank.class_weights, dim=1).T
-        if total is None:
-            total, cosines = bank, cosine
-        else:
-            total = replace(total, probabilities=total.probabilities + bank.probabilities)
-            cosines += cosine
-    assert total is not None
-    return replace(total, probabilities=total.probabilities / count), cosines / count
+        return forward_all(model, view, crop_px, device, compute, _mirrored if mirror else None)
+
+    first, *others = fixed_views(images.shape[-2], images.shape[-1], crop_px, count)
+    centre = bank_of(*first)
+    probabilities, cosines = centre.probabilities, _cosines(centre)
+    for view in others:
+        bank = bank_of(*view)
+        probabilities = probabilities + bank.probabilities
+        cosines += _cosines(bank)
+    return replace(centre, probabilities=probabilities / count), cosines / count
+
+
+def _cosines(bank: Bank) -> Tensor:
+    """Return the cosines [N, K] of features to the classifier's rows."""
+    return F.normalize(bank.features, dim=1) @ F.normalize(bank.class_weights, dim=1).T
 
 
 def _mirrored(crops: Tensor) -> Tensor:

@@ -138,7 +138,11 @@ class SourceBatches:
                 continue
             key = (EDITS, epoch) if not number else (PARTS, number, epoch)
             seeds = [seed_of(self.loop.seed, *key, row) for row in rows[at].tolist()]
-            images[at] = part.images(images[at], indices[at].tolist(), seeds)
+            ids = indices[at].tolist()
+            if len(at) == len(rows):  # as of every single augmentation: nothing to put together
+                images = part.images(images, ids, seeds)
+            else:
+                images[at] = part.images(images[at], ids, seeds)
         return images
 
     def _copies_in(self, rows: Tensor) -> Tensor:

@@ -159,7 +159,7 @@ class TrainState:
         return saved
 
     def _load(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned, and the loop's own counts."""
+        """Take over what `state_dict` returned, and the loop's counts."""
         self.model.load_state_dict(saved.get("trained", saved["model"]))
         if self.average:
             self.average.load_state_dict(saved["model"])

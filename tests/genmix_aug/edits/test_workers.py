@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.edit_workers import Noise, refuse_some, screen_of_some
+from helpers.processes import gone, heed_interrupts, until
 from PIL import Image
 
 from genmix_aug.cli.main import main
@@ -140,22 +140,6 @@ def test_a_single_worker_here_needs_no_ray(settings, is_local):
     assert Workers(**settings).is_local == is_local
 
 
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return value
-
-
-def gone(pid):
-    """Whether the process has ended, or is a zombie."""
-    try:
-        return "Z" in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
 def writers(root):
     """Processes that have written to the store and live."""
     names = [path.stem.split("-") for path in (root / "manifest").glob("*.jsonl")]
@@ -207,8 +191,7 @@ def start_edit(folder, store, *more):
         [sys.executable, "-m", "genmix_aug.cli", "edit", folder, "--store", store, *more],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PATH},
-        # SIGINT interrupts even where the tests run in the background of a shell.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_interrupts,
     )  # fmt: skip
 
 

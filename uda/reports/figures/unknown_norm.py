@@ -12,7 +12,7 @@ from uda.reports.chapter import Chapter
 from uda.reports.figures.base import Drawing, FigureKind
 from uda.reports.figures.drawing import BLUE, INK, ORANGE, make_axes
 from uda.reports.predictions import PRIVATE, split_by_role
-from uda.reports.results import Pair, Result
+from uda.reports.results import Pair
 from uda.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -35,12 +35,16 @@ class UnknownNormFigure(FigureKind[Chapter]):
         if pair is None:
             return None
         results = {row.title: row.at(pair)[0] for row in chapter.rows if row.at(pair)}
-        drawn = {title: result for title, result in results.items() if norms_of(result.run)}
+        drawn = {
+            title: (result, norms)
+            for title, result in results.items()
+            if (norms := norms_of(result.run))
+        }
         if not drawn:
             return None
         figure, panels = make_axes(1, len(drawn), 5.2, 3.6)
-        for axes, (title, result) in zip(panels, drawn.items(), strict=True):
-            _draw(axes, result)
+        for axes, (title, (result, norms)) in zip(panels, drawn.items(), strict=True):
+            _draw(axes, result.run, norms)
             axes.set_title(f"{title}, seed {result.seed}", fontsize=11)
             axes.set_xlabel("norm of the unknown part, u")
         panels[0].set_ylabel("target images")
@@ -71,14 +75,13 @@ def norms_of(run: Run) -> Norms:
     return norms
 
 
-def _draw(axes: Axes, result: Result) -> None:
-    summary = norms_of(result.run)
-    u = summary["unknown_norm"]
+def _draw(axes: Axes, run: Run, norms: Norms) -> None:
+    u = norms["unknown_norm"]
     bins = np.linspace(u.min(), u.max(), BINS + 1).tolist()
-    parts = split_by_role(result.run, u)
+    parts = split_by_role(run, u)
     colours = [ORANGE if role == PRIVATE else BLUE for role in parts]
     axes.hist(list(parts.values()), bins, stacked=True, color=colours, label=list(parts))
-    _draw_mixture(axes, summary, bins, len(u))
+    _draw_mixture(axes, norms, bins, len(u))
 
 
 def _draw_mixture(axes: Axes, summary: Norms, bins: list[float], count: int) -> None:
