@@ -415,6 +415,7 @@ class ComputeConfig:
             all else stays in float32. float16 needs a GPU.
         channels_last: Whether network and images are laid out channels-last.
         compile: Whether the network goes through torch.compile.
+        onnx: Whether passes without gradients on a CPU go through ONNX Runtime, if it is installed.
         image_memory_gb: Sets of decoded pictures larger than this (GiB) are kept in files.
         cache: Folder of those files, which later runs find again; it can be deleted.
     """
@@ -422,6 +423,7 @@ class ComputeConfig:
     precision: str = "float32"
     channels_last: bool = True
     compile: bool = False
+    onnx: bool = True
     image_memory_gb: float = 4.0
     cache: str = "data/decoded"
 

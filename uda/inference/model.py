@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genmix_aug.images import from_picture, load_rgb, to_rgb, to_upright_rgb
 from uda.compute.devices import device_of_rank, move_to_device, to_answer
+from uda.compute.passes import FEWEST_PIXELS, Pass, eval_pass
 from uda.config import Experiment
 from uda.data.pixels import resize
 from uda.data.scenarios import split_of_run
@@ -100,16 +101,28 @@ class TrainedModel:
         rgb = to_upright_rgb(picture) if self.is_upright else to_rgb(picture)
         return from_picture(rgb.resize((px, px), Image.Resampling.BILINEAR))
 
-    def predict(self, images: Sequence[Tensor]) -> list[ImagePrediction]:
-        """Predict every image that `prepare` has returned."""
+    @cached_property
+    def _pass_of_many(self) -> Pass:
+        px, compute = self.experiment.images.crop_px, self.experiment.compute
+        return eval_pass(self.model, FEWEST_PIXELS, px, self.device, compute)
+
+    def predict(self, images: Sequence[Tensor], total: int = 0) -> list[ImagePrediction]:
+        """Predict every image that `prepare` has returned.
+
+        Args:
+            images: uint8 [3, S, S].
+            total: How many there are in all, where these are some of them.
+        """
         if not images:
             return []
         sizes = self.experiment.images
         batch = resize(torch.stack(list(images)), sizes.resize_px)
         compute = self.experiment.compute
         answer = self.experiment.answer
+        pixels = max(total, len(images)) * answer.views * sizes.crop_px**2
+        network = self._pass_of_many if pixels >= FEWEST_PIXELS else None
         bank, cosines = forward_views(
-            self.model, batch, sizes.crop_px, answer.views, self.device, compute
+            self.model, batch, sizes.crop_px, answer.views, self.device, compute, network
         )
         score = unknown_scores(answer.score, bank.probabilities, cosines)
         prediction = predict_above(score, bank.probabilities, self.threshold)

@@ -97,7 +97,7 @@ def predict(model: TrainedModel, paths: Sequence[Path]) -> PredictedImages:
                 else:
                     readable.append(path)
                     images.append(image)
-            predictions += model.predict(images)
+            predictions += model.predict(images, len(paths))
             bar.update(len(part))
     return PredictedImages(tuple(readable), tuple(predictions), unreadable)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.compute.devices import forward
 from uda.compute.distributed import gather_rows, span_of
+from uda.compute.passes import Pass, eval_pass
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
 from uda.data.views import centre_crop, fixed_views, to_float
 from uda.methods.base import Bank
@@ -33,20 +33,23 @@ def forward_all(
     compute: ComputeConfig = DEFAULT_COMPUTE,
     transform: Callable[[Tensor], Tensor] | None = None,
     blame: str = OVERFLOW,
+    network: Pass | None = None,
 ) -> Bank:
     """Return the `Bank` of ``images`` uint8 [N, 3, H, W]: centre crops, network in eval mode.
 
-    ``transform`` changes each batch of crops, uint8. Of several ranks each computes a span of whole
-    batches, and all of them get the whole bank, the same as a single process would. Raises
-    ValueError of the words ``blame`` where a feature or a probability is not finite.
+    ``transform`` changes each batch of crops, uint8. ``network`` is the model's `eval_pass`, where
+    one is at hand. Of several ranks each computes a span of whole batches, and all of them get the
+    whole bank, the same as a single process would. Raises ValueError of the words ``blame`` where a
+    feature or a probability is not finite.
     """
     model.eval()
+    network = network or eval_pass(model, len(images) * crop_px**2, crop_px, device, compute)
     features, probabilities = [], []
     batches = centre_crop(images, crop_px).split(EVAL_BATCH)
     first, last = span_of(len(batches))
     for batch in batches[first:last]:
         batch = transform(batch.to(device)) if transform else batch
-        f, logits = forward(model, to_float(batch, device, compute.channels_last), compute)
+        f, logits = network(to_float(batch, device, compute.channels_last))
         features.append(f)
         probabilities.append(logits.softmax(dim=1))
     head, start = model.classifier, first * EVAL_BATCH
@@ -67,6 +70,7 @@ def forward_views(
     count: int,
     device: torch.device,
     compute: ComputeConfig = DEFAULT_COMPUTE,
+    network: Pass | None = None,
 ) -> tuple[Bank, Tensor]:
     """Return what the network says of ``count`` views of each image: see `fixed_views`.
 
@@ -77,15 +81,21 @@ def forward_views(
         count: 1, 2 or 6.
         device: Where it is computed.
         compute: Precision and layout.
+        network: The model's `eval_pass`, if there is one already.
 
     Returns:
         The `Bank` of the centre crops with probabilities averaged over the views; and the cosines
         [N, K] of features to the classifier's rows, averaged over the views.
     """
 
+    model.eval()
+    pixels = count * len(images) * crop_px**2
+    network = network or eval_pass(model, pixels, crop_px, device, compute)
+
     def bank_of(top: int, left: int, mirror: bool) -> Bank:
         view = images[..., top : top + crop_px, left : left + crop_px]
-        return forward_all(model, view, crop_px, device, compute, _mirrored if mirror else None)
+        transform = _mirrored if mirror else None
+        return forward_all(model, view, crop_px, device, compute, transform, network=network)
 
     first, *others = fixed_views(images.shape[-2], images.shape[-1], crop_px, count)
     centre = bank_of(*first)
