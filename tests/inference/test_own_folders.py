@@ -36,7 +36,8 @@ def test_run_trains_adapts_and_answers(folders, tmp_path, capsys, monkeypatch):
     assert "Classes in both (1): disc" in text
     assert "That is opda" in text
     assert "12 pictures: " in text
-    (run,) = [run for run in find_runs(runs) if run.config["stage"] == "adapt"]
+    (run,) = [run for run in find_runs(runs) if run.answer]  # of six views
+    assert run.folder.name.startswith("adabn-answered-")
     assert f"uda predict 'my runs/{run.folder.name}' FOLDER" in text
     rows = (run.folder / "predictions.csv").read_text().splitlines()
     assert len(rows) == 13
@@ -67,7 +68,8 @@ def test_a_source_model_in_training_by_another_command_is_waited_for(
     monkeypatch.setattr(lock, "POLL_SECONDS", 0.05)
     command = flags(folders, tmp_path / "runs")
     assert main(command) == 0
-    runs = {run.stage: run.folder for run in find_runs(tmp_path / "runs")}
+    runs = {run.folder.name.split("-my_")[0]: run.folder for run in find_runs(tmp_path / "runs")}
+    assert runs.keys() == {"train", "adabn", "adabn-answered"}
     done = {stage: (folder / "done").read_text() for stage, folder in runs.items()}
     for folder in runs.values():
         (folder / "done").unlink()
@@ -128,7 +130,8 @@ def test_run_refuses_what_it_cannot_use(folders, tmp_path, capsys):
     assert main(flags((tmp_path / "no", folders[1]), tmp_path / "runs")) == 1
     assert "no does not exist" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
-    assert main(flags(folders, tmp_path / "runs", "--model.bottleneck_dim=3")) == 1
+    narrow = ["--adapt.method=lead", "--model.bottleneck_dim=3"]
+    assert main(flags(folders, tmp_path / "runs", *narrow)) == 1
     assert "3 for 3; say --model.bottleneck_dim 4, or another" in capsys.readouterr().err
     assert main(flags(folders, tmp_path / "runs", "--adapt.method=leed")) == 1
     assert "adapt.method: 'leed' is not one of" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -148,20 +149,22 @@ def _choices_without_labels(adapted: Run) -> list[str]:
     """Return the epoch and threshold of each criterion without labels, if banks were saved."""
     from uda.evaluation.choices import chosen_epochs, chosen_thresholds, last_probabilities
 
-    try:
+    lines = []
+    with suppress(ValueError):  # without banks
         epochs = chosen_epochs(adapted)
+        last = epochs.pop("last")
+        by = ", ".join(f"{epoch} by {name}" for name, epoch in epochs.items())
+        if last > 1:
+            lines.append(f"Epochs chosen without labels: {by}; the answers are of the last, {last}")
+    with suppress(ValueError):
         thresholds = chosen_thresholds(adapted, last_probabilities(adapted))
-    except ValueError:
-        return []
-    last, fixed = epochs.pop("last"), thresholds.pop("fixed")
-    by = ", ".join(f"{epoch} by {name}" for name, epoch in epochs.items())
-    lines = [f"Epochs chosen without labels: {by}; the answers are of the last, {last}"]
-    if adapted.scenario != "pda":
+        fixed = thresholds.pop("fixed")
         by = ", ".join(f"{threshold:.2f} by {name}" for name, threshold in thresholds.items())
-        lines.append(
-            f"Thresholds chosen without labels: {by} (uda predict --threshold …); the answers' is "
-            f"{fixed:.2f}"
-        )
+        if adapted.scenario != "pda":
+            lines.append(
+                f"Thresholds chosen without labels: {by} (uda predict --threshold …); the "
+                f"answers' is {fixed:.2f}"
+            )
     return lines
 
 

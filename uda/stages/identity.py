@@ -169,10 +169,12 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
         del source["train"]
         source["augment"] = {"name": "checkpoint", "file": file_hash(Path(checkpoint))}
     identity = {"stage": "adapt", "source": source, "target": data.target, "adapt": settings}
+    kind = method
     if answer := _without(asdict(experiment.answer), added_fields(AnswerConfig)):
         identity["answer"] = answer
+        kind = f"{method}-answered"
     pair = spec.pair_name(data.source, data.target)
-    name = f"{method}-{pair}-{data.scenario}-{source['augment']['name']}-s{experiment.seed}"
+    name = f"{kind}-{pair}-{data.scenario}-{source['augment']['name']}-s{experiment.seed}"
     return open_run(Path(experiment.runs), name, identity)
 
 
