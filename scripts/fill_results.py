@@ -1,11 +1,12 @@
-"""Write the tables of docs/results.md and README.md anew, from the packed runs in docs/results/.
+"""Write the tables of the docs and of README.md anew, from the packed runs in docs/results/.
 
 python scripts/fill_results.py [--check]
 
 A table stands between `<!-- table: FILE SWEEP NAME -->` and `<!-- end -->`: FILE is a packed file
 without its suffix, SWEEP a sweep in it, NAME a table of the report (h_score, difference, …), or
-in_domain. `without=Tw2Fl,No2Om` after NAME leaves pairs out of averages. With --check nothing is
-written, and the exit code is 1 where something would change.
+in_domain. `without=Tw2Fl,No2Om` after NAME leaves pairs out of averages, `lines="LEAD; AdaBN"`
+shows these lines of the table alone, in this order. With --check nothing is written, and the exit
+code is 1 where something would change.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import re
 import sys
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -26,10 +28,15 @@ from uda.reports.tables.table import Table  # noqa: E402
 from uda.reports.tables.text import markdown  # noqa: E402
 from uda.sweeps.packing import unpack  # noqa: E402
 
-PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
+PAGES = tuple(
+    ROOT / name
+    for name in ("docs/results.md", "docs/methods.md", "docs/experiments.md", "README.md")
+)
 RESULTS = ROOT / "docs" / "results"
 BLOCK = re.compile(
-    r"(<!-- table: (\S+) (\S+) (\S+)(?: without=(\S+))? -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- table: (\S+) (\S+) (\S+)(?: without=(\S+))?(?: lines=\"([^\"]+)\")? -->\n)"
+    r".*?(<!-- end -->)",
+    re.DOTALL,
 )
 
 
@@ -49,20 +56,30 @@ def filled(text: str, folder: Path) -> str:
     with tempfile.TemporaryDirectory() as unpacked:
 
         def fill(match: re.Match[str]) -> str:
-            head, file, sweep, name, without, end = match.groups()
+            head, file, sweep, name, without, lines, end = match.groups()
             runs = Path(unpacked) / file
             if not runs.exists():
                 unpack(folder / f"{file}.jsonl", runs)
             tables = tables_of(runs, sweep, tuple(without.split(",") if without else ())).get(name)
             if not tables:
                 raise ValueError(f"{file}: its sweep {sweep} makes no table {name!r}")
+            if lines:
+                tables = [_with_lines(table, lines.split("; ")) for table in tables]
             return head + "\n".join(markdown(table, 4) for table in tables) + end
 
         return BLOCK.sub(fill, text)
 
 
+def _with_lines(table: Table, titles: list[str]) -> Table:
+    """Return ``table`` with the lines of ``titles`` alone, in their order."""
+    by_title = {line.title: line for line in table.lines}
+    if missing := [title for title in titles if title not in by_title]:
+        raise ValueError(f"{table.title}: no line {missing[0]!r}; it has {'; '.join(by_title)}")
+    return replace(table, lines=tuple(by_title[title] for title in titles))
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Fill the tables of docs/results.md, README.md.")
+    parser = argparse.ArgumentParser(description="Fill the tables of the docs and of README.md.")
     parser.add_argument("--check", action="store_true", help="only say whether they are as made")
     check = parser.parse_args().check
     stale = []

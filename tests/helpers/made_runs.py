@@ -24,6 +24,7 @@ def finished(
     rate: float = 0.1,
     source: Mapping[str, object] | None = None,
     options: Mapping[str, object] | None = None,
+    answer: Mapping[str, object] | None = None,
 ) -> Run:
     """Make a finished adaptation with the main score of each epoch, from 0 on."""
     config = {
@@ -47,6 +48,7 @@ def finished(
             **({} if method == "source_only" else {"rate": rate}),
             **({"options": options} if options else {}),
         },
+        **({"answer": answer} if answer else {}),
     }
     run = open_run(runs, f"{method}-{pair[0]}-{scenario}-{augment}-s{seed}", config)
     for epoch, score in enumerate(scores):

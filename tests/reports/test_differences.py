@@ -86,7 +86,7 @@ def test_genmix_is_compared_with_every_other_augmentation(runs, dataset):
     values = {"none": 10.0, "mixup": 12.0, "cutmix": 13.0, "genmix": 15.0}
     fill(runs, dataset, {("lead", name, 0, 0): value for name, value in values.items()})
     every = differences(board_of(runs)[1], "h_score")
-    assert {difference.title for difference in every if difference.is_between_augmentations} == {
+    assert {difference.title for difference in every if not difference.is_main} == {
         "LEAD + GenMix − LEAD + Mixup",
         "LEAD + GenMix − LEAD + CutMix",
     }
@@ -140,3 +140,24 @@ def test_seeds_that_not_all_pairs_have_are_said(runs, dataset):
         "LEAD + GenMix − LEAD: not all pairs have the same seeds; the mean is over all that there "
         "are, by seed over seed 0." in notes
     )
+
+
+def test_answers_are_compared_with_the_methods_and_methods_with_adabn(runs, dataset):
+    answer = {"views": 6, "score": "cosine", "threshold": "two-means"}
+    values = {"source_only": 30.0, "adabn": 35.0, "lead": 36.0}
+    for method, value in values.items():
+        fill(runs, dataset, {(method, "none", 0, 0): value})
+        finished(runs, dataset, method, "none", 0, [value + 9], answer=answer)
+    every = differences(board_of(runs)[1], "h_score")
+    six = ", 6 views, cosine, two-means"
+    assert {d.title: (d.mean, d.is_main) for d in every} == {
+        "AdaBN − Source-only": (5, True),
+        "LEAD − Source-only": (6, True),
+        "LEAD − AdaBN": (1, False),
+        f"Source-only{six} − Source-only": (9, False),
+        f"AdaBN{six} − AdaBN": (9, False),
+        f"LEAD{six} − LEAD": (9, False),
+        f"AdaBN{six} − Source-only{six}": (5, True),
+        f"LEAD{six} − Source-only{six}": (6, True),
+        f"LEAD{six} − AdaBN{six}": (1, False),
+    }

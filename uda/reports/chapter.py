@@ -58,9 +58,9 @@ class Chapter:
 
     @cached_property
     def differences(self) -> list[Difference]:
-        """The differences in the main score that figures show: none between augmentations."""
+        """The differences in the main score that figures show."""
         compared = differences(self.board, self.setting.main_score, self.left_out)
-        return [d for d in compared if not d.is_between_augmentations]
+        return [difference for difference in compared if difference.is_main]
 
     @property
     def has_epochs(self) -> bool:

@@ -25,16 +25,12 @@ class Difference:
     row: Row
     baseline: Row
     by_pair: Mapping[Pair, Mapping[int, float]]
+    is_main: bool = True  # one that figures show: there are too many of the others
 
     @property
     def title(self) -> str:
         """The difference's name: ``LEAD + GenMix − LEAD``."""
         return f"{self.row.title} − {self.baseline.title}"
-
-    @property
-    def is_between_augmentations(self) -> bool:
-        """Whether it is GenMix against another augmentation: too many for figures."""
-        return self.row.method == self.baseline.method and self.baseline.augment != "none"
 
     @property
     def pair_means(self) -> dict[Pair, float]:
@@ -80,16 +76,23 @@ def differences(board: Board, score: str, left_out: Collection[str] = ()) -> lis
     whose pair is not ``left_out`` by name.
 
     With augmentation: the same method without. With GenMix: the same method with each other
-    augmentation, too. Adapted: the source model of the same augmentation, as it is.
+    augmentation, too. Adapted: the source model of the same augmentation, as it is, and what AdaBN
+    makes of it. Answering otherwise than the method: the same model as its method answers.
     """
     compared = []
     for row in board.values():
         for baseline in board.values():
-            if not (_is_augmented_otherwise(row, baseline) or _is_source_of(baseline, row)):
+            main = _is_plain_of(baseline, row) or _is_source_of(baseline, row, "source_only")
+            if not (
+                main
+                or _is_mixed_otherwise(row, baseline)
+                or _is_source_of(baseline, row, "adabn")
+                or _is_answered_by_method(baseline, row)
+            ):
                 continue
             by_pair = _by_pair(row, baseline, score, left_out)
             if by_pair:
-                compared.append(Difference(row, baseline, by_pair))
+                compared.append(Difference(row, baseline, by_pair, main))
     return compared
 
 
@@ -111,13 +114,22 @@ def _by_pair(
     return by_pair
 
 
-def _is_augmented_otherwise(row: Row, other: Row) -> bool:
-    """Return whether ``other`` is ``row`` without its augmentation, or, for GenMix, with another
-    augmentation."""
-    if row.augment in ("none", "checkpoint") or other.augment in (row.augment, "checkpoint"):
+def _is_plain_of(other: Row, row: Row) -> bool:
+    """Return whether ``other`` is ``row`` without its augmentation."""
+    augmented = row.augment not in ("none", "checkpoint")
+    return augmented and other.augment == "none" and _differ_in_augmentation(row, other)
+
+
+def _is_mixed_otherwise(row: Row, other: Row) -> bool:
+    """Return whether ``row``, with GenMix, is ``other`` with another augmentation."""
+    if "genmix" not in names_in(row.augment):
         return False
-    if other.augment != "none" and "genmix" not in names_in(row.augment):
+    if other.augment in ("none", "checkpoint", row.augment):
         return False
+    return _differ_in_augmentation(row, other)
+
+
+def _differ_in_augmentation(row: Row, other: Row) -> bool:
     return row.method == other.method and _comparable(row) == _comparable(other)
 
 
@@ -129,12 +141,21 @@ def _comparable(row: Row) -> object:
     return {**source, "train": train}, settings["adapt"], settings.get("answer")
 
 
-def _is_source_of(other: Row, row: Row) -> bool:
-    """Return whether ``other`` is the source model that ``row`` adapts."""
-    if row.method == "source_only" or other.method != "source_only":
+def _is_source_of(other: Row, row: Row, method: str) -> bool:
+    """Return whether ``other`` is ``method`` on the source model that ``row`` adapts.
+
+    Both answer in the same way.
+    """
+    if row.method in ("source_only", method) or other.method != method:
         return False
-    mine, theirs = (settings_of(r.results[0].run, file=False)["source"] for r in (row, other))
-    return bool(mine == theirs)
+    mine, theirs = (settings_of(r.results[0].run, file=False) for r in (row, other))
+    return mine["source"] == theirs["source"] and mine.get("answer") == theirs.get("answer")
+
+
+def _is_answered_by_method(other: Row, row: Row) -> bool:
+    """Return whether ``other`` is the model of ``row``, which answers otherwise than its method."""
+    mine, theirs = (settings_of(r.results[0].run) for r in (row, other))
+    return bool(mine.pop("answer", None)) and mine == theirs
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:

@@ -116,14 +116,17 @@ def _words(keys: Sequence[Key], settings: Sequence[Mapping[str, Any]]) -> list[s
 
 
 def _variants(results: Sequence[Result]) -> list[list[Result]]:
-    """Return results grouped by configuration, in the order of their seeds."""
+    """Return results grouped by configuration, in the order of their seeds.
+
+    Those that answer otherwise than their method come last.
+    """
     ordered = sorted(results, key=lambda result: result.seed)
     variants: dict[str, list[Result]] = {}
     for result in ordered:
         variants.setdefault(config_hash(settings_of(result.run)), []).append(result)
     if ordered[0].run.augmentation == "checkpoint" and _differ_in_checkpoint(ordered):
         return [ordered]  # each source model is a separate file
-    return list(variants.values())
+    return sorted(variants.values(), key=lambda results: bool(results[0].run.answer))
 
 
 def _differ_in_checkpoint(results: Sequence[Result]) -> bool:

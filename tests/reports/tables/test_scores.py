@@ -1,6 +1,7 @@
 from helpers.boards import board_of, fill, texts
+from helpers.made_runs import PAIRS, finished
 
-from uda.reports.tables.scores import score_table, summary_table
+from uda.reports.tables.scores import grid_table, score_table, summary_table
 from uda.reports.tables.text import markdown
 
 
@@ -67,3 +68,28 @@ def test_equal_as_shown_is_equally_good(runs, dataset):
 def test_a_single_row_is_not_called_the_best(runs, dataset):
     fill(runs, dataset, {("lead", "none", 0, 0): 50.0})
     assert not score_table(*board_of(runs), "h_score").lines[0].cells[0].best
+
+
+def test_a_grid_has_a_line_for_each_method_and_a_column_for_each_augmentation(runs, dataset):
+    values = {("lead", "none"): 10.0, ("lead", "genmix"): 30.0, ("source_only", "none"): 8.0}
+    for pair in (0, 1):
+        fill(runs, dataset, {(*key, pair, 0): value + pair for key, value in values.items()})
+        pictures = PAIRS[pair]
+        finished(runs, dataset, "lead", "none", 0, [40.0 + pair], pictures, answer={"views": 6})
+    setting, board = board_of(runs)
+    table = grid_table(setting, board, "h_score")
+    assert table.columns == ("no augmentation", "GenMix")
+    assert [line.title for line in table.lines] == ["Source-only", "LEAD", "LEAD, 6 views"]
+    assert texts(table, "LEAD") == ["10.5", "30.5"]
+    assert texts(table, "LEAD, 6 views") == ["40.5", "–"]
+    without = grid_table(setting, board, "h_score", left_out=["Da2Pl"])
+    assert texts(without, "LEAD") == ["10.0", "30.0"]
+    assert "Mean values without Da2Pl." in without.notes
+
+
+def test_no_grid_where_two_rows_share_a_cell(runs, dataset):
+    values = {("lead", "none"): 10.0, ("lead", "genmix"): 30.0, ("source_only", "none"): 8.0}
+    fill(runs, dataset, {(*key, 0, 0): value for key, value in values.items()})
+    assert grid_table(*board_of(runs), "h_score")
+    finished(runs, dataset, "lead", "genmix", 0, [1.0, 9.0], rate=0.5)
+    assert grid_table(*board_of(runs), "h_score") is None

@@ -6,9 +6,12 @@ import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 
+from uda.augment import title_of_augmentation
 from uda.evaluation.metrics import SCORES
+from uda.methods import title_of_method
 from uda.reports.published import Published, published
 from uda.reports.results import Board, Pair, Row, Setting, pairs_of
+from uda.reports.rows import settings_of
 from uda.reports.tables.missing import left_out_note, pairs_and_gaps
 from uda.reports.tables.table import (
     Cell,
@@ -20,6 +23,7 @@ from uda.reports.tables.table import (
     same_seeds,
     seeds_text,
 )
+from uda.sweeps.plan import join_words
 from uda.sweeps.record import Expected
 
 TRADED = ("known_acc", "unknown_acc")  # either is had at the price of the other: no best
@@ -148,6 +152,49 @@ def summary_table(
         tuple(SCORES[score] for score in scores),
         lines_of(board, cells),
         (note, *left_out_note(setting, board, left_out)),
+    )
+
+
+def grid_table(
+    setting: Setting, board: Board, score: str, left_out: Collection[str] = ()
+) -> Table | None:
+    """Return the `averages` over pairs of a score: a line for each method, a column for each
+    augmentation.
+
+    None where there is a single line or column, or where two rows would share a cell.
+    """
+    rows = list(board.values())
+    cells = {(_method_of(row), row.augment): row for row in rows}
+    methods, augments = ([*dict.fromkeys(names)] for names in zip(*cells, strict=True))
+    if len(cells) < len(rows) or min(len(methods), len(augments)) == 1:
+        return None
+    pairs = [pair for pair in pairs_of(setting, rows) if pair.name not in left_out]
+    columns = [
+        [
+            list(averages(row, pairs, score).values()) if row else []
+            for row in (cells.get((method, augment)) for method in methods)
+        ]
+        for augment in augments
+    ]
+    note = (
+        f"Averages over {len(pairs)} pairs in each seed, then mean ± standard deviation over seeds"
+        f" ({seeds_text(seed for row in rows for seed in row.seeds)}); last epoch, in percent."
+    )
+    heads = (
+        "no augmentation" if name == "none" else title_of_augmentation(name) for name in augments
+    )
+    return Table(
+        f"{_title(setting, score)}, by method and augmentation",
+        tuple(heads),
+        lines_of(methods, [cells_of(column, mark=False) for column in columns]),
+        (note, *left_out_note(setting, board, left_out)),
+    )
+
+
+def _method_of(row: Row) -> str:
+    """Return a row's method and how it answers: ``AdaBN, 6 views, cosine, two-means``."""
+    return join_words(
+        title_of_method(row.method), settings_of(row.results[0].run).get("answer", "")
     )
 
 

@@ -11,7 +11,7 @@ from uda.reports.tables.choices import epoch_table, threshold_table, unscored_ta
 from uda.reports.tables.differences import difference_table
 from uda.reports.tables.missing import pictures_note, planned_for
 from uda.reports.tables.pair import pair_table
-from uda.reports.tables.scores import oracle_table, score_table, summary_table
+from uda.reports.tables.scores import grid_table, oracle_table, score_table, summary_table
 from uda.reports.tables.table import Table
 from uda.sweeps.record import Expected
 
@@ -26,9 +26,10 @@ def setting_tables(
 ) -> dict[str, Table]:
     """Return all tables of a setting, by name, as they are to be read.
 
-    Of several pairs: each score, the differences, all scores' averages, the oracle's, and each pair
-    by itself where they are few. Of one pair: all its scores, and the differences. Then what is
-    chosen without labels. Where no target has labels, `unscored_tables`.
+    Of several pairs: each score, the differences, also in the OSCR, which has no threshold, all
+    scores' averages, the same by method and augmentation, the oracle's, and each pair by itself
+    where they are few. Of one pair: all its scores, and the differences. Then what is chosen
+    without labels. Where no target has labels, `unscored_tables`.
     """
     unscored = unscored_tables(setting, board)
     results = [result for row in board.values() for result in row.results]
@@ -65,9 +66,14 @@ def _tables_over_pairs(
     tables = {}
     if len(pairs) > 1 and len(kept) > 1:
         tables["summary"] = summary_table(setting, board, kept, left_out)
+        for score in (setting.main_score, "oscr"):
+            if score in kept and (grid := grid_table(setting, board, score, left_out)):
+                tables[f"grid_{score}"] = grid
     for score in kept:
         if score != setting.main_score:
             tables[score] = score_table(setting, board, score, expected, left_out)
+    if "oscr" in kept and (table := difference_table(setting, board, "oscr", left_out)):
+        tables["difference_oscr"] = table
     if any(len(result.lines) > 1 for result in results):
         tables["oracle"] = oracle_table(setting, board)
     if len(pairs) <= FEW:
