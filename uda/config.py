@@ -447,7 +447,11 @@ def _entry_keys(section: object, *without: str) -> dict[str, type]:
     return {"title": str, **named}
 
 
-METHOD_KEYS = {**_entry_keys(AdaptConfig(), "checkpoint", "keep_banks"), "answer": dict}
+METHOD_KEYS = {
+    **_entry_keys(AdaptConfig(), "checkpoint", "keep_banks"),
+    "answer": dict,
+    "augmentations": list,
+}
 AUGMENT_KEYS = _entry_keys(AugmentConfig())
 
 
@@ -460,7 +464,8 @@ class SweepConfig:
             can share a folder of runs, and the runs that they have in common.
         pairs: Pairs as tables print them (Tw2Fl), or all; without a scenario, domains.
         methods: Names, or mappings of method, title and other keys of `adapt` laid over it; under
-            answer, keys of `answer`.
+            answer, keys of `answer`; under augmentations, the names or titles of those that it is
+            run with, if not with all.
         augmentations: Names, or mappings of name, title and other keys of `augment`.
         seeds: Seeds.
         published: Without a scenario: the table of the GenMix paper (a number) whose results stand

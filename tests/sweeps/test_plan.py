@@ -111,6 +111,23 @@ def test_entries_are_laid_over_the_experiment():
     assert jobs[0].run.config["augment"]["copies"] == 2
 
 
+def test_a_method_is_run_with_the_augmentations_that_its_entry_names():
+    jobs, expected = plan(
+        emoji_experiment(
+            pairs=["Tw2Fl"],
+            methods=[
+                {"method": "source_only", "augmentations": ["none"]},
+                {"method": "lead", "augmentations": ["none", "two copies"]},
+            ],
+            augmentations=["none", "mixup", {"title": "two copies", "name": "genmix", "copies": 2}],
+        ),
+        SPEC,
+    )
+    assert [run.row_title for run in expected] == ["Source-only", "LEAD", "LEAD + two copies"]
+    trained = [job.title for job in jobs if job.stage == "train"]
+    assert trained == ["train Tw s0", "train + two copies Tw s0"]
+
+
 def test_rows_that_need_the_same_edits_prepare_the_same():
     def row(title, **options):
         return {"title": title, "name": "genmix", "options": {"genmix": options}}
@@ -152,6 +169,10 @@ def test_rows_that_need_the_same_edits_prepare_the_same():
         ({"methods": [{"method": "lead", "epochs": "3"}]}, "epochs: '3' is not a int"),
         ({"methods": ["lead", {"method": "lead", "epochs": 3}]}, "two rows are called 'LEAD"),
         ({"methods": ["lead", {"title": "Same", "method": "lead"}]}, "are the same runs"),
+        (
+            {"methods": [{"method": "lead", "augmentations": ["mixup"]}]},
+            "sweep.methods: augmentations: 'mixup' is not one of the sweep's: none, genmix",
+        ),
         ({"augmentations": ["genmax"]}, "'genmax' is not one of"),
         ({"augmentations": [{"name": "genmix", "options": {"genmix": {"p": 1}}}]}, "genmix.p"),
         ({"seeds": [1, 1]}, "sweep.seeds"),

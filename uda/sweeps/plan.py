@@ -154,14 +154,19 @@ def _column_title(spec: DatasetSpec, source: str, target: str) -> str:
 
 
 def _rows(experiment: Experiment) -> Iterator[Row]:
-    """Yield every method with every augmentation; without a scenario every augmentation."""
+    """Yield every method with its augmentations; without a scenario every augmentation."""
     settings = experiment.sweep
-    methods = [_method(entry, experiment) for entry in settings.methods]
-    if not experiment.data.scenario:
-        methods = [("", "", experiment.adapt, experiment.answer)]
     augmentations = [_augmentation(entry, experiment.augment) for entry in settings.augmentations]
+    methods = [
+        (_method(entry, experiment), _augmentations_of(entry, augmentations))
+        for entry in settings.methods
+    ]
+    if not experiment.data.scenario:
+        methods = [(("", "", experiment.adapt, experiment.answer), augmentations)]
     titles: set[str] = set()
-    for (method, words, adapt, answer), (augment_title, augment) in product(methods, augmentations):
+    for (method, words, adapt, answer), augment_title, augment in (
+        (method, *augmentation) for method, its in methods for augmentation in its
+    ):
         title = join_words(_row_title(method, augment_title), words)
         if title in titles:
             raise ValueError(f"sweep: two rows are called {title!r}; give one of them a title")
@@ -193,6 +198,7 @@ def _method(
     """Return an entry's title, what its answer adds to a title of ours, and its settings."""
     settings = experiment.adapt
     keys: dict[str, Any] = {"method": entry} if isinstance(entry, str) else dict(entry)
+    keys.pop("augmentations", None)
     # 1 and 1.0 make the same run.
     keys = {key: float(v) if METHOD_KEYS.get(key) is float else v for key, v in keys.items()}
     answer = replace(experiment.answer, **_answer_keys(keys.pop("answer", {})))
@@ -221,6 +227,22 @@ def _augmentation(
     title = keys.pop("title", name_title)
     options = _merged(settings.options, keys.pop("options", {}))
     return title, replace(settings, **keys, options=options)
+
+
+def _augmentations_of(
+    entry: str | dict[str, Any], augmentations: Sequence[tuple[str, AugmentConfig]]
+) -> list[tuple[str, AugmentConfig]]:
+    """Return those of ``augmentations`` that a method's entry names, by name or title, or all."""
+    wanted = None if isinstance(entry, str) else entry.get("augmentations")
+    if wanted is None:
+        return list(augmentations)
+    names = {name for title, augment in augmentations for name in (title, augment.name) if name}
+    if unknown := [name for name in wanted if name not in names]:
+        raise ValueError(
+            f"sweep.methods: augmentations: {unknown[0]!r} is not one of the sweep's: "
+            f"{', '.join(augment.name for _, augment in augmentations)}"
+        )
+    return [pair for pair in augmentations if pair[0] in wanted or pair[1].name in wanted]
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
