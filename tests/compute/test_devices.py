@@ -8,7 +8,7 @@ from helpers.training import CPU
 from torch import nn
 
 from uda.compute import devices as compute
-from uda.compute.cpu import OverwritingReLU6, keep_freed_memory
+from uda.compute.cpu import OverwritingReLU6, keep_freed_memory, overwrite_in_relu6
 from uda.compute.devices import device_of_rank
 from uda.compute.prefetch import prefetch
 from uda.compute.seeding import seed_network, seed_of
@@ -40,7 +40,7 @@ def step(model, x, settings):
 
 def test_overwriting_relu6_changes_no_bit():
     plain, prepared = fresh_model(), fresh_model()
-    prepare(prepared)
+    overwrite_in_relu6(prepared)
     kinds = [type(module) for module in prepared.modules()]
     assert OverwritingReLU6 in kinds
     assert nn.ReLU6 not in kinds

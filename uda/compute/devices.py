@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from uda.compute.cpu import overwrite_in_relu6
+from uda.compute.depthwise import replace_depthwise
 from uda.compute.distributed import count, is_main
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
 
@@ -63,6 +64,7 @@ def move_to_device(model: nn.Module, device: torch.device, compute: ComputeConfi
         model.compile()
     elif device.type == "cpu":
         overwrite_in_relu6(model)
+        replace_depthwise(model)
 
 
 def check_precision(device: torch.device, compute: ComputeConfig) -> None:
