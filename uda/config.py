@@ -319,6 +319,10 @@ class AdaptConfig:
         checkpoint: Source model to start from; empty for the one that `uda train` made.
         batch_norm: "target" takes BatchNorm's statistics of each batch of the target, as LEAD does;
             "source" keeps the source model's.
+        epoch_steps: Steps of an epoch; 0 for a pass over the target.
+        start: "source" starts from the trained source model; "backbone", of methods that learn from
+            the source's pictures themselves, from the backbone's pretrained weights.
+        balanced: Whether such methods draw the source's classes equally often.
         keep_banks: Whether each epoch's features and probabilities of the target stay in the run's
             folder (float16): label-free criteria and figures are made of them.
     """
@@ -332,6 +336,9 @@ class AdaptConfig:
     options: dict[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
     batch_norm: str = field(default="target", metadata=ADDED)
+    epoch_steps: int = field(default=0, metadata=ADDED)
+    start: str = field(default="source", metadata=ADDED)
+    balanced: bool = field(default=True, metadata=ADDED)
     keep_banks: bool = True
 
     def __post_init__(self) -> None:
@@ -339,6 +346,15 @@ class AdaptConfig:
             self.batch_norm in ("target", "source"),
             f"adapt.batch_norm: {self.batch_norm!r} is neither target nor source",
         )
+        _require(
+            self.start in ("source", "backbone"),
+            f"adapt.start: {self.start!r} is neither source nor backbone",
+        )
+        _require(
+            self.start == "source" or not self.checkpoint,
+            "adapt.start: backbone starts from no checkpoint; leave adapt.checkpoint out",
+        )
+        _require(self.epoch_steps >= 0, f"adapt.epoch_steps: {self.epoch_steps} is negative")
         _require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")
         _require(self.epochs >= 0, f"adapt.epochs: {self.epochs} must not be negative")
         _require(self.rate > 0, f"adapt.rate: {self.rate} must be positive")

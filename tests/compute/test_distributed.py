@@ -49,10 +49,13 @@ def single(dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("single")
     with pytest.raises(Killed):
         two_processes.adapted(dataset, folder / "killed", kill_at=2)
+    with pytest.raises(Killed):
+        two_processes.joint(dataset, folder / "killed", kill_at=2)
     return {
         "folder": folder,
         "adapted": two_processes.adapted(dataset, folder),
         "trained": two_processes.trained(dataset, folder),
+        "joint": two_processes.joint(dataset, folder),
     }
 
 
@@ -93,6 +96,16 @@ def test_two_ranks_adapt_to_the_weights_and_metrics_of_a_single_process(single, 
     assert len((together.folder / "metrics.jsonl").read_text().splitlines()) == 7
     files = [sorted(p.name for p in run.folder.rglob("*")) for run in (alone, together)]
     assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_two_ranks_learn_from_source_and_target_as_a_single_process(single, ranks):
+    """The method's own layers too, and where two ranks go on with what one began."""
+    assert any(name.startswith("heads.") for name in single["joint"])
+    for rank in ranks:
+        assert_near(rank["joint"], single["joint"])
+        assert_near(rank["resumed joint"], single["joint"])
+    assert not changed(ranks[0]["joint"], ranks[1]["joint"])
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -27,14 +28,17 @@ from uda.config import (
     TrainConfig,
 )
 from uda.methods.lead import Lead
+from uda.methods.ovanet import OvaNet
 from uda.runs.folder import Run, open_run
 from uda.stages.source import train as train_stage
 from uda.stages.target import adapt as adapt_stage
 from uda.training import adapt, train
 from uda.training.bank import forward_all
+from uda.training.source_batches import SourceBatches
 from uda.training.state import Loop
 
 ADAPTING = AdaptConfig(epochs=3, batch_size=8)
+JOINT = AdaptConfig(epochs=3, epoch_steps=5, batch_size=8)  # more steps than a pass has
 TRAINING = TrainConfig(steps=12, batch_size=8)
 LAYERS = {
     "plain": (nn.BatchNorm2d(3, momentum=None), (8, 3, 5, 4)),
@@ -74,6 +78,27 @@ def adapted(dataset, folder, kill_at=None, settings=ADAPTING):
     method = Lead(open_set=True, clusters="features")
     adapt.adapt(model, unlabelled(dataset), method, settings, run, Loop(SIZES, 0, CPU), after_epoch)
     return model.state_dict()
+
+
+def joint(dataset, folder, kill_at=None):
+    """Adapt by OVANet, which learns from `Tinted` copies of the source, or continue it.
+
+    Returns the weights of the network and of the method's own layers.
+    """
+
+    def after_epoch(epoch, bank):
+        if epoch == kill_at:
+            raise Killed
+        return ""
+
+    model, run = tiny_model(5), open_run(folder, "joint", {})
+    method, loop = OvaNet(open_set=True), Loop(SIZES, 0, CPU)
+    settings = replace(TRAINING, label_smoothing=0.0)
+    source = SourceBatches(labelled(dataset), Tinted(), 1, 5, settings, loop, balanced=True)
+    target = unlabelled(dataset)
+    adapt.adapt(model, target, method, JOINT, run, loop, after_epoch, source)
+    heads = {f"heads.{name}": value for name, value in method.heads.state_dict().items()}
+    return model.state_dict() | heads
 
 
 def trained(dataset, folder):
@@ -165,6 +190,8 @@ def main(dataset, folder):
         "adapted": adapted(dataset, folder / "two"),
         "resumed": adapted(dataset, folder / "killed"),
         "trained": trained(dataset, folder / "two"),
+        "joint": joint(dataset, folder / "two"),
+        "resumed joint": joint(dataset, folder / "killed"),
         "stages": stages_in_turn(dataset, folder / "stages"),
         "odd adapt": error_of(adapted, dataset, folder / "odd", settings=AdaptConfig(batch_size=9)),
         "odd train": error_of(processes.check_batch, "train.batch_size", 7),

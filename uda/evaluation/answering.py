@@ -19,19 +19,22 @@ from uda.methods.unknown import Prediction, normalised_entropy, predict_above
 ABOVE_ZERO = 1e-6  # Box and Cox's transform needs positive values
 
 
-def unknown_scores(score: str, probabilities: Tensor, cosines: Tensor) -> Tensor:
+def unknown_scores(score: str, method: Method, bank: Bank, cosines: Tensor) -> Tensor:
     """Return how unknown each sample is, [N], by a score of `uda.config.AnswerConfig`.
 
     Args:
-        score: entropy (also for "method", as every method goes by it), cosine or probability.
-        probabilities: [N, K].
+        score: method, entropy, cosine or probability.
+        method: Whose score "method" is.
+        bank: Of the samples.
         cosines: [N, K], of features and the classifier's rows.
     """
     if score == "cosine":
         return 1 - cosines.amax(dim=1)
     if score == "probability":
-        return 1 - probabilities.amax(dim=1)
-    return normalised_entropy(probabilities)
+        return 1 - bank.probabilities.amax(dim=1)
+    if score == "entropy":
+        return normalised_entropy(bank.probabilities)
+    return method.unknown_score(bank)
 
 
 def answer(settings: AnswerConfig, method: Method, bank: Bank, cosines: Tensor) -> Prediction:
@@ -46,7 +49,7 @@ def answer(settings: AnswerConfig, method: Method, bank: Bank, cosines: Tensor) 
     """
     if settings.threshold == "method":
         return method.predict(bank)
-    score = unknown_scores(settings.score, bank.probabilities, cosines)
+    score = unknown_scores(settings.score, method, bank, cosines)
     cut = None
     if method.open_set:
         cut = settings.number

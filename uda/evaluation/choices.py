@@ -11,6 +11,7 @@ from torch import Tensor
 
 from uda.evaluation.criteria import CRITERIA, THRESHOLDS, best_epoch
 from uda.evaluation.evaluate import read_answers
+from uda.methods import METHODS
 from uda.methods.unknown import normalised_entropy
 from uda.runs.folder import Run
 from uda.training.bank import read_probabilities
@@ -45,7 +46,9 @@ def last_scores(run: Run, probabilities: Tensor) -> NDArray[np.floating[Any]]:
     They are the entropies / log K of ``probabilities``, which are `last_probabilities`; or the
     run's, if it answers by another score. Raises ValueError where it has lost these.
     """
-    if run.answer.get("score", "method") in ("method", "entropy"):
+    kind = run.answer.get("score", "method")
+    own = kind == "method" and METHODS[run.method].own_score
+    if kind in ("method", "entropy") and not own:
         return normalised_entropy(probabilities).numpy()
     answers = read_answers(run)
     if answers is None or "unknown_score" not in answers:

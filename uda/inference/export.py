@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from uda.data.views import fixed_views
 from uda.evaluation.answering import unknown_scores
 from uda.inference.model import UNKNOWN, TrainedModel
+from uda.methods.base import Bank
 from uda.methods.unknown import normalised_entropy, predict_above
 from uda.models.classifier import Classifier
 from uda.runs.files import atomic_path
@@ -52,24 +53,30 @@ class Exported(nn.Module):
         self.crop_px = sizes.crop_px
         self.views = fixed_views(sizes.resize_px, sizes.resize_px, sizes.crop_px, answer.views)
         self.score = answer.score
+        self.method = of.method
+        self.heads = of.method.heads  # which move with this module, and are exported
         self.threshold = math.inf if of.threshold is None else of.threshold
         # Computed here: the exported classifier has no weight normalisation.
         self.register_buffer("rows", F.normalize(model.classifier.weight.detach(), dim=1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        sums = [self._view(images, *view) for view in self.views]
-        probabilities = torch.stack([p for p, _ in sums]).mean(dim=0)
-        cosines = torch.stack([c for _, c in sums]).mean(dim=0)
-        score = unknown_scores(self.score, probabilities, cosines)
+        views = [self._view(images, *view) for view in self.views]
+        features = views[0][0]  # of the centre
+        probabilities = torch.stack([p for _, p, _ in views]).mean(dim=0)
+        cosines = torch.stack([c for *_, c in views]).mean(dim=0)
+        bank = Bank(features, probabilities, self.rows)
+        score = unknown_scores(self.score, self.method, bank, cosines)
         label = predict_above(score, probabilities, self.threshold).label
         entropy = normalised_entropy(probabilities)
         return label, probabilities.amax(dim=1), entropy, probabilities, score
 
-    def _view(self, images: Tensor, top: int, left: int, mirror: bool) -> tuple[Tensor, Tensor]:
-        """Return probabilities [N, K] and cosines [N, K] of a view."""
+    def _view(
+        self, images: Tensor, top: int, left: int, mirror: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features [N, D], probabilities [N, K] and cosines [N, K] of a view."""
         view = images[..., top : top + self.crop_px, left : left + self.crop_px]
         features, logits = self.model(view.flip(-1) if mirror else view)
-        return logits.softmax(dim=1), F.normalize(features, dim=1) @ self.rows.T
+        return features, logits.softmax(dim=1), F.normalize(features, dim=1) @ self.rows.T
 
 
 def metadata(model: TrainedModel) -> dict[str, Any]:

@@ -27,13 +27,15 @@ from uda.evaluation.criteria import THRESHOLDS
 from uda.methods.unknown import normalised_entropy, predict_above
 from uda.models.classifier import Classifier, load_weights
 from uda.runs.folder import Run, read_run
-from uda.stages.build import model_of
+from uda.stages.build import load_heads, model_of
 from uda.stages.identity import experiment_of
 from uda.stages.options import method_of
 from uda.training.bank import forward_views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from uda.methods.base import Method
 
 UNKNOWN = "unknown"
 # A file, a Pillow image, or values that `picture_of` accepts.
@@ -73,6 +75,7 @@ class TrainedModel:
     run: Run
     experiment: Experiment
     model: Classifier
+    method: Method
     classes: tuple[str, ...]
     threshold: float | None
     device: torch.device
@@ -124,7 +127,7 @@ class TrainedModel:
         bank, cosines = forward_views(
             self.model, batch, sizes.crop_px, answer.views, self.device, compute, network
         )
-        score = unknown_scores(answer.score, bank.probabilities, cosines)
+        score = unknown_scores(answer.score, self.method, bank, cosines)
         prediction = predict_above(score, bank.probabilities, self.threshold)
         highest = bank.probabilities.max(dim=1)
         entropy = normalised_entropy(bank.probabilities)
@@ -198,13 +201,17 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     experiment = experiment_of(run, "", "")
     classes = class_names(run, experiment)
     model = model_of(experiment, len(classes), pretrained=False)
-    load_weights(model, checkpoint if checkpoint.is_file() else run.result_checkpoint, classes)
+    weights = checkpoint if checkpoint.is_file() else run.result_checkpoint
+    load_weights(model, weights, classes)
+    method = method_of(experiment)
+    load_heads(method, model, weights)
     torch_device = device_of_rank(device)
     experiment = replace(experiment, compute=to_answer(torch_device, experiment.compute))
     move_to_device(model, torch_device, experiment.compute)
+    method.heads.to(torch_device)
     model.eval()
     cut = _parse_threshold(run, threshold) if threshold else threshold_of(run, experiment)
-    return TrainedModel(run, experiment, model, classes, cut, torch_device)
+    return TrainedModel(run, experiment, model, method, classes, cut, torch_device)
 
 
 def _parse_threshold(run: Run, threshold: str) -> float:

@@ -4,11 +4,12 @@ from uda.methods.adabn import AdaBN
 from uda.methods.base import Method
 from uda.methods.glc import Glc
 from uda.methods.lead import Lead
+from uda.methods.ovanet import OvaNet
 from uda.methods.shot_o import ShotO
 from uda.methods.source_only import SourceOnly
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (SourceOnly, AdaBN, ShotO, Glc, Lead)
+    method.name: method for method in (SourceOnly, AdaBN, OvaNet, ShotO, Glc, Lead)
 }
 
 

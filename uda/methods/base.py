@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from uda.methods.unknown import Prediction, predict_by_entropy
+from uda.methods.unknown import Prediction, normalised_entropy, predict_above
 
 Value = TypeVar("Value")
 
@@ -36,11 +36,13 @@ class Batch:
         features: [B, D].
         logits: [B, K].
         index: int64 [B], the images' rows in the bank.
+        targets: Soft labels [B, K] of a batch of the source; None of the target's.
     """
 
     features: Tensor
     logits: Tensor
     index: Tensor
+    targets: Tensor | None = None
 
 
 class Once(Protocol):
@@ -76,6 +78,7 @@ class Method:
     unknown where entropy / log K > ``entropy_threshold``. No method uses another.
 
     Attributes:
+        heads: The method's own layers on the network's features, of a `uda.methods.joint` method.
         name: What configurations call it, as in `uda.methods.METHODS`.
         title: What tables call it.
         trains: "nothing": the model stays as it is; "statistics": batches of the target pass the
@@ -85,6 +88,7 @@ class Method:
             a run's identity, so that runs from before them keep their names.
         former_options: Options that are newer than some runs and have another default: the values
             that those runs had, which are left out of a run's identity.
+        own_score: Whether `unknown_score` is another than the entropy.
         has_threshold: Whether `threshold` alone decides what is unknown. False where `predict`
             decides over the whole target.
         threshold: The unknown score above which a sample is unknown; None where nothing is
@@ -97,12 +101,14 @@ class Method:
     needs_unknown_space: ClassVar[bool] = False
     added_options: ClassVar[tuple[str, ...]] = ()
     former_options: ClassVar[Mapping[str, Any]] = {}
+    own_score: ClassVar[bool] = False
     has_threshold: ClassVar[bool] = True
     threshold: float | None
 
     def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
         check_share(f"{self.name}.entropy_threshold", entropy_threshold)
         self.open_set = open_set
+        self.heads = nn.ModuleDict()
         self.threshold = entropy_threshold if open_set else None
 
     @property
@@ -127,9 +133,13 @@ class Method:
         """
         return {}
 
+    def unknown_score(self, bank: Bank) -> Tensor:
+        """Return how unknown each sample of the bank is, [N]: the entropy over log K."""
+        return normalised_entropy(bank.probabilities)
+
     def predict(self, bank: Bank) -> Prediction:
         """Return the label and the unknown score of each sample of the target."""
-        return predict_by_entropy(bank.probabilities, self.threshold)
+        return predict_above(self.unknown_score(bank), bank.probabilities, self.threshold)
 
     def summary(self, state: Any) -> dict[str, Tensor]:
         """Return those tensors of ``state`` that a report may draw, by name."""

@@ -123,6 +123,16 @@ class Task:
             load_weights(model, checkpoint, self.split.source_classes)
         return model
 
+    def adapted_model(self, checkpoint: Path) -> Classifier:
+        """Return the network of a run's checkpoint, on the device, and load the method's layers."""
+        from uda.compute.devices import move_to_device
+
+        model = self.model(checkpoint)
+        load_heads(self.method, model, checkpoint)
+        move_to_device(model, self.device, self.experiment.compute)
+        self.method.heads.to(self.device)
+        return model
+
     def labelled(self, items: Sequence[Item]) -> Labelled:
         """Decode the images of ``items``, labelled by the scenario."""
         return self.pixels.labelled(items, self.split.number, self.experiment.images.decode_px)
@@ -208,6 +218,27 @@ def model_of(experiment: Experiment, num_classes: int, pretrained: bool = True) 
         experiment.seed,
         experiment.images.crop_px,
     )
+
+
+def load_heads(method: Method, model: Classifier, checkpoint: Path) -> None:
+    """Give ``method`` the layers of its own, if it has any, as the run's ``checkpoint`` has them.
+
+    Raises ValueError naming a checkpoint that lacks them, or has others.
+    """
+    from uda.methods.joint import JointMethod
+    from uda.runs.checkpoints import read_checkpoint
+
+    if not isinstance(method, JointMethod):
+        return
+    head = model.classifier
+    method.build(head.in_features, head.out_features, 0, 0)
+    try:
+        method.load_state_dict(read_checkpoint(checkpoint)["method"])
+    except (KeyError, TypeError, AttributeError, RuntimeError):
+        raise ValueError(
+            f"{checkpoint}: has not {method.title}'s own layers; name the run's folder, or adapt "
+            "again"
+        ) from None
 
 
 def experiment_on_folder(experiment: Experiment) -> Experiment:

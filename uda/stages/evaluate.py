@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
     """Score a finished run's model: on its target, on another domain, or on its test part."""
-    from uda.compute.devices import device_of_rank, move_to_device, to_answer
+    from uda.compute.devices import device_of_rank, to_answer
     from uda.compute.distributed import join
 
     join("auto")
@@ -49,8 +49,7 @@ def evaluate(run: str, target: str, root: str, per_class: bool) -> None:
         raise ValueError(f"{run}: a source model; name the domain to score it on with --target")
     compute = to_answer(device_of_rank(experiment.device), experiment.compute)
     task = Task(replace(experiment, compute=compute), spec, split, finished)
-    model = task.model(finished.result_checkpoint)
-    move_to_device(model, task.device, compute)
+    model = task.adapted_model(finished.result_checkpoint)
     if experiment.data.scenario:
         _score_on_target(task, model, items, per_class)
     else:

@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uda.config import AnswerConfig, Experiment
-from uda.data.partition import target_items
+from uda.data.partition import source_parts, target_items
 from uda.data.scenarios import ClassSplit, class_split, numbered_by, split_of_run
 from uda.data.spec import DatasetSpec, load_dataset_spec
 from uda.evaluation.metrics import SCORES
 from uda.runs.checkpoints import classes_of, read_checkpoint
 from uda.stages.build import Task
 from uda.stages.console import say
+from uda.stages.edits import prepare_edits
 from uda.stages.identity import adapt_run, source_run
+from uda.stages.options import method_of
 from uda.stages.pictures import RunPictures, source_pictures, target_pictures
 
 if TYPE_CHECKING:
     from uda.data.items import Item
     from uda.methods.base import Bank
     from uda.methods.unknown import Prediction
+    from uda.training.source_batches import SourceBatches
+    from uda.training.state import Loop
 
 
 def adapt(experiment: Experiment, waits: bool = False) -> None:
@@ -42,7 +46,7 @@ def adapt(experiment: Experiment, waits: bool = False) -> None:
     run = adapt_run(experiment, spec)
     if not (experiment.answer.is_methods or run.is_done):
         adapt(replace(experiment, answer=AnswerConfig()), waits)
-    checkpoint, split = _source_model(experiment, spec, split)
+    checkpoint, split = _start_of(experiment, spec, split)
     task = Task(experiment, spec, split, run)
     task.say_what_is_read(data.target, items)
     source = source_pictures(experiment, spec, split)
@@ -66,7 +70,8 @@ def adapt(experiment: Experiment, waits: bool = False) -> None:
     )
 
 
-def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPictures) -> None:
+def _adapt(task: Task, items: list[Item], checkpoint: Path | None, pictures: RunPictures) -> None:
+    from uda.methods.joint import JointMethod
     from uda.training.adapt import adapt as adapt_loop
 
     data, settings = task.experiment.data, task.experiment.adapt
@@ -76,6 +81,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
     pictures.check_names(items)
     pictures.keep()
+    source = _source_batches(task, loop) if isinstance(task.method, JointMethod) else None
     task.start()
     adapt_loop(
         model,
@@ -85,6 +91,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
         task.run,
         loop,
         _scorer(task, items),
+        source,
     )
     task.run.evaluations()  # a run that has lost its scores is not done
     task.finish()
@@ -92,15 +99,13 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path, pictures: RunPicture
 
 def _answer(task: Task, items: list[Item], pictures: RunPictures) -> None:
     """Have the model of the run that answers as its method does answer anew, and score that."""
-    from uda.compute.devices import move_to_device
     from uda.compute.distributed import is_main
     from uda.training.bank import save_bank
 
     experiment = task.experiment
     adapted = adapt_run(replace(experiment, answer=AnswerConfig()), task.spec)
     pictures.check()
-    model = task.model(adapted.result_checkpoint)
-    move_to_device(model, task.device, experiment.compute)
+    model = task.adapted_model(adapted.result_checkpoint)
     view, items = task.pixels.unlabelled(items, experiment.images.decode_px)
     pictures.keep()
     task.start()
@@ -113,13 +118,48 @@ def _answer(task: Task, items: list[Item], pictures: RunPictures) -> None:
     task.finish()
 
 
-def _source_model(
+def _source_batches(task: Task, loop: Loop) -> SourceBatches:
+    """Return the source's labelled batches, as large as the target's, augmented as configured.
+
+    Targets are hard: the methods that learn from them smooth no labels.
+    """
+    from uda.training.source_batches import SourceBatches
+
+    experiment = task.experiment
+    adapt = experiment.adapt
+    data = task.labelled(source_parts(experiment, task.spec, task.split).train)
+    prepare_edits(task, data)
+    settings = replace(
+        experiment.train, batch_size=adapt.batch_size, accumulate=1, label_smoothing=0.0
+    )
+    return SourceBatches(
+        data,
+        task.augmentation,
+        experiment.augment.copies,
+        len(task.split.source_classes),
+        settings,
+        loop,
+        adapt.balanced,
+    )
+
+
+def _start_of(
     experiment: Experiment, spec: DatasetSpec, split: ClassSplit
-) -> tuple[Path, ClassSplit]:
+) -> tuple[Path | None, ClassSplit]:
     """Return the source model to adapt, and the classes ``split`` as that model numbers them.
 
-    Raises ValueError naming a run that is not trained, or a class that the model has not.
+    There is none where adaptation starts from the backbone's pretrained weights. Raises ValueError
+    naming a run that is not trained, or a class that the model has not.
     """
+    from uda.methods.joint import JointMethod
+
+    if experiment.adapt.start == "backbone":
+        if not isinstance(method_of(experiment), JointMethod):
+            raise ValueError(
+                f"adapt.start: {experiment.adapt.method} sees no source picture, so it starts from "
+                "the source model"
+            )
+        return None, split
     if file := experiment.adapt.checkpoint:
         names = classes_of(read_checkpoint(Path(file)), file)
         return Path(file), split if names is None else numbered_by(names, split, spec, file)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -13,15 +15,17 @@ from typing_extensions import Never
 
 from uda.compute.batch_norm import is_batch_norm
 from uda.compute.devices import forward
-from uda.compute.distributed import check_batch, from_main, gather, is_main, wait
+from uda.compute.distributed import check_batch, from_main, gather, is_main, share, wait
 from uda.compute.optim import set_rate
 from uda.compute.seeding import seed_network
 from uda.config import AdaptConfig
 from uda.data.pixels import PixelStore, Unlabelled
 from uda.methods.base import Bank, Batch, Method
+from uda.methods.joint import JointMethod
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run
 from uda.training.bank import OVERFLOW, forward_all, save_bank
+from uda.training.source_batches import SourceBatch, SourceBatches
 from uda.training.state import Loop, TrainState, check_finite
 from uda.training.target_batches import DROPOUT, target_batches
 
@@ -37,8 +41,11 @@ def adapt(
     run: Run,
     loop: Loop,
     after_epoch: ReportEpoch | None = None,
+    source: SourceBatches | None = None,
 ) -> None:
-    """Adapt ``model`` to ``target`` in place; the classifier stays as it is.
+    """Adapt ``model`` to ``target`` in place.
+
+    The classifier stays as it is, except with a method that learns from the source, too.
 
     Of several ranks each computes its share of every batch, which must divide evenly; the first
     writes, evaluates and calls ``after_epoch``.
@@ -52,18 +59,25 @@ def adapt(
         run: Continued from its checkpoint, which is saved after every epoch.
         loop: Sizes, seed and device.
         after_epoch: Called with the source model's bank as epoch 0, and after every epoch.
+        source: Labelled batches, for a `JointMethod`.
     """
     check_batch("adapt.batch_size", settings.batch_size)
     _check_trains(model, method, settings)
-    training = TrainState(model, settings, loop, train_classifier=False)
+    joint = isinstance(method, JointMethod)
+    heads = None
+    if isinstance(method, JointMethod):
+        head = model.classifier
+        method.build(head.in_features, head.out_features, len(target.images), loop.seed)
+        heads = method.heads
+    training = TrainState(model, settings, loop, train_classifier=joint, heads=heads)
     store = PixelStore.of(loop.compute)
     resized = store.resize(target.images, loop.images.resize_px)
     epochs = settings.epochs if method.trains != "nothing" else 0
-    per_epoch = len(resized) // settings.batch_size
-    if epochs and not per_epoch:
-        raise ValueError(
-            f"adapt.batch_size: {settings.batch_size} is more than the {len(resized)} images"
-        )
+    if epochs:
+        _check_fills_a_batch("", len(resized), settings)
+        if source:
+            _check_fills_a_batch(" of the source", source.num_rows, settings)
+    per_epoch = settings.epoch_steps or len(resized) // settings.batch_size
     saved = training.restore(run)
     if saved:
         method.load_state_dict(saved["method"])
@@ -76,7 +90,7 @@ def adapt(
         state = method.refresh(bank, training.epoch, partial(from_main, device=loop.device))
         if is_main() and (summary := method.summary(state)):
             run.save_summary({name: value.cpu().numpy() for name, value in summary.items()})
-        sums = train_epoch(training, resized, method, state, settings, loop, bar)
+        sums = train_epoch(training, resized, method, state, settings, loop, bar, source)
         training.epoch += 1
         for name, value in sums.items():
             check_finite("adapt.rate", f"the loss {name}", value, f"in epoch {training.epoch}")
@@ -100,8 +114,9 @@ def train_epoch(
     settings: AdaptConfig,
     loop: Loop,
     bar: tqdm[Never],
+    source: SourceBatches | None = None,
 ) -> dict[str, float]:
-    """Train on a pass over the target; return the sum over batches of each loss.
+    """Train for an epoch; return the sum over batches of each loss.
 
     Args:
         training: The network and its optimiser.
@@ -111,28 +126,62 @@ def train_epoch(
         settings: With ``batch_norm`` "source" BatchNorm keeps the source model's statistics.
         loop: Sizes, seed and device.
         bar: Moved on by each batch.
+        source: Labelled batches, for a `JointMethod`.
     """
-    per_epoch = len(resized) // settings.batch_size
-    first, steps = training.epoch * per_epoch + 1, settings.epochs * per_epoch
+    per_epoch = settings.epoch_steps or len(resized) // settings.batch_size
+    done, steps = training.epoch * per_epoch, settings.epochs * per_epoch
     _set_train_mode(training.model, settings)
     sums: dict[str, Tensor] = {}
     zero = torch.zeros((), device=loop.device)
-    batches = target_batches(resized, training.epoch, settings.batch_size, loop)
-    for step, (images, rows) in enumerate(batches, first):
+    batches = target_batches(resized, done, per_epoch, settings.batch_size, loop)
+    labelled = source.stream(done + 1, per_epoch) if source else repeat(None)
+    for step, ((images, rows), beside) in enumerate(zip(batches, labelled), done + 1):  # noqa: B905
         set_rate(training.optimizer, step, steps)
         seed_network(loop.device, loop.seed, DROPOUT, step)
+        learned = _source_batch(training.model, source, beside) if source and beside else None
         with torch.set_grad_enabled(method.trains == "weights"):
             features, logits = forward(training.model, images, loop.compute)
         batch = Batch(gather(features), gather(logits), rows.to(loop.device))
-        losses = method.loss(batch, state)
+        losses = _losses(method, learned, batch, state)
         if losses:
             training.optimizer.zero_grad()
             training.backward(torch.stack(list(losses.values())).sum())
             training.take_step()
+        if isinstance(method, JointMethod) and learned:
+            method.after_step(_detached(learned), _detached(batch))
         for name, value in losses.items():
             sums[name] = sums.get(name, zero) + value.detach()
         bar.update(settings.batch_size)
     return {name: float(value) for name, value in sums.items()}
+
+
+def _source_batch(model: Classifier, source: SourceBatches, batch: SourceBatch) -> Batch:
+    """Return what the network says of a labelled batch, in a pass of its own.
+
+    So BatchNorm normalises each domain by itself, and its running statistics are of both.
+    """
+    loop = source.loop
+    with source.augmentation.within(model, len(batch.rows), batch.seed):
+        features, logits = forward(model, share(batch.images), loop.compute)
+    return Batch(gather(features), gather(logits), batch.rows.to(loop.device), batch.targets)
+
+
+def _losses(method: Method, source: Batch | None, target: Batch, state: Any) -> dict[str, Tensor]:
+    if isinstance(method, JointMethod):
+        assert source is not None
+        return method.joint_loss(source, target, state)
+    return method.loss(target, state)
+
+
+def _detached(batch: Batch) -> Batch:
+    return replace(batch, features=batch.features.detach(), logits=batch.logits.detach())
+
+
+def _check_fills_a_batch(whose: str, count: int, settings: AdaptConfig) -> None:
+    if count < settings.batch_size:
+        raise ValueError(
+            f"adapt.batch_size: {settings.batch_size} is more than the {count} images{whose}"
+        )
 
 
 def _check_trains(model: Classifier, method: Method, settings: AdaptConfig) -> None:

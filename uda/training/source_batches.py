@@ -54,6 +54,8 @@ class SourceBatches:
         num_classes: K.
         settings: Batch size, parts of a step's batch (``accumulate``) and label smoothing.
         loop: Sizes, seed and device.
+        balanced: Whether each row is drawn, with replacement, as often as the classes' numbers of
+            images make them equal; otherwise each comes once an epoch.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SourceBatches:
         num_classes: int,
         settings: TrainConfig,
         loop: Loop,
+        balanced: bool = False,
     ) -> None:
         self.data = data
         self.augmentation = augmentation
@@ -76,6 +79,10 @@ class SourceBatches:
         self.first_augmented = 0 if augmentation.every_image else self.num_originals
         store = PixelStore.of(loop.compute)
         self.resized = store.resize(data.images, loop.images.resize_px)
+        self._weights = None
+        if balanced:
+            of_row = data.labels.repeat(1 + self.copies)
+            self._weights = 1 / of_row.bincount().double()[of_row].numpy()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -90,18 +97,31 @@ class SourceBatches:
         """Return the indices [B] of the original images of ``rows`` [B] of the list."""
         return rows % self.num_originals
 
-    def epoch(self, epoch: int, first_step: int, steps: int) -> Iterator[SourceBatch]:
+    def stream(self, first_step: int, steps: int) -> Iterator[SourceBatch]:
+        """Yield the batches of ``steps`` from ``first_step`` (from 1) on, over as many passes."""
+        step, end = first_step, first_step + steps
+        while step < end:
+            epoch, skipped = divmod(step - 1, self.steps_per_epoch)
+            count = min(self.steps_per_epoch - skipped, end - step)
+            yield from self.epoch(epoch, step, count, skipped)
+            step += count
+
+    def epoch(
+        self, epoch: int, first_step: int, steps: int, skipped: int = 0
+    ) -> Iterator[SourceBatch]:
         """Yield the batches of an epoch, ``settings.accumulate`` parts for each step.
 
         Args:
             epoch: From 0.
-            first_step: The number, from 1, of the epoch's first step in all of training.
-            steps: Of the optimiser, at most `steps_per_epoch`.
+            first_step: The number, from 1, of the first of these steps in all of training.
+            steps: Of the optimiser, at most `steps_per_epoch` less those ``skipped``.
+            skipped: Steps of the epoch before these.
         """
         settings, images, loop = self.settings, self.loop.images, self.loop
         spare_px = images.resize_px + 2 * images.pad_px - images.crop_px
         draws = draw_views(self.num_rows, spare_px, images.flip, (loop.seed, VIEWS, epoch))
-        batches = epoch_rows(self.num_rows, settings.batch_size, epoch, loop.seed)[:steps]
+        batches = epoch_rows(self.num_rows, settings.batch_size, epoch, loop.seed, self._weights)
+        batches = batches[skipped : skipped + steps]
         parts = [part for rows in batches for part in rows.chunk(settings.accumulate)]
         # In a thread on a GPU, which leaves the processor free; on a CPU the network would wait.
         loaded = prefetch(
@@ -164,10 +184,23 @@ class SourceBatches:
         return SourceBatch(images, targets, rows, seed)
 
 
-def epoch_rows(num_rows: int, batch_size: int, epoch: int, seed: int) -> list[Tensor]:
-    """Return the batches of an epoch: shuffled rows, the last partial batch dropped."""
-    order = np.random.default_rng([seed, ORDER, epoch]).permutation(num_rows)
+def epoch_rows(
+    num_rows: int,
+    batch_size: int,
+    epoch: int,
+    seed: int,
+    weights: NDArray[np.float64] | None = None,
+) -> list[Tensor]:
+    """Return the batches of an epoch: shuffled rows, the last partial batch dropped.
+
+    With ``weights`` [num_rows] rows are drawn in proportion to these, with replacement.
+    """
+    rng = np.random.default_rng([seed, ORDER, epoch])
     count = num_rows // batch_size
+    if weights is None:
+        order = rng.permutation(num_rows)
+    else:
+        order = rng.choice(num_rows, num_rows, p=weights / weights.sum())
     return list(torch.from_numpy(order[: count * batch_size]).view(count, batch_size))
 
 

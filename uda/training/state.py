@@ -64,6 +64,8 @@ class TrainState:
         settings: Rates and weight decay.
         loop: Where it runs.
         train_classifier: Whether the classifier is trained too; otherwise it is frozen.
+        heads: Further layers, trained at the head's rate. All ranks compute whole batches with
+            them, so their gradients are the same everywhere.
         ema: Decay of a moving average of the weights; 0 averages nothing.
 
     Attributes:
@@ -81,6 +83,7 @@ class TrainState:
         loop: Loop,
         train_classifier: bool,
         ema: float = 0.0,
+        heads: nn.Module | None = None,
     ) -> None:
         move_to_device(model, loop.device, loop.compute)
         self.average = copy.deepcopy(model) if ema else None
@@ -88,6 +91,7 @@ class TrainState:
         model.classifier.requires_grad_(train_classifier)
         head = [*model.bottleneck.parameters()]
         head += model.classifier.parameters() if train_classifier else []
+        head += heads.to(loop.device).parameters() if heads else []
         self.model = model
         self.optimizer = sgd(
             model.backbone.parameters(),

@@ -32,23 +32,37 @@ class TargetBatch(NamedTuple):
 
 
 def target_batches(
-    resized: Tensor, epoch: int, batch_size: int, loop: Loop
+    resized: Tensor, first: int, steps: int, batch_size: int, loop: Loop
 ) -> Iterator[TargetBatch]:
-    """Yield the batches of an epoch, the last partial batch dropped.
+    """Yield the batches of ``steps`` from step ``first`` (from 0) on, over as many passes.
 
-    Order and views depend on the run's seed, the epoch and the row alone.
+    The last partial batch of a pass is dropped. Order and views depend on the run's seed, the pass
+    and the row alone.
 
     Args:
         resized: The target's images uint8 [N, 3, S, S].
-        epoch: From 0.
+        first: Of all steps of the adaptation.
+        steps: How many.
         batch_size: B, of all ranks together.
         loop: Sizes, seed and device.
     """
+    per_pass, end = len(resized) // batch_size, first + steps
+    while first < end:
+        number, skipped = divmod(first, per_pass)
+        count = min(per_pass - skipped, end - first)
+        yield from _pass(resized, number, slice(skipped, skipped + count), batch_size, loop)
+        first += count
+
+
+def _pass(
+    resized: Tensor, number: int, steps: slice, batch_size: int, loop: Loop
+) -> Iterator[TargetBatch]:
+    """Yield the batches of those ``steps`` of a pass over the target."""
     count = len(resized) // batch_size
-    order = np.random.default_rng([loop.seed, ORDER, epoch]).permutation(len(resized))
+    order = np.random.default_rng([loop.seed, ORDER, number]).permutation(len(resized))
     spare_px = loop.images.resize_px - loop.images.crop_px
-    draws = draw_views(len(resized), spare_px, loop.images.flip, (loop.seed, VIEWS, epoch))
-    batches = torch.from_numpy(order[: count * batch_size]).view(count, batch_size)
+    draws = draw_views(len(resized), spare_px, loop.images.flip, (loop.seed, VIEWS, number))
+    batches = torch.from_numpy(order[: count * batch_size]).view(count, batch_size)[steps]
     shares = [share(rows) for rows in batches]
     # In a thread where the network leaves the processor free.
     loaded = prefetch(

@@ -19,6 +19,7 @@ from uda.compute.optim import rate_factor, set_rate
 from uda.compute.seeding import seed_network
 from uda.config import TrainConfig
 from uda.data.pixels import Labelled
+from uda.methods.losses import soft_cross_entropy
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run
 from uda.training.source_batches import DROPOUT, SourceBatch, SourceBatches
@@ -78,11 +79,6 @@ def total_steps(num_originals: int, copies: int, settings: TrainConfig) -> int:
     per_epoch = num_originals // settings.batch_size
     grow = 1 + copies if settings.budget == "epochs" else 1
     return settings.epochs * per_epoch * grow
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of ``logits`` [B, K] to soft ``targets`` [B, K]."""
-    return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
 
 def factor_at(step: int, total_steps: int, num_originals: int, settings: TrainConfig) -> float:

@@ -1,0 +1,67 @@
+"""Methods that learn from labelled source images and target images together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from uda.methods.base import Batch, Method
+
+
+class JointMethod(Method):
+    """A method whose every step has a batch of the source beside one of the target.
+
+    The source's batches are those of supervised training, under whatever augmentation the
+    experiment names: a method does not notice. The classifier is trained, and so are the ``heads``.
+    All ranks have the same heads, and compute the same from whole batches.
+    """
+
+    def build(self, num_features: int, num_classes: int, num_target: int, seed: int) -> None:
+        """Make the `heads`, once, before anything is trained or loaded.
+
+        Args:
+            num_features: D.
+            num_classes: K.
+            num_target: Images of the target; 0 where the method only answers.
+            seed: Of the first weights.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.heads.update(self.make_heads(num_features, num_classes, num_target))
+
+    def make_heads(
+        self, num_features: int, num_classes: int, num_target: int
+    ) -> dict[str, nn.Module]:
+        """Return the method's layers by name; see `build`."""
+        return {}
+
+    def joint_loss(self, source: Batch, target: Batch, state: Any) -> dict[str, Tensor]:
+        """Return a step's losses by name, to be summed.
+
+        Args:
+            source: Has ``targets``; its ``index`` are rows of the source's list.
+            target: As of `Method.loss`.
+            state: What `refresh` returned.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def after_step(self, source: Batch, target: Batch) -> None:
+        """Do what follows a step of the optimiser, with the features from before it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the heads' weights and memory."""
+        return {"heads": self.heads.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them, into heads that were built."""
+        self.heads.load_state_dict(state["heads"])
+
+
+@torch.no_grad()
+def make_unit_rows(layer: nn.Linear) -> None:
+    """Give the rows of a layer's weights unit norm, in place and outside of gradients."""
+    layer.weight.div_(layer.weight.norm(dim=1, keepdim=True).clamp_min(1e-12))
