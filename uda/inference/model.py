@@ -27,7 +27,7 @@ from uda.evaluation.criteria import THRESHOLDS
 from uda.methods.unknown import normalised_entropy, predict_above
 from uda.models.classifier import Classifier, load_weights
 from uda.runs.folder import Run, read_run
-from uda.stages.build import load_heads, model_of
+from uda.stages.build import fit_classifier, load_heads, model_of
 from uda.stages.identity import experiment_of
 from uda.stages.options import method_of
 from uda.training.bank import forward_views
@@ -202,9 +202,12 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     classes = class_names(run, experiment)
     model = model_of(experiment, len(classes), pretrained=False)
     weights = checkpoint if checkpoint.is_file() else run.result_checkpoint
-    load_weights(model, weights, classes)
     method = method_of(experiment)
-    load_heads(method, model, weights)
+    if run.is_adaptation:
+        fit_classifier(model, method)
+    load_weights(model, weights, classes)
+    if run.is_adaptation:
+        load_heads(method, model, weights)
     torch_device = device_of_rank(device)
     experiment = replace(experiment, compute=to_answer(torch_device, experiment.compute))
     move_to_device(model, torch_device, experiment.compute)

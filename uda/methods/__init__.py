@@ -2,6 +2,7 @@
 
 from uda.methods.adabn import AdaBN
 from uda.methods.base import Method
+from uda.methods.dance import Dance
 from uda.methods.glc import Glc
 from uda.methods.lead import Lead
 from uda.methods.ovanet import OvaNet
@@ -9,7 +10,7 @@ from uda.methods.shot_o import ShotO
 from uda.methods.source_only import SourceOnly
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (SourceOnly, AdaBN, OvaNet, ShotO, Glc, Lead)
+    method.name: method for method in (SourceOnly, AdaBN, Dance, OvaNet, ShotO, Glc, Lead)
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,21 @@ class JointMethod(Method):
     The source's batches are those of supervised training, under whatever augmentation the
     experiment names: a method does not notice. The classifier is trained, and so are the ``heads``.
     All ranks have the same heads, and compute the same from whole batches.
+
+    Attributes:
+        temperature: Where it is not None, the network's classifier becomes one of cosines divided
+            by it, which starts from the source model's rows
+            (`uda.models.classifier.CosineClassifier`).
+        num_target: Images of the target; 0 where the method only answers.
+        memory: What it keeps of the target from step to step, by name.
     """
+
+    temperature: ClassVar[float | None] = None
+
+    def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
+        super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
+        self.num_target = 0
+        self.memory: dict[str, Tensor] = {}
 
     def build(self, num_features: int, num_classes: int, num_target: int, seed: int) -> None:
         """Make the `heads`, once, before anything is trained or loaded.
@@ -25,16 +39,15 @@ class JointMethod(Method):
         Args:
             num_features: D.
             num_classes: K.
-            num_target: Images of the target; 0 where the method only answers.
+            num_target: See the attribute.
             seed: Of the first weights.
         """
+        self.num_target = num_target
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.heads.update(self.make_heads(num_features, num_classes, num_target))
+            self.heads.update(self.make_heads(num_features, num_classes))
 
-    def make_heads(
-        self, num_features: int, num_classes: int, num_target: int
-    ) -> dict[str, nn.Module]:
+    def make_heads(self, num_features: int, num_classes: int) -> dict[str, nn.Module]:
         """Return the method's layers by name; see `build`."""
         return {}
 
@@ -48,17 +61,26 @@ class JointMethod(Method):
         """
         raise NotImplementedError
 
-    @torch.no_grad()
-    def after_step(self, source: Batch, target: Batch) -> None:
-        """Do what follows a step of the optimiser, with the features from before it."""
+    def after_step(self, source: Batch, target: Batch, classifier: nn.Linear) -> None:
+        """Do what follows a step of the optimiser, without gradients.
+
+        Args:
+            source: As of `joint_loss`, with the features from before the step.
+            target: The same.
+            classifier: The network's, whose rows are made unit if it is one of cosines.
+        """
+        if self.temperature:
+            make_unit_rows(classifier)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the heads' weights and memory."""
-        return {"heads": self.heads.state_dict()}
+        """Return the heads' weights, and the memory."""
+        return {"heads": self.heads.state_dict(), "memory": self.memory}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore them, into heads that were built."""
+        """Restore them, into heads that were built; the memory only to train on with it."""
         self.heads.load_state_dict(state["heads"])
+        if self.num_target:
+            self.memory = dict(state["memory"])
 
 
 @torch.no_grad()

@@ -74,9 +74,7 @@ class OvaNet(JointMethod):
         self.entropy_weight = entropy_weight
         self.threshold = threshold if open_set else None
 
-    def make_heads(
-        self, num_features: int, num_classes: int, num_target: int
-    ) -> dict[str, nn.Module]:
+    def make_heads(self, num_features: int, num_classes: int) -> dict[str, nn.Module]:
         """Return C2 [2K, D], of unit rows."""
         layer = nn.Linear(num_features, 2 * num_classes, bias=False)
         make_unit_rows(layer)
@@ -97,7 +95,7 @@ class OvaNet(JointMethod):
             "entropy": self.entropy_weight * open_entropy(self._open(target.features)),
         }
 
-    def after_step(self, source: Batch, target: Batch) -> None:
+    def after_step(self, source: Batch, target: Batch, classifier: nn.Linear) -> None:
         """Give the one-vs-all rows unit norm."""
         make_unit_rows(self._open)
 

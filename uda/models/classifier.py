@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from uda.models.backbones import build_backbone, feature_width
@@ -42,6 +43,24 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.bottleneck(self.backbone((images - self.mean) / self.std))
         return features, self.classifier(features)
+
+
+class CosineClassifier(nn.Linear):
+    """Logits [B, K] are cosines of features [B, D] and rows, divided by a temperature.
+
+    The rows are made unit once; whoever trains them projects them back after each step (plain
+    weights that happen to be unit rows, as DANCE and UniOT have them, rather than a layer that
+    normalises in its forward pass, whose gradient has no radial part).
+    """
+
+    def __init__(self, rows: Tensor, temperature: float) -> None:
+        super().__init__(rows.shape[1], rows.shape[0], bias=False, device=rows.device)
+        self.temperature = temperature
+        with torch.no_grad():
+            self.weight.copy_(F.normalize(rows, dim=1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.linear(F.normalize(features, dim=1), self.weight) / self.temperature
 
 
 def build_model(

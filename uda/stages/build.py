@@ -117,17 +117,24 @@ class Task:
         """
         from uda.models.classifier import load_weights
 
-        model = model_of(self.experiment, len(self.split.source_classes), not checkpoint)
-        check_dimensions(self.experiment, self.split, model.classifier.in_features)
+        model = self._network(pretrained=not checkpoint)
         if checkpoint:
             load_weights(model, checkpoint, self.split.source_classes)
+        return model
+
+    def _network(self, pretrained: bool) -> Classifier:
+        model = model_of(self.experiment, len(self.split.source_classes), pretrained)
+        check_dimensions(self.experiment, self.split, model.classifier.in_features)
         return model
 
     def adapted_model(self, checkpoint: Path) -> Classifier:
         """Return the network of a run's checkpoint, on the device, and load the method's layers."""
         from uda.compute.devices import move_to_device
+        from uda.models.classifier import load_weights
 
-        model = self.model(checkpoint)
+        model = self._network(pretrained=False)
+        fit_classifier(model, self.method)
+        load_weights(model, checkpoint, self.split.source_classes)
         load_heads(self.method, model, checkpoint)
         move_to_device(model, self.device, self.experiment.compute)
         self.method.heads.to(self.device)
@@ -218,6 +225,16 @@ def model_of(experiment: Experiment, num_classes: int, pretrained: bool = True) 
         experiment.seed,
         experiment.images.crop_px,
     )
+
+
+def fit_classifier(model: Classifier, method: Method) -> None:
+    """Give ``model`` the classifier that ``method`` trains, from the rows of its own."""
+    from uda.methods.joint import JointMethod
+    from uda.models.classifier import CosineClassifier
+
+    if isinstance(method, JointMethod) and method.temperature:
+        rows = model.classifier.weight.detach()
+        model.classifier = CosineClassifier(rows, method.temperature)
 
 
 def load_heads(method: Method, model: Classifier, checkpoint: Path) -> None:

@@ -13,7 +13,7 @@ from uda.data.scenarios import ClassSplit, class_split, numbered_by, split_of_ru
 from uda.data.spec import DatasetSpec, load_dataset_spec
 from uda.evaluation.metrics import SCORES
 from uda.runs.checkpoints import classes_of, read_checkpoint
-from uda.stages.build import Task
+from uda.stages.build import Task, fit_classifier
 from uda.stages.console import say
 from uda.stages.edits import prepare_edits
 from uda.stages.identity import adapt_run, source_run
@@ -78,6 +78,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path | None, pictures: Run
     loop = task.loop(f"{settings.method} {data.source} → {data.target}")
     pictures.check()
     model = task.model(checkpoint)
+    fit_classifier(model, task.method)
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
     pictures.check_names(items)
     pictures.keep()

@@ -148,7 +148,8 @@ def train_epoch(
             training.backward(torch.stack(list(losses.values())).sum())
             training.take_step()
         if isinstance(method, JointMethod) and learned:
-            method.after_step(_detached(learned), _detached(batch))
+            classifier = training.model.classifier
+            method.after_step(_detached(learned), _detached(batch), classifier)
         for name, value in losses.items():
             sums[name] = sums.get(name, zero) + value.detach()
         bar.update(settings.batch_size)
