@@ -29,7 +29,7 @@ from uda.evaluation.answering import unknown_scores
 from uda.inference.model import UNKNOWN, TrainedModel
 from uda.methods.base import Bank
 from uda.methods.unknown import normalised_entropy, predict_above
-from uda.models.classifier import Classifier
+from uda.models.classifier import Classifier, CosineClassifier
 from uda.runs.files import atomic_path
 from uda.runs.version import code_version
 
@@ -139,9 +139,10 @@ def _exportable(model: TrainedModel) -> Exported:
     plain = copy.deepcopy(model.model).to("cpu")
     plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     head = plain.classifier
-    # Not remove_parametrizations: it changes the class, which the copy shares with the model.
-    plain.classifier = nn.Linear(head.in_features, head.out_features)
-    plain.classifier.load_state_dict({"weight": head.weight.detach(), "bias": head.bias})
+    if not isinstance(head, CosineClassifier):
+        # Not remove_parametrizations: it changes the class, which the copy shares with the model.
+        plain.classifier = nn.Linear(head.in_features, head.out_features)
+        plain.classifier.load_state_dict({"weight": head.weight.detach(), "bias": head.bias})
     for parent in list(plain.modules()):
         for name, child in list(parent.named_children()):
             # Training may use a variant that overwrites its input, which exporters do not know.
