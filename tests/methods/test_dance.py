@@ -28,7 +28,7 @@ def classifier_of(golden):
 @pytest.mark.parametrize("step", [0, 3])
 def test_losses_gradients_and_memory(golden, step):
     method, classifier = Dance(open_set=True), classifier_of(golden)
-    method.build(128, CLASSES, TARGETS, 0)
+    method.build(classifier, TARGETS, 0)
     if step:
         method.memory["features"] = golden["step3_memory_before"].clone()
     torch.testing.assert_close(classifier.weight.data, golden["class_weight"])
@@ -49,7 +49,7 @@ def test_losses_gradients_and_memory(golden, step):
     for ours, theirs in ((features, "target_features"), (classifier.weight, "class_weight")):
         expected = golden[f"step{step}_grad_{theirs}"]
         torch.testing.assert_close(ours.grad, expected, rtol=1e-3, atol=1e-6)
-    method.after_step(beside, Batch(features.detach(), batch.logits.detach(), index), classifier)
+    method.after_step(beside, Batch(features.detach(), batch.logits.detach(), index))
     if step:
         rows = method.memory["features"][index]
         torch.testing.assert_close(rows, golden["step3_memory_after_rows"], rtol=1e-4, atol=1e-5)

@@ -25,7 +25,7 @@ def golden():
 def built(golden, **options):
     """Return the method with the golden rows, before they are of unit norm."""
     method = OvaNet(open_set=True, **options)
-    method.build(golden["open_weight"].shape[1], CLASSES, 0, 0)
+    method.build(nn.Linear(golden["open_weight"].shape[1], CLASSES), 0, 0)
     method.heads["open"].weight.data.copy_(golden["open_weight_before"])
     return method
 
@@ -38,7 +38,7 @@ def batch(golden, name, targets=None):
 
 def test_losses_and_gradients(golden):
     method = built(golden)
-    method.after_step(None, None, None)
+    method.after_step(None, None)
     layer = method.heads["open"]
     torch.testing.assert_close(layer.weight.data, golden["open_weight"], rtol=1e-5, atol=1e-6)
     source = batch(golden, "source", F.one_hot(golden["source_labels"].long(), CLASSES).float())
@@ -104,7 +104,7 @@ def test_a_mixed_target_has_two_positive_classes():
 def test_pda_rejects_nothing(golden):
     method = OvaNet(open_set=False)
     assert method.threshold is None
-    method.build(4, 3, 0, 0)
+    method.build(nn.Linear(4, 3), 0, 0)
     bank = Bank(torch.randn(5, 4), torch.randn(5, 3).softmax(dim=1), torch.randn(3, 4))
     assert torch.equal(method.predict(bank).label, bank.probabilities.argmax(dim=1))
 
@@ -118,7 +118,7 @@ def test_options_are_checked(options):
 def test_the_first_weights_are_the_seeds_and_unit_rows():
     def rows(seed):
         method = OvaNet(open_set=True)
-        method.build(8, 3, 0, seed)
+        method.build(nn.Linear(8, 3), 0, seed)
         return method.heads["open"].weight.detach()
 
     assert torch.equal(rows(1), rows(1))

@@ -8,9 +8,10 @@ from uda.methods.lead import Lead
 from uda.methods.ovanet import OvaNet
 from uda.methods.shot_o import ShotO
 from uda.methods.source_only import SourceOnly
+from uda.methods.uniot import UniOT
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (SourceOnly, AdaBN, Dance, OvaNet, ShotO, Glc, Lead)
+    method.name: method for method in (SourceOnly, AdaBN, Dance, OvaNet, UniOT, ShotO, Glc, Lead)
 }
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from uda.methods.base import Batch, check_weight
@@ -99,9 +99,9 @@ class Dance(JointMethod):
         }
 
     @torch.no_grad()
-    def after_step(self, source: Batch, target: Batch, classifier: nn.Linear) -> None:
+    def after_step(self, source: Batch, target: Batch) -> None:
         """Give the classifier unit rows, and the memory the batch's features."""
-        super().after_step(source, target, classifier)
+        super().after_step(source, target)
         unit = F.normalize(target.features, dim=1)
         memory = self._memory(unit)
         kept = self.momentum * memory[target.index] + (1 - self.momentum) * unit

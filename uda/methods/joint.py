@@ -24,7 +24,10 @@ class JointMethod(Method):
             (`uda.models.classifier.CosineClassifier`).
         num_target: Images of the target; 0 where the method only answers.
         memory: What it keeps of the target from step to step, by name.
+        classifier: The network's, whose weights are those of the moment.
     """
+
+    classifier: nn.Linear
 
     temperature: ClassVar[float | None] = None
 
@@ -33,22 +36,21 @@ class JointMethod(Method):
         self.num_target = 0
         self.memory: dict[str, Tensor] = {}
 
-    def build(self, num_features: int, num_classes: int, num_target: int, seed: int) -> None:
+    def build(self, classifier: nn.Linear, num_target: int, seed: int) -> None:
         """Make the `heads`, once, before anything is trained or loaded.
 
         Args:
-            num_features: D.
-            num_classes: K.
-            num_target: See the attribute.
+            classifier: See the attribute.
+            num_target: The same.
             seed: Of the first weights.
         """
-        self.num_target = num_target
+        self.classifier, self.num_target = classifier, num_target
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.heads.update(self.make_heads(num_features, num_classes))
+            self.heads.update(self.make_heads(classifier.in_features, classifier.out_features))
 
     def make_heads(self, num_features: int, num_classes: int) -> dict[str, nn.Module]:
-        """Return the method's layers by name; see `build`."""
+        """Return the method's layers by name, for features of D and K classes."""
         return {}
 
     def joint_loss(self, source: Batch, target: Batch, state: Any) -> dict[str, Tensor]:
@@ -61,16 +63,17 @@ class JointMethod(Method):
         """
         raise NotImplementedError
 
-    def after_step(self, source: Batch, target: Batch, classifier: nn.Linear) -> None:
+    def after_step(self, source: Batch, target: Batch) -> None:
         """Do what follows a step of the optimiser, without gradients.
+
+        The rows of a classifier of cosines are made unit.
 
         Args:
             source: As of `joint_loss`, with the features from before the step.
             target: The same.
-            classifier: The network's, whose rows are made unit if it is one of cosines.
         """
         if self.temperature:
-            make_unit_rows(classifier)
+            make_unit_rows(self.classifier)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the heads' weights, and the memory."""

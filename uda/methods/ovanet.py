@@ -95,7 +95,7 @@ class OvaNet(JointMethod):
             "entropy": self.entropy_weight * open_entropy(self._open(target.features)),
         }
 
-    def after_step(self, source: Batch, target: Batch, classifier: nn.Linear) -> None:
+    def after_step(self, source: Batch, target: Batch) -> None:
         """Give the one-vs-all rows unit norm."""
         make_unit_rows(self._open)
 

@@ -247,8 +247,7 @@ def load_heads(method: Method, model: Classifier, checkpoint: Path) -> None:
 
     if not isinstance(method, JointMethod):
         return
-    head = model.classifier
-    method.build(head.in_features, head.out_features, 0, 0)
+    method.build(model.classifier, 0, 0)
     try:
         method.load_state_dict(read_checkpoint(checkpoint)["method"])
     except (KeyError, TypeError, AttributeError, RuntimeError):

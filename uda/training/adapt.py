@@ -66,8 +66,7 @@ def adapt(
     joint = isinstance(method, JointMethod)
     heads = None
     if isinstance(method, JointMethod):
-        head = model.classifier
-        method.build(head.in_features, head.out_features, len(target.images), loop.seed)
+        method.build(model.classifier, len(target.images), loop.seed)
         heads = method.heads
     training = TrainState(model, settings, loop, train_classifier=joint, heads=heads)
     store = PixelStore.of(loop.compute)
@@ -148,8 +147,7 @@ def train_epoch(
             training.backward(torch.stack(list(losses.values())).sum())
             training.take_step()
         if isinstance(method, JointMethod) and learned:
-            classifier = training.model.classifier
-            method.after_step(_detached(learned), _detached(batch), classifier)
+            method.after_step(_detached(learned), _detached(batch))
         for name, value in losses.items():
             sums[name] = sums.get(name, zero) + value.detach()
         bar.update(settings.batch_size)
