@@ -72,6 +72,19 @@ def test_the_method_and_the_augmentation_of_the_page_run(tmp_path, monkeypatch, 
         grey(probability=2)
 
 
+@pytest.mark.slow
+def test_the_joint_method_of_the_page_runs_with_genmix(tmp_path, monkeypatch, example):
+    method = example("uda/methods/dann.py").Dann
+    monkeypatch.setitem(METHODS, method.name, method)
+    dataset = make_dataset(tmp_path / "tiny", per_class=6)
+    more = ["--data.target=Dark", "--adapt.method=dann", "--adapt.start=backbone"]
+    flags = arguments(dataset, tmp_path / "runs", *more, "--augment.name=genmix")
+    assert main(["adapt", *flags, f"--store={tmp_path / 'store'}"]) == 0
+    (run,) = find_runs(tmp_path / "runs")
+    assert all({"loss_ce", "loss_domain"} <= line.keys() for line in run.metrics("adapt"))
+    assert main(["evaluate", str(run.folder)]) == 0
+
+
 def test_the_editor_of_the_page_edits(monkeypatch, example):
     editor = example("genmix_aug/editors/duotone.py").DuotoneEditor
     monkeypatch.setitem(EDITORS, "duotone", editor)

@@ -49,13 +49,16 @@ def single(dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("single")
     with pytest.raises(Killed):
         two_processes.adapted(dataset, folder / "killed", kill_at=2)
-    with pytest.raises(Killed):
-        two_processes.joint(dataset, folder / "killed", kill_at=2)
+    for name in two_processes.JOINT_METHODS:
+        with pytest.raises(Killed):
+            two_processes.joint(dataset, folder / "killed", name, kill_at=2)
     return {
         "folder": folder,
         "adapted": two_processes.adapted(dataset, folder),
         "trained": two_processes.trained(dataset, folder),
-        "joint": two_processes.joint(dataset, folder),
+        "joint": {
+            name: two_processes.joint(dataset, folder, name) for name in two_processes.JOINT_METHODS
+        },
     }
 
 
@@ -99,13 +102,14 @@ def test_two_ranks_adapt_to_the_weights_and_metrics_of_a_single_process(single, 
 
 
 @pytest.mark.slow
-def test_two_ranks_learn_from_source_and_target_as_a_single_process(single, ranks):
+@pytest.mark.parametrize("name", two_processes.JOINT_METHODS)
+def test_two_ranks_learn_from_source_and_target_as_a_single_process(single, ranks, name):
     """The method's own layers too, and where two ranks go on with what one began."""
-    assert any(name.startswith("heads.") for name in single["joint"])
+    expected = single["joint"][name]
     for rank in ranks:
-        assert_near(rank["joint"], single["joint"])
-        assert_near(rank["resumed joint"], single["joint"])
-    assert not changed(ranks[0]["joint"], ranks[1]["joint"])
+        assert_near(rank["joint"][name], expected)
+        assert_near(rank["resumed joint"][name], expected)
+    assert not changed(ranks[0]["joint"][name], ranks[1]["joint"][name])
 
 
 @pytest.mark.slow

@@ -27,9 +27,11 @@ from uda.config import (
     ModelConfig,
     TrainConfig,
 )
+from uda.methods import METHODS
+from uda.methods.joint import JointMethod
 from uda.methods.lead import Lead
-from uda.methods.ovanet import OvaNet
 from uda.runs.folder import Run, open_run
+from uda.stages.build import fit_classifier
 from uda.stages.source import train as train_stage
 from uda.stages.target import adapt as adapt_stage
 from uda.training import adapt, train
@@ -40,6 +42,7 @@ from uda.training.state import Loop
 ADAPTING = AdaptConfig(epochs=3, batch_size=8)
 JOINT = AdaptConfig(epochs=3, epoch_steps=5, batch_size=8)  # more steps than a pass has
 TRAINING = TrainConfig(steps=12, batch_size=8)
+JOINT_METHODS = sorted(name for name in METHODS if issubclass(METHODS[name], JointMethod))
 LAYERS = {
     "plain": (nn.BatchNorm2d(3, momentum=None), (8, 3, 5, 4)),
     "activated": (BatchNormAct2d(3), (8, 3, 5, 4)),
@@ -80,8 +83,8 @@ def adapted(dataset, folder, kill_at=None, settings=ADAPTING):
     return model.state_dict()
 
 
-def joint(dataset, folder, kill_at=None):
-    """Adapt by OVANet, which learns from `Tinted` copies of the source, or continue it.
+def joint(dataset, folder, name, kill_at=None):
+    """Adapt by a method that learns from `Tinted` copies of the source, too, or continue it.
 
     Returns the weights of the network and of the method's own layers.
     """
@@ -91,8 +94,9 @@ def joint(dataset, folder, kill_at=None):
             raise Killed
         return ""
 
-    model, run = tiny_model(5), open_run(folder, "joint", {})
-    method, loop = OvaNet(open_set=True), Loop(SIZES, 0, CPU)
+    model, run = tiny_model(5), open_run(folder, name, {})
+    method, loop = METHODS[name](open_set=True), Loop(SIZES, 0, CPU)
+    fit_classifier(model, method)
     settings = replace(TRAINING, label_smoothing=0.0)
     source = SourceBatches(labelled(dataset), Tinted(), 1, 5, settings, loop, balanced=True)
     target = unlabelled(dataset)
@@ -190,8 +194,8 @@ def main(dataset, folder):
         "adapted": adapted(dataset, folder / "two"),
         "resumed": adapted(dataset, folder / "killed"),
         "trained": trained(dataset, folder / "two"),
-        "joint": joint(dataset, folder / "two"),
-        "resumed joint": joint(dataset, folder / "killed"),
+        "joint": {name: joint(dataset, folder / "two", name) for name in JOINT_METHODS},
+        "resumed joint": {name: joint(dataset, folder / "killed", name) for name in JOINT_METHODS},
         "stages": stages_in_turn(dataset, folder / "stages"),
         "odd adapt": error_of(adapted, dataset, folder / "odd", settings=AdaptConfig(batch_size=9)),
         "odd train": error_of(processes.check_batch, "train.batch_size", 7),

@@ -7,13 +7,12 @@ import pytest
 import torch
 from helpers.tiny import arguments, make_dataset
 from helpers.training import CPU, SIZES, Killed, changed, labelled, unlabelled
-from helpers.two_processes import JOINT, Tinted, joint
+from helpers.two_processes import JOINT, JOINT_METHODS, Tinted, joint
 
 from uda.augment import AUGMENTATIONS
 from uda.cli.main import main
 from uda.config import TrainConfig
 from uda.methods import METHODS
-from uda.methods.joint import JointMethod
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import find_runs
 from uda.training.source_batches import SourceBatches
@@ -21,7 +20,6 @@ from uda.training.state import Loop
 from uda.training.target_batches import target_batches
 
 LOOP = Loop(SIZES, 0, CPU)
-NAMES = sorted(name for name, method in METHODS.items() if issubclass(method, JointMethod))
 
 
 def batches(dataset, **options):
@@ -72,11 +70,12 @@ def test_balanced_classes_come_equally_often(dataset):
     assert 0.45 < float(share) < 0.55
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path):
-    undisturbed = joint(dataset, tmp_path / "a")
+@pytest.mark.parametrize("name", JOINT_METHODS)
+def test_a_killed_run_goes_on_to_the_same_weights(dataset, tmp_path, name):
+    undisturbed = joint(dataset, tmp_path / "a", name)
     with pytest.raises(Killed):
-        joint(dataset, tmp_path / "b", kill_at=2)
-    assert not changed(undisturbed, joint(dataset, tmp_path / "b"))
+        joint(dataset, tmp_path / "b", name, kill_at=2)
+    assert not changed(undisturbed, joint(dataset, tmp_path / "b", name))
     assert JOINT.epoch_steps > 3  # so that epochs begin within passes
 
 
@@ -103,7 +102,7 @@ def adapted(source, runs, name, *more):
     return run
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JOINT_METHODS)
 @pytest.mark.parametrize("scenario", ["opda", "osda", "pda"])
 def test_it_runs_under_every_scenario_answers_and_is_exported(
     source, tmp_path, capsys, name, scenario
