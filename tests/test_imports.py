@@ -109,7 +109,7 @@ def wrong_imports(module: str, text: str) -> list[str]:
 def _is_method(module: str) -> bool:
     """Return whether ``uda.methods.NAME…`` is the file of a method, not shared by methods."""
     name = module.split(".")[2:3]
-    shared = {"base", "geometry", "kmeans", "clusters", "unknown"}
+    shared = {"base", "joint", "losses", "geometry", "kmeans", "clusters", "unknown"}
     return (
         bool(name) and name[0] not in shared and (ROOT / "uda/methods" / f"{name[0]}.py").exists()
     )

@@ -128,6 +128,17 @@ def test_a_method_is_run_with_the_augmentations_that_its_entry_names():
     assert trained == ["train Tw s0", "train + two copies Tw s0"]
 
 
+def test_what_starts_from_the_backbone_waits_for_no_source_model():
+    entry = {"method": "ovanet", "start": "backbone"}
+    jobs, _ = plan(
+        emoji_experiment(pairs=["Tw2Fl"], methods=[entry], augmentations=["none", "genmix"]), SPEC
+    )
+    assert [(job.stage, job.needs, bool(job.prepares)) for job in jobs] == [
+        ("adapt", None, False),
+        ("adapt", None, True),
+    ]
+
+
 def test_rows_that_need_the_same_edits_prepare_the_same():
     def row(title, **options):
         return {"title": title, "name": "genmix", "options": {"genmix": options}}

@@ -147,6 +147,22 @@ def test_it_starts_from_the_source_model_too(source, runs):
     assert run.config["adapt"].get("batch_norm") is None
 
 
+def test_the_augmentation_is_part_of_a_run_from_a_given_checkpoint(source, runs):
+    (trained,) = find_runs(runs)
+    given = f"--adapt.checkpoint={trained.checkpoint}"
+    plain = adapted(source, runs / "a", "ovanet", given)
+    mixed = adapted(source, runs / "b", "ovanet", given, "--augment.name=mixup")
+    assert plain.hash != mixed.hash
+    assert mixed.config["adapt"]["augment"]["name"] == "mixup"
+
+
+def test_how_a_source_model_is_trained_is_no_part_of_a_run_from_the_backbone(source, runs):
+    flags = ["--adapt.start=backbone"]
+    first = adapted(source, runs / "a", "ovanet", *flags)
+    second = adapted(source, runs / "b", "ovanet", *flags, "--train.steps=7")
+    assert first.hash == second.hash
+
+
 def test_heads_answer_anew_by_another_threshold(source, runs):
     adapted(source, runs, "ovanet")
     flags = ["--adapt.method=ovanet", "--data.target=Dark", "--adapt.epochs=1"]

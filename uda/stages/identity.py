@@ -147,6 +147,7 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
 def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     """Return the target stage's run. Raises ValueError where the dataset lacks either domain."""
     from uda.methods import METHODS
+    from uda.methods.joint import JointMethod
 
     data, settings = experiment.data, asdict(experiment.adapt)
     if not data.source:
@@ -165,8 +166,12 @@ def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     if METHODS[method].trains == "nothing":
         settings = {key: settings[key] for key in ("method", "options")}
     source = source_identity(experiment, spec)
-    if checkpoint:  # how that model was trained is not known
+    joint = issubclass(METHODS[method], JointMethod)
+    if checkpoint or experiment.adapt.start == "backbone":  # trained in no way that is known
         del source["train"]
+    if checkpoint:
+        if joint:  # it sees pictures of the source, too
+            settings["augment"] = source["augment"]
         source["augment"] = {"name": "checkpoint", "file": file_hash(Path(checkpoint))}
     identity = {"stage": "adapt", "source": source, "target": data.target, "adapt": settings}
     kind = method

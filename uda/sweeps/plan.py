@@ -63,7 +63,8 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
             if experiment.model.head == "bottleneck_wn":
                 check_dimensions(cell, split, experiment.model.bottleneck_dim)
             job = training = _training(cell, spec, row)
-            jobs.setdefault(training.run.folder, training)
+            if row.adapt.start == "source" or not cell.data.target:
+                jobs.setdefault(training.run.folder, training)
             if cell.data.target:
                 job = _adaptation(cell, spec, row.title, training)
                 if not row.answer.is_methods:  # of the model that answers as its method does
@@ -272,15 +273,17 @@ def _training(experiment: Experiment, spec: DatasetSpec, row: Row) -> Job:
 
 
 def _adaptation(experiment: Experiment, spec: DatasetSpec, title: str, source: Job) -> Job:
+    """Return an adaptation of what ``source`` trains, if it starts from that."""
     pair = spec.pair_name(experiment.data.source, experiment.data.target)
+    starts = experiment.adapt.start == "source"
     return Job(
         title=f"{title} {pair} s{experiment.seed}",
         kind=title,
         stage="adapt",
         experiment=experiment,
         run=adapt_run(experiment, spec),
-        needs=source.run.folder,
-        prepares="",
+        needs=source.run.folder if starts else None,
+        prepares="" if starts else source.prepares,
     )
 
 
