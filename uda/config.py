@@ -177,6 +177,9 @@ class ImageConfig:
         )
 
 
+HEADS = ("bottleneck_wn", "linear", "linear_nobias", "mlp")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The network.
@@ -186,7 +189,8 @@ class ModelConfig:
             preact_resnet18 (32 px), preact_resnet18_64, or timm:NAME.
         weights: "imagenet", "none", a name of torchvision's such as IMAGENET1K_V2, or a file of
             backbone weights (.pth or .safetensors).
-        head: "bottleneck_wn" (Linear, BatchNorm, weight-normalised classifier: LEAD's) or "linear".
+        head: "bottleneck_wn" (Linear, BatchNorm, weight-normalised classifier: LEAD's), "linear",
+            "linear_nobias" (OVANet's), or "mlp" (two layers and a classifier: UniOT's).
         bottleneck_dim: Feature size D behind the bottleneck; LEAD needs more than classes.
     """
 
@@ -197,8 +201,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(
-            self.head in ("bottleneck_wn", "linear"),
-            f"model.head: {self.head!r} is neither bottleneck_wn nor linear",
+            self.head in HEADS, f"model.head: {self.head!r} is not one of {', '.join(HEADS)}"
         )
         _require(self.bottleneck_dim > 0, "model.bottleneck_dim: must be positive")
 

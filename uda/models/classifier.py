@@ -81,8 +81,9 @@ def build_model(
         weights: ``imagenet`` (torchvision's IMAGENET1K_V1, or timm's default), ``none``, another of
             torchvision's names such as IMAGENET1K_V2, or a file of backbone weights. timm's names
             include theirs: ``timm:resnet50.a1_in1k``.
-        head: ``bottleneck_wn`` (Linear, BatchNorm, weight-normalised classifier) or ``linear``.
-        bottleneck_dim: Features of a ``bottleneck_wn``.
+        head: ``bottleneck_wn`` (Linear, BatchNorm, weight-normalised classifier), ``linear``,
+            ``linear_nobias``, or ``mlp`` (two layers with a ReLU between them, and a classifier).
+        bottleneck_dim: Features of a ``bottleneck_wn`` or ``mlp``.
         num_classes: Classes K.
         seed: Seed of the new layers' weights.
         crop_px: Side of the images; by default the backbone's.
@@ -103,10 +104,16 @@ def build_model(
             # LEAD's decomposition separates less well (docs/adaptation.md).
             classifier = nn.Linear(bottleneck_dim, num_classes)
             weight_norm(classifier, dim=0)
-        elif head == "linear":
-            bottleneck, classifier = nn.Identity(), nn.Linear(width, num_classes)
+        elif head == "mlp":
+            bottleneck = nn.Sequential(
+                nn.Linear(width, width), nn.ReLU(), nn.Linear(width, bottleneck_dim)
+            )
+            classifier = nn.Linear(bottleneck_dim, num_classes)
+        elif head in ("linear", "linear_nobias"):
+            bottleneck = nn.Identity()
+            classifier = nn.Linear(width, num_classes, bias=head == "linear")
         else:
-            raise ValueError(f"model.head: {head!r} is neither bottleneck_wn nor linear")
+            raise ValueError(f"model.head: {head!r} is not known")
     model = Classifier(body, bottleneck, classifier, mean, std)
     # Twice the speed of the default layout for EfficientNet on a CPU.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
