@@ -200,9 +200,7 @@ class ModelConfig:
     bottleneck_dim: int = 256
 
     def __post_init__(self) -> None:
-        _require(
-            self.head in HEADS, f"model.head: {self.head!r} is not one of {', '.join(HEADS)}"
-        )
+        _require(self.head in HEADS, f"model.head: {self.head!r} is not one of {', '.join(HEADS)}")
         _require(self.bottleneck_dim > 0, "model.bottleneck_dim: must be positive")
 
 

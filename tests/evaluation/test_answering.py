@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.banks import method_for
 from torch.nn import functional as F
 
 from uda.config import AnswerConfig, ImageConfig
@@ -60,20 +61,24 @@ def test_probabilities_and_cosines_are_means_over_views(model, images, count):
     torch.testing.assert_close(bank.features, forward_all(model, images, CROP, CPU).features)
 
 
-def test_scores_are_high_for_unknown(bank):
+def test_scores_are_high_for_unknown():
     cosines = torch.tensor([[0.9, 0.1], [0.2, 0.3]])
-    probabilities = torch.tensor([[0.9, 0.1], [0.5, 0.5]])
-    assert unknown_scores("cosine", probabilities, cosines).tolist() == pytest.approx([0.1, 0.7])
-    assert unknown_scores("probability", probabilities, cosines).tolist() == pytest.approx(
-        [0.1, 0.5]
-    )
-    low, high = unknown_scores("entropy", probabilities, cosines).tolist()
+    bank = Bank(torch.zeros(2, 3), torch.tensor([[0.9, 0.1], [0.5, 0.5]]), torch.zeros(2, 3))
+
+    def score(name, method="lead"):
+        return unknown_scores(name, method_for(bank, method), bank, cosines).tolist()
+
+    assert score("cosine") == pytest.approx([0.1, 0.7])
+    assert score("probability") == pytest.approx([0.1, 0.5])
+    low, high = score("entropy")
     assert low < 0.5 < high == pytest.approx(1, abs=1e-3)
+    assert score("method") == score("entropy")
+    assert score("method", "ovanet") == pytest.approx([0.5, 0.5])  # of features without any class
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_methods_own_answer_is_its_prediction(name, bank):
-    method = METHODS[name](open_set=True)
+    method = method_for(bank, name)
     given = answer(AnswerConfig(), method, bank, torch.zeros(40, 4))
     expected = method.predict(bank)
     assert given.label.equal(expected.label)

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from uda.methods.base import Bank, Batch
+from uda.methods import METHODS
+from uda.methods.base import Bank, Batch, Method
+from uda.methods.joint import JointMethod
+from uda.models.classifier import CosineClassifier
+
+
+def method_for(bank: Bank, name: str, open_set: bool = True, **options: Any) -> Method:
+    """Return a method, with its layers for the bank's features if it has any of its own."""
+    method = METHODS[name](open_set=open_set, **options)
+    if isinstance(method, JointMethod):
+        method.build(CosineClassifier(bank.class_weights, 0.1), len(bank.features), 0)
+    return method
 
 
 def random_bank(

@@ -4,7 +4,7 @@ from dataclasses import fields, is_dataclass, replace
 
 import pytest
 import torch
-from helpers.banks import batch_of, random_bank
+from helpers.banks import batch_of, method_for, random_bank
 from helpers.tiny import arguments, make_dataset
 from helpers.training import changed, tiny_model
 from torch import Tensor
@@ -14,7 +14,6 @@ from uda.config import CONFIGS
 from uda.methods import METHODS
 from uda.methods.base import Bank
 from uda.methods.joint import JointMethod
-from uda.models.classifier import CosineClassifier
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import read_run
 
@@ -23,12 +22,8 @@ TRAINED = [name for name, method in METHODS.items() if method.trains == "weights
 FAST = {"lead": {"clusters": "features"}, "glc": {"clusters": "features"}}
 
 
-def method_of(name, open_set=True, num_features=8, num_classes=4):
-    """Return a method, with its layers for the features of `random_bank` if it has any."""
-    method = METHODS[name](open_set=open_set, **FAST.get(name, {}))
-    if name in JOINT:
-        method.build(CosineClassifier(torch.eye(num_classes, num_features), 0.1), 40, 0)
-    return method
+def method_of(name, bank, open_set=True):
+    return method_for(bank, name, open_set, **FAST.get(name, {}))
 
 
 def tensors(value):
@@ -60,30 +55,28 @@ def test_other_processes_get_the_same_state_without_the_bank(name):
         return sent.pop(0)
 
     bank = random_bank()
-    theirs = tensors(method_of(name).refresh(bank, 0, first))
+    theirs = tensors(method_of(name, bank).refresh(bank, 0, first))
     shapes = [value.shape for message in sent for value in tensors(message).values()]
     assert bank.features.shape not in shapes
-    ours = tensors(method_of(name).refresh(bank, 0, second))
+    ours = tensors(method_of(name, bank).refresh(bank, 0, second))
     assert not sent
     assert not changed(ours, theirs)
-    assert not changed(ours, tensors(method_of(name).refresh(bank, 0)))
+    assert not changed(ours, tensors(method_of(name, bank).refresh(bank, 0)))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_refresh_after_a_restart_gives_the_same_state(name):
-    method, again = method_of(name), method_of(name)
+    bank = random_bank(seed=1)
+    method, again = method_of(name, bank), method_of(name, bank)
     method.refresh(random_bank(), 0)
     again.load_state_dict(method.state_dict())
-    bank = random_bank(seed=1)
     assert not changed(tensors(method.refresh(bank, 1)), tensors(again.refresh(bank, 1)))
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_losses_reach_the_features_and_leave_the_bank(name):
     bank = random_bank(spread=0.1, scale=2)
-    method = method_of(
-        name, num_features=bank.features.shape[1], num_classes=bank.probabilities.shape[1]
-    )
+    method = method_of(name, bank)
     batch = batch_of(bank, torch.arange(12))
     state = method.refresh(bank, 0)
     if name in JOINT:
@@ -102,7 +95,7 @@ def test_losses_reach_the_features_and_leave_the_bank(name):
 @pytest.mark.parametrize("num_classes", [1, 4])
 def test_a_handful_of_samples_and_a_single_class_work(name, count, num_classes):
     bank = random_bank(count=count, num_classes=num_classes)
-    method = method_of(name, num_features=bank.features.shape[1], num_classes=num_classes)
+    method = method_of(name, bank)
     summary = method.summary(method.refresh(bank, 0))
     assert not any(value.isnan().any() for value in summary.values())
     assert method.predict(bank).label.shape == (count,)
@@ -112,10 +105,10 @@ def test_a_handful_of_samples_and_a_single_class_work(name, count, num_classes):
 def test_unsure_samples_are_unknown_but_not_under_pda(name):
     probabilities = torch.tensor([[0.97, 0.01, 0.01, 0.01], [0.25, 0.26, 0.25, 0.24]])
     bank = Bank(torch.zeros(2, 5), probabilities, torch.zeros(4, 5))
-    prediction = method_of(name).predict(bank)
+    prediction = method_of(name, bank).predict(bank)
     assert prediction.label.tolist() == [0, 4]
     assert prediction.unknown_score[1] > prediction.unknown_score[0]
-    assert method_of(name, open_set=False).predict(bank).label.tolist() == [0, 1]
+    assert method_of(name, bank, open_set=False).predict(bank).label.tolist() == [0, 1]
 
 
 # ---- whole runs

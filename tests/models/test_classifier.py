@@ -17,7 +17,10 @@ def tiny(head="bottleneck_wn", num_classes=4, seed=0):
     return build_model(TINY, "none", head, 16, num_classes, seed).eval()
 
 
-@pytest.mark.parametrize(("head", "dim"), [("bottleneck_wn", 16), ("linear", 256)])
+@pytest.mark.parametrize(
+    ("head", "dim"),
+    [("bottleneck_wn", 16), ("linear", 256), ("linear_nobias", 256), ("mlp", 16)],
+)
 def test_shapes(head, dim):
     features, logits = tiny(head)(torch.rand(2, 3, 32, 32))
     assert features.shape == (2, dim)
