@@ -19,7 +19,13 @@ def tiny(head="bottleneck_wn", num_classes=4, seed=0):
 
 @pytest.mark.parametrize(
     ("head", "dim"),
-    [("bottleneck_wn", 16), ("linear", 256), ("linear_nobias", 256), ("mlp", 16)],
+    [
+        ("bottleneck_wn", 16),
+        ("linear", 256),
+        ("linear_nobias", 256),
+        ("mlp", 16),
+        ("bottleneck_relu", 16),
+    ],
 )
 def test_shapes(head, dim):
     features, logits = tiny(head)(torch.rand(2, 3, 32, 32))

@@ -2,6 +2,7 @@
 
 from uda.methods.adabn import AdaBN
 from uda.methods.base import Method
+from uda.methods.cmu import Cmu
 from uda.methods.dance import Dance
 from uda.methods.glc import Glc
 from uda.methods.lead import Lead
@@ -11,7 +12,8 @@ from uda.methods.source_only import SourceOnly
 from uda.methods.uniot import UniOT
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (SourceOnly, AdaBN, Dance, OvaNet, UniOT, ShotO, Glc, Lead)
+    method.name: method
+    for method in (SourceOnly, AdaBN, Cmu, Dance, OvaNet, UniOT, ShotO, Glc, Lead)
 }
 
 

@@ -37,12 +37,14 @@ class Batch:
         logits: [B, K].
         index: int64 [B], the images' rows in the bank.
         targets: Soft labels [B, K] of a batch of the source; None of the target's.
+        views: Features [B, D] of the further views that a `uda.methods.joint` method asks for.
     """
 
     features: Tensor
     logits: Tensor
     index: Tensor
     targets: Tensor | None = None
+    views: tuple[Tensor, ...] = ()
 
 
 class Once(Protocol):

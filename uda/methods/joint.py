@@ -22,6 +22,7 @@ class JointMethod(Method):
         temperature: Where it is not None, the network's classifier becomes one of cosines divided
             by it, which starts from the source model's rows
             (`uda.models.classifier.CosineClassifier`).
+        num_views: Further views of each source batch, one for each head (CMU's).
         num_target: Images of the target; 0 where the method only answers.
         memory: What it keeps of the target from step to step, by name.
         classifier: The network's, whose weights are those of the moment.
@@ -30,6 +31,7 @@ class JointMethod(Method):
     classifier: nn.Linear
 
     temperature: ClassVar[float | None] = None
+    num_views: ClassVar[int] = 0
 
     def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
         super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
@@ -52,6 +54,14 @@ class JointMethod(Method):
     def make_heads(self, num_features: int, num_classes: int) -> dict[str, nn.Module]:
         """Return the method's layers by name, for features of D and K classes."""
         return {}
+
+    @property
+    def view_mode(self) -> str:
+        """How the next step has the further views: train, eval (without gradients), or not at all.
+
+        As features, ``Batch.views`` of the source.
+        """
+        return ""
 
     def joint_loss(self, source: Batch, target: Batch, state: Any) -> dict[str, Tensor]:
         """Return a step's losses by name, to be summed.

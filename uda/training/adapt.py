@@ -137,7 +137,10 @@ def train_epoch(
     for step, ((images, rows), beside) in enumerate(zip(batches, labelled), done + 1):  # noqa: B905
         set_rate(training.optimizer, step, steps)
         seed_network(loop.device, loop.seed, DROPOUT, step)
-        learned = _source_batch(training.model, source, beside) if source and beside else None
+        learned = None
+        if isinstance(method, JointMethod) and source and beside:
+            views = _head_views(training.model, source, beside, method, settings)
+            learned = _source_batch(training.model, source, beside, views)
         with torch.set_grad_enabled(method.trains == "weights"):
             features, logits = forward(training.model, images, loop.compute)
         batch = Batch(gather(features), gather(logits), rows.to(loop.device))
@@ -154,7 +157,9 @@ def train_epoch(
     return {name: float(value) for name, value in sums.items()}
 
 
-def _source_batch(model: Classifier, source: SourceBatches, batch: SourceBatch) -> Batch:
+def _source_batch(
+    model: Classifier, source: SourceBatches, batch: SourceBatch, views: tuple[Tensor, ...]
+) -> Batch:
     """Return what the network says of a labelled batch, in a pass of its own.
 
     So BatchNorm normalises each domain by itself, and its running statistics are of both.
@@ -162,7 +167,27 @@ def _source_batch(model: Classifier, source: SourceBatches, batch: SourceBatch) 
     loop = source.loop
     with source.augmentation.within(model, len(batch.rows), batch.seed):
         features, logits = forward(model, share(batch.images), loop.compute)
-    return Batch(gather(features), gather(logits), batch.rows.to(loop.device), batch.targets)
+    rows = batch.rows.to(loop.device)
+    return Batch(gather(features), gather(logits), rows, batch.targets, views)
+
+
+def _head_views(
+    model: Classifier,
+    source: SourceBatches,
+    batch: SourceBatch,
+    method: JointMethod,
+    settings: AdaptConfig,
+) -> tuple[Tensor, ...]:
+    """Return the features of the views that the method wants in this step."""
+    mode = method.view_mode
+    if not mode:
+        return ()
+    model.train(mode == "train")
+    with torch.set_grad_enabled(mode == "train"):
+        images = (source.view(batch, number) for number in range(method.num_views))
+        views = tuple(gather(forward(model, each, source.loop.compute)[0]) for each in images)
+    _set_train_mode(model, settings)
+    return views
 
 
 def _losses(method: Method, source: Batch | None, target: Batch, state: Any) -> dict[str, Tensor]:

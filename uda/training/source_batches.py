@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uda.augment.base import Augmentation
+from uda.augment.head_views import head_view
 from uda.compute.devices import pinned
 from uda.compute.distributed import gather, share
 from uda.compute.prefetch import prefetch
@@ -22,7 +23,7 @@ from uda.data.views import draw_views, to_float, views
 from uda.training.state import Loop
 
 # Streams of random numbers, so that no two uses of the run's seed draw the same.
-ORDER, VIEWS, EDITS, BATCH, DROPOUT, PARTS = range(6)
+ORDER, VIEWS, EDITS, BATCH, DROPOUT, PARTS, HEAD_VIEWS = range(7)
 
 
 class SourceBatch(NamedTuple):
@@ -33,12 +34,14 @@ class SourceBatch(NamedTuple):
         targets: Soft targets float32 [B, K].
         rows: int64 [B], rows of the list that `SourceBatches` goes through.
         seed: The seed by which the augmentation mixed the batch.
+        whole: The images before they were cropped and mixed, uint8 [B / ranks, 3, S, S].
     """
 
     images: Tensor
     targets: Tensor
     rows: Tensor
     seed: int
+    whole: Tensor
 
 
 class SourceBatches:
@@ -181,7 +184,17 @@ class SourceBatches:
         labels = self.data.labels[self.originals(rows)].to(device)
         targets = smoothed_targets(labels, self.num_classes, settings.label_smoothing)
         images, targets = self.augmentation.batch(images, targets, seed)
-        return SourceBatch(images, targets, rows, seed)
+        return SourceBatch(images, targets, rows, seed, whole)
+
+    def view(self, batch: SourceBatch, number: int) -> Tensor:
+        """Return this rank's share of a batch under the view of a head, float32 in [0, 1].
+
+        The view is drawn by the batch's seed, the head's ``number`` and the row.
+        """
+        rows = share(batch.rows).tolist()
+        seeds = [seed_of(batch.seed, HEAD_VIEWS, number, row) for row in rows]
+        views = head_view(batch.whole.cpu(), number, self.loop.images.crop_px, seeds)
+        return to_float(views, self.loop.device, self.loop.compute.channels_last)
 
 
 def epoch_rows(
