@@ -177,7 +177,7 @@ class ImageConfig:
         )
 
 
-HEADS = ("bottleneck_wn", "linear", "linear_nobias", "mlp", "bottleneck_relu")
+HEADS = ("bottleneck_wn", "linear", "linear_nobias", "mlp", "bottleneck", "bottleneck_relu")
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ class ModelConfig:
         weights: "imagenet", "none", a name of torchvision's such as IMAGENET1K_V2, or a file of
             backbone weights (.pth or .safetensors).
         head: "bottleneck_wn" (Linear, BatchNorm, weight-normalised classifier: LEAD's), "linear",
-            "linear_nobias" (OVANet's), "mlp" (two layers and a classifier: UniOT's), or
-            "bottleneck_relu" (Linear, BatchNorm, ReLU and a classifier: CMU's).
+            "linear_nobias" (OVANet's), "mlp" (two layers and a classifier: UniOT's), "bottleneck"
+            (Linear, BatchNorm and a classifier: DCC's), or "bottleneck_relu" (with a ReLU: CMU's).
         bottleneck_dim: Feature size D behind the bottleneck; LEAD needs more than classes.
     """
 

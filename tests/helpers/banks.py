@@ -17,6 +17,8 @@ def method_for(bank: Bank, name: str, open_set: bool = True, **options: Any) -> 
     method = METHODS[name](open_set=open_set, **options)
     if isinstance(method, JointMethod):
         method.build(CosineClassifier(bank.class_weights, 0.1), len(bank.features), 0)
+        labels = bank.probabilities.argmax(dim=1)  # as if the bank were the source's, too
+        method.see_source(bank, labels, labels)
     return method
 
 

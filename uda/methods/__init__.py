@@ -4,6 +4,7 @@ from uda.methods.adabn import AdaBN
 from uda.methods.base import Method
 from uda.methods.cmu import Cmu
 from uda.methods.dance import Dance
+from uda.methods.dcc import Dcc
 from uda.methods.glc import Glc
 from uda.methods.lead import Lead
 from uda.methods.ovanet import OvaNet
@@ -13,7 +14,7 @@ from uda.methods.uniot import UniOT
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (SourceOnly, AdaBN, Cmu, Dance, OvaNet, UniOT, ShotO, Glc, Lead)
+    for method in (SourceOnly, AdaBN, Cmu, Dance, Dcc, OvaNet, UniOT, ShotO, Glc, Lead)
 }
 
 

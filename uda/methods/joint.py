@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from uda.methods.base import Batch, Method
+from uda.methods.base import Bank, Batch, Method
 
 
 class JointMethod(Method):
@@ -22,6 +22,7 @@ class JointMethod(Method):
         temperature: Where it is not None, the network's classifier becomes one of cosines divided
             by it, which starts from the source model's rows
             (`uda.models.classifier.CosineClassifier`).
+        needs_source_bank: Whether `see_source` is called before each `refresh`.
         num_views: Further views of each source batch, one for each head (CMU's).
         num_target: Images of the target; 0 where the method only answers.
         memory: What it keeps of the target from step to step, by name.
@@ -32,6 +33,7 @@ class JointMethod(Method):
 
     temperature: ClassVar[float | None] = None
     num_views: ClassVar[int] = 0
+    needs_source_bank: ClassVar[bool] = False
 
     def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
         super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
@@ -62,6 +64,22 @@ class JointMethod(Method):
         As features, ``Batch.views`` of the source.
         """
         return ""
+
+    def see_source(self, bank: Bank, labels: Tensor, row_labels: Tensor) -> None:
+        """Take the source's bank of the moment, of the originals' centre crops.
+
+        Args:
+            bank: Of the source.
+            labels: int64 [N], of its rows.
+            row_labels: int64, of the rows of the source's list, which has augmented copies, too.
+        """
+
+    def rows(self, state: Any, steps: int, batch_size: int) -> tuple[Tensor, Tensor] | None:
+        """Return which rows the steps of an epoch have, int64 [steps, batch_size] each.
+
+        Of the source's list, and of the target. None leaves them to the loop: all in random order.
+        """
+        return None
 
     def joint_loss(self, source: Batch, target: Batch, state: Any) -> dict[str, Tensor]:
         """Return a step's losses by name, to be summed.

@@ -82,8 +82,9 @@ def build_model(
             torchvision's names such as IMAGENET1K_V2, or a file of backbone weights. timm's names
             include theirs: ``timm:resnet50.a1_in1k``.
         head: ``bottleneck_wn`` (Linear, BatchNorm, weight-normalised classifier), ``linear``,
-            ``linear_nobias``, ``mlp`` (two layers with a ReLU between them, and a classifier), or
-            ``bottleneck_relu`` (Linear, BatchNorm, ReLU, and a classifier).
+            ``linear_nobias``, ``mlp`` (two layers with a ReLU between them, and a classifier),
+            ``bottleneck`` (Linear, BatchNorm, and a classifier) or ``bottleneck_relu`` (with a ReLU
+            before the classifier).
         bottleneck_dim: Features of all but the linear ones.
         num_classes: Classes K.
         seed: Seed of the new layers' weights.
@@ -105,9 +106,10 @@ def build_model(
             # LEAD's decomposition separates less well (docs/adaptation.md).
             classifier = nn.Linear(bottleneck_dim, num_classes)
             weight_norm(classifier, dim=0)
-        elif head == "bottleneck_relu":
+        elif head in ("bottleneck", "bottleneck_relu"):
+            last = [nn.ReLU()] if head == "bottleneck_relu" else []
             bottleneck = nn.Sequential(
-                nn.Linear(width, bottleneck_dim), nn.BatchNorm1d(bottleneck_dim), nn.ReLU()
+                nn.Linear(width, bottleneck_dim), nn.BatchNorm1d(bottleneck_dim), *last
             )
             classifier = nn.Linear(bottleneck_dim, num_classes)
         elif head == "mlp":

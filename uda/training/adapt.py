@@ -86,6 +86,9 @@ def adapt(
     bar = loop.bar(epochs * epoch_images, training.epoch * epoch_images)
     while training.epoch < epochs:
         bar.set_postfix_str(f"epoch {training.epoch + 1}/{epochs} {words}")
+        if isinstance(method, JointMethod) and method.needs_source_bank and source:
+            of_source = _bank(training, source.resized, loop, run)
+            method.see_source(of_source, source.data.labels, source.row_labels)
         state = method.refresh(bank, training.epoch, partial(from_main, device=loop.device))
         if is_main() and (summary := method.summary(state)):
             run.save_summary({name: value.cpu().numpy() for name, value in summary.items()})
@@ -132,8 +135,11 @@ def train_epoch(
     _set_train_mode(training.model, settings)
     sums: dict[str, Tensor] = {}
     zero = torch.zeros((), device=loop.device)
-    batches = target_batches(resized, done, per_epoch, settings.batch_size, loop)
-    labelled = source.stream(done + 1, per_epoch) if source else repeat(None)
+    size = settings.batch_size
+    drawn = method.rows(state, per_epoch, size) if isinstance(method, JointMethod) else None
+    of_source, of_target = drawn or (None, None)
+    batches = target_batches(resized, done, per_epoch, size, loop, of_target)
+    labelled = source.stream(done + 1, per_epoch, of_source) if source else repeat(None)
     for step, ((images, rows), beside) in enumerate(zip(batches, labelled), done + 1):  # noqa: B905
         set_rate(training.optimizer, step, steps)
         seed_network(loop.device, loop.seed, DROPOUT, step)

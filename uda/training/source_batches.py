@@ -84,7 +84,7 @@ class SourceBatches:
         self.resized = store.resize(data.images, loop.images.resize_px)
         self._weights = None
         if balanced:
-            of_row = data.labels.repeat(1 + self.copies)
+            of_row = self.row_labels
             self._weights = 1 / of_row.bincount().double()[of_row].numpy()
 
     @property
@@ -100,8 +100,22 @@ class SourceBatches:
         """Return the indices [B] of the original images of ``rows`` [B] of the list."""
         return rows % self.num_originals
 
-    def stream(self, first_step: int, steps: int) -> Iterator[SourceBatch]:
-        """Yield the batches of ``steps`` from ``first_step`` (from 1) on, over as many passes."""
+    @property
+    def row_labels(self) -> Tensor:
+        """The labels of the list's rows, int64."""
+        return self.data.labels.repeat(1 + self.copies)
+
+    def stream(
+        self, first_step: int, steps: int, chosen: Tensor | None = None
+    ) -> Iterator[SourceBatch]:
+        """Yield the batches of ``steps`` from ``first_step`` (from 1) on, over as many passes.
+
+        ``chosen`` int64 [steps, B] are their rows instead.
+        """
+        if chosen is not None:
+            epoch = (first_step - 1) // self.steps_per_epoch
+            yield from self._batches(list(chosen), epoch, first_step)
+            return
         step, end = first_step, first_step + steps
         while step < end:
             epoch, skipped = divmod(step - 1, self.steps_per_epoch)
@@ -120,11 +134,15 @@ class SourceBatches:
             steps: Of the optimiser, at most `steps_per_epoch` less those ``skipped``.
             skipped: Steps of the epoch before these.
         """
+        size, seed = self.settings.batch_size, self.loop.seed
+        batches = epoch_rows(self.num_rows, size, epoch, seed, self._weights)
+        yield from self._batches(batches[skipped : skipped + steps], epoch, first_step)
+
+    def _batches(self, batches: list[Tensor], epoch: int, first_step: int) -> Iterator[SourceBatch]:
+        """Yield the parts of ``batches`` of rows, as images are in that epoch."""
         settings, images, loop = self.settings, self.loop.images, self.loop
         spare_px = images.resize_px + 2 * images.pad_px - images.crop_px
         draws = draw_views(self.num_rows, spare_px, images.flip, (loop.seed, VIEWS, epoch))
-        batches = epoch_rows(self.num_rows, settings.batch_size, epoch, loop.seed, self._weights)
-        batches = batches[skipped : skipped + steps]
         parts = [part for rows in batches for part in rows.chunk(settings.accumulate)]
         # In a thread on a GPU, which leaves the processor free; on a CPU the network would wait.
         loaded = prefetch(

@@ -32,7 +32,12 @@ class TargetBatch(NamedTuple):
 
 
 def target_batches(
-    resized: Tensor, first: int, steps: int, batch_size: int, loop: Loop
+    resized: Tensor,
+    first: int,
+    steps: int,
+    batch_size: int,
+    loop: Loop,
+    chosen: Tensor | None = None,
 ) -> Iterator[TargetBatch]:
     """Yield the batches of ``steps`` from step ``first`` (from 0) on, over as many passes.
 
@@ -45,24 +50,25 @@ def target_batches(
         steps: How many.
         batch_size: B, of all ranks together.
         loop: Sizes, seed and device.
+        chosen: int64 [steps, B], the rows of each batch instead.
     """
     per_pass, end = len(resized) // batch_size, first + steps
+    if chosen is not None:
+        yield from _batches(resized, first // per_pass, chosen, loop)
+        return
     while first < end:
         number, skipped = divmod(first, per_pass)
         count = min(per_pass - skipped, end - first)
-        yield from _pass(resized, number, slice(skipped, skipped + count), batch_size, loop)
+        order = np.random.default_rng([loop.seed, ORDER, number]).permutation(len(resized))
+        rows = torch.from_numpy(order[: per_pass * batch_size]).view(per_pass, batch_size)
+        yield from _batches(resized, number, rows[skipped : skipped + count], loop)
         first += count
 
 
-def _pass(
-    resized: Tensor, number: int, steps: slice, batch_size: int, loop: Loop
-) -> Iterator[TargetBatch]:
-    """Yield the batches of those ``steps`` of a pass over the target."""
-    count = len(resized) // batch_size
-    order = np.random.default_rng([loop.seed, ORDER, number]).permutation(len(resized))
+def _batches(resized: Tensor, number: int, batches: Tensor, loop: Loop) -> Iterator[TargetBatch]:
+    """Yield ``batches`` of rows under the views of a pass over the target."""
     spare_px = loop.images.resize_px - loop.images.crop_px
     draws = draw_views(len(resized), spare_px, loop.images.flip, (loop.seed, VIEWS, number))
-    batches = torch.from_numpy(order[: count * batch_size]).view(count, batch_size)[steps]
     shares = [share(rows) for rows in batches]
     # In a thread where the network leaves the processor free.
     loaded = prefetch(
