@@ -52,6 +52,8 @@ def joint_step(method: JointMethod, classifier: CosineClassifier, bank: Bank) ->
     method.build(classifier, len(bank.features), 0)
     if hasattr(method, "step"):
         method.step = 2_000
+    labels = torch.arange(len(bank.features)) % CLASSES
+    method.see_source(bank, labels, labels)  # as if the bank were the source's, too
     state = method.refresh(bank, 0)
     targets = F.one_hot(torch.arange(BATCH) % CLASSES, CLASSES).float()
 

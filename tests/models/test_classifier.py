@@ -25,6 +25,7 @@ def tiny(head="bottleneck_wn", num_classes=4, seed=0):
         ("linear_nobias", 256),
         ("mlp", 16),
         ("bottleneck_relu", 16),
+        ("bottleneck", 16),
     ],
 )
 def test_shapes(head, dim):
