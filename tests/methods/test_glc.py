@@ -1,5 +1,7 @@
 """GLC against naive loops over its formulas."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from sklearn.cluster import KMeans
 from torch.nn import functional as F
 
 from uda.methods import METHODS, clusters, glc, lead
+from uda.methods.base import Bank, Batch
 from uda.methods.geometry import consistency, most_confident, prototypes
 
 
@@ -322,3 +325,25 @@ def test_the_method_weighs_the_first_loss():
 def test_wrong_options_are_named(option, value, words):
     with pytest.raises(ValueError, match=words):
         METHODS["glc"](open_set=True, **{option: value})
+
+
+@pytest.mark.parametrize("case", "abcd")
+def test_glc_plus_equals_the_released_batch(case):
+    """Losses and gradient; coeff is C_t over K."""
+    with np.load(Path(__file__).parents[1] / "golden" / "glc_plus_batch.npz") as file:
+        golden = {key[2:]: torch.from_numpy(file[key]) for key in file.files if key[0] == case}
+    classes = golden["class_weights"].shape[0]
+    method = glc.Glc(open_set=True, affinity_weight=1.0)
+    method.num_clusters = round(classes * float(golden["coeff"]), 6)
+    bank = Bank(golden["bank_features"], golden["bank_probabilities"], golden["class_weights"])
+    nothing = torch.zeros(len(bank.features))
+    labels = glc.PseudoLabels(nothing.long(), golden["target"], nothing, nothing)
+    state = glc.start_state(bank, labels)
+    features = golden["features"].clone().requires_grad_()
+    batch = Batch(features, features @ bank.class_weights.T, golden["index"])
+    losses = method.loss(batch, state)
+    for name, key, weight in (("ce", "ce", 1.5), ("con", "con", 1), ("aff", "affinity", 1)):
+        expected = weight * float(golden[key])
+        assert float(losses[name].detach()) == pytest.approx(expected, rel=1e-5)
+    sum(losses.values()).backward()
+    torch.testing.assert_close(features.grad, golden["grad_total"], rtol=1e-3, atol=1e-7)

@@ -63,6 +63,16 @@ def prototypes(unit_features: Tensor, rows: Tensor) -> Tensor:
     return F.normalize(torch.stack([unit_features[top].mean(dim=0) for top in rows]), dim=1)
 
 
+@torch.no_grad()
+def neighbours_in(unit_features: Tensor, bank_features: Tensor, count: int) -> Tensor:
+    """Return the rows int64 [B, ``count``] of the bank next to each of ``unit_features`` [B, D].
+
+    The nearest row of all is left out, whichever it is: mostly the image's clean view. Raises
+    ValueError where the bank has not more rows than ``count``.
+    """
+    return nearest(unit_features, bank_features, count + 1)[:, 1:]
+
+
 def consistency(
     unit_features: Tensor,
     probabilities: Tensor,
@@ -85,10 +95,7 @@ def consistency(
     Raises:
         ValueError: N is not more than ``neighbours``.
     """
-    with torch.no_grad():
-        # The nearest row is left out, whichever it is: mostly the image's clean view.
-        near = nearest(unit_features, bank_features, neighbours + 1)[:, 1:]
-        agreed = bank_probabilities[near].mean(dim=1)
+    agreed = bank_probabilities[neighbours_in(unit_features, bank_features, neighbours)].mean(dim=1)
     bank_features[index] = unit_features.detach()
     bank_probabilities[index] = probabilities.detach()
     return -(agreed * (probabilities + LOG_EPSILON).log()).sum(dim=1).mean()

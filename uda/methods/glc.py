@@ -7,6 +7,7 @@ local consensus clustering. The defaults follow the released code where the pape
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 
 from uda.methods.base import Bank, Batch, Method, Once, check_share, check_weight, run_locally
 from uda.methods.clusters import CLUSTERS, estimate_num_clusters
-from uda.methods.geometry import consistency, most_confident, prototypes
+from uda.methods.geometry import consistency, most_confident, neighbours_in, prototypes
 from uda.methods.kmeans import kmeans_centroids, nearest_centroid
 from uda.methods.unknown import LOG_EPSILON
 
@@ -172,8 +173,26 @@ def losses(
     return ce, con
 
 
+def affinity(z: Tensor, near: Tensor, bank_features: Tensor, num_clusters: int) -> Tensor:
+    """Return GLC++'s L_aff (arXiv 2403.14410): neighbours nearer, and others further.
+
+    Of the batch, those count as others that come just after as many as one cluster would have.
+
+    Args:
+        z: Unit-norm features of the batch [B, D].
+        near: int64 [B, n], each sample's neighbours in the bank.
+        bank_features: Unit-norm [N, D], with the batch's own already replaced.
+        num_clusters: C_t.
+    """
+    attracted = (z[:, None] * bank_features[near]).sum(dim=(1, 2))
+    first = math.ceil(len(z) / num_clusters)
+    ranked = (z @ z.detach().T).sort(dim=1, descending=True).values[:, 1:]  # but itself
+    pushed = ranked[:, first : first + near.shape[1]].sum(dim=1)
+    return (pushed - attracted).mean()
+
+
 class Glc(Method):
-    """GLC: L = ``ce_weight`` · L_ce + L_con.
+    """GLC: L = ``ce_weight`` · L_ce + L_con, and GLC++ with ``affinity_weight`` · L_aff.
 
     Args:
         open_set: False (PDA) rejects nothing at test time, though pseudo-labels may be unknown.
@@ -183,6 +202,7 @@ class Glc(Method):
         neighbours: Neighbours of L_con.
         clusters: How C_t is estimated, once and among 0.25 0.5 1 2 3 times K: as in
             `uda.methods.clusters.estimate_num_clusters`.
+        affinity_weight: 0 for GLC, 1 for GLC++ (arXiv 2403.14410), there 0 for DomainNet.
         samples_per_centroid: Bounds the samples of each k-means (256 as released, 0 for all).
         kmeans: faiss, of which each class's begins at the centroids of all samples (the released
             code's at random ones); or torch, with which C_t of "features" and "spectral" is
@@ -191,7 +211,7 @@ class Glc(Method):
 
     name = "glc"
     title = "GLC"
-    added_options = ("samples_per_centroid",)
+    added_options = ("samples_per_centroid", "affinity_weight")
     former_options: ClassVar[Mapping[str, Any]] = {"kmeans": "torch"}
 
     def __init__(
@@ -205,6 +225,7 @@ class Glc(Method):
         clusters: str = "tsne",
         samples_per_centroid: int = 0,
         kmeans: str = "faiss",
+        affinity_weight: float = 0.0,
     ) -> None:
         super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
         for key, choice, known in (("clusters", clusters, CLUSTERS), ("kmeans", kmeans, KMEANS)):
@@ -221,12 +242,14 @@ class Glc(Method):
             )
         check_share("glc.rho", rho)
         check_weight("glc.ce_weight", ce_weight)
+        check_weight("glc.affinity_weight", affinity_weight)
         self.ce_weight = ce_weight
         self.rho = rho
         self.neighbours = neighbours
         self.clusters = clusters
         self.samples_per_centroid = samples_per_centroid
         self.kmeans = kmeans
+        self.affinity_weight = affinity_weight
         self.num_clusters: int | None = None
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> GlcState:
@@ -253,10 +276,17 @@ class Glc(Method):
         )
 
     def loss(self, target: Batch, state: GlcState) -> dict[str, Tensor]:
-        """Return the two losses of a batch, the first weighted."""
-        probabilities = target.logits.softmax(dim=1)
+        """Return the losses of a batch, weighted."""
+        probabilities, z = target.logits.softmax(dim=1), F.normalize(target.features, dim=1)
+        near = None
+        if self.affinity_weight:  # looked up before the batch's own rows of the bank are replaced
+            near = neighbours_in(z, state.unit_features, self.neighbours)
         ce, con = losses(target.features, probabilities, target.index, state, self.neighbours)
-        return {"ce": self.ce_weight * ce, "con": con}
+        found = {"ce": self.ce_weight * ce, "con": con}
+        if near is not None and self.num_clusters:
+            apart = affinity(z, near, state.unit_features, self.num_clusters)
+            found["aff"] = self.affinity_weight * apart
+        return found
 
     def summary(self, state: GlcState) -> dict[str, Tensor]:
         """Return the labels, and the two similarities that decided them."""
