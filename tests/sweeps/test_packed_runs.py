@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from uda.augment.composed import PLUS
 from uda.cli.main import parse
 from uda.config import CONFIGS, AugmentConfig, Experiment, TrainConfig
 from uda.data.spec import load_dataset_spec
@@ -94,11 +95,13 @@ def test_a_packed_runs_configuration_makes_the_same_run(name):
 def made_by(run: Run) -> Experiment:
     """Return the experiment that made ``run``, its training included."""
     train, augment = run.source["train"], run.source["augment"]
-    options = dict(augment["options"])
-    if "editor" in options:  # a run names the version of its editor, too
-        options["editor"] = options["editor"].rpartition("-v")[0]
+    name, options = augment["name"], dict(augment["options"])
+    by_part = options if PLUS in name else {name: options}
+    for part in by_part.values():
+        if "editor" in part:  # a run names the version of its editor, too
+            part["editor"] = part["editor"].rpartition("-v")[0]
     return replace(
         experiment_of(run, "", ""),
         train=TrainConfig(**train),
-        augment=AugmentConfig(augment["name"], augment["copies"] or 1, {augment["name"]: options}),
+        augment=AugmentConfig(name, augment["copies"] or 1, by_part),
     )
