@@ -52,6 +52,7 @@ def packed_runs(name: str) -> dict[str, Run]:
 def test_there_are_packed_runs():
     assert {name: len(packed_runs(name)) for name in LINES} == {
         "emoji_home": 604,
+        "emoji_home_answers": 304,
         "emoji_home_clusters": 32,
         "emoji_home_in_domain": 42,
         "emoji_home_lead_taken_apart": 103,
