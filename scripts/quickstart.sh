@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What GenMix, LEAD and this project's own answers give on real pictures, in a single command: installs the project
 # into .venv, builds the benchmark EmojiHome, trains on Twemoji with four augmentations, adapts to Fluent3D, and
-# writes runs/quickstart/report.md. About ten minutes on two cores after the installation.
+# writes runs/quickstart/report.md. About nine minutes on two cores after the installation.
 #   bash scripts/quickstart.sh          seed 0
 #   bash scripts/quickstart.sh 0 1 2    three seeds, as in docs/experiments.md
 # JOBS    2 makes two runs at a time, by Ray (the default), 1 one, without Ray

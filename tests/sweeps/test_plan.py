@@ -218,7 +218,7 @@ def test_a_checkpoint_is_refused():
         ("emoji_home_pda", 8 + 48),
         ("emoji_home_answers", 16 + 288),
         ("emoji_home_quickstart", 4 + 7),
-        ("emoji_home_composed", 12 + 24),
+        ("emoji_home_composed", 8 + 16),
         ("emoji_home_baselines", 8 + 40),
         ("emoji_home_augmentations", 12 + 24),
         ("emoji_home_settings", 26 + 52),
