@@ -124,8 +124,14 @@ def test_it_runs_under_every_scenario_answers_and_is_exported(
         assert METHODS[name].title in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def plain(source, tmp_path_factory):
+    """A run without augmentation."""
+    return adapted(source, tmp_path_factory.mktemp("plain"), "ovanet", "--adapt.start=backbone")
+
+
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
-def test_every_augmentation_reaches_them(source, tmp_path, name):
+def test_every_augmentation_reaches_them(source, plain, tmp_path, name):
     run = adapted(
         source,
         tmp_path / "runs",
@@ -135,7 +141,6 @@ def test_every_augmentation_reaches_them(source, tmp_path, name):
         f"--store={tmp_path / 'store'}",
     )
     assert run.config["source"]["augment"]["name"] == name
-    plain = adapted(source, tmp_path / "plain", "ovanet", "--adapt.start=backbone")
     ours, theirs = (read_checkpoint(r.checkpoint)["model"] for r in (run, plain))
     assert bool(changed(ours, theirs)) == (name != "none")
 
