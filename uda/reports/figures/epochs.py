@@ -64,7 +64,7 @@ class EpochsFigure(FigureKind[Chapter]):
 
 
 def _draw_all(chapter: Chapter) -> Figure:
-    """Draw a panel for each pair, three or four beside one another, with a legend."""
+    """Draw a panel for each pair, three or four beside one another, with a legend below."""
     pairs = chapter.pairs
     columns = 3 if len(pairs) % 3 == 0 else min(len(pairs), 4)
     size = (8.5, 4.0) if len(pairs) == 1 else (3.0, 2.4)
@@ -74,7 +74,6 @@ def _draw_all(chapter: Chapter) -> Figure:
         axes.set_title(pair.arrow, fontsize=10)
     for axes in panels[len(pairs) :]:
         axes.set_visible(False)
-    figure.supxlabel("epoch of adaptation (0: the source model)", fontsize=10)
     figure.supylabel(f"{chapter.score_title}, %", fontsize=10)
     figure.suptitle(chapter.setting.title, fontsize=11)
     handles = {
@@ -87,8 +86,12 @@ def _draw_all(chapter: Chapter) -> Figure:
         [handles[title] for title in titles],
         titles,
         frameon=False,
-        loc="outside right upper",
+        loc="outside lower center",
+        ncols=2,
         fontsize=9,
+        # The panels' x label: one of the figure would lie under the legend.
+        title="epoch of adaptation (0: the source model)",
+        title_fontsize=10,
     )
     return figure
 
