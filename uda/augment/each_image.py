@@ -24,10 +24,15 @@ class EachImage(Augmentation):
 
     def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
         """Return each image transformed by its seed."""
-        return torch.stack(
-            [self._transform_image(*pair) for pair in zip(images, seeds, strict=True)]
-        )
+        return transformed(images, seeds, self.transform)
 
-    def _transform_image(self, image: Tensor, seed: int) -> Tensor:
+
+def transformed(
+    images: Tensor, seeds: Sequence[int], transform: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return ``transform`` of each image [3, H, W], which draws by the image's seed."""
+    results = []
+    for image, seed in zip(images, seeds, strict=True):
         with seeded(seed):
-            return self.transform(image)
+            results.append(transform(image))
+    return torch.stack(results)

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from uda.augment.base import seeded
-from uda.augment.each_image import GREY
+from uda.augment.each_image import GREY, transformed
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2
@@ -28,12 +26,7 @@ def head_view(images: Tensor, number: int, px: int, seeds: Sequence[int]) -> Ten
     Returns:
         uint8 [B, 3, px, px].
     """
-    transform = _transforms(px)[number % 5]
-    views = []
-    for image, seed in zip(images, seeds, strict=True):
-        with seeded(seed):
-            views.append(transform(image))
-    return torch.stack(views)
+    return transformed(images, seeds, _transforms(px)[number % 5])
 
 
 @cache

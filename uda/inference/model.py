@@ -25,9 +25,9 @@ from uda.evaluation.answering import unknown_scores
 from uda.evaluation.choices import chosen_thresholds, decided_threshold, last_probabilities
 from uda.evaluation.criteria import THRESHOLDS
 from uda.methods.unknown import normalised_entropy, predict_above
-from uda.models.classifier import Classifier, load_weights
+from uda.models.classifier import Classifier
 from uda.runs.folder import Run, read_run
-from uda.stages.build import fit_classifier, load_heads, model_of
+from uda.stages.build import load_adapted, model_of
 from uda.stages.identity import experiment_of
 from uda.stages.options import method_of
 from uda.training.bank import forward_views
@@ -203,11 +203,7 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     model = model_of(experiment, len(classes), pretrained=False)
     weights = checkpoint if checkpoint.is_file() else run.result_checkpoint
     method = method_of(experiment)
-    if run.is_adaptation:
-        fit_classifier(model, method)
-    load_weights(model, weights, classes)
-    if run.is_adaptation:
-        load_heads(method, model, weights)
+    load_adapted(model, method, weights, classes)
     torch_device = device_of_rank(device)
     experiment = replace(experiment, compute=to_answer(torch_device, experiment.compute))
     move_to_device(model, torch_device, experiment.compute)

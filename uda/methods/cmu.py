@@ -118,7 +118,6 @@ class Cmu(JointMethod):
         self.uncertainty = uncertainty
         self.confident = confident
         self.threshold = threshold if open_set else None
-        self.step = 0
         self.class_weight: Tensor | None = None
         self.bounds: tuple[Tensor, Tensor] | None = None  # of the target's parts [parts, 1] each
         self.batch_bounds = (0.0, 0.0)  # of the epoch's batches
@@ -198,11 +197,6 @@ class Cmu(JointMethod):
         self.batch_bounds = (low, high)
         return rescaled(known, known.new_tensor(low), known.new_tensor(high))
 
-    def after_step(self, source: Batch, target: Batch) -> None:
-        """Count the step."""
-        super().after_step(source, target)
-        self.step += 1
-
     @torch.no_grad()
     def predict(self, bank: Bank) -> Prediction:
         """Return the answers for the whole target, within whose bounds the score is."""
@@ -233,12 +227,11 @@ class Cmu(JointMethod):
         return torch.stack([head(features) for head in self._ensemble])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the base class does, the number of steps, the classes' weights and bounds."""
-        more = {"step": self.step, "class_weight": self.class_weight, "bounds": self.bounds}
+        """Return what the base class does, the classes' weights and the bounds."""
+        more = {"class_weight": self.class_weight, "bounds": self.bounds}
         return super().state_dict() | more
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore it."""
         super().load_state_dict(state)
-        self.step, self.class_weight = int(state["step"]), state["class_weight"]
-        self.bounds = state["bounds"]
+        self.class_weight, self.bounds = state["class_weight"], state["bounds"]

@@ -218,15 +218,9 @@ class Dcc(JointMethod):
         self.search = search
         self.repeated = repeated
         self.threshold = 0.0 if open_set else None
-        self.seed = self.step = 0
         self.counts: list[int] = []  # of clusters, by epoch
         self.clusters: Clusters | None = None
         self.source: tuple[Bank, Tensor, Tensor] | None = None
-
-    def build(self, classifier: torch.nn.Linear, num_target: int, seed: int) -> None:
-        """As the base class does; what is drawn is by ``seed``, too."""
-        self.seed = seed
-        super().build(classifier, num_target, seed)
 
     def see_source(self, bank: Bank, labels: Tensor, row_labels: Tensor) -> None:
         """Keep the source's bank for `refresh`."""
@@ -339,11 +333,6 @@ class Dcc(JointMethod):
         of_clusters = F.cross_entropy(unit @ state.centres.clone().T / TEMPERATURE, codes)
         return losses | {"memory": ramp * of_clusters}
 
-    def after_step(self, source: Batch, target: Batch) -> None:
-        """Count the step."""
-        super().after_step(source, target)
-        self.step += 1
-
     @torch.no_grad()
     def predict(self, bank: Bank) -> Prediction:
         """Return the classifier's label, or unknown where the nearest cluster is matched by none.
@@ -369,8 +358,8 @@ class Dcc(JointMethod):
         return unlike - like
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the base class does, the number of steps, and the clusters."""
-        more = {"step": self.step, "counts": self.counts, "clusters": None}
+        """Return what the base class does, and the clusters."""
+        more: dict[str, Any] = {"counts": self.counts, "clusters": None}
         if self.clusters:
             more["clusters"] = self.clusters._asdict()
         return super().state_dict() | more
@@ -378,7 +367,7 @@ class Dcc(JointMethod):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore it."""
         super().load_state_dict(state)
-        self.step, self.counts = int(state["step"]), list(state["counts"])
+        self.counts = list(state["counts"])
         self.clusters = Clusters(**state["clusters"]) if state["clusters"] else None
 
 

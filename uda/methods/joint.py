@@ -25,6 +25,8 @@ class JointMethod(Method):
         needs_source_bank: Whether `see_source` is called before each `refresh`.
         num_views: Further views of each source batch, one for each head (CMU's).
         num_target: Images of the target; 0 where the method only answers.
+        seed: Of what it draws.
+        step: Finished steps.
         memory: What it keeps of the target from step to step, by name.
         classifier: The network's, whose weights are those of the moment.
     """
@@ -37,7 +39,7 @@ class JointMethod(Method):
 
     def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
         super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
-        self.num_target = 0
+        self.num_target = self.seed = self.step = 0
         self.memory: dict[str, Tensor] = {}
 
     def build(self, classifier: nn.Linear, num_target: int, seed: int) -> None:
@@ -46,9 +48,9 @@ class JointMethod(Method):
         Args:
             classifier: See the attribute.
             num_target: The same.
-            seed: Of the first weights.
+            seed: Of the first weights, and of what is drawn later.
         """
-        self.classifier, self.num_target = classifier, num_target
+        self.classifier, self.num_target, self.seed = classifier, num_target, seed
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.heads.update(self.make_heads(classifier.in_features, classifier.out_features))
@@ -94,22 +96,24 @@ class JointMethod(Method):
     def after_step(self, source: Batch, target: Batch) -> None:
         """Do what follows a step of the optimiser, without gradients.
 
-        The rows of a classifier of cosines are made unit.
+        Counts the step, and makes the rows of a classifier of cosines unit.
 
         Args:
             source: As of `joint_loss`, with the features from before the step.
             target: The same.
         """
+        self.step += 1
         if self.temperature:
             make_unit_rows(self.classifier)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the heads' weights, and the memory."""
-        return {"heads": self.heads.state_dict(), "memory": self.memory}
+        """Return the heads' weights, the memory and the number of steps."""
+        return {"heads": self.heads.state_dict(), "memory": self.memory, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore them, into heads that were built; the memory only to train on with it."""
         self.heads.load_state_dict(state["heads"])
+        self.step = int(state["step"])
         if self.num_target:
             self.memory = dict(state["memory"])
 

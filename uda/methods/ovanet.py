@@ -97,6 +97,7 @@ class OvaNet(JointMethod):
 
     def after_step(self, source: Batch, target: Batch) -> None:
         """Give the one-vs-all rows unit norm."""
+        super().after_step(source, target)
         make_unit_rows(self._open)
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from uda.methods.unknown import Prediction
 TEMPERATURE = 0.1
 BALANCED_REG, BALANCED_ROUNDS = 0.05, 3
 REG, MASS_REG = 0.01, 0.5  # of the unbalanced transport: entropy, and its masses
+POWER = MASS_REG / (MASS_REG + REG)
 ROUNDS = 1_000  # at most
 TRAINING_STOP, TEST_STOP = 1e-4, 1e-6
 FIRST_STEPS = 101  # without common classes
@@ -120,14 +121,13 @@ def unbalanced_plan(similarity: Tensor, beta: Tensor, stop: float) -> Transport:
     """
     kernel = (similarity.double() / REG).exp()
     beta, rows = beta.double(), len(similarity)
-    power = MASS_REG / (MASS_REG + REG)
     u = kernel.new_full((rows,), 1 / rows)
     v = kernel.new_full((kernel.shape[1],), 1 / kernel.shape[1])
     rounds, change = 0, stop
     while rounds < ROUNDS and change >= stop:
         before, rounds = (u, v), rounds + 1
-        u = (1 / rows / (kernel @ v)) ** power
-        v = (beta / (kernel.T @ u)) ** power
+        u = (1 / rows / (kernel @ v)) ** POWER
+        v = (beta / (kernel.T @ u)) ** POWER
         change = sum(map(_relative_change, (u, v), before)) / 2
     plan = u[:, None] * kernel * v
     return Transport(plan / plan.sum(), v, plan.sum(), rounds)
@@ -223,13 +223,7 @@ class UniOT(JointMethod):
         self.queue = queue
         self.gamma = gamma
         self.momentum = momentum
-        self.seed = self.step = 0
         self.answer: dict[str, Tensor] = {}
-
-    def build(self, classifier: nn.Linear, num_target: int, seed: int) -> None:
-        """As the base class does; what is drawn is by ``seed``, too."""
-        self.seed = seed
-        super().build(classifier, num_target, seed)
 
     def make_heads(self, num_features: int, num_classes: int) -> dict[str, nn.Module]:
         """Return the cluster prototypes [K_c, D], of unit rows."""
@@ -290,13 +284,12 @@ class UniOT(JointMethod):
     @torch.no_grad()
     def after_step(self, source: Batch, target: Batch) -> None:
         """Make the rows unit, and put the batch in the place of the queue's oldest."""
-        super().after_step(source, target)
-        make_unit_rows(self._clusters)
         memory, count = self.memory, len(target.index)
         place = slice(self.step * count % len(memory["index"]), None)
         memory["queue"][place][:count] = F.normalize(target.features, dim=1)
         memory["index"][place][:count] = target.index
-        self.step += 1
+        make_unit_rows(self._clusters)
+        super().after_step(source, target)
 
     @torch.no_grad()
     def predict(self, bank: Bank) -> Prediction:
@@ -324,17 +317,17 @@ class UniOT(JointMethod):
         duals, total, rows = (self.answer[name].to(bank.features.device) for name in ANSWER)
         cosines = F.normalize(bank.features, dim=1) @ bank.class_weights.T
         kernel = (cosines.double() / REG).exp()
-        u = (1 / rows / (kernel @ duals)) ** (MASS_REG / (MASS_REG + REG))
+        u = (1 / rows / (kernel @ duals)) ** POWER
         return -(u * (kernel * duals).amax(dim=1) / total * rows).float()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the base class does, the number of steps, and what others are answered by."""
-        return super().state_dict() | {"step": self.step, "answer": self.answer}
+        """Return what the base class does, and what other pictures are answered by."""
+        return super().state_dict() | {"answer": self.answer}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore it."""
         super().load_state_dict(state)
-        self.step, self.answer = int(state["step"]), dict(state["answer"])
+        self.answer = dict(state["answer"])
 
     @property
     def _clusters(self) -> nn.Linear:

@@ -130,12 +130,9 @@ class Task:
     def adapted_model(self, checkpoint: Path) -> Classifier:
         """Return the network of a run's checkpoint, on the device, and load the method's layers."""
         from uda.compute.devices import move_to_device
-        from uda.models.classifier import load_weights
 
         model = self._network(pretrained=False)
-        fit_classifier(model, self.method)
-        load_weights(model, checkpoint, self.split.source_classes)
-        load_heads(self.method, model, checkpoint)
+        load_adapted(model, self.method, checkpoint, self.split.source_classes)
         move_to_device(model, self.device, self.experiment.compute)
         self.method.heads.to(self.device)
         return model
@@ -237,14 +234,19 @@ def fit_classifier(model: Classifier, method: Method) -> None:
         model.classifier = CosineClassifier(rows, method.temperature)
 
 
-def load_heads(method: Method, model: Classifier, checkpoint: Path) -> None:
-    """Give ``method`` the layers of its own, if it has any, as the run's ``checkpoint`` has them.
+def load_adapted(
+    model: Classifier, method: Method, checkpoint: Path, classes: Sequence[str]
+) -> None:
+    """Load a run's ``checkpoint`` into a new network, and the layers of ``method``, if it has any.
 
-    Raises ValueError naming a checkpoint that lacks them, or has others.
+    Raises ValueError naming a checkpoint that does not fit, or lacks the method's layers.
     """
     from uda.methods.joint import JointMethod
+    from uda.models.classifier import load_weights
     from uda.runs.checkpoints import read_checkpoint
 
+    fit_classifier(model, method)
+    load_weights(model, checkpoint, classes)
     if not isinstance(method, JointMethod):
         return
     method.build(model.classifier, 0, 0)

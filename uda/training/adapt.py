@@ -64,11 +64,9 @@ def adapt(
     check_batch("adapt.batch_size", settings.batch_size)
     _check_trains(model, method, settings)
     joint = isinstance(method, JointMethod)
-    heads = None
     if isinstance(method, JointMethod):
         method.build(model.classifier, len(target.images), loop.seed)
-        heads = method.heads
-    training = TrainState(model, settings, loop, train_classifier=joint, heads=heads)
+    training = TrainState(model, settings, loop, train_classifier=joint, heads=method.heads)
     store = PixelStore.of(loop.compute)
     resized = store.resize(target.images, loop.images.resize_px)
     epochs = settings.epochs if method.trains != "nothing" else 0
