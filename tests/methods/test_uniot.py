@@ -150,6 +150,20 @@ def test_single_pictures_get_the_score_of_the_whole_targets_transport(golden):
     assert torch.equal(closed.predict(bank).label, bank.probabilities.argmax(dim=1))
 
 
+def test_a_finished_run_answers_again_by_the_masses_that_training_came_to(golden):
+    method, classifier = built(golden)
+    method.memory["beta"] = golden["beta_after"]
+    features = golden["test_features"]
+    bank = Bank(features, classifier(features).softmax(dim=1).detach(), classifier.weight.detach())
+    prediction = method.predict(bank)
+    again = UniOT(open_set=True, clusters=50)
+    again.build(classifier, 0, 0)
+    even = again.predict(bank)
+    assert not torch.equal(even.unknown_score, prediction.unknown_score)
+    again.load_state_dict(method.state_dict())
+    assert torch.equal(again.predict(bank).unknown_score, prediction.unknown_score)
+
+
 def test_the_queue_is_filled_from_the_target_and_its_oldest_batch_replaced(golden):
     method, classifier = built(golden, queue=80)
     method.memory, method.step = {}, 0

@@ -118,7 +118,9 @@ def test_it_runs_under_every_scenario_answers_and_is_exported(
     assert ("unknown," in text.split("\n", 1)[1]) <= (scenario != "pda")
     if scenario == "opda":
         pytest.importorskip("onnxruntime")
+        pytest.importorskip("pytorch_grad_cam")
         assert main(["export", str(run.folder), f"--out={tmp_path / 'a.onnx'}"]) == 0
+        assert main(["explain", str(run.folder), str(pictures), f"--out={tmp_path / 'a.png'}"]) == 0
         assert main(["select", str(runs)]) == 0
         assert main(["report", str(runs)]) == 0
         assert METHODS[name].title in capsys.readouterr().out

@@ -128,14 +128,14 @@ def unbalanced_plan(similarity: Tensor, beta: Tensor, stop: float) -> Transport:
         before, rounds = (u, v), rounds + 1
         u = (1 / rows / (kernel @ v)) ** POWER
         v = (beta / (kernel.T @ u)) ** POWER
-        change = sum(map(_relative_change, (u, v), before)) / 2
+        change = float(sum(map(_relative_change, (u, v), before)) / 2)
     plan = u[:, None] * kernel * v
     return Transport(plan / plan.sum(), v, plan.sum(), rounds)
 
 
-def _relative_change(new: Tensor, old: Tensor) -> float:
+def _relative_change(new: Tensor, old: Tensor) -> Tensor:
     """Return the largest change, over the largest value or 1."""
-    return float((new - old).abs().max() / max(1.0, float(new.max()), float(old.max())))
+    return (new - old).abs().max() / torch.maximum(new.max(), old.max()).clamp_min(1)
 
 
 def filling(
@@ -303,6 +303,7 @@ class UniOT(JointMethod):
             "duals": found.duals,
             "total": found.total,
             "rows": found.plan.new_tensor(len(found.plan)),
+            "beta": beta,
         }
         weight = found.weight[-count:]
         label = found.labels()[-count:] if self.open_set else bank.probabilities.argmax(dim=1)
@@ -336,8 +337,9 @@ class UniOT(JointMethod):
         return layer
 
     def _beta(self, rows: Tensor) -> Tensor:
+        """Return the classes' masses [K]: training's, or of a finished run those it answered by."""
         uniform = torch.full((len(rows),), 1 / len(rows), dtype=torch.float64, device=rows.device)
-        return self.memory.get("beta", uniform)
+        return self.memory.get("beta", self.answer.get("beta", uniform)).to(rows.device)
 
     def _fill_queue(self, bank: Bank, batch_size: int) -> None:
         """Fill the queue, of whole batches, from the target in random order; begin with β even."""
