@@ -376,8 +376,12 @@ def test_emoji_home_itself(emoji_home_root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_real_drawings_give_the_same_bytes_twice(emoji_home_root: Path, tmp_path: Path) -> None:
+def test_real_drawings_give_the_same_bytes_twice(
+    emoji_home_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del emoji_home_root  # building it has fetched the packages
+    some = dict(list(emoji_home.codepoint_classes().items())[::10])
+    monkeypatch.setattr(emoji_home, "codepoint_classes", lambda: some)
     cache = Path(__file__).parents[3] / "data" / ".emoji_home_packages"
     marks = []
     for workers in (1, 2):
@@ -387,5 +391,5 @@ def test_real_drawings_give_the_same_bytes_twice(emoji_home_root: Path, tmp_path
         except ConnectionError as error:  # a built EmojiHome, but no packages any more
             pytest.skip(f"EmojiHome's packages cannot be fetched: {error}")
         marks.append((root / "emoji_home.json").read_bytes())
-        assert len(list(root.rglob("*.png"))) > 2 * 1200
+        assert len(list(root.rglob("*.png"))) > 2 * 120
     assert marks[0] == marks[1]
