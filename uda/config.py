@@ -193,12 +193,16 @@ class ModelConfig:
             "linear_nobias" (OVANet's), "mlp" (two layers and a classifier: UniOT's), "bottleneck"
             (Linear, BatchNorm and a classifier: DCC's), or "bottleneck_relu" (with a ReLU: CMU's).
         bottleneck_dim: Feature size D behind the bottleneck; LEAD needs more than classes.
+        frozen: Whether the backbone stays at rest, its BatchNorm too: its features of each
+            picture's centre crop (and of the augmented copies, made once) are computed once and
+            kept, and the layers behind it are trained on them.
     """
 
     backbone: str = "efficientnet_lite0"
     weights: str = "imagenet"
     head: str = "bottleneck_wn"
     bottleneck_dim: int = 256
+    frozen: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         _require(self.head in HEADS, f"model.head: {self.head!r} is not one of {', '.join(HEADS)}")

@@ -38,11 +38,14 @@ class Labelled:
         images: uint8 [N, 3, H, W].
         labels: int64 [N].
         names: Of each image, class/file.
+        copies: What augmentation makes of the images, where it is made once and for all: of the
+            same shape behind the first axis, in the order of `SourceBatches`'s augmented rows.
     """
 
     images: Tensor
     labels: Tensor
     names: tuple[str, ...]
+    copies: Tensor | None = None
 
 
 @dataclass(frozen=True)

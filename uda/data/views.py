@@ -78,7 +78,12 @@ def gathered_views(images: Tensor, px: int, draws: Tensor) -> Tensor:
 
 
 def to_float(images: Tensor, device: torch.device, channels_last: bool = True) -> Tensor:
-    """Return uint8 [B, 3, H, W] as float32 in [0, 1] on ``device``, channels-last or contiguous."""
+    """Return uint8 [B, 3, H, W] as float32 in [0, 1] on ``device``, channels-last or contiguous.
+
+    A frozen backbone's features, float32 [B, D, 1, 1], are returned as they are.
+    """
+    if images.is_floating_point():
+        return images.to(device)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     # The layout changes while they are bytes, which moves a quarter of what floats would.
     return images.to(device).contiguous(memory_format=layout).float().div_(255)

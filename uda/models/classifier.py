@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from uda.models.backbones import build_backbone, feature_width
-from uda.models.weights import check_weights
+from uda.models.weights import check_weights, weights_digest
 from uda.runs.checkpoints import check_classes, classes_of, read_checkpoint
+
+FINGERPRINT = "backbone.fingerprint"  # in the checkpoints of a frozen backbone
 
 
 class Classifier(nn.Module):
@@ -20,6 +22,9 @@ class Classifier(nn.Module):
 
     ``forward(images [B, 3, H, W])`` returns features [B, D] and logits [B, K]. It normalises the
     images, so callers need not know the backbone's mean and deviation.
+
+    Attributes:
+        frozen: Whether the backbone stays as it is in training.
     """
 
     mean: Tensor
@@ -32,17 +37,48 @@ class Classifier(nn.Module):
         classifier: nn.Linear,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.bottleneck = bottleneck
         self.classifier = classifier
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.frozen = frozen
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.bottleneck(self.backbone((images - self.mean) / self.std))
         return features, self.classifier(features)
+
+    @property
+    def trained(self) -> Classifier:
+        """The network that is trained and kept in checkpoints: all of it, unless it is ``frozen``.
+
+        Then it is the layers behind the backbone, the same modules: for the backbone's features, as
+        images [B, D, 1, 1].
+        """
+        if not self.frozen:
+            return self
+        features = BackboneFeatures(self.backbone)
+        return Classifier(features, self.bottleneck, self.classifier, (0.0,), (1.0,))
+
+
+class BackboneFeatures(nn.Module):
+    """Stands for a backbone at rest whose features, as images [B, D, 1, 1], are the input.
+
+    It keeps a hash of the backbone's weights, by which a checkpoint is told from those of others.
+    """
+
+    fingerprint: Tensor
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        digest = weights_digest(backbone)
+        self.register_buffer("fingerprint", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.flatten(1)
 
 
 class CosineClassifier(nn.Linear):
@@ -71,6 +107,7 @@ def build_model(
     num_classes: int,
     seed: int = 0,
     crop_px: int | None = None,
+    frozen: bool = False,
 ) -> Classifier:
     """Build a classifier in channels-last layout.
 
@@ -89,6 +126,7 @@ def build_model(
         num_classes: Classes K.
         seed: Seed of the new layers' weights.
         crop_px: Side of the images; by default the backbone's.
+        frozen: See `Classifier`.
 
     Raises:
         ValueError: The backbone or file is wrong, or the backbone does not accept the image size.
@@ -122,13 +160,13 @@ def build_model(
             classifier = nn.Linear(width, num_classes, bias=head == "linear")
         else:
             raise ValueError(f"model.head: {head!r} is not known")
-    model = Classifier(body, bottleneck, classifier, mean, std)
+    model = Classifier(body, bottleneck, classifier, mean, std, frozen)
     # Twice the speed of the default layout for EfficientNet on a CPU.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def load_weights(model: Classifier, path: Path, classes: Sequence[str] = ()) -> None:
-    """Load a checkpoint's weights (its key ``model``) into ``model``.
+    """Load a checkpoint's weights (its key ``model``) into what is `trained` of ``model``.
 
     Args:
         classes: In label order; those of the checkpoint, if it names any.
@@ -151,9 +189,15 @@ def load_weights(model: Classifier, path: Path, classes: Sequence[str] = ()) -> 
             f"{path}: a model of {len(bias)} classes, where the scenario's source has "
             f"{model.classifier.out_features}; name the scenario that it was trained for"
         )
-    check_weights(state, model.state_dict(), str(path), "does not fit the configured model")
+    trained = model.trained
+    check_weights(state, trained.state_dict(), str(path), "does not fit the configured model")
+    if model.frozen and not torch.equal(state[FINGERPRINT], trained.state_dict()[FINGERPRINT]):
+        raise ValueError(
+            f"{path}: trained on features of other weights of the frozen backbone; name those as "
+            "model.weights, or train again"
+        )
     try:
-        model.load_state_dict(state)
+        trained.load_state_dict(state)
     except Exception as error:  # RuntimeError, or of keys that are no names
         reason = str(error).splitlines()[-1].strip()[:200]
         raise ValueError(f"{path}: does not fit the configured model: {reason}") from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from uda.runs.checkpoints import read_checkpoint
 
@@ -37,6 +38,15 @@ def without_module_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
     if not all(str(key).startswith("module.") for key in state):
         return dict(state)
     return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def weights_digest(module: nn.Module) -> bytes:
+    """Return 16 bytes that tell the values of a module's state from others."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key, value in module.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.digest()
 
 
 def check_weights(

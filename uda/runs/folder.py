@@ -413,6 +413,13 @@ class Run(RunConfig):
         root = str(data.get("root", "")) if isinstance(data, dict) else ""
         return root if os.path.isdir(os.path.expanduser(root)) else ""
 
+    @property
+    def weights(self) -> str:
+        """The weights that the run's backbone began with: a name, or the path of a file."""
+        path = self.folder / "experiment.yaml"
+        model = read_yaml(path).get("model") if path.is_file() else None
+        return str(model.get("weights", "")) if isinstance(model, dict) else ""
+
     # ---- for people
 
     @property

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uda.config import CONFIGS, Experiment
+from uda.config import CONFIGS, Experiment, ImageConfig
 from uda.data.partition import passed_over
 from uda.data.scenarios import ClassSplit
 from uda.data.spec import DatasetSpec
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from uda.training.state import Loop
 
 
+FEATURE_SIZES = ImageConfig(1, 1, 1, flip=False)  # of a frozen backbone's features, as images
 ORIENTATION_SAMPLE = 100  # pictures of a set that are looked at for EXIF's tag
 AS_STORED = (
     "made before pictures were turned as their EXIF tags say, which some have; it goes on reading "
@@ -108,7 +109,8 @@ class Task:
         from uda.training.state import Loop
 
         experiment = self.experiment
-        return Loop(experiment.images, experiment.seed, self.device, experiment.compute, title)
+        sizes = FEATURE_SIZES if experiment.model.frozen else experiment.images
+        return Loop(sizes, experiment.seed, self.device, experiment.compute, title)
 
     def model(self, checkpoint: Path | None = None) -> Classifier:
         """Return the network with the weights of ``checkpoint``, else with pretrained ones.
@@ -141,22 +143,25 @@ class Task:
         """Decode the images of ``items``, labelled by the scenario."""
         return self.pixels.labelled(items, self.split.number, self.experiment.images.decode_px)
 
-    def resized(self, items: Sequence[Item]) -> torch.Tensor:
-        """Return the images of ``items``, uint8 [N, 3, resize_px, resize_px]."""
+    def crops(self, items: Sequence[Item]) -> torch.Tensor:
+        """Return the centre crops of ``items``, uint8 [N, 3, crop_px, crop_px]."""
+        from uda.data.views import centre_crop
+
         sizes = self.experiment.images
-        return self.pixels.resize(self.pixels.decode(items, sizes.decode_px), sizes.resize_px)
+        resized = self.pixels.resize(self.pixels.decode(items, sizes.decode_px), sizes.resize_px)
+        return centre_crop(resized, sizes.crop_px)
 
     def bank(
         self,
         model: Classifier,
-        images: torch.Tensor,
+        crops: torch.Tensor,
         transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> Bank:
-        """Return features and probabilities of ``images``: `uda.training.bank.forward_all`."""
+        """Return features and probabilities of ``crops``: `uda.training.bank.forward_all`."""
         from uda.training.bank import forward_all
 
-        px, compute = self.experiment.images.crop_px, self.experiment.compute
-        return forward_all(model, images, px, self.device, compute, transform)
+        px, compute = crops.shape[-1], self.experiment.compute
+        return forward_all(model, crops, px, self.device, compute, transform)
 
     def answer(self, model: Classifier, images: torch.Tensor) -> tuple[Bank, Prediction]:
         """Return what the model says of the whole target, as `uda.config.AnswerConfig` has it.
@@ -173,9 +178,14 @@ class Task:
 
         sizes, settings = self.experiment.images, self.experiment.answer
         resized = self.pixels.resize(images, sizes.resize_px)
-        bank, cosines = forward_views(
-            model, resized, sizes.crop_px, settings.views, self.device, self.experiment.compute
-        )
+        if model.frozen:
+            from uda.stages.frozen import bank_of_views
+
+            bank, cosines = bank_of_views(self, model, resized)
+        else:
+            bank, cosines = forward_views(
+                model, resized, sizes.crop_px, settings.views, self.device, self.experiment.compute
+            )
         return bank, answer(settings, self.method, bank, cosines)
 
     def lock(self, waits: bool = False) -> AbstractContextManager[None]:
@@ -215,12 +225,13 @@ def model_of(experiment: Experiment, num_classes: int, pretrained: bool = True) 
     settings = experiment.model
     return build_model(
         settings.backbone,
-        settings.weights if pretrained else "none",
+        settings.weights if pretrained or settings.frozen else "none",
         settings.head,
         settings.bottleneck_dim,
         num_classes,
         experiment.seed,
         experiment.images.crop_px,
+        settings.frozen,
     )
 
 

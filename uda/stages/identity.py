@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -227,12 +227,15 @@ def _options_of(adapted: Mapping[str, Any]) -> dict[str, Any]:
 def _experiment_of(run: Run, target: str, root: str) -> Experiment:
     source, adapted = run.source, run.adapt
     data = dict(source["data"])
+    model = ModelConfig(**source["model"])
+    if model.frozen and run.weights:  # of a file the identity has a hash instead of the path
+        model = replace(model, weights=run.weights)
     with suppress(ValueError):  # whoever needs the dataset's file says that it is missing
         data["dataset"] = run.dataset
     return Experiment(
         data=DataConfig(**data, target=target, root=root),
         images=ImageConfig(**source["images"]),
-        model=ModelConfig(**source["model"]),
+        model=model,
         augment=AugmentConfig(name=source["augment"]["name"]),
         adapt=AdaptConfig(**{**adapted, "options": {adapted["method"]: _options_of(adapted)}}),
         answer=AnswerConfig(**run.answer),

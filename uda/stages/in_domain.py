@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 FGSM_LEVELS = (1, 8)  # attacks of so many grey levels of 255
 
 
-def epoch_scorer(task: Task, parts: Parts) -> Callable[[Classifier, int], float | None] | None:
+def epoch_scorer(
+    task: Task, network: Classifier, parts: Parts
+) -> Callable[[Classifier, int], float | None] | None:
     """Return what the training loop calls after each epoch; None without a part to score.
 
     It logs accuracies, and returns the accuracy on the validation part, which chooses the best
-    epoch.
+    epoch. ``network`` is the one whose `trained` part the loop trains.
     """
     if not parts.test:
         return None
@@ -27,12 +29,16 @@ def epoch_scorer(task: Task, parts: Parts) -> Callable[[Classifier, int], float 
     from uda.evaluation.evaluate import held_out_scores
 
     scored = {"evaluate": parts.test, "validate": parts.validation}
-    images = {kind: task.resized(items) for kind, items in scored.items() if items}
+    images = {kind: task.crops(items) for kind, items in scored.items() if items}
+    if network.frozen:
+        from uda.stages.frozen import features_of
+
+        images = {kind: features_of(task, network, crops) for kind, crops in images.items()}
 
     def after_epoch(model: Classifier, epoch: int) -> float | None:
         top1 = {}
-        for kind, resized in images.items():
-            scores = held_out_scores(scored[kind], task.split, task.bank(model, resized))
+        for kind, crops in images.items():
+            scores = held_out_scores(scored[kind], task.split, task.bank(model, crops))
             top1[kind] = scores["top1"]
             if is_main():
                 task.run.log(kind=kind, epoch=epoch, **scores)
@@ -51,11 +57,10 @@ def final_scores(task: Task, model: Classifier, items: Sequence[Item]) -> dict[s
     """
     import torch
 
-    from uda.data.views import centre_crop
     from uda.evaluation.evaluate import held_out_labels, held_out_scores
     from uda.evaluation.robustness import CORRUPTIONS, SEVERITIES, corrupted, fgsm_error
 
-    images = centre_crop(task.resized(items), task.experiment.images.crop_px)
+    images = task.crops(items)
     labels = torch.from_numpy(held_out_labels(items, task.split))
     scores = held_out_scores(items, task.split, task.bank(model, images))
     if not task.experiment.train.robustness:
@@ -84,7 +89,7 @@ def class_accuracies(
     from uda.evaluation.evaluate import class_table
     from uda.methods.unknown import Prediction
 
-    best = task.bank(model, task.resized(items)).probabilities.max(dim=1)
+    best = task.bank(model, task.crops(items)).probabilities.max(dim=1)
     return class_table(items, task.split, Prediction(best.indices, 1 - best.values))
 
 

@@ -77,16 +77,20 @@ def _train(task: Task, parts: Parts) -> None:
     data = task.labelled(parts.train)
     pictures.keep()
     prepare_edits(task, data)
+    if model.frozen:
+        from uda.stages.frozen import labelled_features
+
+        data = labelled_features(task, model, data)
     task.start()
     seen = train_loop(
-        model,
+        model.trained,
         data,
         task.augmentation,
         experiment.augment.copies,
         experiment.train,
         task.run,
         loop,
-        epoch_scorer(task, parts),
+        epoch_scorer(task, model, parts),
     )
     log_final(task, model, parts)
     task.finish()

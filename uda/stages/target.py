@@ -23,7 +23,9 @@ from uda.stages.pictures import RunPictures, source_pictures, target_pictures
 if TYPE_CHECKING:
     from uda.data.items import Item
     from uda.methods.base import Bank
+    from uda.methods.joint import JointMethod
     from uda.methods.unknown import Prediction
+    from uda.models.classifier import Classifier
     from uda.training.source_batches import SourceBatches
     from uda.training.state import Loop
 
@@ -82,10 +84,16 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path | None, pictures: Run
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
     pictures.check_names(items)
     pictures.keep()
-    source = _source_batches(task, loop) if isinstance(task.method, JointMethod) else None
+    if model.frozen:
+        from uda.stages.frozen import centre_features
+
+        view = replace(view, images=centre_features(task, model, view.images))
+    source = None
+    if isinstance(task.method, JointMethod):
+        source = _source_batches(task, task.method, model, loop)
     task.start()
     adapt_loop(
-        model,
+        model.trained,
         view,
         task.method,
         settings,
@@ -119,7 +127,9 @@ def _answer(task: Task, items: list[Item], pictures: RunPictures) -> None:
     task.finish()
 
 
-def _source_batches(task: Task, loop: Loop) -> SourceBatches:
+def _source_batches(
+    task: Task, method: JointMethod, model: Classifier, loop: Loop
+) -> SourceBatches:
     """Return the source's labelled batches, as large as the target's, augmented as configured.
 
     Targets are hard: the methods that learn from them smooth no labels.
@@ -130,6 +140,15 @@ def _source_batches(task: Task, loop: Loop) -> SourceBatches:
     adapt = experiment.adapt
     data = task.labelled(source_parts(experiment, task.spec, task.split).train)
     prepare_edits(task, data)
+    if model.frozen:
+        from uda.stages.frozen import labelled_features
+
+        if method.num_views:
+            raise ValueError(
+                f"adapt.method: {adapt.method} takes further views of each picture, and a frozen "
+                "backbone sees each picture once; take another method"
+            )
+        data = labelled_features(task, model, data)
     settings = replace(
         experiment.train, batch_size=adapt.batch_size, accumulate=1, label_smoothing=0.0
     )

@@ -67,6 +67,7 @@ def adapt(
     if isinstance(method, JointMethod):
         method.build(model.classifier, len(target.images), loop.seed)
     training = TrainState(model, settings, loop, train_classifier=joint, heads=method.heads)
+    _check_has_weights(model, method, settings)
     store = PixelStore.of(loop.compute)
     resized = store.resize(target.images, loop.images.resize_px)
     epochs = settings.epochs if method.trains != "nothing" else 0
@@ -219,6 +220,15 @@ def _check_trains(model: Classifier, method: Method, settings: AdaptConfig) -> N
         raise ValueError(
             f"adapt.method: {settings.method} moves BatchNorm's statistics and nothing else; this "
             "model has none, or adapt.batch_norm is source"
+        )
+
+
+def _check_has_weights(model: Classifier, method: Method, settings: AdaptConfig) -> None:
+    """Raise ValueError where a method trains weights and all of the network's are at rest."""
+    if method.trains == "weights" and not any(w.requires_grad for w in model.parameters()):
+        raise ValueError(
+            f"adapt.method: {settings.method} trains the layers between a frozen backbone and the "
+            "classifier, and this model has none; take --model.head bottleneck_wn"
         )
 
 

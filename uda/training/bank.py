@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
@@ -97,13 +97,22 @@ def forward_views(
         transform = _mirrored if mirror else None
         return forward_all(model, view, crop_px, device, compute, transform, network=network)
 
-    first, *others = fixed_views(images.shape[-2], images.shape[-1], crop_px, count)
-    centre = bank_of(*first)
+    views = fixed_views(images.shape[-2], images.shape[-1], crop_px, count)
+    return average(bank_of(*view) for view in views)
+
+
+def average(banks: Iterable[Bank]) -> tuple[Bank, Tensor]:
+    """Return the first of the views' ``banks`` with mean probabilities, and the mean cosines.
+
+    These are [N, K], of features to the classifier's rows.
+    """
+    count, views = 1, iter(banks)
+    centre = next(views)
     probabilities, cosines = centre.probabilities, _cosines(centre)
-    for view in others:
-        bank = bank_of(*view)
+    for bank in views:
         probabilities = probabilities + bank.probabilities
         cosines += _cosines(bank)
+        count += 1
     return replace(centre, probabilities=probabilities / count), cosines / count
 
 

@@ -146,7 +146,7 @@ class SourceBatches:
         parts = [part for rows in batches for part in rows.chunk(settings.accumulate)]
         # In a thread on a GPU, which leaves the processor free; on a CPU the network would wait.
         loaded = prefetch(
-            lambda rows: self._load(rows, epoch),
+            lambda rows: pinned(self.whole_images(rows, epoch), loop.device),
             [share(part) for part in parts],
             apart=loop.device.type == "cuda",
         )
@@ -154,8 +154,8 @@ class SourceBatches:
         for number, (rows, whole) in enumerate(zip(parts, loaded, strict=True), first):
             yield self._batch(rows, whole, draws, seed_of(loop.seed, BATCH, number))
 
-    def _load(self, rows: Tensor, epoch: int) -> Tensor:
-        """Return whole images uint8 of rows of the list, before they are cropped."""
+    def whole_images(self, rows: Tensor, epoch: int) -> Tensor:
+        """Return images uint8 [B, 3, S, S] of ``rows`` of the list, before they are cropped."""
         indices = self.originals(rows)
         batch = self.resized[indices]
         if (augmented := self.is_augmented(rows).nonzero()[:, 0]).numel():
@@ -163,7 +163,7 @@ class SourceBatches:
             batch[augmented] = resize(changed, self.loop.images.resize_px)
         if self.loop.images.pad_px:
             batch = F.pad(batch, [self.loop.images.pad_px] * 4)
-        return pinned(batch, self.loop.device)
+        return batch
 
     def _augmented(self, rows: Tensor, epoch: int) -> Tensor:
         """Return augmented images uint8 of ``rows``, as each part of the augmentation leaves them.
@@ -171,6 +171,8 @@ class SourceBatches:
         A part that makes copies alone changes these; the first part's seeds are those that it has
         alone.
         """
+        if self.data.copies is not None:
+            return self.data.copies[rows - self.first_augmented]
         indices = self.originals(rows)
         images = self.data.images[indices]
         for number, part in enumerate(self.augmentation.parts):

@@ -1,0 +1,87 @@
+"""Features of a frozen backbone in the place of images, for the loops that train what is behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from uda.data.pixel_cache import allocate
+from uda.data.pixels import Labelled
+from uda.data.views import centre_crop, fixed_views
+from uda.methods.base import Bank
+from uda.models.classifier import Classifier
+from uda.stages.build import Task
+from uda.training.bank import average, forward_all
+from uda.training.frozen import backbone_alone, frozen_features
+from uda.training.source_batches import SourceBatches
+
+CHUNK = 256  # images that are augmented at a time
+
+
+def features_of(task: Task, model: Classifier, crops: Tensor) -> Tensor:
+    """Return what ``model``'s backbone says of ``crops`` uint8 [N, 3, px, px], as [N, D, 1, 1]."""
+    experiment = task.experiment
+    name, px = experiment.model.backbone, experiment.images.crop_px
+    network = backbone_alone(model, name, px)
+    return frozen_features(network, name, crops, task.device, experiment.compute)[..., None, None]
+
+
+def centre_features(task: Task, model: Classifier, images: Tensor) -> Tensor:
+    """Return the features [N, D, 1, 1] of the centre crops of ``images`` uint8 [N, 3, H, W]."""
+    sizes = task.experiment.images
+    resized = task.pixels.resize(images, sizes.resize_px)
+    return features_of(task, model, centre_crop(resized, sizes.crop_px))
+
+
+def labelled_features(task: Task, model: Classifier, data: Labelled) -> Labelled:
+    """Return the features of the originals in ``data``, and of the augmented copies of each.
+
+    The copies are those of a first epoch. Raises ValueError naming an augmentation that mixes
+    images of a batch, which are no longer there.
+    """
+    experiment, augmentation = task.experiment, task.augmentation
+    if augmentation.mixes_batches:
+        raise ValueError(
+            f"augment.name: {experiment.augment.name} mixes the pictures of a batch, and a frozen "
+            "backbone sees each picture once; take genmix, another that changes single pictures, "
+            "or none"
+        )
+    loop = replace(task.loop(), images=experiment.images)
+    copies = experiment.augment.copies
+    batches = SourceBatches(
+        data, augmentation, copies, len(task.split.source_classes), experiment.train, loop
+    )
+    originals = centre_features(task, model, data.images)
+    if batches.first_augmented == batches.num_rows:
+        return replace(data, images=originals)
+    crops = _augmented_crops(task, batches)
+    return replace(data, images=originals, copies=features_of(task, model, crops))
+
+
+def _augmented_crops(task: Task, batches: SourceBatches) -> Tensor:
+    """Return centre crops uint8 of the list's augmented rows, in a file if they are too many."""
+    sizes, compute = task.experiment.images, task.experiment.compute
+    rows = torch.arange(batches.first_augmented, batches.num_rows)
+    shape = (len(rows), 3, sizes.crop_px, sizes.crop_px)
+    crops = allocate(shape, compute.image_memory_gb, Path(compute.cache))
+    for some, out in zip(rows.split(CHUNK), crops.split(CHUNK), strict=True):
+        out.copy_(centre_crop(batches.whole_images(some, 0), sizes.crop_px))
+    return crops
+
+
+def bank_of_views(task: Task, model: Classifier, resized: Tensor) -> tuple[Bank, Tensor]:
+    """Return what `uda.training.bank.forward_views` does, of features that are kept."""
+    px = task.experiment.images.crop_px
+    trained = model.trained.to(task.device)
+
+    def bank_of(top: int, left: int, mirror: bool) -> Bank:
+        view = resized[..., top : top + px, left : left + px]
+        features = features_of(task, model, view.flip(-1) if mirror else view)
+        return forward_all(trained, features, 1, task.device, task.experiment.compute)
+
+    height, width = resized.shape[-2:]
+    views = fixed_views(height, width, px, task.experiment.answer.views)
+    return average(bank_of(*view) for view in views)
