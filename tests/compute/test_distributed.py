@@ -55,6 +55,10 @@ def single(dataset, tmp_path_factory):
     return {
         "folder": folder,
         "adapted": two_processes.adapted(dataset, folder),
+        "rrda": {
+            name: two_processes.adapted(dataset, folder, objective=name)
+            for name in two_processes.OBJECTIVES
+        },
         "trained": two_processes.trained(dataset, folder),
         "joint": {
             name: two_processes.joint(dataset, folder, name) for name in two_processes.JOINT_METHODS
@@ -110,6 +114,17 @@ def test_two_ranks_learn_from_source_and_target_as_a_single_process(single, rank
         assert_near(rank["joint"][name], expected)
         assert_near(rank["resumed joint"][name], expected)
     assert not changed(ranks[0]["joint"][name], ranks[1]["joint"][name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", two_processes.OBJECTIVES)
+def test_two_ranks_train_further_rows_without_the_source_as_a_single_process(
+    single, ranks, objective
+):
+    for rank in ranks:
+        assert "heads.unknown.weight" in rank["rrda"][objective]
+        assert_near(rank["rrda"][objective], single["rrda"][objective])
+    assert not changed(*(rank["rrda"][objective] for rank in ranks))
 
 
 @pytest.mark.slow

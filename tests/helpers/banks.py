@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from uda.methods import METHODS
 from uda.methods.base import Bank, Batch, Method
@@ -15,8 +16,12 @@ from uda.models.classifier import CosineClassifier
 def method_for(bank: Bank, name: str, open_set: bool = True, **options: Any) -> Method:
     """Return a method, with its layers for the bank's features if it has any of its own."""
     method = METHODS[name](open_set=open_set, **options)
+    classifier: nn.Linear = CosineClassifier(bank.class_weights, 0.1)
+    if not isinstance(method, JointMethod):
+        classifier = nn.Linear(bank.features.shape[1], len(bank.class_weights), bias=False)
+        classifier.load_state_dict({"weight": bank.class_weights})
+    method.build(classifier, len(bank.features), 0)
     if isinstance(method, JointMethod):
-        method.build(CosineClassifier(bank.class_weights, 0.1), len(bank.features), 0)
         labels = bank.probabilities.argmax(dim=1)  # as if the bank were the source's, too
         method.see_source(bank, labels, labels)
     return method

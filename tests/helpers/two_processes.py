@@ -28,8 +28,10 @@ from uda.config import (
     TrainConfig,
 )
 from uda.methods import METHODS
+from uda.methods.base import Method
 from uda.methods.joint import JointMethod
 from uda.methods.lead import Lead
+from uda.methods.rrda import OBJECTIVES, Rrda
 from uda.runs.folder import Run, open_run
 from uda.stages.build import fit_classifier
 from uda.stages.source import train as train_stage
@@ -68,8 +70,11 @@ class Tinted(NoAugmentation):
         )
 
 
-def adapted(dataset, folder, kill_at=None, settings=ADAPTING):
-    """Adapt by LEAD in the run ``folder``, or continue it; return the weights."""
+def adapted(dataset, folder, kill_at=None, settings=ADAPTING, objective=""):
+    """Adapt by LEAD, or by RRDA with an ``objective``, in ``folder``, or continue it.
+
+    Returns the weights of the network and of the method's own layers.
+    """
 
     def after_epoch(epoch, bank):
         if epoch == kill_at:
@@ -77,10 +82,16 @@ def adapted(dataset, folder, kill_at=None, settings=ADAPTING):
         run.log(kind="evaluate", epoch=epoch, confidence=float(bank.probabilities.amax(1).mean()))
         return ""
 
-    model, run = tiny_model(3), open_run(folder, "adapt", {})
-    method = Lead(open_set=True, clusters="features")
+    model, run = tiny_model(3), open_run(folder, f"adapt{objective}", {})
+    method: Method = Lead(open_set=True, clusters="features")
+    if objective:
+        method = Rrda(open_set=True, objective=objective, steps=20)
     adapt.adapt(model, unlabelled(dataset), method, settings, run, Loop(SIZES, 0, CPU), after_epoch)
-    return model.state_dict()
+    return model.state_dict() | weights_of_heads(method)
+
+
+def weights_of_heads(method):
+    return {f"heads.{name}": value for name, value in method.heads.state_dict().items()}
 
 
 def joint(dataset, folder, name, kill_at=None):
@@ -101,8 +112,7 @@ def joint(dataset, folder, name, kill_at=None):
     source = SourceBatches(labelled(dataset), Tinted(), 1, 5, settings, loop, balanced=True)
     target = unlabelled(dataset)
     adapt.adapt(model, target, method, JOINT, run, loop, after_epoch, source)
-    heads = {f"heads.{name}": value for name, value in method.heads.state_dict().items()}
-    return model.state_dict() | heads
+    return model.state_dict() | weights_of_heads(method)
 
 
 def trained(dataset, folder):
@@ -193,6 +203,7 @@ def main(dataset, folder):
         "banks": {count: bank_of(many_images(count)) for count in (5, 300)},
         "adapted": adapted(dataset, folder / "two"),
         "resumed": adapted(dataset, folder / "killed"),
+        "rrda": {name: adapted(dataset, folder / "two", objective=name) for name in OBJECTIVES},
         "trained": trained(dataset, folder / "two"),
         "joint": {name: joint(dataset, folder / "two", name) for name in JOINT_METHODS},
         "resumed joint": {name: joint(dataset, folder / "killed", name) for name in JOINT_METHODS},

@@ -53,7 +53,8 @@ class Exported(nn.Module):
         self.crop_px = sizes.crop_px
         self.views = fixed_views(sizes.resize_px, sizes.resize_px, sizes.crop_px, answer.views)
         self.score = answer.score
-        self.method = of.method
+        self.method = copy.copy(of.method)
+        self.method.classifier = model.classifier  # which has no weight normalisation any more
         self.heads = of.method.heads  # which move with this module, and are exported
         self.threshold = math.inf if of.threshold is None else of.threshold
         # Computed here: the exported classifier has no weight normalisation.

@@ -8,13 +8,14 @@ from uda.methods.dcc import Dcc
 from uda.methods.glc import Glc
 from uda.methods.lead import Lead
 from uda.methods.ovanet import OvaNet
+from uda.methods.rrda import Rrda
 from uda.methods.shot_o import ShotO
 from uda.methods.source_only import SourceOnly
 from uda.methods.uniot import UniOT
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (SourceOnly, AdaBN, Cmu, Dance, Dcc, OvaNet, UniOT, ShotO, Glc, Lead)
+    for method in (SourceOnly, AdaBN, Cmu, Dance, Dcc, OvaNet, UniOT, ShotO, Rrda, Glc, Lead)
 }
 
 

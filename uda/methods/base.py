@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from uda.methods.unknown import Prediction, normalised_entropy, predict_above
@@ -80,7 +81,12 @@ class Method:
     unknown where entropy / log K > ``entropy_threshold``. No method uses another.
 
     Attributes:
-        heads: The method's own layers on the network's features, of a `uda.methods.joint` method.
+        heads: The method's own layers on the network's features, trained at the head's rate. All
+            ranks have the same heads, and compute the same from whole batches.
+        classifier: The network's, whose weights are those of the moment, once `build` was called.
+        seed: Of what the method draws.
+        num_target: Images of the target; 0 where the method only answers.
+        trains_classifier: Whether the loop trains the network's classifier; else it is frozen.
         name: What configurations call it, as in `uda.methods.METHODS`.
         title: What tables call it.
         trains: "nothing": the model stays as it is; "statistics": batches of the target pass the
@@ -90,7 +96,8 @@ class Method:
             a run's identity, so that runs from before them keep their names.
         former_options: Options that are newer than some runs and have another default: the values
             that those runs had, which are left out of a run's identity.
-        own_score: Whether `unknown_score` is another than the entropy.
+        own_score: Whether `unknown_score` is another than the entropy, and so may need what
+            `state_dict` keeps.
         has_threshold: Whether `threshold` alone decides what is unknown. False where `predict`
             decides over the whole target.
         threshold: The unknown score above which a sample is unknown; None where nothing is
@@ -105,17 +112,37 @@ class Method:
     former_options: ClassVar[Mapping[str, Any]] = {}
     own_score: ClassVar[bool] = False
     has_threshold: ClassVar[bool] = True
+    trains_classifier: bool = False
     threshold: float | None
+    classifier: nn.Linear
 
     def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
         check_share(f"{self.name}.entropy_threshold", entropy_threshold)
         self.open_set = open_set
         self.heads = nn.ModuleDict()
+        self.num_target = self.seed = 0
         self.threshold = entropy_threshold if open_set else None
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """The values that replace options in a run's identity, where these decide nothing."""
+        return {}
+
+    def build(self, classifier: nn.Linear, num_target: int, seed: int) -> None:
+        """Make the `heads`, once, before anything is trained or loaded.
+
+        Args:
+            classifier: See the attribute.
+            num_target: The same.
+            seed: Of the first weights, and of what is drawn later.
+        """
+        self.classifier, self.num_target, self.seed = classifier, num_target, seed
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.heads.update(self.make_heads(classifier.in_features, classifier.out_features))
+
+    def make_heads(self, num_features: int, num_classes: int) -> dict[str, nn.Module]:
+        """Return the method's layers by name, for features of D and K classes."""
         return {}
 
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> Any:

@@ -12,14 +12,9 @@ from torch.nn import functional as F
 from uda.methods.base import Batch, check_weight
 from uda.methods.joint import JointMethod
 from uda.methods.losses import soft_cross_entropy
-from uda.methods.unknown import LOG_EPSILON
+from uda.methods.unknown import entropy
 
 TEMPERATURE = 0.05
-
-
-def entropies(probabilities: Tensor) -> Tensor:
-    """Return the entropy [N] of each row of ``probabilities`` [N, C], in nats."""
-    return -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=1)
 
 
 def neighbourhood_loss(logits: Tensor, unit: Tensor, memory: Tensor, index: Tensor) -> Tensor:
@@ -36,7 +31,7 @@ def neighbourhood_loss(logits: Tensor, unit: Tensor, memory: Tensor, index: Tens
     kept = kept.index_fill(1, index, lowest)
     beside = unit @ unit.T / TEMPERATURE
     beside = beside.masked_fill(torch.eye(len(unit), dtype=torch.bool, device=unit.device), lowest)
-    return entropies(torch.cat([logits, kept, beside], dim=1).softmax(dim=1)).mean()
+    return entropy(torch.cat([logits, kept, beside], dim=1).softmax(dim=1)).mean()
 
 
 def separation_loss(probabilities: Tensor, margin: float) -> Tensor:
@@ -45,7 +40,7 @@ def separation_loss(probabilities: Tensor, margin: float) -> Tensor:
     Nearer than that it is constant, and has no gradient (eq. 6).
     """
     rho = math.log(probabilities.shape[1]) / 2
-    return -(entropies(probabilities) - rho).abs().clamp_min(margin).mean()
+    return -(entropy(probabilities) - rho).abs().clamp_min(margin).mean()
 
 
 class Dance(JointMethod):

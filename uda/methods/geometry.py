@@ -63,6 +63,27 @@ def prototypes(unit_features: Tensor, rows: Tensor) -> Tensor:
     return F.normalize(torch.stack([unit_features[top].mean(dim=0) for top in rows]), dim=1)
 
 
+def centroid_labels(features: Tensor, probabilities: Tensor) -> Tensor:
+    """Return the class int64 [M] of the cosine-nearest centroid of [f, 1] (SHOT, Eq. 4 to 6).
+
+    ``features`` f are [M, D], ``probabilities`` [M, K]. Centroids are means weighted by the
+    probabilities, then, once, the means of the samples nearest to those. A class that no sample is
+    most probable for has no centroid, as in the released code; nor has a class that the first round
+    leaves without samples (where the released code divides by zero).
+    """
+    z = F.normalize(F.pad(features, (0, 1), value=1.0), dim=1)
+    num_classes = probabilities.shape[1]
+    present = F.one_hot(probabilities.argmax(dim=1), num_classes).any(dim=0)
+    weights = probabilities
+    for _ in range(2):
+        # Cosines do not depend on a centroid's length, so sums serve as means.
+        similarity = z @ F.normalize(weights.T @ z, dim=1).T
+        label = similarity.masked_fill(~present, -torch.inf).argmax(dim=1)
+        weights = F.one_hot(label, num_classes).to(z.dtype)
+        present = weights.any(dim=0)
+    return label
+
+
 @torch.no_grad()
 def neighbours_in(unit_features: Tensor, bank_features: Tensor, count: int) -> Tensor:
     """Return the rows int64 [B, ``count``] of the bank next to each of ``unit_features`` [B, D].

@@ -16,7 +16,6 @@ class JointMethod(Method):
 
     The source's batches are those of supervised training, under whatever augmentation the
     experiment names: a method does not notice. The classifier is trained, and so are the ``heads``.
-    All ranks have the same heads, and compute the same from whole batches.
 
     Attributes:
         temperature: Where it is not None, the network's classifier becomes one of cosines divided
@@ -24,40 +23,19 @@ class JointMethod(Method):
             (`uda.models.classifier.CosineClassifier`).
         needs_source_bank: Whether `see_source` is called before each `refresh`.
         num_views: Further views of each source batch, one for each head (CMU's).
-        num_target: Images of the target; 0 where the method only answers.
-        seed: Of what it draws.
         step: Finished steps.
         memory: What it keeps of the target from step to step, by name.
-        classifier: The network's, whose weights are those of the moment.
     """
 
-    classifier: nn.Linear
-
+    trains_classifier = True
     temperature: ClassVar[float | None] = None
     num_views: ClassVar[int] = 0
     needs_source_bank: ClassVar[bool] = False
 
     def __init__(self, *, open_set: bool, entropy_threshold: float = 0.55) -> None:
         super().__init__(open_set=open_set, entropy_threshold=entropy_threshold)
-        self.num_target = self.seed = self.step = 0
+        self.step = 0
         self.memory: dict[str, Tensor] = {}
-
-    def build(self, classifier: nn.Linear, num_target: int, seed: int) -> None:
-        """Make the `heads`, once, before anything is trained or loaded.
-
-        Args:
-            classifier: See the attribute.
-            num_target: The same.
-            seed: Of the first weights, and of what is drawn later.
-        """
-        self.classifier, self.num_target, self.seed = classifier, num_target, seed
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            self.heads.update(self.make_heads(classifier.in_features, classifier.out_features))
-
-    def make_heads(self, num_features: int, num_classes: int) -> dict[str, nn.Module]:
-        """Return the method's layers by name, for features of D and K classes."""
-        return {}
 
     @property
     def view_mode(self) -> str:

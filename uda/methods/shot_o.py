@@ -11,10 +11,10 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from uda.methods.base import Bank, Batch, Method, Once, check_weight, run_locally
-from uda.methods.unknown import LOG_EPSILON, Prediction, higher_cluster, normalised_entropy
+from uda.methods.geometry import centroid_labels
+from uda.methods.unknown import Prediction, entropy, higher_cluster, normalised_entropy
 
 
 @dataclass(frozen=True)
@@ -36,32 +36,11 @@ def pseudo_labels(features: Tensor, probabilities: Tensor) -> ShotOState:
     Unknown is the higher cluster of the entropies; the others get the class of the nearest
     centroid.
     """
-    entropy = normalised_entropy(probabilities)
-    known = ~higher_cluster(entropy)
-    label = torch.full_like(entropy, probabilities.shape[1], dtype=torch.long)
+    score = normalised_entropy(probabilities)
+    known = ~higher_cluster(score)
+    label = torch.full_like(score, probabilities.shape[1], dtype=torch.long)
     label[known] = centroid_labels(features[known], probabilities[known])
-    return ShotOState(label, entropy)
-
-
-def centroid_labels(features: Tensor, probabilities: Tensor) -> Tensor:
-    """Return the class int64 [M] of the cosine-nearest centroid of [f, 1] (SHOT, Eq. 4 to 6).
-
-    ``features`` f are [M, D], ``probabilities`` [M, K]. Centroids are means weighted by the
-    probabilities, then, once, the means of the samples nearest to those. A class that no sample is
-    most probable for has no centroid, as in the released code; nor has a class that the first round
-    leaves without samples (where the released code divides by zero).
-    """
-    z = F.normalize(F.pad(features, (0, 1), value=1.0), dim=1)
-    num_classes = probabilities.shape[1]
-    present = F.one_hot(probabilities.argmax(dim=1), num_classes).any(dim=0)
-    weights = probabilities
-    for _ in range(2):
-        # Cosines do not depend on a centroid's length, so sums serve as means.
-        similarity = z @ F.normalize(weights.T @ z, dim=1).T
-        label = similarity.masked_fill(~present, -torch.inf).argmax(dim=1)
-        weights = F.one_hot(label, num_classes).to(z.dtype)
-        present = weights.any(dim=0)
-    return label
+    return ShotOState(label, score)
 
 
 def losses(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,13 +57,9 @@ def losses(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     log_own = log_p.gather(1, label.clamp(max=num_classes - 1)[:, None])[:, 0]
     ce = -(known * log_own).sum() / count
     probabilities = log_p.exp()
-    entropy = (known * _entropy(probabilities)).sum() / count
-    diversity = -_entropy(probabilities.mean(dim=0)) * known.amax()
-    return ce, entropy, diversity
-
-
-def _entropy(probabilities: Tensor) -> Tensor:
-    return -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=-1)
+    mean_entropy = (known * entropy(probabilities)).sum() / count
+    diversity = -entropy(probabilities.mean(dim=0)) * known.amax()
+    return ce, mean_entropy, diversity
 
 
 class ShotO(Method):
@@ -115,8 +90,8 @@ class ShotO(Method):
         label = state.label[target.index]
         if not (label < target.logits.shape[1]).any():
             return {}
-        ce, entropy, diversity = losses(target.logits, label)
-        return {"ce": self.ce_weight * ce, "entropy": entropy, "diversity": diversity}
+        ce, mean_entropy, diversity = losses(target.logits, label)
+        return {"ce": self.ce_weight * ce, "entropy": mean_entropy, "diversity": diversity}
 
     def predict(self, bank: Bank) -> Prediction:
         """Return the most probable classes, or unknown in the higher cluster of the entropies."""

@@ -24,12 +24,16 @@ class Prediction:
     unknown_score: Tensor
 
 
+def entropy(probabilities: Tensor) -> Tensor:
+    """Return the entropy [...] of ``probabilities`` [..., K] in nats."""
+    return -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=-1)
+
+
 def normalised_entropy(probabilities: Tensor) -> Tensor:
     """Return the entropy [N] of ``probabilities`` [N, K] over log K: 0 certain, 1 uniform."""
     if probabilities.shape[1] == 1:  # a single class leaves nothing to be unsure of
         return probabilities.new_zeros(len(probabilities))
-    entropy = -(probabilities * (probabilities + LOG_EPSILON).log()).sum(dim=1)
-    return entropy / math.log(probabilities.shape[1])
+    return entropy(probabilities) / math.log(probabilities.shape[1])
 
 
 def predict_by_entropy(probabilities: Tensor, threshold: float | None) -> Prediction:

@@ -252,15 +252,14 @@ def load_adapted(
 
     Raises ValueError naming a checkpoint that does not fit, or lacks the method's layers.
     """
-    from uda.methods.joint import JointMethod
     from uda.models.classifier import load_weights
     from uda.runs.checkpoints import read_checkpoint
 
     fit_classifier(model, method)
     load_weights(model, checkpoint, classes)
-    if not isinstance(method, JointMethod):
-        return
     method.build(model.classifier, 0, 0)
+    if not method.own_score:
+        return
     try:
         method.load_state_dict(read_checkpoint(checkpoint)["method"])
     except (KeyError, TypeError, AttributeError, RuntimeError):

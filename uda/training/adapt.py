@@ -45,7 +45,7 @@ def adapt(
 ) -> None:
     """Adapt ``model`` to ``target`` in place.
 
-    The classifier stays as it is, except with a method that learns from the source, too.
+    The loop leaves the classifier as it is, except with a method that trains it.
 
     Of several ranks each computes its share of every batch, which must divide evenly; the first
     writes, evaluates and calls ``after_epoch``.
@@ -63,10 +63,8 @@ def adapt(
     """
     check_batch("adapt.batch_size", settings.batch_size)
     _check_trains(model, method, settings)
-    joint = isinstance(method, JointMethod)
-    if isinstance(method, JointMethod):
-        method.build(model.classifier, len(target.images), loop.seed)
-    training = TrainState(model, settings, loop, train_classifier=joint, heads=method.heads)
+    method.build(model.classifier, len(target.images), loop.seed)
+    training = TrainState(model, settings, loop, method.trains_classifier, heads=method.heads)
     _check_has_weights(model, method, settings)
     store = PixelStore.of(loop.compute)
     resized = store.resize(target.images, loop.images.resize_px)
