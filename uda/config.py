@@ -16,6 +16,7 @@ import yaml
 
 SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
+NEIGHBOURS = ("bank", "frozen", "oracle")
 VIEWS = (1, 2, 6)
 ANSWER_SCORES = ("method", "entropy", "cosine", "probability")
 ANSWER_THRESHOLDS = ("method", "two-means", "mixture", "box-cox")
@@ -325,6 +326,11 @@ class AdaptConfig:
         start: "source" starts from the trained source model; "backbone", of methods that learn from
             the source's pictures themselves, from the backbone's pretrained weights.
         balanced: Whether such methods draw the source's classes equally often.
+        neighbours: Which pictures are a picture's neighbours in the consistency of LEAD and GLC:
+            "bank", those of the most similar features, as published; "frozen", of the most similar
+            features of the pretrained backbone, on whole pictures of images.decode_px; "oracle",
+            random pictures of the same true class. The last reads the target's labels: a ceiling,
+            no method.
         keep_banks: Whether each epoch's features and probabilities of the target stay in the run's
             folder (float16): label-free criteria and figures are made of them.
     """
@@ -341,9 +347,14 @@ class AdaptConfig:
     epoch_steps: int = field(default=0, metadata=ADDED)
     start: str = field(default="source", metadata=ADDED)
     balanced: bool = field(default=True, metadata=ADDED)
+    neighbours: str = field(default="bank", metadata=ADDED)
     keep_banks: bool = True
 
     def __post_init__(self) -> None:
+        _require(
+            self.neighbours in NEIGHBOURS,
+            f"adapt.neighbours: {self.neighbours!r} is not one of {', '.join(NEIGHBOURS)}",
+        )
         _require(
             self.batch_norm in ("target", "source"),
             f"adapt.batch_norm: {self.batch_norm!r} is neither target nor source",

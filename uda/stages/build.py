@@ -158,6 +158,18 @@ class Task:
         px, compute = self.experiment.images.crop_px, self.experiment.compute
         return forward_all(model, images, px, self.device, compute, transform)
 
+    def frozen_features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the features [N, d] that the pretrained backbone has of ``images``, as they are.
+
+        ``images`` are uint8 [N, 3, decode_px, decode_px]; see `uda.training.frozen`.
+        """
+        from uda.training.frozen import frozen_backbone, frozen_features
+
+        model = self.experiment.model
+        network = frozen_backbone(model.backbone, model.weights, images.shape[-1])
+        compute = self.experiment.compute
+        return frozen_features(network, model.backbone, images, self.device, compute)
+
     def answer(self, model: Classifier, images: torch.Tensor) -> tuple[Bank, Prediction]:
         """Return what the model says of the whole target, as `uda.config.AnswerConfig` has it.
 
