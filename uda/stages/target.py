@@ -176,8 +176,8 @@ def _check_neighbours(experiment: Experiment) -> None:
     settings = experiment.adapt
     if settings.neighbours != "bank" and not method_of(experiment).neighbours:
         raise ValueError(
-            f"adapt.neighbours: {settings.method} learns from no neighbours; leave it out, or adapt "
-            "by lead or glc"
+            f"adapt.neighbours: {settings.method} learns from no neighbours; leave it out, or take "
+            "lead or glc"
         )
 
 
