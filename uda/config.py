@@ -19,6 +19,7 @@ SCHEDULES = ("inverse", "cosine", "step")
 NEIGHBOURS = ("bank", "frozen", "oracle")
 VIEWS = (1, 2, 6)
 ANSWER_SCORES = ("method", "entropy", "cosine", "probability")
+ANSWER_LABELS = ("method", "co-learn")
 ANSWER_THRESHOLDS = ("method", "two-means", "mixture", "box-cox")
 PRECISIONS = ("float32", "bfloat16", "float16")
 PACKAGE = Path(__file__).resolve().parent
@@ -390,13 +391,21 @@ class AnswerConfig:
             the highest.
         threshold: Above which score a picture is unknown: method; two-means, mixture or box-cox,
             which find it over the whole target; or a number.
+        labels: What says which class a known picture is of: method, the model's probabilities;
+            co-learn, these times what the pretrained backbone, which stays as it is, says on whole
+            pictures of images.decode_px. What is unknown stays so.
     """
 
     views: int = field(default=1, metadata=ADDED)
     score: str = field(default="method", metadata=ADDED)
     threshold: str = field(default="method", metadata=ADDED)
+    labels: str = field(default="method", metadata=ADDED)
 
     def __post_init__(self) -> None:
+        _require(
+            self.labels in ANSWER_LABELS,
+            f"answer.labels: {self.labels!r} is not one of {', '.join(ANSWER_LABELS)}",
+        )
         _require(self.views in VIEWS, f"answer.views: {self.views} is not one of 1, 2 and 6")
         _require(
             self.score in ANSWER_SCORES,
@@ -431,7 +440,7 @@ class AnswerConfig:
     def title(self) -> str:
         """What differs from the method's way, for tables: ``6 views, cosine, two-means``."""
         views = f"{self.views} views" if self.views > 1 else ""
-        named = [name for name in (self.score, self.threshold) if name != "method"]
+        named = [n for n in (self.score, self.threshold, self.labels) if n != "method"]
         return ", ".join(filter(None, [views, *named]))
 
 

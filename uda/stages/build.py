@@ -178,9 +178,10 @@ class Task:
             images: uint8 [N, 3, decode_px, decode_px].
 
         Returns:
-            The bank, its probabilities averaged over the views, and each image's label and score.
+            The bank, its probabilities averaged over the views and, by Co-learn, multiplied by what
+            the pretrained backbone says; and each image's label and score.
         """
-        from uda.evaluation.answering import answer
+        from uda.evaluation.answering import answer, relabel
         from uda.training.bank import forward_views
 
         sizes, settings = self.experiment.images, self.experiment.answer
@@ -188,7 +189,10 @@ class Task:
         bank, cosines = forward_views(
             model, resized, sizes.crop_px, settings.views, self.device, self.experiment.compute
         )
-        return bank, answer(settings, self.method, bank, cosines)
+        prediction = answer(settings, self.method, bank, cosines)
+        if settings.labels == "method":
+            return bank, prediction
+        return relabel(bank, prediction, self.frozen_features(images).to(self.device))
 
     def lock(self, waits: bool = False) -> AbstractContextManager[None]:
         """Return a context in which no other process works on the run; the first rank locks it.
