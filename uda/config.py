@@ -16,8 +16,10 @@ import yaml
 
 SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
+NEIGHBOURS = ("bank", "frozen", "oracle")
 VIEWS = (1, 2, 6)
 ANSWER_SCORES = ("method", "entropy", "cosine", "probability")
+ANSWER_LABELS = ("method", "co-learn")
 ANSWER_THRESHOLDS = ("method", "two-means", "mixture", "box-cox")
 PRECISIONS = ("float32", "bfloat16", "float16")
 PACKAGE = Path(__file__).resolve().parent
@@ -329,6 +331,11 @@ class AdaptConfig:
         start: "source" starts from the trained source model; "backbone", of methods that learn from
             the source's pictures themselves, from the backbone's pretrained weights.
         balanced: Whether such methods draw the source's classes equally often.
+        neighbours: Which pictures are a picture's neighbours in the consistency of LEAD and GLC:
+            "bank", those of the most similar features, as published; "frozen", of the most similar
+            features of the pretrained backbone, on whole pictures of images.decode_px; "oracle",
+            random pictures of the same true class. The last reads the target's labels: a ceiling,
+            no method.
         keep_banks: Whether each epoch's features and probabilities of the target stay in the run's
             folder (float16): label-free criteria and figures are made of them.
     """
@@ -345,9 +352,14 @@ class AdaptConfig:
     epoch_steps: int = field(default=0, metadata=ADDED)
     start: str = field(default="source", metadata=ADDED)
     balanced: bool = field(default=True, metadata=ADDED)
+    neighbours: str = field(default="bank", metadata=ADDED)
     keep_banks: bool = True
 
     def __post_init__(self) -> None:
+        _require(
+            self.neighbours in NEIGHBOURS,
+            f"adapt.neighbours: {self.neighbours!r} is not one of {', '.join(NEIGHBOURS)}",
+        )
         _require(
             self.batch_norm in ("target", "source"),
             f"adapt.batch_norm: {self.batch_norm!r} is neither target nor source",
@@ -383,13 +395,21 @@ class AnswerConfig:
             the highest.
         threshold: Above which score a picture is unknown: method; two-means, mixture or box-cox,
             which find it over the whole target; or a number.
+        labels: What says which class a known picture is of: method, the model's probabilities;
+            co-learn, these times what the pretrained backbone, which stays as it is, says on whole
+            pictures of images.decode_px. What is unknown stays so.
     """
 
     views: int = field(default=1, metadata=ADDED)
     score: str = field(default="method", metadata=ADDED)
     threshold: str = field(default="method", metadata=ADDED)
+    labels: str = field(default="method", metadata=ADDED)
 
     def __post_init__(self) -> None:
+        _require(
+            self.labels in ANSWER_LABELS,
+            f"answer.labels: {self.labels!r} is not one of {', '.join(ANSWER_LABELS)}",
+        )
         _require(self.views in VIEWS, f"answer.views: {self.views} is not one of 1, 2 and 6")
         _require(
             self.score in ANSWER_SCORES,
@@ -424,7 +444,7 @@ class AnswerConfig:
     def title(self) -> str:
         """What differs from the method's way, for tables: ``6 views, cosine, two-means``."""
         views = f"{self.views} views" if self.views > 1 else ""
-        named = [name for name in (self.score, self.threshold) if name != "method"]
+        named = [n for n in (self.score, self.threshold, self.labels) if n != "method"]
         return ", ".join(filter(None, [views, *named]))
 
 

@@ -41,7 +41,7 @@ from uda.compute.optim import set_rate, sgd
 from uda.config import AdaptConfig, ComputeConfig, ImageConfig
 from uda.data.items import Item, domain_items
 from uda.data.partition import of_classes
-from uda.data.pixels import PixelStore
+from uda.data.pixels import PixelStore, Unlabelled
 from uda.data.scenarios import class_split
 from uda.data.spec import load_dataset_spec
 from uda.data.views import draw_views, to_float, views
@@ -189,8 +189,8 @@ class Ours:
         lap()  # the bank is the last evaluation
         knowledge = self.method.refresh(self.bank, 1)
         lap()
-        bar = tqdm(disable=True)
-        train_epoch(self.state, self.resized, self.method, knowledge, self.settings, self.loop, bar)
+        bar, target = tqdm(disable=True), Unlabelled(self.resized)
+        train_epoch(self.state, target, self.method, knowledge, self.settings, self.loop, bar)
         lap()
         self.bank = self.forward_all()
         lap()

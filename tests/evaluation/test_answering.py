@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from uda.config import AnswerConfig, ImageConfig
 from uda.data.views import fixed_views
-from uda.evaluation.answering import CUTS, answer, box_cox_threshold, unknown_scores
+from uda.evaluation.answering import CUTS, answer, box_cox_threshold, relabel, unknown_scores
 from uda.methods import METHODS
 from uda.methods.base import Bank
+from uda.methods.co_learn import agreed_probabilities
 from uda.models.classifier import build_model
 from uda.training.bank import forward_all, forward_views
 
@@ -105,6 +106,20 @@ def test_a_number_is_the_threshold(bank):
     assert (given.label == 4).equal(unknown)
 
 
+def test_co_learn_moves_labels_and_not_what_is_unknown(bank):
+    frozen = torch.rand(40, 7, generator=torch.manual_seed(2))
+    prediction = answer(AnswerConfig(), METHODS["lead"](open_set=True), bank, torch.zeros(40, 4))
+    moved_bank, moved = relabel(bank, prediction, frozen)
+    expected = agreed_probabilities(bank.probabilities, frozen)
+    torch.testing.assert_close(moved_bank.probabilities, expected)
+    assert moved.unknown_score.equal(prediction.unknown_score)
+    unknown = prediction.label == 4
+    assert 0 < unknown.sum() < 40
+    assert (moved.label == 4).equal(unknown)
+    assert moved.label[~unknown].equal(expected.argmax(1)[~unknown])
+    assert not moved.label.equal(prediction.label)
+
+
 def test_box_cox_finds_the_cut_of_skewed_scores_that_a_plain_mixture_misses():
     rng = np.random.default_rng(0)
     low, high = np.exp(rng.normal(-4, 0.5, 400)), np.exp(rng.normal(-1, 0.5, 400))
@@ -131,6 +146,7 @@ def test_few_or_equal_scores_have_a_threshold(name, scores):
     [
         ({"views": 3}, "answer.views: 3"),
         ({"score": "energy"}, "answer.score: 'energy'"),
+        ({"labels": "frozen"}, "answer.labels: 'frozen'"),
         ({"threshold": "otsu"}, "answer.threshold: 'otsu'"),
         ({"threshold": "-0.1"}, "answer.threshold: '-0.1'"),
         ({"threshold": "nan"}, "answer.threshold: 'nan'"),

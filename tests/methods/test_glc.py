@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from uda.methods import METHODS, clusters, glc, lead
 from uda.methods.base import Bank, Batch
-from uda.methods.geometry import consistency, most_confident, prototypes
+from uda.methods.geometry import consistency, most_confident, neighbours_in, prototypes
 
 
 def naive_labels(features, probabilities, num_clusters, rho, centroids_of):
@@ -256,7 +256,9 @@ def test_losses_equal_a_loop(index):
     batch = batch_of(bank, torch.tensor(index), noise=0.3)
     probabilities = batch.logits.softmax(dim=1)
     pseudo = glc.pseudo_labels(bank.features, bank.probabilities, 4)
-    parts = glc.losses(batch.features, probabilities, batch.index, glc.start_state(bank, pseudo))
+    state = glc.start_state(bank, pseudo)
+    near = neighbours_in(F.normalize(batch.features, dim=1), state.unit_features, 4)
+    parts = glc.losses(batch.features, probabilities, batch.index, state, near)
     expected = naive_losses(
         batch.features.detach().double().numpy(),
         probabilities.detach().double().numpy(),
@@ -275,7 +277,8 @@ def test_consistency_is_leads():
     )
     features, rows = F.normalize(bank.features, dim=1), bank.probabilities.clone()
     z = F.normalize(batch.features, dim=1)
-    loss = consistency(z, probabilities, batch.index, features, rows, 4)
+    near = neighbours_in(z, features, 4)
+    loss = consistency(z, probabilities, batch.index, features, rows, near)
     leads = lead.losses(batch.features, probabilities, batch.index, state)[2]
     torch.testing.assert_close(loss, leads)
     torch.testing.assert_close(features, state.unit_features)

@@ -8,6 +8,7 @@ from helpers.tiny import arguments, make_dataset
 from uda.cli.main import main
 from uda.data import pixels
 from uda.methods import METHODS
+from uda.models.backbones import build_backbone
 from uda.reports.choices import CUTS, EPOCHS, epoch_choices, threshold_choices
 from uda.runs.checkpoints import read_checkpoint
 from uda.runs.folder import find_runs
@@ -24,10 +25,11 @@ def source(tmp_path):
     return dataset, run.checkpoint
 
 
-def adapt(source, runs, method):
+def adapt(source, runs, method, *more):
     """Adapt to the target; return the run."""
     dataset, checkpoint = source
     flags = [f"--adapt.method={method}", f"--adapt.checkpoint={checkpoint}", "--data.target=Dark"]
+    flags += more
     assert main(["adapt", *arguments(dataset, runs, *flags)]) == 0
     (run,) = find_runs(runs)
     return run
@@ -65,6 +67,34 @@ def test_permuted_target_labels_change_scores_alone(source, tmp_path, method):
     assert choices == choices_without_labels(after)
     first, second = (run.metrics("evaluate")[-1]["auroc"] for run in (before, after))
     assert first != second
+
+
+def with_neighbours(source, folder, kind):
+    """Adapt before and after labels are permuted; return both runs."""
+    flags = f"--adapt.neighbours={kind}", f"--compute.cache={folder / 'cache'}"
+    if kind == "frozen":  # of a file of weights, as none are installed for the tiny network
+        weights = folder / "backbone.pth"
+        torch.save(build_backbone("timm:test_efficientnet", "none")[0].state_dict(), weights)
+        flags += (f"--model.weights={weights}",)
+    before = adapt(source, folder / "before", "lead", *flags)
+    permute_labels(source[0])
+    return before, adapt(source, folder / "after", "lead", *flags)
+
+
+def test_neighbours_of_frozen_features_are_the_same_with_permuted_labels(source, tmp_path):
+    before, after = with_neighbours(source, tmp_path, "frozen")
+    assert same_weights(before, after)
+    first, second = (run.metrics("neighbours")[-1]["purity"] for run in (before, after))
+    assert first != second
+
+
+def test_an_oracles_neighbours_are_the_exception(source, tmp_path):
+    """They come from the target's labels, and the configuration says so."""
+    before, after = with_neighbours(source, tmp_path, "oracle")
+    assert not same_weights(before, after)
+    for run in (before, after):
+        assert run.adapt["neighbours"] == "oracle"
+        assert run.metrics("neighbours")[-1]["purity"] == 100
 
 
 def test_the_order_of_folders_would_change_them(source, tmp_path, monkeypatch):

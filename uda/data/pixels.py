@@ -50,9 +50,15 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """The ``images`` uint8 [N, 3, H, W] of a target domain, and nothing else."""
+    """The images of a target domain, without labels.
+
+    Attributes:
+        images: uint8 [N, 3, H, W].
+        neighbours: int64 [N, n], the rows of each image's neighbours, of a stage that names them.
+    """
 
     images: Tensor
+    neighbours: Tensor | None = None
 
 
 @dataclass(frozen=True)

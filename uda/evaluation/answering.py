@@ -7,13 +7,16 @@ training, no labels and no constant. docs/methods.md says what they gain.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from uda.config import AnswerConfig
 from uda.evaluation.criteria import THRESHOLDS, mixture_threshold
 from uda.methods.base import Bank, Method
+from uda.methods.co_learn import agreed_probabilities
 from uda.methods.unknown import Prediction, normalised_entropy, predict_above
 
 ABOVE_ZERO = 1e-6  # Box and Cox's transform needs positive values
@@ -56,6 +59,18 @@ def answer(settings: AnswerConfig, method: Method, bank: Bank, cosines: Tensor) 
         if cut is None:
             cut = CUTS[settings.threshold](score.cpu().numpy())
     return predict_above(score, bank.probabilities, cut)
+
+
+def relabel(bank: Bank, prediction: Prediction, frozen: Tensor) -> tuple[Bank, Prediction]:
+    """Return ``bank`` with `agreed_probabilities`, and ``prediction`` with the labels of these.
+
+    What is unknown, and how unknown it is, stays as it was. ``frozen`` [N, d] are the frozen
+    network's features.
+    """
+    probabilities = agreed_probabilities(bank.probabilities, frozen)
+    unknown = prediction.label == probabilities.shape[1]
+    label = torch.where(unknown, prediction.label, probabilities.argmax(dim=1))
+    return replace(bank, probabilities=probabilities), replace(prediction, label=label)
 
 
 def box_cox_threshold(score: np.ndarray) -> float:

@@ -48,7 +48,8 @@ def last_scores(run: Run, probabilities: Tensor) -> NDArray[np.floating[Any]]:
     """
     kind = run.answer.get("score", "method")
     own = kind == "method" and METHODS[run.method].own_score
-    if kind in ("method", "entropy") and not own:
+    # Co-learn's probabilities are others than those whose entropy was the score.
+    if kind in ("method", "entropy") and not own and "labels" not in run.answer:
         return normalised_entropy(probabilities).numpy()
     answers = read_answers(run)
     if answers is None or "unknown_score" not in answers:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from uda.data.items import Item, picture_names
 from uda.data.pixels import labels_of
@@ -16,6 +17,7 @@ from uda.evaluation.metrics import (
     accuracy,
     calibration_error,
     h3_score,
+    neighbour_purity,
     open_set_scores,
     oscr,
     per_class_accuracy,
@@ -109,6 +111,14 @@ def class_table(
         for name, k in split.number.items()
         if name in split.target_classes
     ]
+
+
+def neighbours_purity(items: Sequence[Item], split: ClassSplit, near: Tensor) -> float | None:
+    """Return `uda.evaluation.metrics.neighbour_purity` of the target's ``near`` int64 [N, n].
+
+    None where nothing has a label.
+    """
+    return _defined(neighbour_purity(near.cpu().numpy(), labels_of(items, split.number)))
 
 
 def held_out_scores(items: Sequence[Item], split: ClassSplit, bank: Bank) -> dict[str, Any]:

@@ -218,3 +218,15 @@ SCORES = {
     "oscr": "OSCR",
     "h3_score": "H³-score",
 }
+
+
+def neighbour_purity(near: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share in percent of images' neighbours that are of the image's class.
+
+    Args:
+        near: int64 [N, n], rows of neighbours.
+        labels: int64 [N]; those below 0 are not known and left out. NaN where none is left.
+    """
+    known = (labels >= 0)[:, None] & (labels[near] >= 0)
+    same = labels[near] == labels[:, None]
+    return 100 * float(same[known].mean()) if known.any() else math.nan

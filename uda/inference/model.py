@@ -199,6 +199,7 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     if not run.is_done:
         raise ValueError(f"{run.folder}: not finished; the command that began it goes on with it")
     experiment = experiment_of(run, "", "")
+    check_answers(experiment)
     classes = class_names(run, experiment)
     model = model_of(experiment, len(classes), pretrained=False)
     weights = checkpoint if checkpoint.is_file() else run.result_checkpoint
@@ -211,6 +212,15 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     model.eval()
     cut = _parse_threshold(run, threshold) if threshold else threshold_of(run, experiment)
     return TrainedModel(run, experiment, model, method, classes, cut, torch_device)
+
+
+def check_answers(experiment: Experiment) -> None:
+    """Raise ValueError where pictures cannot be answered one at a time."""
+    if experiment.answer.labels != "method":
+        raise ValueError(
+            f"answer.labels: {experiment.answer.labels} answers for a whole target at once, by uda "
+            "adapt alone; leave it out for answers for other pictures"
+        )
 
 
 def _parse_threshold(run: Run, threshold: str) -> float:

@@ -39,6 +39,8 @@ class Batch:
         index: int64 [B], the images' rows in the bank.
         targets: Soft labels [B, K] of a batch of the source; None of the target's.
         views: Features [B, D] of the further views that a `uda.methods.joint` method asks for.
+        near: int64 [B, n], rows of the bank that are each image's neighbours; None where the
+            method looks them up by the network's features.
     """
 
     features: Tensor
@@ -46,6 +48,7 @@ class Batch:
     index: Tensor
     targets: Tensor | None = None
     views: tuple[Tensor, ...] = ()
+    near: Tensor | None = None
 
 
 class Once(Protocol):
@@ -100,6 +103,8 @@ class Method:
             `state_dict` keeps.
         has_threshold: Whether `threshold` alone decides what is unknown. False where `predict`
             decides over the whole target.
+        neighbours: How many neighbours of each image `loss` looks up in the bank, unless a batch
+            names them; 0 for none.
         threshold: The unknown score above which a sample is unknown; None where nothing is
             (``open_set`` False, as under PDA).
     """
@@ -113,6 +118,7 @@ class Method:
     own_score: ClassVar[bool] = False
     has_threshold: ClassVar[bool] = True
     trains_classifier: bool = False
+    neighbours: int = 0
     threshold: float | None
     classifier: nn.Linear
 

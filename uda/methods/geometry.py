@@ -43,13 +43,17 @@ def nearest(queries: Tensor, bank: Tensor, count: int) -> Tensor:
 
     Both have unit rows; nearest first. Raises ValueError for a bank of fewer than ``count`` rows.
     """
-    if len(bank) < count:
-        raise ValueError(
-            f"{count} neighbours asked of a bank of {len(bank)} images: lower the method's option "
-            "`neighbours`, or give more images"
-        )
+    _check_rows(len(bank), count)
     chunks = [(some @ bank.T).topk(count, dim=1).indices for some in queries.split(CHUNK)]
     return torch.cat(chunks)
+
+
+def _check_rows(available: int, count: int) -> None:
+    if available < count:
+        raise ValueError(
+            f"{count} neighbours asked of a bank of {available} images: lower the method's option "
+            "`neighbours`, or give more images"
+        )
 
 
 def most_confident(probabilities: Tensor, count: int) -> Tensor:
@@ -94,29 +98,42 @@ def neighbours_in(unit_features: Tensor, bank_features: Tensor, count: int) -> T
     return nearest(unit_features, bank_features, count + 1)[:, 1:]
 
 
+def nearest_others(features: Tensor, count: int) -> Tensor:
+    """Return the rows int64 [N, ``count``] nearest by cosine to each of ``features`` [N, D].
+
+    Nearest first, and never the row itself. Raises ValueError where there are not more rows than
+    ``count``.
+    """
+    unit = F.normalize(features, dim=1)
+    _check_rows(len(unit) - 1, count)
+    chunks = []
+    for rows in torch.arange(len(unit), device=unit.device).split(CHUNK):
+        cosines = unit[rows] @ unit.T
+        cosines[torch.arange(len(rows)), rows] = -torch.inf
+        chunks.append(cosines.topk(count, dim=1).indices)
+    return torch.cat(chunks)
+
+
 def consistency(
     unit_features: Tensor,
     probabilities: Tensor,
     index: Tensor,
     bank_features: Tensor,
     bank_probabilities: Tensor,
-    neighbours: int,
+    near: Tensor,
 ) -> Tensor:
     """Return L_con of GLC and LEAD: cross-entropy to the mean of the neighbours' probabilities.
 
     Args:
         unit_features: The batch's, [B, D].
         probabilities: The batch's, [B, K].
-        index: int64 [B], the batch's rows in the bank, which are overwritten (detached) after the
-            neighbours were looked up.
+        index: int64 [B], the batch's rows in the bank, which are overwritten (detached).
         bank_features: [N, D] of unit norm.
         bank_probabilities: [N, K].
-        neighbours: Neighbours of each sample.
-
-    Raises:
-        ValueError: N is not more than ``neighbours``.
+        near: int64 [B, n], the bank's rows that are each sample's neighbours, looked up before the
+            batch's rows are overwritten.
     """
-    agreed = bank_probabilities[neighbours_in(unit_features, bank_features, neighbours)].mean(dim=1)
+    agreed = bank_probabilities[near].mean(dim=1)
     bank_features[index] = unit_features.detach()
     bank_probabilities[index] = probabilities.detach()
     return -(agreed * (probabilities + LOG_EPSILON).log()).sum(dim=1).mean()

@@ -159,17 +159,17 @@ def start_state(bank: Bank, pseudo: PseudoLabels) -> GlcState:
 
 
 def losses(
-    features: Tensor, probabilities: Tensor, index: Tensor, state: GlcState, neighbours: int = 4
+    features: Tensor, probabilities: Tensor, index: Tensor, state: GlcState, near: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return L_ce and L_con of a batch: the paper's global and local losses.
 
     ``features`` are [B, D], ``probabilities`` [B, K]; ``index`` [B] are their rows in the bank,
-    which `consistency` replaces.
+    which `consistency` replaces; ``near`` [B, n] are their neighbours' rows.
     """
     log_p = (probabilities + LOG_EPSILON).log()
     ce = -(state.pseudo.target[index] * log_p).sum(dim=1).mean()
     z = F.normalize(features, dim=1)
-    con = consistency(z, probabilities, index, state.unit_features, state.probabilities, neighbours)
+    con = consistency(z, probabilities, index, state.unit_features, state.probabilities, near)
     return ce, con
 
 
@@ -278,12 +278,12 @@ class Glc(Method):
     def loss(self, target: Batch, state: GlcState) -> dict[str, Tensor]:
         """Return the losses of a batch, weighted."""
         probabilities, z = target.logits.softmax(dim=1), F.normalize(target.features, dim=1)
-        near = None
-        if self.affinity_weight:  # looked up before the batch's own rows of the bank are replaced
+        near = target.near
+        if near is None:  # looked up before the batch's own rows of the bank are replaced
             near = neighbours_in(z, state.unit_features, self.neighbours)
-        ce, con = losses(target.features, probabilities, target.index, state, self.neighbours)
+        ce, con = losses(target.features, probabilities, target.index, state, near)
         found = {"ce": self.ce_weight * ce, "con": con}
-        if near is not None and self.num_clusters:
+        if self.affinity_weight and self.num_clusters:
             apart = affinity(z, near, state.unit_features, self.num_clusters)
             found["aff"] = self.affinity_weight * apart
         return found

@@ -19,7 +19,14 @@ from torch.nn import functional as F
 
 from uda.methods.base import Bank, Batch, Method, Once, check_weight, run_locally
 from uda.methods.clusters import CLUSTERS, KMEANS, estimate_num_clusters
-from uda.methods.geometry import consistency, known_basis, most_confident, prototypes, split_norms
+from uda.methods.geometry import (
+    consistency,
+    known_basis,
+    most_confident,
+    neighbours_in,
+    prototypes,
+    split_norms,
+)
 from uda.methods.unknown import LOG_EPSILON
 
 WEIGHT_ALPHA = 1e-4
@@ -156,7 +163,12 @@ def start_state(bank: Bank, pseudo: PseudoLabels) -> LeadState:
 
 
 def losses(
-    features: Tensor, probabilities: Tensor, index: Tensor, state: LeadState, neighbours: int = 4
+    features: Tensor,
+    probabilities: Tensor,
+    index: Tensor,
+    state: LeadState,
+    neighbours: int = 4,
+    near: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return L_ce, L_reg and L_con of a batch.
 
@@ -169,6 +181,7 @@ def losses(
             the neighbours were looked up.
         state: The epoch's.
         neighbours: Neighbours of L_con.
+        near: int64 [B, n], the neighbours themselves, where these are not the bank's nearest.
     """
     pseudo, z = state.pseudo, F.normalize(features, dim=1)
     target, weight = pseudo.target[index], pseudo.weight[index]
@@ -180,7 +193,9 @@ def losses(
     log_part = (norms.softmax(dim=1) + LOG_EPSILON).log()
     reg = -(weight * log_part.gather(1, is_unknown[:, None])[:, 0]).mean()
 
-    con = consistency(z, probabilities, index, state.unit_features, state.probabilities, neighbours)
+    if near is None:
+        near = neighbours_in(z, state.unit_features, neighbours)
+    con = consistency(z, probabilities, index, state.unit_features, state.probabilities, near)
     return ce, reg, con
 
 
@@ -276,7 +291,9 @@ class Lead(Method):
     def loss(self, target: Batch, state: LeadState) -> dict[str, Tensor]:
         """Return the three losses of a batch, weighted."""
         probabilities = target.logits.softmax(dim=1)
-        ce, reg, con = losses(target.features, probabilities, target.index, state, self.neighbours)
+        ce, reg, con = losses(
+            target.features, probabilities, target.index, state, self.neighbours, target.near
+        )
         return {
             "ce": self.ce_weight * ce,
             "reg": self.reg_weight * reg,

@@ -74,6 +74,33 @@ def threshold_choices(run: Run) -> dict[str, tuple[float, float]]:
     return values
 
 
+def purities(run: Run) -> dict[str, float]:
+    """Return `uda.reports.predictions.Predictions.purity` of the run's features, by name.
+
+    They are those of the ``source model`` and of the ``last epoch``; ``chosen`` is how many of the
+    neighbours that `adapt.neighbours` named are right, where it did. Those of a finished run are
+    kept in its folder.
+
+    Raises:
+        ValueError: where the run has not kept its banks, or at most one picture has a label.
+    """
+    stored = run.choices("purity") or {}
+    if {"source model", "last epoch"} <= stored.keys() and all(map(len, stored.values())):
+        return {name: values[0] for name, values in stored.items()}
+    answers = read_predictions(run, load_dataset_spec(run.dataset))
+    if answers is None or len(answers.rows) < 2:
+        raise ValueError("its target has no labels, so nothing says which neighbours are right")
+    last = run.metrics("evaluate")[-1]["epoch"]
+    epochs = {"source model": 0, "last epoch": last}
+    values = {
+        name: answers.purity(run.bank(epoch, ["features"])[0]) for name, epoch in epochs.items()
+    }
+    for line in run.metrics("neighbours"):
+        values["chosen"] = line["purity"]
+    run.save_choices("purity", {name: [value] for name, value in values.items()})
+    return values
+
+
 @dataclass(frozen=True)
 class Choice:
     """Something to choose of a run: its epoch, or its threshold.

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from uda.data.scenarios import ClassSplit, OtherClassesError, split_of_run
 from uda.data.spec import DatasetSpec
 from uda.evaluation.evaluate import read_answers
-from uda.evaluation.metrics import threshold_curve
+from uda.evaluation.metrics import neighbour_purity, threshold_curve
+from uda.methods.geometry import nearest_others
 from uda.runs.folder import Run
 
+NEIGHBOURS = 5
 SHARED, PRIVATE = "shared classes", "target-private classes"
 NAMES_OF_ROLES = {False: SHARED, True: PRIVATE}
 
@@ -96,8 +99,7 @@ class Predictions:
         ``classes`` [target] are the most probable ones. Both are of the whole target, those without
         labels included.
         """
-        if len(self.rows) and len(classes) <= self.rows.max():
-            raise ValueError(f"{self.run.folder}: its bank is of other pictures than its answers")
+        self._check_bank(len(classes))
         curve = threshold_curve(
             self.true_label,
             classes[self.rows],
@@ -107,6 +109,22 @@ class Predictions:
             self.unknown,
         )
         return [point.h_score for point in curve]
+
+    def purity(self, features: NDArray[np.floating]) -> float:
+        """Return how many of each image's `NEIGHBOURS` nearest are of its class, in percent.
+
+        Classes are all of the target's, private ones too. ``features`` [target, D] are of the whole
+        target; NaN where a single image has a label.
+        """
+        self._check_bank(len(features))
+        labelled = torch.from_numpy(features[self.rows]).float()
+        near = nearest_others(labelled, min(NEIGHBOURS, len(labelled) - 1))
+        return neighbour_purity(near.numpy(), self.true_label)
+
+    def _check_bank(self, count: int) -> None:
+        """Raise ValueError where a bank of ``count`` images is not of these."""
+        if len(self.rows) and count <= self.rows.max():
+            raise ValueError(f"{self.run.folder}: its bank is of other pictures than its answers")
 
     def confusion(self) -> Confusion:
         """Return the confusion matrix.

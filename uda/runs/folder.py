@@ -10,6 +10,7 @@
     banks/, predictions.npz,
     summary.npz                        of an adaptation: features, answers, what the method kept
     criteria.json, thresholds.json     what was chosen without labels, computed once
+    purity.json                        how many neighbours are right, computed once
     genmix_stages.png                  what GenMix made of a few images
     predictions.csv, unknown.png,
     answers.md                         of `uda run`: answers for people
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DATASETS = "datasets"  # beside the runs: dataset files that `uda run` writes for anyone's folders
-CHOICES = ("criteria", "thresholds")
+CHOICES = ("criteria", "thresholds", "purity")
 # Keys of a line of metrics that hold more than a number; kinds of lines that are of an epoch.
 TEXTS = ("kind", "run", "version", "checkpoint")
 NAMED_SCORES = ("per_class", "fgsm_error", "corruptions")

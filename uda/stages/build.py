@@ -163,6 +163,18 @@ class Task:
         px, compute = crops.shape[-1], self.experiment.compute
         return forward_all(model, crops, px, self.device, compute, transform)
 
+    def frozen_features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the features [N, d] that the pretrained backbone has of ``images``, as they are.
+
+        ``images`` are uint8 [N, 3, decode_px, decode_px]; see `uda.training.frozen`.
+        """
+        from uda.training.frozen import frozen_backbone, frozen_features
+
+        model = self.experiment.model
+        network = frozen_backbone(model.backbone, model.weights, images.shape[-1])
+        compute = self.experiment.compute
+        return frozen_features(network, model.backbone, images, self.device, compute)
+
     def answer(self, model: Classifier, images: torch.Tensor) -> tuple[Bank, Prediction]:
         """Return what the model says of the whole target, as `uda.config.AnswerConfig` has it.
 
@@ -171,9 +183,10 @@ class Task:
             images: uint8 [N, 3, decode_px, decode_px].
 
         Returns:
-            The bank, its probabilities averaged over the views, and each image's label and score.
+            The bank, its probabilities averaged over the views and, by Co-learn, multiplied by what
+            the pretrained backbone says; and each image's label and score.
         """
-        from uda.evaluation.answering import answer
+        from uda.evaluation.answering import answer, relabel
         from uda.training.bank import forward_views
 
         sizes, settings = self.experiment.images, self.experiment.answer
@@ -186,7 +199,10 @@ class Task:
             bank, cosines = forward_views(
                 model, resized, sizes.crop_px, settings.views, self.device, self.experiment.compute
             )
-        return bank, answer(settings, self.method, bank, cosines)
+        prediction = answer(settings, self.method, bank, cosines)
+        if settings.labels == "method":
+            return bank, prediction
+        return relabel(bank, prediction, self.frozen_features(images).to(self.device))
 
     def lock(self, waits: bool = False) -> AbstractContextManager[None]:
         """Return a context in which no other process works on the run; the first rank locks it.

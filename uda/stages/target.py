@@ -21,6 +21,8 @@ from uda.stages.options import method_of
 from uda.stages.pictures import RunPictures, source_pictures, target_pictures
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from uda.data.items import Item
     from uda.methods.base import Bank
     from uda.methods.joint import JointMethod
@@ -45,6 +47,7 @@ def adapt(experiment: Experiment, waits: bool = False) -> None:
     spec = load_dataset_spec(data.dataset, data.root)
     split = class_split(spec, data.scenario)
     items = target_items(experiment, spec, split)
+    _check_neighbours(experiment)
     run = adapt_run(experiment, spec)
     if not (experiment.answer.is_methods or run.is_done):
         adapt(replace(experiment, answer=AnswerConfig()), waits)
@@ -84,6 +87,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path | None, pictures: Run
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
     pictures.check_names(items)
     pictures.keep()
+    view = replace(view, neighbours=_neighbours(task, view.images, items))
     if model.frozen:
         from uda.stages.frozen import centre_features
 
@@ -127,6 +131,29 @@ def _answer(task: Task, items: list[Item], pictures: RunPictures) -> None:
     task.finish()
 
 
+def _neighbours(task: Task, images: Tensor, items: Sequence[Item]) -> Tensor | None:
+    """Return the rows int64 [N, n] that `adapt.neighbours` makes neighbours; None for the bank's.
+
+    How many of them are right is logged.
+    """
+    from uda.compute.distributed import is_main
+    from uda.evaluation.evaluate import neighbours_purity
+    from uda.methods.geometry import nearest_others
+
+    kind, count = task.experiment.adapt.neighbours, task.method.neighbours
+    if kind == "bank":
+        return None
+    if kind == "oracle":
+        from uda.evaluation.oracle import oracle_neighbours
+
+        near = oracle_neighbours(items, task.split, count, task.experiment.seed)
+    else:
+        near = nearest_others(task.frozen_features(images), count)
+    if is_main():
+        task.run.log(kind="neighbours", purity=neighbours_purity(items, task.split, near))
+    return near
+
+
 def _source_batches(
     task: Task, method: JointMethod, model: Classifier, loop: Loop
 ) -> SourceBatches:
@@ -161,6 +188,16 @@ def _source_batches(
         loop,
         adapt.balanced,
     )
+
+
+def _check_neighbours(experiment: Experiment) -> None:
+    """Raise ValueError where neighbours are named for a method that asks for none."""
+    settings = experiment.adapt
+    if settings.neighbours != "bank" and not method_of(experiment).neighbours:
+        raise ValueError(
+            f"adapt.neighbours: {settings.method} learns from no neighbours; leave it out, or take "
+            "lead or glc"
+        )
 
 
 def _start_of(

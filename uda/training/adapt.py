@@ -68,6 +68,7 @@ def adapt(
     _check_has_weights(model, method, settings)
     store = PixelStore.of(loop.compute)
     resized = store.resize(target.images, loop.images.resize_px)
+    target = replace(target, images=resized)
     epochs = settings.epochs if method.trains != "nothing" else 0
     if epochs:
         _check_fills_a_batch("", len(resized), settings)
@@ -89,7 +90,7 @@ def adapt(
         state = method.refresh(bank, training.epoch, partial(from_main, device=loop.device))
         if is_main() and (summary := method.summary(state)):
             run.save_summary({name: value.cpu().numpy() for name, value in summary.items()})
-        sums = train_epoch(training, resized, method, state, settings, loop, bar, source)
+        sums = train_epoch(training, target, method, state, settings, loop, bar, source)
         training.epoch += 1
         for name, value in sums.items():
             check_finite("adapt.rate", f"the loss {name}", value, f"in epoch {training.epoch}")
@@ -107,7 +108,7 @@ def adapt(
 
 def train_epoch(
     training: TrainState,
-    resized: Tensor,
+    target: Unlabelled,
     method: Method,
     state: Any,
     settings: AdaptConfig,
@@ -119,7 +120,7 @@ def train_epoch(
 
     Args:
         training: The network and its optimiser.
-        resized: The target's images uint8 [N, 3, S, S].
+        target: Its images, uint8 [N, 3, S, S].
         method: Gives the losses.
         state: What its `refresh` returned.
         settings: With ``batch_norm`` "source" BatchNorm keeps the source model's statistics.
@@ -127,7 +128,7 @@ def train_epoch(
         bar: Moved on by each batch.
         source: Labelled batches, for a `JointMethod`.
     """
-    per_epoch = settings.epoch_steps or len(resized) // settings.batch_size
+    per_epoch = settings.epoch_steps or len(target.images) // settings.batch_size
     done, steps = training.epoch * per_epoch, settings.epochs * per_epoch
     _set_train_mode(training.model, settings)
     sums: dict[str, Tensor] = {}
@@ -135,7 +136,7 @@ def train_epoch(
     size = settings.batch_size
     drawn = method.rows(state, per_epoch, size) if isinstance(method, JointMethod) else None
     of_source, of_target = drawn or (None, None)
-    batches = target_batches(resized, done, per_epoch, size, loop, of_target)
+    batches = target_batches(target.images, done, per_epoch, size, loop, of_target)
     labelled = source.stream(done + 1, per_epoch, of_source) if source else repeat(None)
     for step, ((images, rows), beside) in enumerate(zip(batches, labelled), done + 1):  # noqa: B905
         set_rate(training.optimizer, step, steps)
@@ -146,7 +147,8 @@ def train_epoch(
             learned = _source_batch(training.model, source, beside, views)
         with torch.set_grad_enabled(method.trains == "weights"):
             features, logits = forward(training.model, images, loop.compute)
-        batch = Batch(gather(features), gather(logits), rows.to(loop.device))
+        near = None if target.neighbours is None else target.neighbours[rows].to(loop.device)
+        batch = Batch(gather(features), gather(logits), rows.to(loop.device), near=near)
         losses = _losses(method, learned, batch, state)
         if losses:
             training.optimizer.zero_grad()

@@ -15,7 +15,7 @@ from uda.evaluation.choices import (
 )
 from uda.evaluation.evaluate import read_answers
 from uda.evaluation.metrics import SCORES
-from uda.reports.choices import CUTS, EPOCH, EPOCHS, THRESHOLD, Choice
+from uda.reports.choices import CUTS, EPOCH, EPOCHS, THRESHOLD, Choice, purities
 from uda.reports.results import Board, Result, Setting, has_labels
 from uda.reports.tables.table import Cell, Line, Table, mean_and_deviation
 from uda.runs.folder import Run
@@ -32,6 +32,18 @@ NOTES = {
     "threshold": "Thresholds of the entropy / log K, in the last epoch. mixture and two-means"
     " choose one without labels",
 }
+# Titles of `uda.reports.choices.purities`.
+PURITIES = {
+    "source model": "source model",
+    "last epoch": "last epoch",
+    "chosen": "by adapt.neighbours",
+}
+PURITY_NOTE = (
+    "Share of a target picture's five nearest by cosine (in the last column, of those that the"
+    " losses were given) that are of its class, in percent, over all the target's classes; means"
+    " over pairs and seeds. Losses that teach from neighbours teach what these are of"
+    " (docs/methods.md)."
+)
 
 
 def epoch_table(setting: Setting, board: Board) -> Table | None:
@@ -48,6 +60,27 @@ def threshold_table(setting: Setting, board: Board) -> Table | None:
     Means over pairs and seeds. None where no run has kept its banks, and under PDA.
     """
     return None if setting.scenario == "pda" else _choice_table(setting, THRESHOLD, board)
+
+
+def purity_table(setting: Setting, board: Board) -> Table | None:
+    """Return how many of the pictures' neighbours are right, before and after adaptation.
+
+    Means over pairs and seeds. None where no run has kept its banks. Answering anew moves no
+    feature, so its rows are left out.
+    """
+    lines = []
+    for title, row in board.items():
+        found = []
+        for result in row.results:
+            if not result.run.answer:
+                with suppress(ValueError, OSError, KeyError):  # without banks, or without labels
+                    found.append(purities(result.run))
+        if found:
+            columns = [[run[name] for run in found if name in run] for name in PURITIES]
+            means = (f"{statistics.fmean(values):.1f}" if values else "–" for values in columns)
+            lines.append(Line(title, tuple(map(Cell, means))))
+    title = f"{setting.title}: neighbours of the same class"
+    return Table(title, tuple(PURITIES.values()), tuple(lines), (PURITY_NOTE,)) if lines else None
 
 
 def _choice_table(setting: Setting, choice: Choice, board: Board, fewest: int = 1) -> Table | None:

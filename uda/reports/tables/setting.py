@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from uda.reports.results import Board, Setting, has_labels, pairs_of
-from uda.reports.tables.choices import epoch_table, threshold_table, unscored_tables
+from uda.reports.tables.choices import epoch_table, purity_table, threshold_table, unscored_tables
 from uda.reports.tables.differences import difference_table
 from uda.reports.tables.missing import pictures_note, planned_for
 from uda.reports.tables.pair import pair_table
@@ -29,7 +29,8 @@ def setting_tables(
     Of several pairs: each score, the differences, also in the OSCR, which has no threshold, all
     scores' averages, the same by method and augmentation, the oracle's, and each pair by itself
     where they are few. Of one pair: all its scores, and the differences. Then what is chosen
-    without labels. Where no target has labels, `unscored_tables`.
+    without labels, and how many neighbours are right. Where no target has labels,
+    `unscored_tables`.
     """
     unscored = unscored_tables(setting, board)
     results = [result for row in board.values() for result in row.results]
@@ -49,6 +50,7 @@ def setting_tables(
         tables |= _tables_over_pairs(setting, board, expected, left_out)
     tables["epochs"] = epoch_table(setting, board)
     tables["thresholds"] = threshold_table(setting, board)
+    tables["purity"] = purity_table(setting, board)
     return {name: table for name, table in tables.items() if table is not None} | {
         f"{name} without labels": table for name, table in unscored.items()
     }
