@@ -228,7 +228,9 @@ def _experiment_of(run: Run, target: str, root: str) -> Experiment:
     source, adapted = run.source, run.adapt
     data = dict(source["data"])
     model = ModelConfig(**source["model"])
-    if (model.frozen or run.answer.get("labels")) and run.weights:  # of a file the identity has a hash instead of the path
+    if (
+        model.frozen or run.answer.get("labels")
+    ) and run.weights:  # of a file the identity has a hash instead of the path
         model = replace(model, weights=run.weights)
     with suppress(ValueError):  # whoever needs the dataset's file says that it is missing
         data["dataset"] = run.dataset
