@@ -221,9 +221,9 @@ def test_the_first_epoch_has_no_cross_entropy():
     label = method.refresh(bank, 1).label
     ce, mean_entropy, diversity = rrda.shot_losses(logits, label[:9])
     assert first["ce"] == 0
-    assert float(second["ce"]) == pytest.approx(0.4 * float(ce))
-    assert float(second["entropy"]) == pytest.approx(0.5 * float(mean_entropy))
-    assert float(second["diversity"]) == pytest.approx(float(diversity))
+    assert second["ce"].item() == pytest.approx(0.4 * ce.item())
+    assert second["entropy"].item() == pytest.approx(0.5 * mean_entropy.item())
+    assert second["diversity"].item() == pytest.approx(diversity.item())
 
 
 # ---- answers

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -227,7 +227,7 @@ class Rrda(Method):
     def refresh(self, bank: Bank, epoch: int, once: Once = run_locally) -> ShotState | AadState:
         """Return the epoch's pseudo-labels or bank; before the first epoch train the classifier."""
         if epoch == 0:
-            rows = nn.ModuleList([self.classifier, self.heads["unknown"]])
+            rows = nn.ModuleList([self.classifier, self._unknown])
             rows.load_state_dict(once(partial(self._trained_rows, rows, bank.features)))
         with torch.no_grad():
             probabilities = self._logits(self.classifier(bank.features), bank.features).softmax(1)
@@ -236,20 +236,24 @@ class Rrda(Method):
         label = once(partial(centroid_labels, bank.features, probabilities))
         return ShotState(label, self.ce_weight if epoch else 0.0)
 
+    @property
+    def _unknown(self) -> nn.Linear:
+        layer = self.heads["unknown"]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
     def _trained_rows(self, rows: nn.ModuleList, features: Tensor) -> dict[str, Any]:
         """Return the weights of ``rows``, the known and the unknown, that the synthesis teaches."""
-        known, unknown = self.classifier.out_features, self.heads["unknown"].out_features
+        classes = self.classifier.out_features, self._unknown.out_features
         frozen = copy.deepcopy(self.classifier).requires_grad_(False)
-        points, labels = synthetic_features(
-            frozen, features, (known, unknown), self.steps, self.seed
-        )
+        points, labels = synthetic_features(frozen, features, classes, self.steps, self.seed)
         trained = copy.deepcopy(rows)
         train_rows(trained, points, labels, self.seed)
         return trained.state_dict()
 
     def _logits(self, known: Tensor, features: Tensor) -> Tensor:
         """Return the logits [B, K + K'] of ``features``, whose ``known`` are [B, K]."""
-        return torch.cat([known, self.heads["unknown"](features)], dim=1)
+        return torch.cat([known, self._unknown(features)], dim=1)
 
     def loss(self, target: Batch, state: ShotState | AadState) -> dict[str, Tensor]:
         """Return the losses of a batch, weighted."""
@@ -275,7 +279,7 @@ class Rrda(Method):
         [N], above ½ where a further row has the highest logit of all.
         """
         known = self.classifier(bank.features).amax(dim=1)
-        return (self.heads["unknown"](bank.features).amax(dim=1) - known).sigmoid()
+        return (self._unknown(bank.features).amax(dim=1) - known).sigmoid()
 
     def summary(self, state: ShotState | AadState) -> dict[str, Tensor]:
         """Return SHOT's pseudo-labels, in 0..K, where K is unknown."""
@@ -287,6 +291,6 @@ class Rrda(Method):
         """Return the unknown rows; the known ones are the network's."""
         return {"heads": self.heads.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore them."""
         self.heads.load_state_dict(state["heads"])
