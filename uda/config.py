@@ -459,7 +459,8 @@ class ComputeConfig:
         compile: Whether the network goes through torch.compile.
         onnx: Whether passes without gradients on a CPU go through ONNX Runtime, if it is installed.
         image_memory_gb: Sets of decoded pictures larger than this (GiB) are kept in files.
-        cache: Folder of those files, which later runs find again; it can be deleted.
+        cache: Folder of those files, and of a frozen network's features, which later runs find
+            again; it can be deleted.
     """
 
     precision: str = "float32"
