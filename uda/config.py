@@ -18,7 +18,7 @@ SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
 VIEWS = (1, 2, 6)
 ANSWER_SCORES = ("method", "entropy", "cosine", "probability")
-ANSWER_THRESHOLDS = ("method", "two-means", "mixture", "box-cox")
+ANSWER_THRESHOLDS = ("method", "two-means", "mixture", "box-cox", "source")
 PRECISIONS = ("float32", "bfloat16", "float16")
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED_CONFIGS = PACKAGE / "configs"  # in a wheel
@@ -378,7 +378,8 @@ class AnswerConfig:
             highest cosine of its features to a class's row of the classifier; probability, 1 less
             the highest.
         threshold: Above which score a picture is unknown: method; two-means, mixture or box-cox,
-            which find it over the whole target; or a number.
+            which find it over the whole target; source, which finds it over the source's pictures
+            and holds in every scenario; or a number.
     """
 
     views: int = field(default=1, metadata=ADDED)
@@ -400,6 +401,10 @@ class AnswerConfig:
             self.score in ("method", "entropy") or self.threshold != "method",
             f"answer.threshold: a method's is one of the entropy; with the score {self.score} name "
             "another, such as two-means",
+        )
+        _require(
+            self.score != "method" or self.threshold != "source",
+            "answer.score: with the threshold source name entropy, cosine or probability",
         )
 
     @property

@@ -158,12 +158,15 @@ class Task:
         px, compute = self.experiment.images.crop_px, self.experiment.compute
         return forward_all(model, images, px, self.device, compute, transform)
 
-    def answer(self, model: Classifier, images: torch.Tensor) -> tuple[Bank, Prediction]:
+    def answer(
+        self, model: Classifier, images: torch.Tensor, source_cut: float | None = None
+    ) -> tuple[Bank, Prediction]:
         """Return what the model says of the whole target, as `uda.config.AnswerConfig` has it.
 
         Args:
             model: The adapted network, on the task's device.
             images: uint8 [N, 3, decode_px, decode_px].
+            source_cut: The threshold, where it is that of the source stage.
 
         Returns:
             The bank, its probabilities averaged over the views, and each image's label and score.
@@ -176,7 +179,7 @@ class Task:
         bank, cosines = forward_views(
             model, resized, sizes.crop_px, settings.views, self.device, self.experiment.compute
         )
-        return bank, answer(settings, self.method, bank, cosines)
+        return bank, answer(settings, self.method, bank, cosines, source_cut)
 
     def lock(self, waits: bool = False) -> AbstractContextManager[None]:
         """Return a context in which no other process works on the run; the first rank locks it.
