@@ -100,8 +100,9 @@ class DataConfig:
             name, to the source or to the target, so that no emoji is seen in both.
         holdout: In-domain training only: share of each class kept apart to test on, where the
             dataset has no test split.
-        validation: In-domain only: share of each class's training pictures kept apart to choose the
-            best epoch on, or, over 0, the dataset's validation split. 0 trains on all.
+        validation: Share of each class's training pictures kept apart: with a scenario, for the
+            threshold of answer.threshold source; in-domain, to choose the best epoch on, or, over
+            0, the dataset's validation split. 0 trains on all.
         images_per_class: In-domain only: pictures of each class to train on, drawn by the seed; 0
             takes all.
     """
@@ -134,11 +135,10 @@ class DataConfig:
             self.images_per_class >= 0,
             f"data.images_per_class: {self.images_per_class} must not be negative",
         )
-        for key in ("validation", "images_per_class"):
-            _require(
-                not (self.scenario and getattr(self, key)),
-                f"data.{key}: for in-domain training only, without data.scenario",
-            )
+        _require(
+            not (self.scenario and self.images_per_class),
+            "data.images_per_class: for in-domain training only, without data.scenario",
+        )
         _require(
             not self.target or self.source != self.target,
             f"data.target: {self.target!r} is the source too; name another domain",

@@ -26,6 +26,8 @@ def source_cuts(
 ) -> list[float]:
     """Return the best cut of each of ``num_splits`` seeded splits of the source's K classes.
 
+    Classes without a picture are left out.
+
     Args:
         score: entropy, cosine or probability.
         views: The probabilities of each view of the source's pictures, [V, N, K].
@@ -36,16 +38,16 @@ def source_cuts(
     Raises:
         ValueError: The source has too few classes to split.
     """
-    num_classes = cosines.shape[1]
-    if num_classes < FEWEST_CLASSES:
+    classes = np.unique(labels)
+    if (num_classes := len(classes)) < FEWEST_CLASSES:
         raise ValueError(
             f"answer.threshold: source splits the source's classes, at least {FEWEST_CLASSES}, and "
-            f"there are {num_classes}; name another, such as two-means"
+            f"there are pictures of {num_classes}; name another, such as two-means"
         )
     rng = np.random.default_rng(0)
     cuts = []
     for _ in range(num_splits):
-        known = np.sort(rng.permutation(num_classes)[: (num_classes + 1) // 2])
+        known = np.sort(rng.permutation(classes)[: (num_classes + 1) // 2])
         probabilities = restricted(views[..., known])
         unknown_score = classifier_scores(score, probabilities, cosines[:, known])
         nearest = known[probabilities.argmax(dim=1).numpy()]

@@ -25,8 +25,9 @@ def source_threshold(
     """Return the threshold that a source model's pictures give for ``experiment.answer``.
 
     It is the mean of `uda.evaluation.source_cut.source_cuts`, on the views that the answer takes.
-    A scenario's source model has seen all of its pictures: none are held out. The cuts are kept
-    beside the model that `uda train` made, and read from there without any picture.
+    The pictures are those that ``data.validation`` kept apart; where it kept none, those that the
+    model was trained on, which it knows better than any target's, so that the cut is lower. The
+    cuts are kept beside the model that `uda train` made, and read from there without any picture.
 
     Args:
         experiment: The options.
@@ -55,7 +56,7 @@ def source_threshold(
 
 
 def _pictures(task: Task, is_trained_here: bool) -> list[Item]:
-    """Return the source's pictures, the same that the run of `uda train` was made of."""
+    """Return the source's pictures to ask, the same that the run of `uda train` was made of."""
     source = task.experiment.data.source
     try:
         parts = source_parts(task.experiment, task.spec, task.split)
@@ -66,7 +67,7 @@ def _pictures(task: Task, is_trained_here: bool) -> list[Item]:
         ) from None
     if is_trained_here:
         training_pictures(task.run, source, parts).check()
-    return parts.train
+    return parts.validation or parts.train
 
 
 def _cuts(task: Task, checkpoint: Path, items: list[Item]) -> list[float]:
