@@ -20,7 +20,7 @@ NEIGHBOURS = ("bank", "frozen", "oracle")
 VIEWS = (1, 2, 6)
 ANSWER_SCORES = ("method", "entropy", "cosine", "probability")
 ANSWER_LABELS = ("method", "co-learn")
-ANSWER_THRESHOLDS = ("method", "two-means", "mixture", "box-cox")
+ANSWER_THRESHOLDS = ("method", "two-means", "mixture", "box-cox", "source")
 PRECISIONS = ("float32", "bfloat16", "float16")
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED_CONFIGS = PACKAGE / "configs"  # in a wheel
@@ -102,8 +102,9 @@ class DataConfig:
             name, to the source or to the target, so that no emoji is seen in both.
         holdout: In-domain training only: share of each class kept apart to test on, where the
             dataset has no test split.
-        validation: In-domain only: share of each class's training pictures kept apart to choose the
-            best epoch on, or, over 0, the dataset's validation split. 0 trains on all.
+        validation: Share of each class's training pictures kept apart: with a scenario, for the
+            threshold of answer.threshold source; in-domain, to choose the best epoch on, or, over
+            0, the dataset's validation split. 0 trains on all.
         images_per_class: In-domain only: pictures of each class to train on, drawn by the seed; 0
             takes all.
     """
@@ -136,11 +137,10 @@ class DataConfig:
             self.images_per_class >= 0,
             f"data.images_per_class: {self.images_per_class} must not be negative",
         )
-        for key in ("validation", "images_per_class"):
-            _require(
-                not (self.scenario and getattr(self, key)),
-                f"data.{key}: for in-domain training only, without data.scenario",
-            )
+        _require(
+            not (self.scenario and self.images_per_class),
+            "data.images_per_class: for in-domain training only, without data.scenario",
+        )
         _require(
             not self.target or self.source != self.target,
             f"data.target: {self.target!r} is the source too; name another domain",
@@ -394,7 +394,8 @@ class AnswerConfig:
             highest cosine of its features to a class's row of the classifier; probability, 1 less
             the highest.
         threshold: Above which score a picture is unknown: method; two-means, mixture or box-cox,
-            which find it over the whole target; or a number.
+            which find it over the whole target; source, which finds it over the source's pictures
+            and holds in every scenario; or a number.
         labels: What says which class a known picture is of: method, the model's probabilities;
             co-learn, these times what the pretrained backbone, which stays as it is, says on whole
             pictures of images.decode_px. What is unknown stays so.
@@ -424,6 +425,10 @@ class AnswerConfig:
             self.score in ("method", "entropy") or self.threshold != "method",
             f"answer.threshold: a method's is one of the entropy; with the score {self.score} name "
             "another, such as two-means",
+        )
+        _require(
+            self.score != "method" or self.threshold != "source",
+            "answer.score: with the threshold source name entropy, cosine or probability",
         )
 
     @property

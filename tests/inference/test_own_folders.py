@@ -105,6 +105,18 @@ def test_run_without_labels_names_the_missing_scores(folders, tmp_path, capsys):
     assert "epochs chosen without labels" in capsys.readouterr().out
 
 
+def test_the_sources_threshold_may_reject_whatever_the_scenario(folders, tmp_path, capsys):
+    more = ["--data.scenario=pda", "--target-labels=none", "--answer.threshold=source"]
+    assert main(flags(folders, tmp_path / "runs", *more)) == 0
+    text = capsys.readouterr().out
+    assert "run as pda, some may be unknown" in text
+    (run,) = [run for run in find_runs(tmp_path / "runs") if run.answer]
+    assert f"the answers' is {run.source_cut():.2f}" in text
+    unknown = sum(run.predictions()["label"] == len(run.classes()))
+    assert f"12 pictures: {unknown} unknown" in text
+    assert "run as pda, some may be unknown" in run.answers_md.read_text()
+
+
 def test_run_on_a_closed_set_of_few_pictures(folders, tmp_path, capsys):
     source, target = folders
     shutil.rmtree(source / "bar")

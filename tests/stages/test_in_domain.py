@@ -117,7 +117,7 @@ def test_without_validation_the_last_pass_is_the_result(tmp_path):
     [
         (["--data.validation=1"], "data.validation: 1.0 must be at least 0 and below 1"),
         (["--data.images_per_class=-1"], "data.images_per_class"),
-        (["--data.scenario=opda", "--data.validation=0.1"], "in-domain training only"),
+        (["--data.scenario=opda", "--data.images_per_class=1"], "in-domain training only"),
         (["--train.schedule=wave"], "inverse, cosine, step"),
         (["--train.milestones=[2]"], "train.milestones"),
         (["--train.ema=1"], "train.ema"),

@@ -86,7 +86,7 @@ def _by_class(items: Sequence[Item]) -> list[list[Item]]:
 
 
 def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -> Parts:
-    """Return the source's images by use; with a scenario, all are for training."""
+    """Return the source's images by use; with a scenario, none are for tests."""
     data = experiment.data
     if not data.source:
         raise ValueError("data.source: name the domain to train on")
@@ -97,7 +97,13 @@ def source_parts(experiment: Experiment, spec: DatasetSpec, split: ClassSplit) -
         items = disjoint_half(items, source=True)
     items = of_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
     _check_classes(items, split.source_classes, f"{spec.title}'s {data.source}")
-    return Parts(split.source_classes, items, [], [])
+    train, validation = _without_validation(items, data.validation)
+    return Parts(split.source_classes, train, validation, [])
+
+
+def _without_validation(items: list[Item], share: float) -> tuple[list[Item], list[Item]]:
+    """Return the images to train on, and the ``share`` that ``data.validation`` keeps apart."""
+    return holdout_split(items, share, "data.validation", "validation ") if share else (items, [])
 
 
 def _domain_items(spec: DatasetSpec, domain: str) -> list[Item]:
@@ -163,7 +169,7 @@ def in_domain_parts(experiment: Experiment, spec: DatasetSpec) -> Parts:
     if not data.validation:
         train, validation = [*train, *validation], []
     elif not validation:
-        train, validation = holdout_split(train, data.validation, "data.validation", "validation ")
+        train, validation = _without_validation(train, data.validation)
     if data.images_per_class:
         train = few_of_each(train, data.images_per_class, experiment.seed)
     return Parts(parts.classes, train, validation, parts.test)

@@ -31,16 +31,33 @@ def unknown_scores(score: str, method: Method, bank: Bank, cosines: Tensor) -> T
         bank: Of the samples.
         cosines: [N, K], of features and the classifier's rows.
     """
+    if score == "method":
+        return method.unknown_score(bank)
+    return classifier_scores(score, bank.probabilities, cosines)
+
+
+def classifier_scores(score: str, probabilities: Tensor, cosines: Tensor) -> Tensor:
+    """Return `unknown_scores` [N] by a score that asks the classifier alone, not the method.
+
+    Args:
+        score: entropy, cosine or probability.
+        probabilities: [N, K].
+        cosines: [N, K], of features and the classifier's rows.
+    """
     if score == "cosine":
         return 1 - cosines.amax(dim=1)
     if score == "probability":
-        return 1 - bank.probabilities.amax(dim=1)
-    if score == "entropy":
-        return normalised_entropy(bank.probabilities)
-    return method.unknown_score(bank)
+        return 1 - probabilities.amax(dim=1)
+    return normalised_entropy(probabilities)
 
 
-def answer(settings: AnswerConfig, method: Method, bank: Bank, cosines: Tensor) -> Prediction:
+def answer(
+    settings: AnswerConfig,
+    method: Method,
+    bank: Bank,
+    cosines: Tensor,
+    source_cut: float | None = None,
+) -> Prediction:
     """Return the label and the unknown score of each sample of the whole target.
 
     Args:
@@ -49,12 +66,14 @@ def answer(settings: AnswerConfig, method: Method, bank: Bank, cosines: Tensor) 
             the method.
         bank: Of the whole target; see `uda.training.bank.forward_views`.
         cosines: [N, K], of features and the classifier's rows.
+        source_cut: The threshold of ``source`` (`uda.evaluation.source_cut`), which decides even
+            where ``method`` says that nothing is unknown: it does not ask for the scenario.
     """
     if settings.threshold == "method":
         return method.predict(bank)
     score = unknown_scores(settings.score, method, bank, cosines)
-    cut = None
-    if method.open_set:
+    cut = source_cut
+    if settings.threshold != "source" and method.open_set:
         cut = settings.number
         if cut is None:
             cut = CUTS[settings.threshold](score.cpu().numpy())

@@ -73,12 +73,14 @@ def chosen_thresholds(run: Run, probabilities: Tensor) -> dict[str, float]:
 
 
 def decided_threshold(run: Run, num_classes: int) -> float | None:
-    """Return the threshold that a rule over the whole target (SHOT-O's, two-means) came to.
+    """Return the threshold that a rule came to; None where it called nothing unknown.
 
-    It is the middle between the highest unknown score of what it called known and the lowest of
-    what it called unknown; None where it called nothing unknown. Raises ValueError where the run
-    has kept no predictions.
+    The source stage's is kept with the run. Of a rule over the whole target (SHOT-O's, two-means)
+    it is the middle between the highest unknown score of what it called known and the lowest of
+    what it called unknown. Raises ValueError where the run has kept neither.
     """
+    if (cut := run.source_cut()) is not None:
+        return cut
     answers = read_answers(run)
     if answers is None:
         raise ValueError(f"{run.folder}: has kept no predictions, and there is no other threshold")

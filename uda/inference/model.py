@@ -261,6 +261,8 @@ def threshold_of(run: Run, experiment: Experiment) -> float | None:
     `uda.evaluation.choices.decided_threshold`, with its errors, returns one chosen over the
     whole target.
     """
+    if (cut := run.source_cut()) is not None:
+        return cut
     if experiment.data.scenario in ("", "pda"):
         return None
     if experiment.answer.number is not None:

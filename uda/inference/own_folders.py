@@ -43,7 +43,8 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         data.scenario,
         fewest=0 if experiment.adapt.method == "source_only" else FEWEST,
     )
-    for line in (*pair.notes, *describe(pair)):
+    rejects = experiment.answer.threshold == "source"
+    for line in (*pair.notes, *describe(pair, rejects)):
         say(line)
     experiment = _on_folders(experiment, pair)
     method_of(experiment)  # a mistake in its options now, rather than after the training
@@ -56,15 +57,19 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
         _write_answers(adapted, predicted, pair)
 
 
-def describe(pair: FolderPair) -> list[str]:
-    """Return the folders' numbers, classes and scenario, as lines to print."""
+def describe(pair: FolderPair, rejects: bool = False) -> list[str]:
+    """Return the folders' numbers, classes and scenario, as lines to print.
+
+    ``rejects`` says whether pictures may be called unknown under PDA, too.
+    """
     lines = [f"{pair.num_source} pictures to train on, {pair.num_target} to adapt to"]
     sets = pair.sets
     if sets is None:
+        may_reject = rejects or pair.scenario != "pda"
         return [
             *lines,
             f"Which classes the target holds is not known; run as {pair.scenario}, "
-            + ("nothing is called unknown" if pair.scenario == "pda" else "some may be unknown"),
+            + ("some may be unknown" if may_reject else "nothing is called unknown"),
         ]
     parts = {
         "in both": sets.shared,
@@ -129,7 +134,8 @@ def _write_answers(adapted: Run, predicted: PredictedImages, pair: FolderPair) -
         *key,
     ]
     scores = target_score_line(adapted.metrics("evaluate"))
-    text = ["# Answers", "", *pair.notes, *describe(pair), "", f"Scores: {scores}", *lines, ""]
+    about = [*pair.notes, *describe(pair, adapted.source_cut() is not None)]
+    text = ["# Answers", "", *about, "", f"Scores: {scores}", *lines, ""]
     # File names may have bytes of no encoding, and names of classes HTML.
     markdown = "\n".join(text).replace("<", "\\<")
     write_text(adapted.answers_md, markdown, errors="surrogateescape")
@@ -162,7 +168,7 @@ def _choices_without_labels(adapted: Run) -> list[str]:
         thresholds = chosen_thresholds(adapted, last_probabilities(adapted))
         fixed = thresholds.pop("fixed")
         by = ", ".join(f"{threshold:.2f} by {name}" for name, threshold in thresholds.items())
-        if adapted.scenario != "pda":
+        if adapted.scenario != "pda" or adapted.source_cut() is not None:
             lines.append(
                 f"Thresholds chosen without labels: {by} (uda predict --threshold …); the "
                 f"answers' is {fixed:.2f}"

@@ -9,7 +9,8 @@
     pictures.json                      which images it was made of: names, hashes of their contents
     banks/, predictions.npz,
     summary.npz                        of an adaptation: features, answers, what the method kept
-    criteria.json, thresholds.json     what was chosen without labels, computed once
+    criteria.json, thresholds.json     what was chosen without labels, computed once; of a source
+                                       model the thresholds of each way of answering
     purity.json                        how many neighbours are right, computed once
     genmix_stages.png                  what GenMix made of a few images
     predictions.csv, unknown.png,
@@ -218,6 +219,21 @@ class Run(RunConfig):
                 "delete the run's folder and make it again"
             )
         return lines
+
+    def source_cut(self) -> float | None:
+        """Return the threshold of an adaptation that answers by the source stage's, else None.
+
+        Raises ValueError naming the run that has lost it.
+        """
+        if self.answer.get("threshold") != "source":
+            return None
+        cut = self.evaluations()[-1].get("threshold")
+        if cut is None:
+            raise ValueError(
+                f"{self.folder / 'metrics.jsonl'}: the threshold is not in it any more; delete the "
+                "run's folder and make it again"
+            )
+        return float(cut)
 
     def held_out_scores(self) -> dict[str, Any] | None:
         """Return an in-domain run's scores: of the epoch that validation chose, or of the last.

@@ -6,7 +6,7 @@ Torch is imported where it is needed, so that the command line's ``--help`` answ
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -175,31 +175,43 @@ class Task:
         compute = self.experiment.compute
         return frozen_features(network, model.backbone, images, self.device, compute)
 
-    def answer(self, model: Classifier, images: torch.Tensor) -> tuple[Bank, Prediction]:
+    def view_banks(self, model: Classifier, images: torch.Tensor) -> Iterator[Bank]:
+        """Yield the bank of each of the answer's views of ``images`` [N, 3, decode_px, decode_px].
+
+        ``model`` is on the task's device. A frozen backbone's features are kept.
+        """
+        from uda.training.bank import view_banks
+
+        sizes, count = self.experiment.images, self.experiment.answer.views
+        resized = self.pixels.resize(images, sizes.resize_px)
+        if model.frozen:
+            from uda.stages.frozen import kept_view_banks
+
+            yield from kept_view_banks(self, model, resized)
+        else:
+            compute = self.experiment.compute
+            yield from view_banks(model, resized, sizes.crop_px, count, self.device, compute)
+
+    def answer(
+        self, model: Classifier, images: torch.Tensor, source_cut: float | None = None
+    ) -> tuple[Bank, Prediction]:
         """Return what the model says of the whole target, as `uda.config.AnswerConfig` has it.
 
         Args:
             model: The adapted network, on the task's device.
             images: uint8 [N, 3, decode_px, decode_px].
+            source_cut: The threshold, where it is that of the source stage.
 
         Returns:
             The bank, its probabilities averaged over the views and, by Co-learn, multiplied by what
             the pretrained backbone says; and each image's label and score.
         """
         from uda.evaluation.answering import answer, relabel
-        from uda.training.bank import forward_views
+        from uda.training.bank import average
 
-        sizes, settings = self.experiment.images, self.experiment.answer
-        resized = self.pixels.resize(images, sizes.resize_px)
-        if model.frozen:
-            from uda.stages.frozen import bank_of_views
-
-            bank, cosines = bank_of_views(self, model, resized)
-        else:
-            bank, cosines = forward_views(
-                model, resized, sizes.crop_px, settings.views, self.device, self.experiment.compute
-            )
-        prediction = answer(settings, self.method, bank, cosines)
+        settings = self.experiment.answer
+        bank, cosines = average(self.view_banks(model, images))
+        prediction = answer(settings, self.method, bank, cosines, source_cut)
         if settings.labels == "method":
             return bank, prediction
         return relabel(bank, prediction, self.frozen_features(images).to(self.device))

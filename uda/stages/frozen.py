@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from uda.data.views import centre_crop, fixed_views
 from uda.methods.base import Bank
 from uda.models.classifier import Classifier
 from uda.stages.build import Task
-from uda.training.bank import average, forward_all
+from uda.training.bank import forward_all
 from uda.training.frozen import backbone_alone, frozen_features
 from uda.training.source_batches import SourceBatches
 
@@ -72,16 +73,12 @@ def _augmented_crops(task: Task, batches: SourceBatches) -> Tensor:
     return crops
 
 
-def bank_of_views(task: Task, model: Classifier, resized: Tensor) -> tuple[Bank, Tensor]:
-    """Return what `uda.training.bank.forward_views` does, of features that are kept."""
-    px = task.experiment.images.crop_px
+def kept_view_banks(task: Task, model: Classifier, resized: Tensor) -> Iterator[Bank]:
+    """Yield what `uda.training.bank.view_banks` does of the answer's views, of kept features."""
+    px, compute = task.experiment.images.crop_px, task.experiment.compute
     trained = model.trained.to(task.device)
-
-    def bank_of(top: int, left: int, mirror: bool) -> Bank:
+    height, width = resized.shape[-2:]
+    for top, left, mirror in fixed_views(height, width, px, task.experiment.answer.views):
         view = resized[..., top : top + px, left : left + px]
         features = features_of(task, model, view.flip(-1) if mirror else view)
-        return forward_all(trained, features, 1, task.device, task.experiment.compute)
-
-    height, width = resized.shape[-2:]
-    views = fixed_views(height, width, px, task.experiment.answer.views)
-    return average(bank_of(*view) for view in views)
+        yield forward_all(trained, features, 1, task.device, compute)

@@ -14,6 +14,7 @@ from uda.stages.edits import prepare_edits
 from uda.stages.identity import source_run
 from uda.stages.in_domain import epoch_scorer, log_final, score_line
 from uda.stages.pictures import training_pictures
+from uda.stages.source_cut import source_threshold
 
 if TYPE_CHECKING:
     from uda.data.items import Parts
@@ -37,6 +38,9 @@ def train(experiment: Experiment, waits: bool = False) -> None:
                 training_pictures(run, task.experiment.data.source, parts).keep()
             else:
                 _train(task, parts)
+    if experiment.answer.threshold == "source" and experiment.data.scenario:
+        cut = source_threshold(task.experiment, task.spec, task.split, run.checkpoint)
+        say(f"Unknown above {cut:.3f} ({experiment.answer.title})")
     if scores := run.held_out_scores():
         say(f"On {score_line(scores)}")
 

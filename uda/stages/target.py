@@ -19,6 +19,7 @@ from uda.stages.edits import prepare_edits
 from uda.stages.identity import adapt_run, source_run
 from uda.stages.options import method_of
 from uda.stages.pictures import RunPictures, source_pictures, target_pictures
+from uda.stages.source_cut import source_threshold
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,9 +50,12 @@ def adapt(experiment: Experiment, waits: bool = False) -> None:
     items = target_items(experiment, spec, split)
     _check_neighbours(experiment)
     run = adapt_run(experiment, spec)
+    checkpoint, split = _start_of(experiment, spec, split)
+    source_cut = None
+    if experiment.answer.threshold == "source" and not run.is_done:
+        source_cut = source_threshold(experiment, spec, split, checkpoint)
     if not (experiment.answer.is_methods or run.is_done):
         adapt(replace(experiment, answer=AnswerConfig()), waits)
-    checkpoint, split = _start_of(experiment, spec, split)
     task = Task(experiment, spec, split, run)
     task.say_what_is_read(data.target, items)
     source = source_pictures(experiment, spec, split)
@@ -66,7 +70,7 @@ def adapt(experiment: Experiment, waits: bool = False) -> None:
             elif experiment.answer.is_methods:
                 _adapt(task, items, checkpoint, pictures)
             else:
-                _answer(task, items, pictures)
+                _answer(task, items, pictures, source_cut)
     answer = f" ({experiment.answer.title})" if experiment.answer.title else ""
     say(
         f"{data.source} → {data.target}, {data.scenario}, {experiment.adapt.method}{answer}, "
@@ -110,7 +114,7 @@ def _adapt(task: Task, items: list[Item], checkpoint: Path | None, pictures: Run
     task.finish()
 
 
-def _answer(task: Task, items: list[Item], pictures: RunPictures) -> None:
+def _answer(task: Task, items: list[Item], pictures: RunPictures, source_cut: float | None) -> None:
     """Have the model of the run that answers as its method does answer anew, and score that."""
     from uda.compute.distributed import is_main
     from uda.training.bank import save_bank
@@ -122,11 +126,12 @@ def _answer(task: Task, items: list[Item], pictures: RunPictures) -> None:
     view, items = task.pixels.unlabelled(items, experiment.images.decode_px)
     pictures.keep()
     task.start()
-    bank, prediction = task.answer(model, view.images)
+    bank, prediction = task.answer(model, view.images, source_cut)
     if is_main():
         if experiment.adapt.keep_banks:
             save_bank(task.run, bank, 0)
-        _score(task, items, 0, bank, prediction)
+        threshold = {} if source_cut is None else {"threshold": source_cut}
+        _score(task, items, 0, bank, prediction, **threshold)
         task.run.take_checkpoint(adapted.result_checkpoint)
     task.finish()
 
@@ -242,14 +247,20 @@ def _scorer(task: Task, items: Sequence[Item]) -> Callable[[int, Bank], str]:
 
 
 def _score(
-    task: Task, items: Sequence[Item], epoch: int, bank: Bank, prediction: Prediction
+    task: Task,
+    items: Sequence[Item],
+    epoch: int,
+    bank: Bank,
+    prediction: Prediction,
+    **decided: float,
 ) -> dict[str, Any]:
-    """Log the scores of an epoch and keep its predictions; return the scores."""
+    """Log the scores of an epoch, with what ``decided``, and keep its predictions; return the
+    scores."""
     from uda.evaluation.evaluate import answers, target_scores
 
     scenario = task.experiment.data.scenario
     scores = target_scores(items, task.split, scenario, prediction, bank)
-    task.run.log(kind="evaluate", epoch=epoch, **scores)
+    task.run.log(kind="evaluate", epoch=epoch, **scores, **decided)
     task.run.save_predictions(answers(items, task.split, prediction))
     return scores
 

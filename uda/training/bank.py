@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -72,7 +72,20 @@ def forward_views(
     compute: ComputeConfig = DEFAULT_COMPUTE,
     network: Pass | None = None,
 ) -> tuple[Bank, Tensor]:
-    """Return what the network says of ``count`` views of each image: see `fixed_views`.
+    """Return the `average` of the `view_banks`, whose arguments these are."""
+    return average(view_banks(model, images, crop_px, count, device, compute, network))
+
+
+def view_banks(
+    model: Classifier,
+    images: Tensor,
+    crop_px: int,
+    count: int,
+    device: torch.device,
+    compute: ComputeConfig = DEFAULT_COMPUTE,
+    network: Pass | None = None,
+) -> Iterator[Bank]:
+    """Yield the `Bank` of each of ``count`` views of the images, the centre first: `fixed_views`.
 
     Args:
         model: The network.
@@ -82,41 +95,33 @@ def forward_views(
         device: Where it is computed.
         compute: Precision and layout.
         network: The model's `eval_pass`, if there is one already.
-
-    Returns:
-        The `Bank` of the centre crops with probabilities averaged over the views; and the cosines
-        [N, K] of features to the classifier's rows, averaged over the views.
     """
-
     model.eval()
     pixels = count * len(images) * crop_px**2
     network = network or eval_pass(model, pixels, crop_px, device, compute)
-
-    def bank_of(top: int, left: int, mirror: bool) -> Bank:
+    for top, left, mirror in fixed_views(images.shape[-2], images.shape[-1], crop_px, count):
         view = images[..., top : top + crop_px, left : left + crop_px]
         transform = _mirrored if mirror else None
-        return forward_all(model, view, crop_px, device, compute, transform, network=network)
-
-    views = fixed_views(images.shape[-2], images.shape[-1], crop_px, count)
-    return average(bank_of(*view) for view in views)
+        yield forward_all(model, view, crop_px, device, compute, transform, network=network)
 
 
-def average(banks: Iterable[Bank]) -> tuple[Bank, Tensor]:
-    """Return the first of the views' ``banks`` with mean probabilities, and the mean cosines.
+def average(banks: Iterator[Bank]) -> tuple[Bank, Tensor]:
+    """Return what the views' ``banks`` say together.
 
-    These are [N, K], of features to the classifier's rows.
+    Returns:
+        The first bank, of the centre crops, with probabilities averaged over the views; and the
+        cosines [N, K] of features to the classifier's rows, averaged over the views.
     """
-    count, views = 1, iter(banks)
-    centre = next(views)
-    probabilities, cosines = centre.probabilities, _cosines(centre)
-    for bank in views:
+    count, centre = 1, next(banks)
+    probabilities, cosines = centre.probabilities, row_cosines(centre)
+    for bank in banks:
         probabilities = probabilities + bank.probabilities
-        cosines += _cosines(bank)
+        cosines += row_cosines(bank)
         count += 1
     return replace(centre, probabilities=probabilities / count), cosines / count
 
 
-def _cosines(bank: Bank) -> Tensor:
+def row_cosines(bank: Bank) -> Tensor:
     """Return the cosines [N, K] of features to the classifier's rows."""
     return F.normalize(bank.features, dim=1) @ F.normalize(bank.class_weights, dim=1).T
 
