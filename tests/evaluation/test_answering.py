@@ -13,7 +13,7 @@ from uda.data.views import fixed_views
 from uda.evaluation.answering import CUTS, answer, box_cox_threshold, relabel, unknown_scores
 from uda.methods import METHODS
 from uda.methods.base import Bank
-from uda.methods.co_learn import agreed_probabilities
+from uda.methods.co_learn import Opinion
 from uda.models.classifier import build_model
 from uda.training.bank import forward_all, forward_views
 
@@ -109,8 +109,9 @@ def test_a_number_is_the_threshold(bank):
 def test_co_learn_moves_labels_and_not_what_is_unknown(bank):
     frozen = torch.rand(40, 7, generator=torch.manual_seed(2))
     prediction = answer(AnswerConfig(), METHODS["lead"](open_set=True), bank, torch.zeros(40, 4))
-    moved_bank, moved = relabel(bank, prediction, frozen)
-    expected = agreed_probabilities(bank.probabilities, frozen)
+    opinion = Opinion.of(bank.probabilities, frozen)
+    moved_bank, moved = relabel(bank, prediction, opinion, frozen)
+    expected = opinion.agree(bank.probabilities, frozen)
     torch.testing.assert_close(moved_bank.probabilities, expected)
     assert moved.unknown_score.equal(prediction.unknown_score)
     unknown = prediction.label == 4

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from uda.methods.co_learn import agreed_probabilities, class_centroids
+from uda.methods.co_learn import Opinion, class_centroids
+
+
+def agreed_probabilities(probabilities, frozen):
+    return Opinion.of(probabilities, frozen).agree(probabilities, frozen)
 
 
 def draw(count, num_classes, dim=6):
@@ -36,6 +40,13 @@ def test_agreed_probabilities_equal_a_loop(count, num_classes):
 def test_a_class_that_nothing_is_called_has_no_centroid():
     centroids = class_centroids(torch.eye(2), torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]]))
     assert centroids.tolist() == [[1, 0], [0, 1], [0, 0]]
+
+
+def test_other_samples_are_judged_by_the_targets_centroids():
+    probabilities, frozen = draw(40, 4)
+    opinion = Opinion.of(probabilities, frozen)
+    whole = opinion.agree(probabilities, frozen)
+    torch.testing.assert_close(opinion.agree(probabilities[:3], frozen[:3]), whole[:3])
 
 
 def test_a_single_sample_keeps_its_probabilities():

@@ -1,5 +1,9 @@
 """The pretrained backbone as it is, beside the model: as neighbours, and as an opinion."""
 
+import csv
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +15,7 @@ from uda.data.items import domain_items
 from uda.data.pixels import PixelStore
 from uda.data.spec import load_dataset_spec
 from uda.inference.model import load
-from uda.methods.co_learn import agreed_probabilities
+from uda.methods.co_learn import Opinion
 from uda.models.backbones import build_backbone
 from uda.reports.choices import purities
 from uda.reports.rows import boards
@@ -60,7 +64,7 @@ def test_co_learn_answers_by_both_networks(tiny):
     assert len(list((root / "cache").glob("*.images"))) == 1  # nothing was computed again
     # The run's bank is rounded to float16, which would change who is surer.
     bank = forward_all(load(plain.folder).model, images, 28, CPU)
-    expected = agreed_probabilities(bank.probabilities, frozen)
+    expected = Opinion.of(bank.probabilities, frozen).agree(bank.probabilities, frozen)
     torch.testing.assert_close(read_bank(moved, 0).probabilities, expected, atol=2e-3, rtol=0)
     before, after = plain.predictions(), moved.predictions()
     known = before["label"] < 3
@@ -70,12 +74,31 @@ def test_co_learn_answers_by_both_networks(tiny):
     np.testing.assert_allclose(after["unknown_score"], before["unknown_score"], atol=1e-5)
 
 
-def test_pictures_by_themselves_are_refused(tiny, capsys):
+def test_single_pictures_get_the_labels_of_the_whole_targets_opinion(tiny, tmp_path):
     root, _, runs = tiny
-    folder = str(root / "tiny" / "pictures" / "Dark")
-    assert main(["predict", str(runs["adabn", True].folder), folder]) == 1
-    assert "answer.labels: co-learn answers for a whole target" in capsys.readouterr().err
-    assert main(["evaluate", str(runs["adabn", False].folder)]) == 0
+    run = runs["adabn", True]
+    pictures, out = root / "tiny" / "pictures" / "Dark", tmp_path / "answers.csv"
+    assert main(["predict", str(run.folder), str(pictures), f"--out={out}"]) == 0
+    rows = csv.DictReader(out.open())
+    labels = {str(Path(row["path"]).relative_to(pictures)): row["class"] for row in rows}
+    names = (*run.classes(), "unknown")
+    answers = run.predictions()
+    expected = {
+        name: names[label] for name, label in zip(answers["name"], answers["label"], strict=True)
+    }
+    assert {name: labels[name] for name in expected} == expected
+    assert main(["evaluate", str(run.folder)]) == 0
+
+
+def test_two_networks_are_not_exported_and_a_lost_opinion_is_named(tiny, tmp_path, capsys):
+    root, _, runs = tiny
+    run = runs["adabn", True]
+    assert main(["export", str(run.folder), f"--out={tmp_path / 'a.onnx'}"]) == 1
+    assert "answer.labels: co-learn asks a second network" in capsys.readouterr().err
+    copy = shutil.copytree(run.folder, tmp_path / run.folder.name)
+    (copy / "opinion.npz").unlink()
+    assert main(["predict", str(copy), str(root / "tiny" / "pictures" / "Dark")]) == 1
+    assert "opinion.npz: missing" in capsys.readouterr().err
 
 
 def test_frozen_neighbours_are_part_of_the_name_and_scored(tiny):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +17,24 @@ from torch import Tensor
 from uda.config import AnswerConfig
 from uda.evaluation.criteria import THRESHOLDS, mixture_threshold
 from uda.methods.base import Bank, Method
-from uda.methods.co_learn import agreed_probabilities
+from uda.methods.co_learn import Opinion
 from uda.methods.unknown import Prediction, normalised_entropy, predict_above
 
 ABOVE_ZERO = 1e-6  # Box and Cox's transform needs positive values
+
+
+class Answer(NamedTuple):
+    """What a model says of a whole target.
+
+    Attributes:
+        bank: Probabilities averaged over the views and, by Co-learn, agreed with the opinion.
+        prediction: Each image's label and unknown score.
+        opinion: Of the frozen network; None where it is not asked.
+    """
+
+    bank: Bank
+    prediction: Prediction
+    opinion: Opinion | None = None
 
 
 def unknown_scores(score: str, method: Method, bank: Bank, cosines: Tensor) -> Tensor:
@@ -80,13 +95,20 @@ def answer(
     return predict_above(score, bank.probabilities, cut)
 
 
-def relabel(bank: Bank, prediction: Prediction, frozen: Tensor) -> tuple[Bank, Prediction]:
-    """Return ``bank`` with `agreed_probabilities`, and ``prediction`` with the labels of these.
+def relabel(
+    bank: Bank, prediction: Prediction, opinion: Opinion, frozen: Tensor
+) -> tuple[Bank, Prediction]:
+    """Return ``bank`` with the probabilities of both networks, and ``prediction`` with its labels.
 
-    What is unknown, and how unknown it is, stays as it was. ``frozen`` [N, d] are the frozen
-    network's features.
+    What is unknown, and how unknown it is, stays as it was.
+
+    Args:
+        bank: Of the samples.
+        prediction: Of the samples, by the model alone.
+        opinion: Of the frozen network.
+        frozen: Its features of the samples, [N, d].
     """
-    probabilities = agreed_probabilities(bank.probabilities, frozen)
+    probabilities = opinion.agree(bank.probabilities, frozen)
     unknown = prediction.label == probabilities.shape[1]
     label = torch.where(unknown, prediction.label, probabilities.argmax(dim=1))
     return replace(bank, probabilities=probabilities), replace(prediction, label=label)

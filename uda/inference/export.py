@@ -112,14 +112,20 @@ def export(model: TrainedModel, kind: str, out: Path) -> float:
         the model in float32, on random images in batches of several sizes.
 
     Raises:
-        ValueError: The format or suffix is wrong, a package is missing, the difference exceeds
-            `TOLERANCE`, or a label differs. Nothing is written then.
+        ValueError: The format or suffix is wrong, a package is missing, the run answers by two
+            networks, the difference exceeds `TOLERANCE`, or a label differs. Nothing is written
+            then.
     """
     if kind not in FORMATS:
         raise ValueError(f"--format: {kind!r} is not one of {', '.join(FORMATS)}")
     if out.suffix != (suffix := FORMATS[kind]):
         other = "; --format torch writes a .pt2" if kind == "onnx" else ""
         raise ValueError(f"--out: the name of a file of {kind} must end in {suffix}: {out}{other}")
+    if model.opinion:
+        raise ValueError(
+            "answer.labels: co-learn asks a second network, which is not exported; export the run "
+            "that answers without it"
+        )
     network, reference = _exportable(model), _reference(model)
     px = model.experiment.images.resize_px
     about = json.dumps(metadata(model), ensure_ascii=False)

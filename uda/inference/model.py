@@ -21,9 +21,10 @@ from uda.config import Experiment
 from uda.data.pixels import resize
 from uda.data.scenarios import split_of_run
 from uda.data.spec import load_dataset_spec
-from uda.evaluation.answering import unknown_scores
+from uda.evaluation.answering import relabel, unknown_scores
 from uda.evaluation.choices import chosen_thresholds, decided_threshold, last_probabilities
 from uda.evaluation.criteria import THRESHOLDS
+from uda.methods.co_learn import Opinion
 from uda.methods.unknown import normalised_entropy, predict_above
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run, read_run
@@ -31,6 +32,7 @@ from uda.stages.build import load_adapted, model_of
 from uda.stages.identity import experiment_of
 from uda.stages.options import method_of
 from uda.training.bank import forward_views
+from uda.training.frozen import features_by, frozen_backbone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +72,7 @@ class TrainedModel:
         classes: The K source classes in label order.
         threshold: The unknown score above which an image is unknown; None if nothing is (PDA,
             in-domain).
+        opinion: Of the frozen network ``frozen``, of a run that answers by Co-learn.
     """
 
     run: Run
@@ -79,6 +82,8 @@ class TrainedModel:
     classes: tuple[str, ...]
     threshold: float | None
     device: torch.device
+    frozen: Classifier | None = None
+    opinion: Opinion | None = None
 
     @cached_property
     def is_upright(self) -> bool:
@@ -109,6 +114,12 @@ class TrainedModel:
         px, compute = self.experiment.images.crop_px, self.experiment.compute
         return eval_pass(self.model, FEWEST_PIXELS, px, self.device, compute)
 
+    @cached_property
+    def _frozen_pass(self) -> Pass:
+        assert self.frozen is not None
+        px, compute = self.experiment.images.decode_px, self.experiment.compute
+        return eval_pass(self.frozen, FEWEST_PIXELS, px, self.device, compute)
+
     def predict(self, images: Sequence[Tensor], total: int = 0) -> list[ImagePrediction]:
         """Predict every image that `prepare` has returned.
 
@@ -119,7 +130,8 @@ class TrainedModel:
         if not images:
             return []
         sizes = self.experiment.images
-        batch = resize(torch.stack(list(images)), sizes.resize_px)
+        decoded = torch.stack(list(images))
+        batch = resize(decoded, sizes.resize_px)
         compute = self.experiment.compute
         answer = self.experiment.answer
         pixels = max(total, len(images)) * answer.views * sizes.crop_px**2
@@ -129,8 +141,11 @@ class TrainedModel:
         )
         score = unknown_scores(answer.score, self.method, bank, cosines)
         prediction = predict_above(score, bank.probabilities, self.threshold)
-        highest = bank.probabilities.max(dim=1)
         entropy = normalised_entropy(bank.probabilities)
+        if self.opinion:
+            frozen = features_by(self._frozen_pass, decoded, self.device, compute).to(self.device)
+            bank, prediction = relabel(bank, prediction, self.opinion, frozen)
+        highest = bank.probabilities.max(dim=1)
         names = (*self.classes, UNKNOWN)
         rows = zip(
             prediction.label.tolist(),
@@ -199,7 +214,6 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     if not run.is_done:
         raise ValueError(f"{run.folder}: not finished; the command that began it goes on with it")
     experiment = experiment_of(run, "", "")
-    check_answers(experiment)
     classes = class_names(run, experiment)
     model = model_of(experiment, len(classes), pretrained=False)
     weights = checkpoint if checkpoint.is_file() else run.result_checkpoint
@@ -211,16 +225,15 @@ def load(checkpoint: Path, device: str = "auto", threshold: str = "") -> Trained
     method.heads.to(torch_device)
     model.eval()
     cut = _parse_threshold(run, threshold) if threshold else threshold_of(run, experiment)
-    return TrainedModel(run, experiment, model, method, classes, cut, torch_device)
-
-
-def check_answers(experiment: Experiment) -> None:
-    """Raise ValueError where pictures cannot be answered one at a time."""
-    if experiment.answer.labels != "method":
-        raise ValueError(
-            f"answer.labels: {experiment.answer.labels} answers for a whole target at once, by uda "
-            "adapt alone; leave it out for answers for other pictures"
-        )
+    frozen = opinion = None
+    if experiment.answer.labels == "co-learn":
+        network = experiment.model
+        frozen = frozen_backbone(network.backbone, network.weights, experiment.images.decode_px)
+        move_to_device(frozen, torch_device, experiment.compute)
+        arrays = run.opinion()
+        kept = {name: torch.from_numpy(arrays[name]).to(torch_device) for name in Opinion._fields}
+        opinion = Opinion(**kept)
+    return TrainedModel(run, experiment, model, method, classes, cut, torch_device, frozen, opinion)
 
 
 def _parse_threshold(run: Run, threshold: str) -> float:

@@ -13,7 +13,6 @@ from uda.config import Experiment
 from uda.data.folders import FolderPair, folder_pair_dataset
 from uda.data.names import join_names
 from uda.data.spec import load_dataset_spec
-from uda.inference.model import check_answers
 from uda.runs.files import write_text
 from uda.runs.folder import DATASETS, Run
 from uda.stages.console import say
@@ -33,7 +32,6 @@ def run(experiment: Experiment, source: str, target: str, target_labels: str) ->
     data = experiment.data
     if data.source or data.target:
         raise ValueError("data: --source and --target name the folders; leave --data.source out")
-    check_answers(experiment)
     join(experiment.device)
     pair = folder_pair_dataset(
         Path(source),

@@ -6,6 +6,8 @@ model says, into the features of a network that has never seen the source.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,13 +33,28 @@ def class_centroids(unit_features: Tensor, probabilities: Tensor) -> Tensor:
     return F.normalize(centroids, dim=1)
 
 
-def agreed_probabilities(probabilities: Tensor, frozen: Tensor) -> Tensor:
-    """Return q [N, K] of ``probabilities`` p [N, K] and the frozen network's features [N, d].
+class Opinion(NamedTuple):
+    """What a frozen network says of a target's classes.
 
-    q ∝ p · softmax(cos(z, c) / `TEMPERATURE`), where z are the features less their mean, of unit
-    norm, and c the `class_centroids`.
+    Attributes:
+        mean: Of its features of the target [d].
+        centroids: The `class_centroids` [K, d] of the features less their mean, of unit norm.
     """
-    unit = F.normalize(frozen - frozen.mean(dim=0), dim=1)
-    cosines = unit @ class_centroids(unit, probabilities).T
-    both = probabilities * (cosines / TEMPERATURE).softmax(dim=1)
-    return both / both.sum(dim=1, keepdim=True)
+
+    mean: Tensor
+    centroids: Tensor
+
+    @classmethod
+    def of(cls, probabilities: Tensor, frozen: Tensor) -> Opinion:
+        """Return the opinion by ``probabilities`` [N, K] and features ``frozen`` [N, d]."""
+        mean = frozen.mean(dim=0)
+        return cls(mean, class_centroids(F.normalize(frozen - mean, dim=1), probabilities))
+
+    def agree(self, probabilities: Tensor, frozen: Tensor) -> Tensor:
+        """Return q [B, K] of ``probabilities`` p [B, K] and features [B, d] of any images.
+
+        q ∝ p · softmax(cos(z, c) / `TEMPERATURE`), of the features z and the centroids c.
+        """
+        cosines = F.normalize(frozen - self.mean, dim=1) @ self.centroids.T
+        both = probabilities * (cosines / TEMPERATURE).softmax(dim=1)
+        return both / both.sum(dim=1, keepdim=True)

@@ -9,6 +9,7 @@
     pictures.json                      which images it was made of: names, hashes of their contents
     banks/, predictions.npz,
     summary.npz                        of an adaptation: features, answers, what the method kept
+    opinion.npz                        of an answer by Co-learn: the frozen network's centroids
     criteria.json, thresholds.json     what was chosen without labels, computed once; of a source
                                        model the thresholds of each way of answering
     purity.json                        how many neighbours are right, computed once
@@ -385,6 +386,18 @@ class Run(RunConfig):
         """Return what `save_summary` wrote, or None. Raises ValueError naming a broken file."""
         path = self.folder / "summary.npz"
         return read_arrays(path) if path.is_file() else None
+
+    def save_opinion(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write the frozen network's opinion of the target's classes, by which pictures are
+        answered one at a time."""
+        self._save_arrays(self.folder / "opinion.npz", arrays)
+
+    def opinion(self) -> dict[str, NDArray[Any]]:
+        """Return what `save_opinion` wrote. Raises ValueError naming a file that is not whole."""
+        path = self.folder / "opinion.npz"
+        if not path.is_file():
+            raise ValueError(f"{path}: missing; delete the run's folder and answer again")
+        return read_arrays(path)
 
     # ---- choices made without labels
 

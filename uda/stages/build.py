@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from uda.augment.base import Augmentation
     from uda.data.items import Item
     from uda.data.pixels import Labelled, PixelStore
+    from uda.evaluation.answering import Answer
     from uda.methods.base import Bank, Method
-    from uda.methods.unknown import Prediction
     from uda.models.classifier import Classifier
     from uda.training.state import Loop
 
@@ -194,27 +194,26 @@ class Task:
 
     def answer(
         self, model: Classifier, images: torch.Tensor, source_cut: float | None = None
-    ) -> tuple[Bank, Prediction]:
+    ) -> Answer:
         """Return what the model says of the whole target, as `uda.config.AnswerConfig` has it.
 
         Args:
             model: The adapted network, on the task's device.
             images: uint8 [N, 3, decode_px, decode_px].
             source_cut: The threshold, where it is that of the source stage.
-
-        Returns:
-            The bank, its probabilities averaged over the views and, by Co-learn, multiplied by what
-            the pretrained backbone says; and each image's label and score.
         """
-        from uda.evaluation.answering import answer, relabel
+        from uda.evaluation.answering import Answer, answer, relabel
+        from uda.methods.co_learn import Opinion
         from uda.training.bank import average
 
         settings = self.experiment.answer
         bank, cosines = average(self.view_banks(model, images))
         prediction = answer(settings, self.method, bank, cosines, source_cut)
         if settings.labels == "method":
-            return bank, prediction
-        return relabel(bank, prediction, self.frozen_features(images).to(self.device))
+            return Answer(bank, prediction)
+        frozen = self.frozen_features(images).to(self.device)
+        opinion = Opinion.of(bank.probabilities, frozen)
+        return Answer(*relabel(bank, prediction, opinion, frozen), opinion)
 
     def lock(self, waits: bool = False) -> AbstractContextManager[None]:
         """Return a context in which no other process works on the run; the first rank locks it.

@@ -78,7 +78,7 @@ def _score_on_target(task: Task, model: Classifier, items: list[Item], per_class
 
     data = task.experiment.data
     view, items = task.pixels.unlabelled(items, task.experiment.images.decode_px)
-    bank, prediction = task.answer(model, view.images, task.run.source_cut())
+    bank, prediction, _ = task.answer(model, view.images, task.run.source_cut())
     scores = target_scores(items, task.split, data.scenario, prediction, bank)
     say(
         f"{data.source} → {data.target}, {data.scenario}: "

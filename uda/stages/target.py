@@ -126,12 +126,16 @@ def _answer(task: Task, items: list[Item], pictures: RunPictures, source_cut: fl
     view, items = task.pixels.unlabelled(items, experiment.images.decode_px)
     pictures.keep()
     task.start()
-    bank, prediction = task.answer(model, view.images, source_cut)
+    answer = task.answer(model, view.images, source_cut)
     if is_main():
         if experiment.adapt.keep_banks:
-            save_bank(task.run, bank, 0)
+            save_bank(task.run, answer.bank, 0)
+        if answer.opinion:
+            task.run.save_opinion(
+                {name: values.cpu().numpy() for name, values in answer.opinion._asdict().items()}
+            )
         threshold = {} if source_cut is None else {"threshold": source_cut}
-        _score(task, items, 0, bank, prediction, **threshold)
+        _score(task, items, 0, answer.bank, answer.prediction, **threshold)
         task.run.take_checkpoint(adapted.result_checkpoint)
     task.finish()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from uda.compute.devices import move_to_device
-from uda.compute.passes import eval_pass
+from uda.compute.passes import Pass, eval_pass
 from uda.config import ComputeConfig
 from uda.data.pixel_cache import stored
 from uda.data.views import to_float
@@ -70,7 +70,10 @@ def frozen_features(
     width = network.classifier.in_features
 
     def fill(rows: Tensor) -> list[int]:
-        rows.view(torch.float32).copy_(_features(network, images, device, compute))
+        px = images.shape[-1]
+        move_to_device(network, device, compute)
+        run = eval_pass(network, len(images) * px**2, px, device, compute)
+        rows.view(torch.float32).copy_(features_by(run, images, device, compute))
         return [0] * len(rows)
 
     if not len(images):
@@ -81,12 +84,11 @@ def frozen_features(
 
 
 @torch.no_grad()
-def _features(
-    network: Classifier, images: Tensor, device: torch.device, compute: ComputeConfig
-) -> Tensor:
-    move_to_device(network, device, compute)
-    px = images.shape[-1]
-    run = eval_pass(network, len(images) * px**2, px, device, compute)
+def features_by(run: Pass, images: Tensor, device: torch.device, compute: ComputeConfig) -> Tensor:
+    """Return the features float32 [N, D], on the CPU, of ``images`` uint8 [N, 3, S, S] by a pass.
+
+    Raises ValueError where a feature is not finite.
+    """
     batches = (to_float(batch, device, compute.channels_last) for batch in images.split(BATCH))
     features = torch.cat([run(batch)[0].float().cpu() for batch in batches])
     if not features.isfinite().all():
