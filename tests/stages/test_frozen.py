@@ -148,7 +148,7 @@ def test_a_picture_gets_the_answer_that_its_features_got(folder, tmp_path):
 
 def test_features_are_computed_once(folder, monkeypatch):
     adapted(folder, "source_only", "--seed=0", "--answer.views=2", "--answer.score=entropy")
-    monkeypatch.setattr(frozen, "_features", None)
+    monkeypatch.setattr(frozen, "features_by", None)
     adapted(folder, "lead", "--adapt.rate=0.002", "--answer.views=2", "--answer.score=entropy")
 
 

@@ -180,17 +180,32 @@ class Task:
 
         ``model`` is on the task's device. A frozen backbone's features are kept.
         """
-        from uda.training.bank import view_banks
+        from uda.data.views import fixed_views
+        from uda.training.bank import forward_all, view_banks
 
         sizes, count = self.experiment.images, self.experiment.answer.views
         resized = self.pixels.resize(images, sizes.resize_px)
-        if model.frozen:
-            from uda.stages.frozen import kept_view_banks
-
-            yield from kept_view_banks(self, model, resized)
-        else:
-            compute = self.experiment.compute
+        compute = self.experiment.compute
+        if not model.frozen:
             yield from view_banks(model, resized, sizes.crop_px, count, self.device, compute)
+            return
+        trained = model.trained.to(self.device)
+        height, width = resized.shape[-2:]
+        for top, left, mirror in fixed_views(height, width, sizes.crop_px, count):
+            crops = resized[..., top : top + sizes.crop_px, left : left + sizes.crop_px]
+            features = self.features(model, crops.flip(-1) if mirror else crops)
+            yield forward_all(trained, features, 1, self.device, compute)
+
+    def features(self, model: Classifier, crops: torch.Tensor) -> torch.Tensor:
+        """Return what a frozen ``model``'s backbone says of ``crops``, as images [N, D, 1, 1].
+
+        ``crops`` are uint8 [N, 3, crop_px, crop_px].
+        """
+        from uda.training.frozen import backbone_alone, frozen_features
+
+        name, compute = self.experiment.model.backbone, self.experiment.compute
+        network = backbone_alone(model, name, crops.shape[-1])
+        return frozen_features(network, name, crops, self.device, compute)[..., None, None]
 
     def answer(
         self, model: Classifier, images: torch.Tensor, source_cut: float | None = None

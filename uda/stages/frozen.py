@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,30 +10,19 @@ from torch import Tensor
 
 from uda.data.pixel_cache import allocate
 from uda.data.pixels import Labelled
-from uda.data.views import centre_crop, fixed_views
-from uda.methods.base import Bank
+from uda.data.views import centre_crop
 from uda.models.classifier import Classifier
 from uda.stages.build import Task
-from uda.training.bank import forward_all
-from uda.training.frozen import backbone_alone, frozen_features
 from uda.training.source_batches import SourceBatches
 
 CHUNK = 256  # images that are augmented at a time
-
-
-def features_of(task: Task, model: Classifier, crops: Tensor) -> Tensor:
-    """Return what ``model``'s backbone says of ``crops`` uint8 [N, 3, px, px], as [N, D, 1, 1]."""
-    experiment = task.experiment
-    name, px = experiment.model.backbone, experiment.images.crop_px
-    network = backbone_alone(model, name, px)
-    return frozen_features(network, name, crops, task.device, experiment.compute)[..., None, None]
 
 
 def centre_features(task: Task, model: Classifier, images: Tensor) -> Tensor:
     """Return the features [N, D, 1, 1] of the centre crops of ``images`` uint8 [N, 3, H, W]."""
     sizes = task.experiment.images
     resized = task.pixels.resize(images, sizes.resize_px)
-    return features_of(task, model, centre_crop(resized, sizes.crop_px))
+    return task.features(model, centre_crop(resized, sizes.crop_px))
 
 
 def labelled_features(task: Task, model: Classifier, data: Labelled) -> Labelled:
@@ -59,7 +47,7 @@ def labelled_features(task: Task, model: Classifier, data: Labelled) -> Labelled
     if batches.first_augmented == batches.num_rows:
         return replace(data, images=originals)
     crops = _augmented_crops(task, batches)
-    return replace(data, images=originals, copies=features_of(task, model, crops))
+    return replace(data, images=originals, copies=task.features(model, crops))
 
 
 def _augmented_crops(task: Task, batches: SourceBatches) -> Tensor:
@@ -71,14 +59,3 @@ def _augmented_crops(task: Task, batches: SourceBatches) -> Tensor:
     for some, out in zip(rows.split(CHUNK), crops.split(CHUNK), strict=True):
         out.copy_(centre_crop(batches.whole_images(some, 0), sizes.crop_px))
     return crops
-
-
-def kept_view_banks(task: Task, model: Classifier, resized: Tensor) -> Iterator[Bank]:
-    """Yield what `uda.training.bank.view_banks` does of the answer's views, of kept features."""
-    px, compute = task.experiment.images.crop_px, task.experiment.compute
-    trained = model.trained.to(task.device)
-    height, width = resized.shape[-2:]
-    for top, left, mirror in fixed_views(height, width, px, task.experiment.answer.views):
-        view = resized[..., top : top + px, left : left + px]
-        features = features_of(task, model, view.flip(-1) if mirror else view)
-        yield forward_all(trained, features, 1, task.device, compute)

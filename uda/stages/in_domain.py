@@ -31,9 +31,7 @@ def epoch_scorer(
     scored = {"evaluate": parts.test, "validate": parts.validation}
     images = {kind: task.crops(items) for kind, items in scored.items() if items}
     if network.frozen:
-        from uda.stages.frozen import features_of
-
-        images = {kind: features_of(task, network, crops) for kind, crops in images.items()}
+        images = {kind: task.features(network, crops) for kind, crops in images.items()}
 
     def after_epoch(model: Classifier, epoch: int) -> float | None:
         top1 = {}
