@@ -1,7 +1,7 @@
 import shutil
-import threading
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.own_folders import make_folders
@@ -65,7 +65,6 @@ def test_run_trains_adapts_and_answers(folders, tmp_path, capsys, monkeypatch):
 def test_a_source_model_in_training_by_another_command_is_waited_for(
     folders, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(lock, "POLL_SECONDS", 0.05)
     command = flags(folders, tmp_path / "runs")
     assert main(command) == 0
     runs = {run.folder.name.split("-my_")[0]: run.folder for run in find_runs(tmp_path / "runs")}
@@ -77,13 +76,13 @@ def test_a_source_model_in_training_by_another_command_is_waited_for(
     for folder in runs.values():
         held.enter_context(hold(folder))
 
-    def finish():
+    def finish(seconds):
         for stage, folder in runs.items():
             (folder / "done").write_text(done[stage])
         held.close()
 
     capsys.readouterr()
-    threading.Timer(1, finish).start()
+    monkeypatch.setattr(lock, "time", SimpleNamespace(sleep=finish))  # while this command waits
     assert main(command) == 0
     text = capsys.readouterr().out
     assert text.count("is at work on this run; waiting for it\n") == 1
