@@ -54,7 +54,8 @@ def test_mapped_pictures_are_those_in_memory(items, tmp_path):
         mapped_target, mapped_items = PixelStore(0, cache).unlabelled(items, 24)
         assert torch.equal(memory_target.images, mapped_target.images)
         assert memory_items == mapped_items != items
-    assert set(vars(mapped_target)) == {"images"}
+    assert set(vars(mapped_target)) == {"images", "neighbours"}
+    assert mapped_target.neighbours is None
     rows = torch.tensor([7, 0, 3])
     assert torch.equal(memory_target.images[rows], mapped_target.images[rows])
     assert len(list(cache.glob("*.images"))) == 2

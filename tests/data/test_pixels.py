@@ -21,7 +21,8 @@ def test_a_target_has_the_same_pictures_in_another_order_without_labels(spec):
     assert sorted(in_order, key=items.index) == items != in_order
     for image, item in zip(target.images, in_order, strict=True):
         assert torch.equal(image, view.images[items.index(item)])
-    assert set(vars(target)) == {"images"}  # nothing that a method could read labels from
+    assert set(vars(target)) == {"images", "neighbours"}  # nothing that tells labels
+    assert target.neighbours is None  # but where a stage names them
 
 
 def test_pictures_are_turned_unless_they_are_to_stay_as_stored(spec):
