@@ -279,7 +279,7 @@ def test_consistency_is_leads():
     z = F.normalize(batch.features, dim=1)
     near = neighbours_in(z, features, 4)
     loss = consistency(z, probabilities, batch.index, features, rows, near)
-    leads = lead.losses(batch.features, probabilities, batch.index, state)[2]
+    leads = lead.losses(batch.features, probabilities, batch.index, state, near)[2]
     torch.testing.assert_close(loss, leads)
     torch.testing.assert_close(features, state.unit_features)
     torch.testing.assert_close(rows, state.probabilities)

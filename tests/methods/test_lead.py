@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from uda.evaluation.metrics import accuracy, open_set_scores
 from uda.methods import lead
 from uda.methods.base import Bank, Batch
+from uda.methods.geometry import neighbours_in
 from uda.methods.unknown import normalised_entropy, predict_by_entropy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -45,9 +46,9 @@ def test_pseudo_labels_are_the_released_codes(golden):
 
 def test_losses_are_the_released_codes(golden):
     state = lead.start_state(golden_bank(golden), golden_labels(golden))
-    parts = lead.losses(
-        golden["train_embeddings"], golden["train_probabilities"], golden["train_index"], state
-    )
+    features, probabilities = golden["train_embeddings"], golden["train_probabilities"]
+    near = neighbours_in(F.normalize(features, dim=1), state.unit_features, 4)
+    parts = lead.losses(features, probabilities, golden["train_index"], state, near)
     for name, part in zip(("ce", "reg", "con"), parts, strict=True):
         assert float(part) == pytest.approx(float(golden[f"loss_{name}"]), abs=1e-4)
 
@@ -178,7 +179,8 @@ def test_the_batch_replaces_its_rows_of_the_states_bank_only():
     before = state.unit_features.clone()
     features = torch.randn(3, 12, requires_grad=True)
     probabilities = torch.full((3, 5), 0.2)
-    lead.losses(features, probabilities, torch.tensor([4, 0, 9]), state)
+    near = neighbours_in(F.normalize(features, dim=1), state.unit_features, 4)
+    lead.losses(features, probabilities, torch.tensor([4, 0, 9]), state, near)
     rest = torch.ones(40, dtype=torch.bool)
     rest[[4, 0, 9]] = False
     assert torch.equal(state.unit_features[rest], before[rest])
@@ -194,8 +196,9 @@ def test_consistency_uses_the_neighbours_but_the_first():
     pseudo = lead.pseudo_labels(*vars(bank).values(), num_clusters=5)
     state = lead.start_state(bank, pseudo)
     features, probabilities = bank.features[:2] + 0.01, bank.probabilities[:2]
-    _, _, con = lead.losses(features, probabilities, torch.tensor([0, 1]), state)
     z, bank_z = F.normalize(features, dim=1), F.normalize(bank.features, dim=1)
+    near = neighbours_in(z, state.unit_features, 4)
+    _, _, con = lead.losses(features, probabilities, torch.tensor([0, 1]), state, near)
     total = 0.0
     for i in range(2):
         ranked = sorted(range(40), key=lambda j: -float(z[i] @ bank_z[j]))

@@ -205,6 +205,24 @@ def test_aads_losses_equal_a_loop_after_the_batchs_rows_are_replaced(count):
     assert given == pytest.approx({"attract": attract, "disperse": disperse}, abs=1e-5)
 
 
+def test_aad_attracts_to_the_neighbours_that_the_batch_names():
+    bank = random_bank(count=30)
+    method = method_for(bank, "rrda", steps=20, unknown_classes=2, objective="aad")
+    state = method.refresh(bank, 0)
+    index, near = torch.tensor([4, 9]), torch.tensor([[1, 2], [20, 7]])
+    batch = replace(batch_of(bank, index, noise=0.5), near=near)
+    kept = state.probabilities.clone()
+    logits = torch.cat([batch.logits, method.heads["unknown"](batch.features)], dim=1)
+    p = logits.softmax(1).detach()
+    expected = -sum(float(p[i] @ kept[row]) for i in range(2) for row in near[i]) / 2
+    assert method.loss(batch, state)["attract"].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_shots_objective_asks_for_no_neighbours():
+    bank = random_bank(count=30)
+    assert method_for(bank, "rrda", objective="shot").neighbours == 0
+
+
 def test_both_sides_of_aads_dispersion_have_a_gradient():
     logits = torch.randn(4, 5, generator=generator(), requires_grad=True)
     p = logits.softmax(1)

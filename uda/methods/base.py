@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from uda.methods.geometry import neighbours_in
 from uda.methods.unknown import Prediction, normalised_entropy, predict_above
 
 Value = TypeVar("Value")
@@ -167,6 +168,20 @@ class Method:
         ``state`` is what `refresh` returned.
         """
         return {}
+
+    def neighbours_of(self, target: Batch, unit_features: Tensor, bank_features: Tensor) -> Tensor:
+        """Return the rows of the bank, int64 [B, n], that are neighbours of each of a batch.
+
+        They are those that the batch names, or `uda.methods.geometry.neighbours_in` the bank.
+
+        Args:
+            target: The batch.
+            unit_features: Its, [B, D].
+            bank_features: [N, D], of unit norm.
+        """
+        if target.near is not None:
+            return target.near
+        return neighbours_in(unit_features, bank_features, self.neighbours)
 
     def unknown_score(self, bank: Bank) -> Tensor:
         """Return how unknown each sample of the bank is, [N]: the entropy over log K."""

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from uda.methods.base import Bank, Batch, Method, Once, check_share, check_weight, run_locally
 from uda.methods.clusters import CLUSTERS, estimate_num_clusters
-from uda.methods.geometry import consistency, most_confident, neighbours_in, prototypes
+from uda.methods.geometry import consistency, most_confident, prototypes
 from uda.methods.kmeans import kmeans_centroids, nearest_centroid
 from uda.methods.unknown import LOG_EPSILON
 
@@ -278,9 +278,8 @@ class Glc(Method):
     def loss(self, target: Batch, state: GlcState) -> dict[str, Tensor]:
         """Return the losses of a batch, weighted."""
         probabilities, z = target.logits.softmax(dim=1), F.normalize(target.features, dim=1)
-        near = target.near
-        if near is None:  # looked up before the batch's own rows of the bank are replaced
-            near = neighbours_in(z, state.unit_features, self.neighbours)
+        # Looked up before the batch's rows of the bank are replaced.
+        near = self.neighbours_of(target, z, state.unit_features)
         ce, con = losses(target.features, probabilities, target.index, state, near)
         found = {"ce": self.ce_weight * ce, "con": con}
         if self.affinity_weight and self.num_clusters:

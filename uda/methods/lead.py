@@ -19,14 +19,7 @@ from torch.nn import functional as F
 
 from uda.methods.base import Bank, Batch, Method, Once, check_weight, run_locally
 from uda.methods.clusters import CLUSTERS, KMEANS, estimate_num_clusters
-from uda.methods.geometry import (
-    consistency,
-    known_basis,
-    most_confident,
-    neighbours_in,
-    prototypes,
-    split_norms,
-)
+from uda.methods.geometry import consistency, known_basis, most_confident, prototypes, split_norms
 from uda.methods.unknown import LOG_EPSILON
 
 WEIGHT_ALPHA = 1e-4
@@ -167,8 +160,7 @@ def losses(
     probabilities: Tensor,
     index: Tensor,
     state: LeadState,
-    neighbours: int = 4,
-    near: Tensor | None = None,
+    near: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return L_ce, L_reg and L_con of a batch.
 
@@ -177,11 +169,9 @@ def losses(
     Args:
         features: [B, D].
         probabilities: [B, K].
-        index: int64 [B], the batch's rows in the state's bank, which are replaced (detached) after
-            the neighbours were looked up.
+        index: int64 [B], the batch's rows in the state's bank, which are replaced (detached).
         state: The epoch's.
-        neighbours: Neighbours of L_con.
-        near: int64 [B, n], the neighbours themselves, where these are not the bank's nearest.
+        near: int64 [B, n], the bank's rows that are each sample's neighbours in L_con.
     """
     pseudo, z = state.pseudo, F.normalize(features, dim=1)
     target, weight = pseudo.target[index], pseudo.weight[index]
@@ -193,8 +183,6 @@ def losses(
     log_part = (norms.softmax(dim=1) + LOG_EPSILON).log()
     reg = -(weight * log_part.gather(1, is_unknown[:, None])[:, 0]).mean()
 
-    if near is None:
-        near = neighbours_in(z, state.unit_features, neighbours)
     con = consistency(z, probabilities, index, state.unit_features, state.probabilities, near)
     return ce, reg, con
 
@@ -291,9 +279,10 @@ class Lead(Method):
     def loss(self, target: Batch, state: LeadState) -> dict[str, Tensor]:
         """Return the three losses of a batch, weighted."""
         probabilities = target.logits.softmax(dim=1)
-        ce, reg, con = losses(
-            target.features, probabilities, target.index, state, self.neighbours, target.near
-        )
+        z = F.normalize(target.features, dim=1)
+        # Looked up before the batch's rows of the bank are replaced.
+        near = self.neighbours_of(target, z, state.unit_features)
+        ce, reg, con = losses(target.features, probabilities, target.index, state, near)
         return {
             "ce": self.ce_weight * ce,
             "reg": self.reg_weight * reg,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uda.methods.base import Bank, Batch, Method, Once, check_weight, run_locally
-from uda.methods.geometry import centroid_labels, neighbours_in
+from uda.methods.geometry import centroid_labels
 from uda.methods.kmeans import kmeans_centroids, nearest_centroid
 from uda.methods.unknown import entropy, normalised_entropy
 
@@ -212,7 +212,7 @@ class Rrda(Method):
         self.objective = objective
         self.unknown_classes = unknown_classes
         self.ce_weight = ce_weight
-        self.neighbours = neighbours
+        self.neighbours = neighbours if objective == "aad" else 0
         self.steps = steps
         self.trains_classifier = objective == "aad"
         self.threshold = 0.5 if open_set else None  # of `unknown_score`
@@ -268,7 +268,7 @@ class Rrda(Method):
         probabilities, z = logits.softmax(dim=1), F.normalize(target.features.detach(), dim=1)
         state.unit_features[target.index] = z
         state.probabilities[target.index] = probabilities.detach()
-        near = state.probabilities[neighbours_in(z, state.unit_features, self.neighbours)]
+        near = state.probabilities[self.neighbours_of(target, z, state.unit_features)]
         attract, disperse = aad_losses(probabilities, near)
         return {"attract": attract, "disperse": disperse}
 
