@@ -43,7 +43,7 @@ def labelled_features(task: Task, model: Classifier, data: Labelled) -> Labelled
     batches = SourceBatches(
         data, augmentation, copies, len(task.split.source_classes), experiment.train, loop
     )
-    originals = centre_features(task, model, data.images)
+    originals = task.features(model, centre_crop(batches.resized, experiment.images.crop_px))
     if batches.first_augmented == batches.num_rows:
         return replace(data, images=originals)
     crops = _augmented_crops(task, batches)
