@@ -11,7 +11,7 @@ from uda.compute.devices import move_to_device
 from uda.compute.passes import FEWEST_PIXELS, eval_pass
 from uda.config import DEFAULT_COMPUTE, ComputeConfig
 from uda.models.classifier import build_model
-from uda.training.bank import forward_all, forward_views
+from uda.training.bank import average, forward_all, view_banks
 
 CPU = torch.device("cpu")
 PX = 32
@@ -68,8 +68,9 @@ def test_views_share_one_export(model, monkeypatch):
     export = passes._onnx_graph
     monkeypatch.setattr(passes, "_onnx_graph", lambda *args: exports.append(args) or export(*args))
     images = torch.randint(0, 256, (3, 3, PX + 4, PX + 4), dtype=torch.uint8)
-    bank, cosines = forward_views(model, images, PX, 6, CPU)
-    expected, expected_cosines = forward_views(model, images, PX, 6, CPU, ComputeConfig(onnx=False))
+    bank, cosines = average(view_banks(model, images, PX, 6, CPU))
+    by_torch = ComputeConfig(onnx=False)
+    expected, expected_cosines = average(view_banks(model, images, PX, 6, CPU, by_torch))
     assert len(exports) == 1
     torch.testing.assert_close(bank.probabilities, expected.probabilities, atol=1e-4, rtol=0)
     torch.testing.assert_close(cosines, expected_cosines, atol=1e-4, rtol=0)

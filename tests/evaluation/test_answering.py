@@ -15,7 +15,7 @@ from uda.methods import METHODS
 from uda.methods.base import Bank
 from uda.methods.co_learn import Opinion
 from uda.models.classifier import build_model
-from uda.training.bank import forward_all, forward_views
+from uda.training.bank import average, forward_all, view_banks
 
 CPU = torch.device("cpu")
 CROP = ImageConfig(32, 32, 28).crop_px
@@ -48,7 +48,7 @@ def test_views_are_the_centre_its_mirror_image_and_the_corners():
 
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_probabilities_and_cosines_are_means_over_views(model, images, count):
-    bank, cosines = forward_views(model, images, CROP, count, CPU)
+    bank, cosines = average(view_banks(model, images, CROP, count, CPU))
     with torch.no_grad():
         outputs = []
         for top, left, mirror in fixed_views(34, 32, CROP, count):

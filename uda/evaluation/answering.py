@@ -79,7 +79,7 @@ def answer(
         settings: How to answer.
         method: Says whether something may be unknown, and decides where ``settings`` leave it to
             the method.
-        bank: Of the whole target; see `uda.training.bank.forward_views`.
+        bank: Of the whole target; see `uda.training.bank.average`.
         cosines: [N, K], of features and the classifier's rows.
         source_cut: The threshold of ``source`` (`uda.evaluation.source_cut`), which decides even
             where ``method`` says that nothing is unknown: it does not ask for the scenario.

@@ -31,7 +31,7 @@ from uda.runs.folder import Run, read_run
 from uda.stages.build import load_adapted, model_of
 from uda.stages.identity import experiment_of
 from uda.stages.options import method_of
-from uda.training.bank import forward_views
+from uda.training.bank import average, view_banks
 from uda.training.frozen import features_by, frozen_backbone
 
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ class TrainedModel:
         answer = self.experiment.answer
         pixels = max(total, len(images)) * answer.views * sizes.crop_px**2
         network = self._pass_of_many if pixels >= FEWEST_PIXELS else None
-        bank, cosines = forward_views(
-            self.model, batch, sizes.crop_px, answer.views, self.device, compute, network
+        bank, cosines = average(
+            view_banks(
+                self.model, batch, sizes.crop_px, answer.views, self.device, compute, network
+            )
         )
         score = unknown_scores(answer.score, self.method, bank, cosines)
         prediction = predict_above(score, bank.probabilities, self.threshold)

@@ -63,19 +63,6 @@ def forward_all(
     return bank
 
 
-def forward_views(
-    model: Classifier,
-    images: Tensor,
-    crop_px: int,
-    count: int,
-    device: torch.device,
-    compute: ComputeConfig = DEFAULT_COMPUTE,
-    network: Pass | None = None,
-) -> tuple[Bank, Tensor]:
-    """Return the `average` of the `view_banks`, whose arguments these are."""
-    return average(view_banks(model, images, crop_px, count, device, compute, network))
-
-
 def view_banks(
     model: Classifier,
     images: Tensor,
