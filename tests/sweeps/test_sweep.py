@@ -80,8 +80,9 @@ def workers_at_work(runs):
     """Processes that hold locks."""
     pids = set()
     for path in (runs / ".locks").glob("*.holder"):
-        with suppress(FileNotFoundError, AttributeError):  # released, or not written yet
-            pids.add(int(re.match(r"process (\d+)", path.read_text())[1]))
+        with suppress(FileNotFoundError):  # released meanwhile
+            if holder := re.match(r"process (\d+) ", path.read_text()):  # else not written yet
+                pids.add(int(holder[1]))
     return {pid for pid in pids if not gone(pid)}
 
 
