@@ -1,14 +1,16 @@
-"""Editors by name; a new editor is a file in this folder and a line below."""
+"""Editors by name; a new editor is a file or a folder here and a line below."""
 
 from collections.abc import Callable
 
 from genmix_aug.editors.base import Editor
 from genmix_aug.editors.diffusion.instruct_pix2pix import InstructPix2PixEditor
 from genmix_aug.editors.filters.editor import FilterEditor
+from genmix_aug.editors.neural_style.editor import NeuralStyleEditor
 
-__all__ = ["EDITORS", "Editor", "FilterEditor", "InstructPix2PixEditor"]
+__all__ = ["EDITORS", "Editor", "FilterEditor", "InstructPix2PixEditor", "NeuralStyleEditor"]
 
 EDITORS: dict[str, Callable[..., Editor]] = {
     "filters": FilterEditor,
+    "neural_style": NeuralStyleEditor,
     "instruct-pix2pix": InstructPix2PixEditor,
 }

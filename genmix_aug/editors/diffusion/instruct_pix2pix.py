@@ -16,9 +16,9 @@ from genmix_aug.editors.base import Editor, check_images, check_request
 from genmix_aug.editors.diffusion.loading import first_line, load_pipeline, quiet
 from genmix_aug.editors.diffusion.model_folder import folder_digest
 from genmix_aug.editors.diffusion.noise import first_noise
-from genmix_aug.editors.diffusion.resizing import resize, working_size
 from genmix_aug.editors.diffusion.settings import chosen_settings
 from genmix_aug.editors.memory import give_back, lacks_memory
+from genmix_aug.editors.resizing import resize, working_size
 from genmix_aug.prompts import full_prompt
 from genmix_aug.seeding import hash_seed
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genmix_aug.editors.diffusion.resizing import MIN_SIDE, SIDE_MULTIPLE
+from genmix_aug.editors.resizing import MIN_SIDE, SIDE_MULTIPLE
 
 SCHEDULERS = ("euler-ancestral", "dpm-solver++", "unipc")
 PRECISIONS = ("float32", "float16", "bfloat16")

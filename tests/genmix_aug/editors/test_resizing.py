@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genmix_aug.editors.diffusion.resizing import resize, working_size
+from genmix_aug.editors.resizing import resize, working_size
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""Scaling images to the size that a diffusion model works at, and back."""
+"""Scaling images to the size that a network works at, and back."""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-SIDE_MULTIPLE = 8  # px of the image to each latent
+SIDE_MULTIPLE = 8  # px; a diffusion model has a latent for each
 MIN_SIDE = 64
 
 

@@ -1,6 +1,6 @@
-"""Time each style of the editor `filters` in a single thread, at 128 and 256 px.
+"""Time the editors that need no GPU, prompt by prompt, in a single thread at 128 and 256 px.
 
-python scripts/bench/filters.py [FOLDER OF IMAGES] [--repeats 5]
+python scripts/bench/editors.py [FOLDER OF IMAGES] [--repeats 5] [--style-images FOLDER]
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import torch
 
-from genmix_aug.editors.filters.editor import STYLES, FilterEditor
+from genmix_aug.editors import Editor, FilterEditor, NeuralStyleEditor
 from genmix_aug.images import find_images, load_rgb
+from genmix_aug.prompts import PROMPT_SETS
 
 SIZES = (128, 256)
 
@@ -48,10 +49,9 @@ def read_images(folder: str, count: int, size: int) -> torch.Tensor:
     return torch.stack(images)
 
 
-def rate(prompt: str, images: torch.Tensor, repeats: int) -> float:
+def rate(editor: Editor, prompt: str, images: torch.Tensor, repeats: int) -> float:
     """Return images a second, the median of `repeats` passes after a warm-up."""
-    editor, seeds = FilterEditor(), list(range(len(images)))
-    prompts = [prompt] * len(images)
+    seeds, prompts = list(range(len(images))), [prompt] * len(images)
     editor.edit(images, prompts, seeds)
     times = []
     for _ in range(repeats):
@@ -62,25 +62,33 @@ def rate(prompt: str, images: torch.Tensor, repeats: int) -> float:
 
 
 def main() -> None:
-    """Print a table: a row for each prompt, a column for each size."""
+    """Print a table: a row for each prompt, a column for each editor and size."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("images", nargs="?", help="folder of images; drawn shapes without it")
     parser.add_argument("--count", type=int, default=16, help="images in a pass")
     parser.add_argument("--repeats", type=int, default=5, help="passes; the median counts")
+    parser.add_argument("--style-images", help="time neural_style with these, too")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    rates: dict[int, list[float]] = {}
+    editors: dict[str, Editor] = {"filters": FilterEditor(), "neural_style": NeuralStyleEditor()}
+    if options.style_images:
+        editors["its pictures"] = NeuralStyleEditor(style_images=options.style_images)
+    columns: dict[str, list[float]] = {}
     for size in SIZES:
         if options.images:
             images = read_images(options.images, options.count, size)
         else:
             images = drawn_images(options.count, size)
-        rates[size] = [rate(prompt, images, options.repeats) for prompt in STYLES]
-    print(f"{'images/s, one thread':<22}" + "".join(f"{size:>6} px" for size in SIZES))
-    for number, prompt in enumerate(STYLES):
-        print(f"{prompt:<22}" + "".join(f"{rates[size][number]:>9.0f}" for size in SIZES))
-    print(f"{'median':<22}" + "".join(f"{statistics.median(rates[size]):>9.0f}" for size in SIZES))
+        for name, editor in editors.items():
+            columns[f"{name} {size} px"] = [
+                rate(editor, prompt, images, options.repeats) for prompt in PROMPT_SETS["all"]
+            ]
+    print(f"{'images/s, one thread':<22}" + "".join(f"{name:>22}" for name in columns))
+    for number, prompt in enumerate(PROMPT_SETS["all"]):
+        print(f"{prompt:<22}" + "".join(f"{rates[number]:>22.0f}" for rates in columns.values()))
+    medians = [statistics.median(rates) for rates in columns.values()]
+    print(f"{'median':<22}" + "".join(f"{rate:>22.0f}" for rate in medians))
 
 
 if __name__ == "__main__":
