@@ -9,17 +9,19 @@ SIDE_MULTIPLE = 8  # px; a diffusion model has a latent for each
 MIN_SIDE = 64
 
 
-def working_size(height: int, width: int, resolution: int) -> tuple[int, int]:
+def working_size(
+    height: int, width: int, resolution: int, multiple: int = SIDE_MULTIPLE
+) -> tuple[int, int]:
     """Return height and width in px at which an image of `height` x `width` px is edited.
 
     The longer side becomes `resolution`, whether the image was larger or smaller. The aspect ratio
-    stays, up to rounding to multiples of 8 px and to the 64 px that a side has at least.
+    stays, up to rounding to multiples of `multiple` px and to the 64 px that a side has at least.
     """
     longer = max(height, width)
 
     def scaled(side: int) -> int:
-        multiples = int(side * resolution / longer / SIDE_MULTIPLE + 0.5)
-        return max(MIN_SIDE, SIDE_MULTIPLE * multiples)
+        multiples = int(side * resolution / longer / multiple + 0.5)
+        return max(MIN_SIDE, multiple * multiples)
 
     return scaled(height), scaled(width)
 

@@ -1,18 +1,17 @@
-"""Loading InstructPix2Pix by diffusers, with a single clear line for whatever goes wrong."""
+"""Loading pipelines by diffusers, with a single clear line for whatever goes wrong."""
 
 from __future__ import annotations
 
-import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
 
-from genmix_aug.editors.diffusion.model_folder import check_model_folder, check_pipeline_kind
+from genmix_aug.editors.diffusion.kinds import Kind
+from genmix_aug.editors.diffusion.model_folder import kind_of_folder, kind_of_index
 from genmix_aug.editors.diffusion.noise import step_in_float32
 from genmix_aug.editors.diffusion.settings import Settings
 from genmix_aug.editors.memory import lacks_memory
@@ -20,57 +19,75 @@ from genmix_aug.editors.memory import lacks_memory
 NO_HUB = "; without a network give a folder that holds the model: model=FOLDER"
 
 
-def load_pipeline(
-    model: str, revision: str, settings: Settings, device: torch.device, dtype: torch.dtype
-) -> tuple[Any, Callable[[str], Tensor]]:
-    """Return the pipeline on the device without its text model, and what encodes a text.
+class Loadable(Protocol):
+    """An editor, as far as loading its model goes."""
 
-    The text model stays on the CPU in float32: it runs once for each prompt, and the GPU has
+    name: ClassVar[str]
+    kinds: ClassVar[Mapping[str, Kind]]
+    model: str
+    revision: str
+
+
+def load_pipeline(
+    editor: Loadable, settings: Settings, device: torch.device, dtype: torch.dtype
+) -> tuple[Kind, Any, Any]:
+    """Return a model's kind, its pipeline on the device without text models, and those apart.
+
+    The text models stay on the CPU: they run once for each prompt, and the GPU has
     better uses for its memory.
 
     Raises:
         ValueError: The model cannot be loaded or is of another kind.
     """
     try:
-        from diffusers import StableDiffusionInstructPix2PixPipeline as Pipeline
+        import diffusers
+        import transformers  # noqa: F401
     except (ImportError, RuntimeError) as error:  # diffusers wraps failing imports
         raise ValueError(
-            "the editor instruct-pix2pix needs the packages diffusers and transformers: "
+            f"the editor {editor.name} needs the packages diffusers and transformers: "
             + first_line(error)
         ) from error
-    folder = Path(model) if Path(model).is_dir() else _downloaded(Pipeline, model, revision)
-    check_model_folder(folder)
-    with _loading(model, bars=False):
-        pipeline: Any = Pipeline.from_pretrained(
+    folder = Path(editor.model) if Path(editor.model).is_dir() else _downloaded(editor)
+    kind = kind_of_folder(folder, editor.name, editor.kinds)
+    with _loading(editor.model, bars=False):
+        pipeline: Any = getattr(diffusers, kind.pipeline).from_pretrained(
             folder,
-            dtype={"default": dtype, "text_encoder": torch.float32},
+            dtype={"default": dtype, **kind.text_precisions},
             use_safetensors=True,
-            safety_checker=None,
-            requires_safety_checker=False,
+            **kind.constructor,
         )
-    encode = functools.partial(_encode, pipeline.tokenizer, pipeline.text_encoder)
-    pipeline.text_encoder = None
-    pipeline.scheduler = _make_scheduler(settings.scheduler, pipeline)
+        without = dict.fromkeys((kind.denoiser, "vae"))
+        texts = type(pipeline)(**pipeline.components | without | kind.constructor)
+        if settings.scheduler != "own":
+            pipeline.scheduler = _make_scheduler(settings.scheduler, pipeline)
+    for part in kind.text_precisions:
+        setattr(pipeline, part, None)
     step_in_float32(pipeline.scheduler)
     pipeline.set_progress_bar_config(disable=True)
+    # Pictures as they are decoded: clipped, infinities would be black and white.
+    pipeline.image_processor.postprocess = lambda decoded, **_: decoded
     if settings.vae_slicing:
         pipeline.vae.enable_slicing()
     layout = torch.channels_last if settings.channels_last else torch.preserve_format
-    for network in (pipeline.unet, pipeline.vae):
+    denoiser = getattr(pipeline, kind.denoiser)
+    for network in (denoiser, pipeline.vae):
         network.to(device=device, memory_format=layout)
     if settings.compile:
-        pipeline.unet.compile()
-    return pipeline, encode
+        denoiser.compile()
+    return kind, pipeline, texts
 
 
-def _downloaded(pipeline_class: Any, model: str, revision: str) -> Path:
+def _downloaded(editor: Loadable) -> Path:
     """Return the folder of a model of the hub, downloaded unless the cache has it."""
+    from diffusers import DiffusionPipeline
+
+    model, revision = editor.model, editor.revision
     with _loading(f"{model} at revision {revision} from the hub", NO_HUB):
-        index = pipeline_class.load_config(model, revision=revision)
-    check_pipeline_kind(index, model)
+        index = DiffusionPipeline.load_config(model, revision=revision)
+    kind_of_index(index, model, editor.name, editor.kinds)
     with _loading(f"{model} at revision {revision} from the hub", NO_HUB):
         return Path(
-            pipeline_class.download(
+            DiffusionPipeline.download(
                 model, revision=revision, use_safetensors=True, safety_checker=None
             )
         )
@@ -81,6 +98,7 @@ def _make_scheduler(name: str, pipeline: Any) -> Any:
     from diffusers import (
         DPMSolverMultistepScheduler,
         EulerAncestralDiscreteScheduler,
+        LCMScheduler,
         UniPCMultistepScheduler,
     )
 
@@ -89,32 +107,16 @@ def _make_scheduler(name: str, pipeline: Any) -> Any:
         return EulerAncestralDiscreteScheduler.from_config(config)
     if name == "dpm-solver++":
         return DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++")
+    if name == "lcm":
+        return LCMScheduler.from_config(config)
     return UniPCMultistepScheduler.from_config(config)
-
-
-@torch.no_grad()
-def _encode(tokenizer: Any, text_encoder: Any, text: str) -> Tensor:
-    """Return the text model's output [1, tokens, D] for a text.
-
-    Raises:
-        ValueError: The text has more tokens than the model takes; the rest would be lost.
-    """
-    longest = tokenizer.model_max_length
-    tokens = tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt")
-    count = tokens.input_ids.shape[1]
-    if count > longest:
-        raise ValueError(
-            f"prompt too long, {count} tokens where the text model takes {longest}: {text[:60]!r}…"
-        )
-    return text_encoder(tokens.input_ids)[0].float()
 
 
 @contextmanager
 def _loading(what: str, advice: str = "", bars: bool = True) -> Iterator[None]:
     """Turn whatever fails into a ValueError of a single line, and silence the libraries."""
     try:
-        with quiet(bars), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet(bars):
             yield
     except Exception as error:  # networks, caches and file formats have errors of many kinds
         if lacks_memory(error):
@@ -129,7 +131,7 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def quiet(bars: bool) -> Iterator[None]:
-    """Silence the warnings of diffusers and transformers; with `bars` keep their progress bars."""
+    """Silence warnings, and what diffusers and transformers log; with `bars` keep their bars."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -140,7 +142,9 @@ def quiet(bars: bool) -> Iterator[None]:
         if not bars:
             log.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for log, (verbosity, had_bars) in zip(logs, before, strict=True):
             log.set_verbosity(verbosity)

@@ -8,45 +8,51 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-PIPELINE = "StableDiffusionInstructPix2PixPipeline"
-IN_CHANNELS = 8  # latents of the noisy picture and of the original
-WEIGHTS = ("unet", "vae", "text_encoder")
-PARTS = (*WEIGHTS, "tokenizer", "scheduler")
-SUFFIXES = (".json", ".txt", ".safetensors")
+from genmix_aug.editors.diffusion.kinds import Kind
+
+WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
+PARTS = (*WEIGHTS, "tokenizer", "tokenizer_2", "scheduler")
+SUFFIXES = (".json", ".txt", ".model", ".safetensors")
 
 CHUNKS, CHUNK_BYTES = 64, 2**16
 
 
-def check_model_folder(folder: Path) -> None:
-    """Refuse a folder that holds no InstructPix2Pix pipeline, before anything is loaded.
+def kind_of_folder(folder: Path, editor: str, kinds: Mapping[str, Kind]) -> Kind:
+    """Return the kind of pipeline that a folder holds, before anything is loaded.
 
     Raises:
         ValueError: A file is missing or unreadable, the pipeline is of another kind, or the
             weights are not safetensors.
     """
-    check_pipeline_kind(_read_json(folder / "model_index.json"), str(folder))
-    channels = _read_json(folder / "unet" / "config.json").get("in_channels")
-    if channels != IN_CHANNELS:
+    index = _read_json(folder / "model_index.json")
+    kind = kind_of_index(index, str(folder), editor, kinds)
+    channels = _read_json(folder / kind.denoiser / "config.json").get("in_channels")
+    if kind.channels and channels != kind.channels:
         raise ValueError(
-            f"model {folder}: its UNet takes {channels} channels, "
-            f"that of InstructPix2Pix takes {IN_CHANNELS}"
+            f"model {folder}: its {kind.denoiser} takes {channels} channels, "
+            f"that of {editor} takes {kind.channels}"
         )
     for part in WEIGHTS:
-        if not any((folder / part).glob("*.safetensors")):
+        if part in index and not any((folder / part).glob("*.safetensors")):
             raise ValueError(
                 f"model {folder}: {part} has no .safetensors file; other weights are not loaded, "
                 "save the pipeline with diffusers' save_pretrained"
             )
+    return kind
 
 
-def check_pipeline_kind(index: Mapping[str, Any], model: str) -> None:
-    """Refuse a pipeline whose model_index.json, `index`, is not that of InstructPix2Pix.
+def kind_of_index(
+    index: Mapping[str, Any], model: str, editor: str, kinds: Mapping[str, Kind]
+) -> Kind:
+    """Return the kind that a model_index.json, `index`, names.
 
     Raises:
-        ValueError: It names another class.
+        ValueError: It names a class that the editor does not work with.
     """
-    if index.get("_class_name") != PIPELINE:
-        raise ValueError(f"model {model} is a {index.get('_class_name')}, not a {PIPELINE}")
+    name = str(index.get("_class_name"))
+    if name not in kinds:
+        raise ValueError(f"model {model} is a {name}, and {editor} needs a {' or '.join(kinds)}")
+    return kinds[name]
 
 
 def folder_digest(folder: Path) -> str:

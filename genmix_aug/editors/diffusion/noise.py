@@ -8,16 +8,36 @@ So noise is always drawn in float32 on the CPU, and rounded afterwards.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def first_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
-    """Return normal noise float32 [B, *shape] on the CPU, a row from each of the B generators."""
-    return torch.cat([torch.randn(1, *shape, generator=generator) for generator in generators])
+@contextmanager
+def float32_draws(pipeline: Any) -> Iterator[None]:
+    """Let a pipeline draw its noise, and the VAE's, in float32 whatever type it asks for."""
+    from diffusers.models.autoencoders import vae
+
+    modules: list[Any] = [vae, sys.modules[type(pipeline).__module__]]
+    originals = [module.randn_tensor for module in modules]
+    for module, original in zip(modules, originals, strict=True):
+        module.randn_tensor = functools.partial(_wide_draw, original)
+    try:
+        yield
+    finally:
+        for module, original in zip(modules, originals, strict=True):
+            module.randn_tensor = original
+
+
+def _wide_draw(
+    draw: Callable[..., Tensor], *args: Any, dtype: torch.dtype | None = None, **options: Any
+) -> Tensor:
+    """Call diffusers' `randn_tensor` for float32 numbers, and round them."""
+    return draw(*args, dtype=torch.float32, **options).to(dtype or torch.float32)
 
 
 def step_in_float32(scheduler: Any) -> None:

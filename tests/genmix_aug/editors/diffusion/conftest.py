@@ -2,7 +2,7 @@
 
 import pytest
 
-from genmix_aug.editors.diffusion import instruct_pix2pix
+from genmix_aug.editors.diffusion import editor as diffusion_editor
 from genmix_aug.editors.diffusion.instruct_pix2pix import InstructPix2PixEditor
 
 
@@ -27,7 +27,7 @@ def make(folder):
 def in_half(monkeypatch):
     """Let the CPU compute in half precision, which PyTorch can but the editor never does."""
     monkeypatch.setattr(
-        instruct_pix2pix,
+        diffusion_editor,
         "_compute_dtype",
-        lambda precision, device: instruct_pix2pix.PRECISIONS[precision],
+        lambda precision, device: diffusion_editor.PRECISIONS[precision],
     )

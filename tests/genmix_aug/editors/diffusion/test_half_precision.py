@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers.diffusion import difference, pictures, spoil
 
-from genmix_aug.editors.diffusion import instruct_pix2pix
-from genmix_aug.editors.diffusion.noise import first_noise, step_in_float32
+from genmix_aug.editors.diffusion import editor as diffusion_editor
+from genmix_aug.editors.diffusion.noise import step_in_float32
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
@@ -32,7 +32,7 @@ def test_an_overflow_is_redone_in_float32(make, in_half, precision):
     assert difference(edits[[0, 2]], plain[[0, 2]]) == 0
     assert difference(edits[1], exact[1]) <= 6  # the weights were rounded to half precision
     assert (editor.redone, editor.failed) == (1, 0)
-    assert vae.dtype == editor._pipeline.unet.dtype == instruct_pix2pix.PRECISIONS[precision]
+    assert vae.dtype == editor._pipeline.unet.dtype == diffusion_editor.PRECISIONS[precision]
 
 
 def test_weights_that_overflow_float16_are_redone(make, in_half, capfd):
@@ -94,7 +94,7 @@ def test_noise_is_that_of_float32_in_every_precision():
         scheduler.set_timesteps(4)
         step_in_float32(scheduler)
         generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
-        latents = first_noise((4, 3, 3), generators).to(dtype)
+        latents = torch.cat([torch.randn(1, 4, 3, 3, generator=g) for g in generators]).to(dtype)
         time = scheduler.timesteps[0]
         scheduler.scale_model_input(latents, time)
         moved[dtype], *_ = scheduler.step(

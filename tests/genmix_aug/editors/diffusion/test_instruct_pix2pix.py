@@ -13,20 +13,25 @@ from genmix_aug.editors.diffusion.settings import SCHEDULERS
 from genmix_aug.prompts import full_prompt
 from genmix_aug.seeding import hash_seed
 
+PLAIN_SCHEDULERS = {
+    "dpm-solver++": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "lcm": "LCMScheduler",
+}
+
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_an_edit_is_that_of_the_pipeline_called_plainly(make, tmp_path, scheduler):
     """One image and prompt at a time, text and all, as diffusers' documentation does it."""
-    from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
+    import diffusers
 
     images, prompts, seeds = pictures(2), ["snowy", "retro comic"], [3, 4]
     edits = make(scheduler=scheduler, steps=3).edit(images, prompts, seeds)
     pipeline = tiny_pipeline(tmp_path)
     pipeline.set_progress_bar_config(disable=True)
-    if scheduler == "dpm-solver++":
-        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
-    elif scheduler == "unipc":
-        pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config)
+    if scheduler in PLAIN_SCHEDULERS:
+        plain_scheduler = getattr(diffusers, PLAIN_SCHEDULERS[scheduler])
+        pipeline.scheduler = plain_scheduler.from_config(pipeline.scheduler.config)
     for number in range(2):
         plain = pipeline(
             full_prompt(prompts[number]),
@@ -93,12 +98,12 @@ def test_no_images_need_no_model(tmp_path):
 def test_each_distinct_prompt_is_encoded_once(make):
     editor = make(steps=1)
     editor.edit(pictures(1), ["mosaic"], [0])
-    text_encoder = editor._encoder.args[1]
+    text_encoder = editor._texts.text_encoder
     calls = []
     text_encoder.register_forward_hook(lambda *_: calls.append(1))
     editor.edit(pictures(3), ["snowy", "sunset", "snowy"], [0, 1, 2])
     editor.edit(pictures(2), ["sunset", "mosaic"], [3, 4])
-    assert len(calls) == 2  # mosaic and the empty prompt were encoded before
+    assert len(calls) == 4, "two new prompts, each with the empty one"
     assert editor._pipeline.text_encoder is None
 
 

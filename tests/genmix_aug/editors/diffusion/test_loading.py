@@ -28,13 +28,15 @@ def edit_with(make, model):
 
 def test_other_pipelines_are_refused(make, folder, tmp_path):
     copy = broken_copy(folder, tmp_path, "model_index.json", _class_name="FluxPipeline")
-    with pytest.raises(ValueError, match=f"model {copy} is a FluxPipeline, not a Stable"):
+    with pytest.raises(
+        ValueError, match=f"model {copy} is a FluxPipeline, and instruct-pix2pix needs a Stable"
+    ):
         edit_with(make, copy)
 
 
 def test_ordinary_stable_diffusion_is_refused(make, folder, tmp_path):
     copy = broken_copy(folder, tmp_path, "unet/config.json", in_channels=4)
-    with pytest.raises(ValueError, match="takes 4 channels, that of InstructPix2Pix takes 8"):
+    with pytest.raises(ValueError, match="takes 4 channels, that of instruct-pix2pix takes 8"):
         edit_with(make, copy)
 
 

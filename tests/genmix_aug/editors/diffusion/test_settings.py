@@ -5,8 +5,9 @@ from dataclasses import asdict
 import pytest
 
 from genmix_aug.editors import EDITORS
-from genmix_aug.editors.diffusion.instruct_pix2pix import REVISION, InstructPix2PixEditor
-from genmix_aug.editors.diffusion.settings import PRESETS
+from genmix_aug.editors.diffusion.instruct_pix2pix import InstructPix2PixEditor
+
+PRESETS = InstructPix2PixEditor.presets
 
 
 def test_presets_are_overridden_by_options(folder):
@@ -18,7 +19,10 @@ def test_presets_are_overridden_by_options(folder):
 
 def test_the_fingerprint_names_what_changes_an_edit():
     plain = InstructPix2PixEditor().fingerprint
-    assert f"timbrooks/instruct-pix2pix@{REVISION}" in plain
+    assert plain == (
+        "instruct-pix2pix-v1 timbrooks/instruct-pix2pix@31519b5cb02a7fd89b906d88731cd4d6a7bbf88d "
+        "steps=100 text=4.0 image=1.5 px=512 euler-ancestral float16"
+    ), "another would make edits that exist anew"
     changes = {
         "steps": 99,
         "text_guidance": 4.5,
@@ -56,6 +60,7 @@ def test_the_fingerprint_names_what_changes_an_edit():
         ({"image_guidance": "much"}, "image_guidance: 'much' must be at least 1"),
         ({"resolution": 500}, "resolution: 500 must be a multiple of 8, at least 64"),
         ({"resolution": 56}, "resolution: 56 must be"),
+        ({"strength": 0.5}, "strength: 0.5, but this editor has no such option"),
         ({"scheduler": "ddim"}, "scheduler: 'ddim' must be one of euler-ancestral, dpm-solver"),
         ({"precision": "half"}, "precision: 'half' must be one of float32, float16, bfloat16"),
         ({"compile": "yes"}, "compile: 'yes' must be true or false"),
