@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES, encode, is_whole
-from genmix_aug.edits.keys import image_digest
+from genmix_aug.digests import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.files import read_bytes, read_mark, remove_abandoned, write_new, write_whole

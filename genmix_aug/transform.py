@@ -13,8 +13,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from genmix_aug.digests import image_digest
 from genmix_aug.editors import EDITORS, Editor
-from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.images import from_picture, to_picture

@@ -53,7 +53,7 @@ GENMIX_AUG = {
     "cli": None,
 }
 # The same for genmix_aug itself, whose modules count as folders.
-BASIC = (*DATA, "options", "prompts", "batching", "cluster")
+BASIC = (*DATA, "options", "prompts", "batching", "cluster", "digests")
 GENMIX: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BASIC, BASIC),
     "mixing": BASIC,

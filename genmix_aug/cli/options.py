@@ -23,7 +23,8 @@ class EditorOptions:
         prompts: a prompt set (in-domain, cross-domain, all) or prompts separated by commas, such
             as "snowy,retro comic"
         seed: decides prompts and variations
-        editor: filters or neural_style (CPU), instruct-pix2pix, image-to-image or kontext (GPU)
+        editor: filters or neural_style (CPU), instruct-pix2pix, image-to-image or kontext (GPU),
+            or folder (edits that other tools made)
         editor_options: such as "preset=fast,steps=30" or style_images=FOLDER
     """
 

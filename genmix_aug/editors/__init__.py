@@ -7,12 +7,14 @@ from genmix_aug.editors.diffusion.image_to_image import ImageToImageEditor
 from genmix_aug.editors.diffusion.instruct_pix2pix import InstructPix2PixEditor
 from genmix_aug.editors.diffusion.kontext import KontextEditor
 from genmix_aug.editors.filters.editor import FilterEditor
+from genmix_aug.editors.folder import FolderEditor
 from genmix_aug.editors.neural_style.editor import NeuralStyleEditor
 
 __all__ = [
     "EDITORS",
     "Editor",
     "FilterEditor",
+    "FolderEditor",
     "ImageToImageEditor",
     "InstructPix2PixEditor",
     "KontextEditor",
@@ -25,4 +27,5 @@ EDITORS: dict[str, Callable[..., Editor]] = {
     "instruct-pix2pix": InstructPix2PixEditor,
     "image-to-image": ImageToImageEditor,
     "kontext": KontextEditor,
+    "folder": FolderEditor,
 }

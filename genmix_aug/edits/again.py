@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from genmix_aug.batching import batches
 from genmix_aug.codec import decode
-from genmix_aug.edits.keys import image_digest
+from genmix_aug.digests import image_digest
 from genmix_aug.edits.store import EditStore
 from genmix_aug.files import read_bytes
 from genmix_aug.images import find_images, has_orientation, load_rgb

@@ -13,8 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.batching import batches
+from genmix_aug.digests import image_digest
 from genmix_aug.editors.base import Editor
-from genmix_aug.edits.keys import Attempt, Request, attempts, image_digest
+from genmix_aug.edits.keys import Attempt, Request, attempts
 from genmix_aug.edits.store import EditStore
 from genmix_aug.edits.verdicts import ScreenVerdicts, StoredVerdicts
 from genmix_aug.screening.checks import Verdict

@@ -8,9 +8,6 @@ from hashlib import blake2b
 from itertools import count
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from genmix_aug.seeding import hash_seed
 
 
@@ -28,19 +25,6 @@ class Attempt(NamedTuple):
     key: str
     seed: int
     number: int  # 0 for the request's seed
-
-
-def image_digest(image: Tensor) -> str:
-    """Return a hash of an image's size and pixels, uint8 [3, H, W].
-
-    Raises:
-        ValueError: Another dtype or shape.
-    """
-    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"an image must be uint8 [3, H, W], not {image.dtype} {[*image.shape]}")
-    digest = blake2b(repr(tuple(image.shape)).encode(), digest_size=20)
-    digest.update(image.contiguous().cpu().numpy().data)
-    return digest.hexdigest()
 
 
 def edit_key(digest: str, prompt: str, seed: int, fingerprint: str) -> str:

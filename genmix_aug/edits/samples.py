@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from genmix_aug.digests import image_digest
 from genmix_aug.editors import Editor
 from genmix_aug.editors.options import make_editor
 from genmix_aug.edits.fill import Filler, FillSettings, Originals
-from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 from genmix_aug.images import from_picture

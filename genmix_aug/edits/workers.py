@@ -16,10 +16,11 @@ import torch
 from tqdm import tqdm
 
 from genmix_aug.cluster import cores, ray_cluster, room_for
+from genmix_aug.digests import image_digest
 from genmix_aug.editors.base import Editor
 from genmix_aug.edits.actors import ActorPool
 from genmix_aug.edits.fill import Filler, FillSettings, Originals, Screen
-from genmix_aug.edits.keys import Request, image_digest
+from genmix_aug.edits.keys import Request
 from genmix_aug.edits.store import EditStore
 from genmix_aug.files import host
 from genmix_aug.images import ImageFiles

@@ -14,8 +14,8 @@ from helpers.edits import requests_for
 from PIL import Image
 
 from genmix_aug import export
+from genmix_aug.digests import image_digest
 from genmix_aug.editors import EDITORS
-from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import BrokenEditError, EditStore, MissingEditError
 from genmix_aug.export import Exported, ExportSettings, export_tree

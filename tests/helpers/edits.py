@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genmix_aug.digests import image_digest
 from genmix_aug.editors import Editor
 from genmix_aug.edits.fill import Filler, FillSettings, Originals
-from genmix_aug.edits.keys import Request, image_digest
+from genmix_aug.edits.keys import Request
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES
+from genmix_aug.digests import image_digest
 from genmix_aug.editors.options import make_editor, parse_options
 from genmix_aug.edits.fill import Filler, FillSettings, Originals
-from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore
 from genmix_aug.edits.verdicts import NO_SCREEN, PIXELS

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from genmix_aug.digests import file_digest
 from genmix_aug.editors.neural_style.blends import LEAST_STRENGTH
 from genmix_aug.images import find_images, load_rgb, to_picture
 from genmix_aug.seeding import hash_seed
@@ -35,7 +36,7 @@ class StyleImages:
     def files(self) -> dict[str, Path]:
         """A file for each different content, by its hash, sorted by it."""
         paths = find_images(self.path) if self.path.is_dir() else [self.path]
-        return dict(sorted((_digest(path), path) for path in paths))
+        return dict(sorted((file_digest(path), path) for path in paths))
 
     @property
     def digest(self) -> str:
@@ -47,13 +48,6 @@ class StyleImages:
         rng = np.random.default_rng(hash_seed("neural_style picture", prompt, seed))
         path = list(self.files.values())[rng.integers(len(self.files))]
         return _square(path), rng.uniform(LEAST_STRENGTH, 1.0)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError as error:
-        raise ValueError(f"style_images: cannot read {path}: {error.strerror}") from error
 
 
 @functools.lru_cache(KEPT)

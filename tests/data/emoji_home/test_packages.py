@@ -81,11 +81,12 @@ def test_fetch_replaces_a_damaged_tarball_and_keeps_whole_ones(
     (cache / name).write_bytes(whole[:100])
     (cache / ".fetching-left").mkdir()
     fake_npm(monkeypatch, origin / name)
-    tarballs = emoji_packages.fetch(["A", "B"], cache, progress=False)
+    sets = {name: emoji_packages.DOMAINS[name] for name in ("A", "B")}
+    tarballs = emoji_packages.fetch(sets, cache, progress=False)
     assert tarballs["B"].read_bytes() == whole
     assert not list(cache.glob(".fetching-*"))
     monkeypatch.setattr(emoji_packages, "_find_npm", None)
-    assert emoji_packages.fetch(["A", "B"], cache, progress=False) == tarballs
+    assert emoji_packages.fetch(sets, cache, progress=False) == tarballs
 
 
 def test_fetch_refuses_another_content(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

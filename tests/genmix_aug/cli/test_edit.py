@@ -10,10 +10,10 @@ import torch
 from genmix_aug.cli.edits import chosen_screen, load_features, reference_files
 from genmix_aug.cli.main import main
 from genmix_aug.cli.options import EditorOptions, chosen_editor
+from genmix_aug.digests import image_digest
 from genmix_aug.editors import FilterEditor
 from genmix_aug.edits import again as rescreening
 from genmix_aug.edits import estimate
-from genmix_aug.edits.keys import image_digest
 from genmix_aug.edits.store import EditStore
 from genmix_aug.images import ImageFiles, find_images, load_rgb
 from genmix_aug.prompts import CROSS_DOMAIN

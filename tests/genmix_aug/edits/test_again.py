@@ -1,7 +1,7 @@
 from helpers.phone import noise, save_tagged
 
+from genmix_aug.digests import image_digest
 from genmix_aug.edits.again import originals_of
-from genmix_aug.edits.keys import image_digest
 from genmix_aug.images import from_picture, load_rgb
 
 

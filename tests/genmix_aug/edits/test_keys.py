@@ -5,7 +5,8 @@ import itertools
 import pytest
 from helpers.edits import random_images
 
-from genmix_aug.edits.keys import attempts, edit_key, image_digest
+from genmix_aug.digests import image_digest
+from genmix_aug.edits.keys import attempts, edit_key
 
 
 def test_everything_that_matters_changes_the_key():

@@ -3,7 +3,7 @@
 import pytest
 from helpers.edits import random_images
 
-from genmix_aug.edits.keys import image_digest
+from genmix_aug.digests import image_digest
 from genmix_aug.edits.plan import EditPlan
 from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.prompts import CROSS_DOMAIN

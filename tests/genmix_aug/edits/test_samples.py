@@ -96,7 +96,7 @@ def test_sizes_may_differ_and_the_rejected_are_left_out(tmp_path):
         ([("a", 1)], {}, r"sample 0 \(tuple\) holds no image"),
         ([torch.tensor(1)], {}, "holds no image"),
         ([], {"per_image": 0}, "per_image must be at least 1"),
-        ([], {"editor": "filter"}, "unknown editor 'filter': choose from filters, instruct-pix"),
+        ([], {"editor": "filter"}, "unknown editor 'filter': choose from filters, neural_style"),
         ([], {"prompts": "snowi"}, "unknown prompt 'snowi'"),
     ],
 )

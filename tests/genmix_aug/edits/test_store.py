@@ -11,9 +11,10 @@ import torch
 from helpers import edits
 from helpers.edits import random_images
 
+from genmix_aug.digests import image_digest
 from genmix_aug.editors import Editor
 from genmix_aug.edits import store as edit_store
-from genmix_aug.edits.keys import attempts, edit_key, image_digest
+from genmix_aug.edits.keys import attempts, edit_key
 from genmix_aug.edits.store import BrokenEditError, EditStore, MissingEditError
 from genmix_aug.screening.checks import Verdict
 

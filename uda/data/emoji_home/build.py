@@ -99,7 +99,8 @@ def build(
             shutil.rmtree(leftover)
         try:
             cache = cache or root.with_name(".emoji_home_packages")
-            tarballs = fetch(list(settings["domains"]), Path(cache).resolve(), progress)
+            sets = {name: DOMAINS[name] for name in settings["domains"]}
+            tarballs = fetch(sets, Path(cache).resolve(), progress)
             with writing(root, partial):
                 mark = {**settings, **_fill(partial, tarballs, image_px, workers, progress)}
                 write_text(partial / MARK, json.dumps(mark, indent=1) + "\n")

@@ -80,28 +80,33 @@ class Drawing:
     quarter_turns: int = 0  # clockwise, after the flips
 
 
-def fetch(domains: Sequence[str], cache: Path, progress: bool = True) -> dict[str, Path]:
-    """Fetch the domains' packages with npm, unless `cache` holds them complete.
+def fetch(sets: Mapping[str, DrawingSet], cache: Path, progress: bool = True) -> dict[str, Path]:
+    """Fetch packages with npm, unless `cache`, an existing folder, holds them complete.
+
+    Args:
+        sets: Drawings by a name, such as those of `DOMAINS`.
+        cache: Folder of the packages.
+        progress: Whether to print what is done.
 
     Returns:
-        Domain -> the package's tarball in `cache`.
+        Name -> the package's tarball in `cache`.
 
     Raises:
         ConnectionError: A package cannot be reached.
         RuntimeError: A package is refused.
         ValueError: A package does not have the pinned content.
     """
-    tarballs = {name: cache / DOMAINS[name].tarball for name in domains}
+    tarballs = {name: cache / drawn.tarball for name, drawn in sets.items()}
     with FileLock(cache / ".lock"):
         for leftover in cache.glob(".fetching-*"):
             shutil.rmtree(leftover)
         npm: list[str] = []
         for name, tarball in tarballs.items():
-            if not tarball.is_file() or _sha512(tarball) != DOMAINS[name].sha512:
+            if not tarball.is_file() or _sha512(tarball) != sets[name].sha512:
                 if progress:
-                    print(f"fetching {DOMAINS[name].package} {DOMAINS[name].version}", flush=True)
+                    print(f"fetching {sets[name].package} {sets[name].version}", flush=True)
                 npm = npm or _find_npm(progress)
-                _fetch_package(npm, DOMAINS[name], tarball)
+                _fetch_package(npm, sets[name], tarball)
     return tarballs
 
 
