@@ -19,6 +19,7 @@ from uda.runs.folder import open_run
 from uda.sweeps.record import write_plan
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+SVG = "http://www.w3.org/2000/svg"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -40,7 +41,9 @@ class Page(HTMLParser):
             self.ids.append(values["id"])
         if tag == "a":
             self.links.append(values["href"])
-        elif tag in ("img", "link", "script", "image", "use", "source", "iframe"):
+        elif tag in ("img", "link", "image", "use", "source", "iframe") or (
+            tag == "script" and "src" in values
+        ):
             self.fetched.append(values.get("src") or values.get("href") or values.get("data-src"))
         if tag == "img":
             self.alts.append(values["alt"])
@@ -88,7 +91,8 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(text):
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     assert page.fetched
     assert all(address.startswith(("data:", "#")) for address in page.fetched)
-    assert not re.search(r"https?://|@import|url\((?!#)", text)
+    elsewhere = re.findall(r"https?://[^\s\"]+|@import|url\((?!#)", text)
+    assert set(elsewhere) <= {SVG}, "but for the name of the figures' format"
     assert all(page.alts)
     assert len(text) < 500_000
 
@@ -228,6 +232,28 @@ def test_nothing_is_wider_than_the_window(made, text, tmp_path, width):
     )
     with Image.open(picture) as drawn:
         assert np.asarray(drawn.convert("L")).std() > 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_click_on_a_column_sorts_its_table(text, tmp_path):
+    def column(clicks):
+        page = tmp_path / f"{clicks}.html"
+        click = 'document.querySelector("th.average button").click();' * clicks
+        page.write_text(text.replace("</body>", f"<script>{click}</script></body>"))
+        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        dom = subprocess.run(
+            [*command, page.as_uri()], capture_output=True, text=True, timeout=60
+        ).stdout
+        body = re.search(r"<tbody>.*?</tbody>", dom, re.DOTALL)[0]
+        cells = re.findall(r'<td class="average">(.*?)</td>', body, re.DOTALL)
+        return [float(re.search(r"\d+\.\d", cell)[0]) for cell in cells]
+
+    before = column(0)
+    assert len(set(before)) > 1
+    assert column(1) == sorted(before, reverse=True)
+    assert column(2) == sorted(before)
+    assert column(3) == before
 
 
 def test_names_without_a_font_are_numbers_and_a_line_below_the_figure(tmp_path, monkeypatch):
