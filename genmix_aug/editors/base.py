@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genmix_aug.batching import size_group
+from genmix_aug.prompts import check_prompts
 
 
 class Editor:
@@ -69,6 +70,36 @@ class Editor:
         An entry is printed as "3 came out black"; there is none if all went well.
         """
         return {}
+
+
+class SingleImageEditor(Editor):
+    """An editor that works on each image alone, so that images of all sizes go together.
+
+    It overrides `fingerprint` and `edit_one`.
+    """
+
+    def edit_one(self, image: Tensor, prompt: str, seed: int) -> Tensor:
+        """Return the edit of an image uint8 [3, H, W], of the same shape and dtype."""
+        raise NotImplementedError
+
+    def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
+        """Return edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`."""
+        check_request(images, prompts, seeds)
+        if len(images) == 0:
+            return images.clone()
+        return torch.stack(self.edit_each(list(images), prompts, seeds))
+
+    def group(self, height: int, width: int) -> int:
+        """Return 0 for every size."""
+        return 0
+
+    def edit_each(
+        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
+    ) -> list[Tensor]:
+        """Return edits of images uint8 [3, H, W] of any sizes; see `edit`."""
+        check_images(images, prompts, seeds)
+        check_prompts(prompts, self.prompts)
+        return [self.edit_one(*each) for each in zip(images, prompts, seeds, strict=True)]
 
 
 def check_request(images: Tensor, prompts: list[str], seeds: list[int]) -> None:

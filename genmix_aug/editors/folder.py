@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from genmix_aug.digests import file_digest, image_digest
-from genmix_aug.editors.base import Editor, check_images, check_request
+from genmix_aug.editors.base import SingleImageEditor
 from genmix_aug.editors.filters.editor import FilterEditor
 from genmix_aug.images import find_images, from_picture, images_below, load_rgb, to_picture
 from genmix_aug.seeding import hash_seed
@@ -22,7 +20,7 @@ VERSION = 1  # raise it whenever the same folders give another edit: it is part 
 INSTEAD = ("", "filters")
 
 
-class FolderEditor(Editor):
+class FolderEditor(SingleImageEditor):
     """Serves edits that lie in a folder.
 
     The edits of `originals/a/b.png` are the pictures in `edits/a/b/`, whatever their names;
@@ -83,31 +81,12 @@ class FolderEditor(Editor):
         """Those of the editor `instead`; without it prompts only draw."""
         return self._instead.prompts if self._instead else ()
 
-    def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
-        """Return edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
+    def edit_one(self, image: Tensor, prompt: str, seed: int) -> Tensor:
+        """Return one of the edits of an image uint8 [3, H, W].
 
         Raises:
-            ValueError: An image that has no edit, where there is no editor instead; lengths that
-                differ, or a file that cannot be read.
+            ValueError: It has none, where there is no editor instead; or a file cannot be read.
         """
-        check_request(images, prompts, seeds)
-        if len(images) == 0:
-            return images.clone()
-        return torch.stack(self.edit_each(list(images), prompts, seeds))
-
-    def group(self, height: int, width: int) -> int:
-        """Return 0 for every size: images of all sizes go together."""
-        return 0
-
-    def edit_each(
-        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
-    ) -> list[Tensor]:
-        """Return edits of images uint8 [3, H, W] of any sizes; see `edit`."""
-        check_images(images, prompts, seeds)
-        return [self._drawn(*each) for each in zip(images, prompts, seeds, strict=True)]
-
-    def _drawn(self, image: Tensor, prompt: str, seed: int) -> Tensor:
-        """Return one of the edits of an image uint8 [3, H, W]."""
         edits = self.files.get(image_digest(image))
         if edits is None:
             if self._instead is None:

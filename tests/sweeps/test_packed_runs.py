@@ -44,7 +44,7 @@ def planned(experiment: Experiment) -> list[str]:
 
 
 def need_drawings(text: str) -> None:
-    """Skip what the oracle's drawings decide, where scripts/oracle_drawings.py has not drawn them."""
+    """Skip what other vendors' drawings decide; scripts/oracle_drawings.py draws them."""
     if "data/oracle_drawings" in text and not Path("data/oracle_drawings").is_dir():
         pytest.skip("no data/oracle_drawings here")
 

