@@ -15,7 +15,9 @@ from PIL import Image
 from uda.augment import AUGMENTATIONS
 from uda.augment.base import Augmentation
 from uda.cli.main import main
+from uda.config import AugmentConfig
 from uda.runs.folder import find_runs
+from uda.stages.options import augmentation_of
 
 # What an augmentation changes. A new augmentation needs no entry: its tests go by its attributes.
 CHANGES = {
@@ -23,7 +25,7 @@ CHANGES = {
     "genmix": "copies",
     "manifold_mixup": "features",
     **dict.fromkeys(
-        ("mixup", "cutmix", "resizemix", "fmix", "saliencymix", "guidedmixup"), "batches"
+        ("mixup", "cutmix", "resizemix", "fmix", "saliencymix", "guided_sr"), "batches"
     ),
     **dict.fromkeys(
         ("randaugment", "autoaugment", "trivialaugment", "augmix", "pixmix"), "every image"
@@ -127,7 +129,7 @@ OUT_OF_RANGE = {
     ],
     "fmix": [({"alpha": -1.0}, "fmix.alpha"), ({"decay": -0.5}, "fmix.decay")],
     "saliencymix": [({"alpha": 0.0}, "saliencymix.alpha")],
-    "guidedmixup": [({"probability": 1.5}, "guidedmixup.probability")],
+    "guided_sr": [({"probability": 1.5}, "guided_sr.probability")],
     "randaugment": [
         ({"num_ops": 0}, "randaugment.num_ops"),
         ({"magnitude": 31}, "randaugment.magnitude"),
@@ -169,6 +171,14 @@ OUT_OF_RANGE = {
 def test_options_out_of_range_are_named(name, options, message):
     with pytest.raises(ValueError, match=f"augment.options.{message}"):
         AUGMENTATIONS[name](**options)
+
+
+@pytest.mark.parametrize("options", [{"name": "guidedmixup"}, {"name": "genmix+guidedmixup"}])
+def test_a_removed_name_says_what_took_its_place(options):
+    with pytest.raises(ValueError, match="guidedmixup is no longer there: .* name guided_sr"):
+        augmentation_of(AugmentConfig(**options))
+    with pytest.raises(ValueError, match="name guided_sr"):
+        augmentation_of(AugmentConfig(options={"guidedmixup": {"probability": 1.0}}))
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

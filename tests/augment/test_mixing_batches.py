@@ -1,6 +1,7 @@
-"""ResizeMix, FMix, SaliencyMix and GuidedMixup against naive renderings of their formulas."""
+"""ResizeMix, FMix, SaliencyMix and Guided-SR against naive renderings of their formulas."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ from torch.nn import functional as F
 
 from uda.augment import AUGMENTATIONS
 from uda.augment.fmix import largest, low_frequencies
-from uda.augment.guidedmixup import one_cycle
+from uda.augment.guided_sr import guiding_saliency, one_cycle
 from uda.augment.masks import mix_by_mask
 from uda.augment.saliency import spectral_residual
 
-NAMES = ["resizemix", "fmix", "saliencymix", "guidedmixup"]
+NAMES = ["resizemix", "fmix", "saliencymix", "guided_sr"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,13 +181,13 @@ def test_saliencymix_cuts_around_the_partners_peak(images, targets, seed):
         )
 
 
-# GuidedMixup
+# Guided-SR
 
 
-def test_guidedmixup_is_the_formula(images, targets):
-    augmentation = AUGMENTATIONS["guidedmixup"](probability=1.0)
+def test_guided_sr_is_the_formula(images, targets):
+    augmentation = AUGMENTATIONS["guided_sr"](probability=1.0)
     mixed, mixed_targets = augmentation.batch(images, targets, 0)
-    saliency = [values / values.sum() for values in spectral_residual(images)]
+    saliency = list(guiding_saliency(images))
     distances = [[float((a - b).square().sum().sqrt()) for b in saliency] for a in saliency]
     partners = naive_cycle(distances)
     for k, other in partners.items():
@@ -198,12 +199,38 @@ def test_guidedmixup_is_the_formula(images, targets):
         )
 
 
-def test_guidedmixup_mixes_a_share_of_the_batches(images, targets):
-    augmentation = AUGMENTATIONS["guidedmixup"](probability=0.3)
+def test_guided_sr_mixes_a_share_of_the_batches(images, targets):
+    augmentation = AUGMENTATIONS["guided_sr"](probability=0.3)
     mixed = [augmentation.batch(images, targets, seed)[0] is not images for seed in range(200)]
     assert sum(mixed) == pytest.approx(60, abs=20)
-    never = AUGMENTATIONS["guidedmixup"](probability=0.0)
+    never = AUGMENTATIONS["guided_sr"](probability=0.0)
     assert all(never.batch(images, targets, seed)[1] is targets for seed in range(20))
+
+
+def test_guided_sr_is_the_released_code():
+    with np.load(Path(__file__).parents[1] / "golden" / "guided_sr.npz") as file:
+        golden = dict(file)
+    images = torch.from_numpy(golden["image_uint8"]).float() / 255
+    once = spectral_residual(images, padding="replicate", power_floor=1e-10, square=True)
+    once = once / once.sum(dim=(1, 2), keepdim=True)
+    np.testing.assert_allclose(once.numpy(), golden["sr_once"], atol=1e-7)
+    saliency = guiding_saliency(images)
+    np.testing.assert_allclose(saliency.numpy(), golden["sr_twice"], atol=1e-7)
+    mixed, shares = AUGMENTATIONS["guided_sr"](probability=1.0).batch(images, torch.eye(5), 0)
+    mask = torch.from_numpy(golden["mask"].astype(np.float32))[:, None]
+    partners = golden["partner"]
+    torch.testing.assert_close(mixed, torch.lerp(images[partners], images, mask), atol=5e-4, rtol=0)
+    assert shares.fill_diagonal_(0).argmax(1).tolist() == partners.tolist()
+    np.testing.assert_allclose(1 - shares.sum(1).numpy(), golden["share"], atol=1e-6)
+
+
+def test_large_pictures_are_looked_at_as_squares(images):
+    tall = F.interpolate(images, (260, 130), mode="bilinear")
+    square = F.interpolate(tall, (128, 128), mode="bilinear", antialias=True)
+    expected = spectral_residual(square)[:, None]
+    expected = F.interpolate(expected, (260, 130), mode="bilinear", antialias=True)[:, 0]
+    torch.testing.assert_close(spectral_residual(tall, square=True), expected)
+    assert not torch.allclose(spectral_residual(tall), expected)
 
 
 def naive_cycle(distances):

@@ -7,7 +7,7 @@ from uda.augment.composed import names_in
 from uda.augment.cutmix import CutMixAugmentation
 from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
-from uda.augment.guidedmixup import GuidedMixupAugmentation
+from uda.augment.guided_sr import GuidedSRAugmentation
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.mixup import MixupAugmentation
 from uda.augment.none import NoAugmentation
@@ -28,13 +28,19 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         ResizeMixAugmentation,
         FMixAugmentation,
         SaliencyMixAugmentation,
-        GuidedMixupAugmentation,
+        GuidedSRAugmentation,
         RandAugmentation,
         AutoAugmentation,
         TrivialAugmentation,
         AugMixAugmentation,
         PixMixAugmentation,
     )
+}
+
+
+# What configurations no longer may name, and what to do about it.
+REMOVED = {
+    "guidedmixup": "its saliency map was not the authors'; name guided_sr, which has theirs",
 }
 
 
