@@ -28,7 +28,8 @@ CHANGES = {
         ("mixup", "cutmix", "resizemix", "fmix", "saliencymix", "guided_sr"), "batches"
     ),
     **dict.fromkeys(
-        ("randaugment", "autoaugment", "trivialaugment", "augmix", "pixmix"), "every image"
+        ("randaugment", "autoaugment", "fast_autoaugment", "trivialaugment", "augmix", "pixmix"),
+        "every image",
     ),
 }
 FAST = {"genmix": {"num_fractals": 2, "edits_per_image": 2}, "pixmix": {"num_fractals": 3}}
@@ -137,6 +138,7 @@ OUT_OF_RANGE = {
     "autoaugment": [
         ({"policy": "mnist"}, "autoaugment.policy: 'mnist'.* imagenet, cifar10, sv"),
     ],
+    "fast_autoaugment": [({"policy": "cub"}, "fast_autoaugment.policy: 'cub' is not one of image")],
     "trivialaugment": [({"num_magnitude_bins": 1}, "trivialaugment.num_magnitude_bins")],
     "augmix": [
         ({"severity": 11}, "augmix.severity"),

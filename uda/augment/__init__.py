@@ -5,6 +5,7 @@ from uda.augment.autoaugment import AutoAugmentation
 from uda.augment.base import Augmentation
 from uda.augment.composed import names_in
 from uda.augment.cutmix import CutMixAugmentation
+from uda.augment.fast_autoaugment import FastAutoAugmentation
 from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
 from uda.augment.guided_sr import GuidedSRAugmentation
@@ -31,6 +32,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         GuidedSRAugmentation,
         RandAugmentation,
         AutoAugmentation,
+        FastAutoAugmentation,
         TrivialAugmentation,
         AugMixAugmentation,
         PixMixAugmentation,
