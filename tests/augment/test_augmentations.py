@@ -25,10 +25,28 @@ CHANGES = {
     "genmix": "copies",
     "manifold_mixup": "features",
     **dict.fromkeys(
-        ("mixup", "cutmix", "resizemix", "fmix", "saliencymix", "guided_sr"), "batches"
+        (
+            "mixup",
+            "cutmix",
+            "resizemix",
+            "fmix",
+            "smoothmix",
+            "gridmix",
+            "saliencymix",
+            "guided_sr",
+        ),
+        "batches",
     ),
     **dict.fromkeys(
-        ("randaugment", "autoaugment", "fast_autoaugment", "trivialaugment", "augmix", "pixmix"),
+        (
+            "randaugment",
+            "autoaugment",
+            "fast_autoaugment",
+            "trivialaugment",
+            "yoco",
+            "augmix",
+            "pixmix",
+        ),
         "every image",
     ),
 }
@@ -129,6 +147,12 @@ OUT_OF_RANGE = {
         ({"largest": 1.1}, "resizemix: .* largest 1.1"),
     ],
     "fmix": [({"alpha": -1.0}, "fmix.alpha"), ({"decay": -0.5}, "fmix.decay")],
+    "smoothmix": [
+        ({"smallest": 0.0}, "smoothmix: smallest 0.0"),
+        ({"smallest": 0.6}, "smoothmix: smallest 0.6 and largest 0.5"),
+        ({"probability": -0.1}, "smoothmix.probability"),
+    ],
+    "gridmix": [({"cells": 0}, "gridmix.cells"), ({"alpha": 0.0}, "gridmix.alpha")],
     "saliencymix": [({"alpha": 0.0}, "saliencymix.alpha")],
     "guided_sr": [({"probability": 1.5}, "guided_sr.probability")],
     "randaugment": [
@@ -140,6 +164,7 @@ OUT_OF_RANGE = {
     ],
     "fast_autoaugment": [({"policy": "cub"}, "fast_autoaugment.policy: 'cub' is not one of image")],
     "trivialaugment": [({"num_magnitude_bins": 1}, "trivialaugment.num_magnitude_bins")],
+    "yoco": [({"base": "pixmix"}, "yoco.base: 'pixmix' is not one of randaugment")],
     "augmix": [
         ({"severity": 11}, "augmix.severity"),
         ({"mixture_width": 0}, "augmix.mixture_width"),

@@ -1,4 +1,4 @@
-"""ResizeMix, FMix, SaliencyMix and Guided-SR against naive renderings of their formulas."""
+"""Augmentations that mix a batch by masks, against naive renderings of their formulas."""
 
 import math
 from pathlib import Path
@@ -10,11 +10,13 @@ from torch.nn import functional as F
 
 from uda.augment import AUGMENTATIONS
 from uda.augment.fmix import largest, low_frequencies
+from uda.augment.gridmix import cell_mask
 from uda.augment.guided_sr import guiding_saliency, one_cycle
 from uda.augment.masks import mix_by_mask
 from uda.augment.saliency import spectral_residual
+from uda.augment.smoothmix import gaussian_spot
 
-NAMES = ["resizemix", "fmix", "saliencymix", "guided_sr"]
+NAMES = ["resizemix", "fmix", "smoothmix", "gridmix", "saliencymix", "guided_sr"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -121,6 +123,70 @@ def test_largest_takes_the_share():
     assert largest(picture, 0.5).tolist() == [[1, 0, 0], [1, 1, 0]]
     assert largest(picture, 0.0).sum() == 0
     assert largest(picture, 1.0).sum() == 6
+
+
+# SmoothMix
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_smoothmix_has_the_spot_of_other_code(case):
+    with np.load(Path(__file__).parents[1] / "golden" / "smoothmix.npz") as file:
+        golden = {name: file[f"c{case}_{name}"] for name in ("size", "sigma", "mask")}
+        shift = [int(file[f"c{case}_shift_{axis}"]) for axis in "hw"]
+        share = float(file[f"c{case}_partner_share"])
+    size = int(golden["size"])
+    centre = (size / 2 + shift[0], size / 2 + shift[1])
+    spot = gaussian_spot(size, size, centre, float(golden["sigma"]))
+    np.testing.assert_allclose(spot.numpy(), golden["mask"], atol=1e-6)
+    assert float(spot.mean()) == pytest.approx(share, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_smoothmix_is_the_formula(images, targets, seed):
+    mixed, mixed_targets = AUGMENTATIONS["smoothmix"]().batch(images, targets, seed)
+    rng = np.random.default_rng(seed)
+    rng.random()
+    down, across = rng.uniform(0, 23), rng.uniform(0, 18)
+    sigma = rng.uniform(0.25, 0.5) * 18
+    spot = torch.zeros(23, 18)
+    for y, x in np.ndindex(23, 18):
+        squared = (y + 0.5 - down) ** 2 + (x + 0.5 - across) ** 2
+        spot[y, x] = math.exp(-squared / (2 * sigma**2))
+    torch.testing.assert_close(mixed, (1 - spot) * images + spot * images.roll(1, 0))
+    share = 1 - float(spot.mean())
+    torch.testing.assert_close(mixed_targets, share * targets + (1 - share) * targets.roll(1, 0))
+
+
+def test_smoothmix_mixes_a_share_of_the_batches(images, targets):
+    augmentation = AUGMENTATIONS["smoothmix"](probability=0.3)
+    mixed = [augmentation.batch(images, targets, seed)[0] is not images for seed in range(200)]
+    assert sum(mixed) == pytest.approx(60, abs=20)
+
+
+# GridMix
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gridmix_changes_whole_cells(images, targets, seed):
+    mixed, mixed_targets = AUGMENTATIONS["gridmix"](cells=3).batch(images, targets, seed)
+    stays = (mixed == images).all(1).all(0)
+    assert (stays | (mixed == images.roll(1, 0)).all(1).all(0)).all()
+    rng = np.random.default_rng(seed)
+    share = rng.beta(1, 1)
+    cells = rng.random((3, 3)) < share
+    area = 0
+    for row, (top, bottom) in enumerate([(0, 8), (8, 16), (16, 23)]):
+        for column, (left, right) in enumerate([(0, 6), (6, 12), (12, 18)]):
+            assert (stays[top:bottom, left:right] == bool(cells[row, column])).all()
+            area += (bottom - top) * (right - left) * bool(cells[row, column])
+    exact = area / (23 * 18)
+    torch.testing.assert_close(mixed_targets, exact * targets + (1 - exact) * targets.roll(1, 0))
+
+
+def test_cells_cover_pictures_that_have_fewer_pixels():
+    cells = torch.arange(16).view(4, 4)
+    assert cell_mask(cells, 2, 3).tolist() == [[0, 1, 2], [8, 9, 10]]
+    assert torch.equal(cell_mask(cells, 8, 4)[::2], cells)
 
 
 # Saliency

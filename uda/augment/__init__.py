@@ -8,6 +8,7 @@ from uda.augment.cutmix import CutMixAugmentation
 from uda.augment.fast_autoaugment import FastAutoAugmentation
 from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
+from uda.augment.gridmix import GridMixAugmentation
 from uda.augment.guided_sr import GuidedSRAugmentation
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.mixup import MixupAugmentation
@@ -16,7 +17,9 @@ from uda.augment.pixmix import PixMixAugmentation
 from uda.augment.randaugment import RandAugmentation
 from uda.augment.resizemix import ResizeMixAugmentation
 from uda.augment.saliencymix import SaliencyMixAugmentation
+from uda.augment.smoothmix import SmoothMixAugmentation
 from uda.augment.trivialaugment import TrivialAugmentation
+from uda.augment.yoco import YOCOAugmentation
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     augmentation.name: augmentation
@@ -28,12 +31,15 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         CutMixAugmentation,
         ResizeMixAugmentation,
         FMixAugmentation,
+        SmoothMixAugmentation,
+        GridMixAugmentation,
         SaliencyMixAugmentation,
         GuidedSRAugmentation,
         RandAugmentation,
         AutoAugmentation,
         FastAutoAugmentation,
         TrivialAugmentation,
+        YOCOAugmentation,
         AugMixAugmentation,
         PixMixAugmentation,
     )
