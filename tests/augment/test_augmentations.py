@@ -46,11 +46,16 @@ CHANGES = {
             "yoco",
             "augmix",
             "pixmix",
+            "ipmix",
         ),
         "every image",
     ),
 }
-FAST = {"genmix": {"num_fractals": 2, "edits_per_image": 2}, "pixmix": {"num_fractals": 3}}
+FAST = {
+    "genmix": {"num_fractals": 2, "edits_per_image": 2},
+    "pixmix": {"num_fractals": 3},
+    "ipmix": {"num_fractals": 3},
+}
 
 
 def random_states():
@@ -170,6 +175,15 @@ OUT_OF_RANGE = {
         ({"mixture_width": 0}, "augmix.mixture_width"),
         ({"chain_depth": 0}, "augmix.chain_depth"),
         ({"alpha": 0.0}, "augmix.alpha"),
+    ],
+    "ipmix": [
+        ({"chains": 0}, "ipmix.chains"),
+        ({"steps": -1}, "ipmix.steps"),
+        ({"beta": 0.0}, "ipmix.beta"),
+        ({"severity": 0}, "ipmix.severity"),
+        ({"patches": "4,,8"}, "ipmix.patches: '4,,8'"),
+        ({"patches": "1"}, "ipmix.patches"),
+        ({"num_fractals": 0}, "ipmix.num_fractals"),
     ],
     "pixmix": [
         ({"rounds": -1}, "pixmix.rounds"),

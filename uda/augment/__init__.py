@@ -10,6 +10,7 @@ from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
 from uda.augment.gridmix import GridMixAugmentation
 from uda.augment.guided_sr import GuidedSRAugmentation
+from uda.augment.ipmix import IPMixAugmentation
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.mixup import MixupAugmentation
 from uda.augment.none import NoAugmentation
@@ -42,6 +43,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         YOCOAugmentation,
         AugMixAugmentation,
         PixMixAugmentation,
+        IPMixAugmentation,
     )
 }
 
