@@ -3,8 +3,8 @@
 python scripts/augmentation_sheet.py data/emoji_home/Twemoji --out sheet.png [--images 6] [--seed 0]
 
 Every row is drawn anew. The pictures are a batch to augmentations that mix batches: a picture's
-partner is the row above, with GuidedMixup any row. Manifold Mixup mixes features, which cannot be
-drawn. Mixup has alpha 1 and GuidedMixup mixes always; other options are the defaults.
+partner is the row above, with Guided-SR any row. Manifold Mixup mixes features, which cannot be
+drawn. Mixup has alpha 1 and Guided-SR mixes always; other options are the defaults.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from uda.augment import AUGMENTATIONS, title_of_augmentation
 
 NOT_DRAWN = ("none", "manifold_mixup")
 # With the defaults too few rows would change visibly.
-OPTIONS = {"mixup": {"alpha": 1.0}, "guidedmixup": {"probability": 1.0}}
+OPTIONS = {"mixup": {"alpha": 1.0}, "guided_sr": {"probability": 1.0}}
 
 
 def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) -> Tensor:

@@ -15,7 +15,9 @@ from PIL import Image
 from uda.augment import AUGMENTATIONS
 from uda.augment.base import Augmentation
 from uda.cli.main import main
+from uda.config import AugmentConfig
 from uda.runs.folder import find_runs
+from uda.stages.options import augmentation_of
 
 # What an augmentation changes. A new augmentation needs no entry: its tests go by its attributes.
 CHANGES = {
@@ -23,13 +25,37 @@ CHANGES = {
     "genmix": "copies",
     "manifold_mixup": "features",
     **dict.fromkeys(
-        ("mixup", "cutmix", "resizemix", "fmix", "saliencymix", "guidedmixup"), "batches"
+        (
+            "mixup",
+            "cutmix",
+            "resizemix",
+            "fmix",
+            "smoothmix",
+            "gridmix",
+            "saliencymix",
+            "guided_sr",
+        ),
+        "batches",
     ),
     **dict.fromkeys(
-        ("randaugment", "autoaugment", "trivialaugment", "augmix", "pixmix"), "every image"
+        (
+            "randaugment",
+            "autoaugment",
+            "fast_autoaugment",
+            "trivialaugment",
+            "yoco",
+            "augmix",
+            "pixmix",
+            "ipmix",
+        ),
+        "every image",
     ),
 }
-FAST = {"genmix": {"num_fractals": 2, "edits_per_image": 2}, "pixmix": {"num_fractals": 3}}
+FAST = {
+    "genmix": {"num_fractals": 2, "edits_per_image": 2},
+    "pixmix": {"num_fractals": 3},
+    "ipmix": {"num_fractals": 3},
+}
 
 
 def random_states():
@@ -126,8 +152,14 @@ OUT_OF_RANGE = {
         ({"largest": 1.1}, "resizemix: .* largest 1.1"),
     ],
     "fmix": [({"alpha": -1.0}, "fmix.alpha"), ({"decay": -0.5}, "fmix.decay")],
+    "smoothmix": [
+        ({"smallest": 0.0}, "smoothmix: smallest 0.0"),
+        ({"smallest": 0.6}, "smoothmix: smallest 0.6 and largest 0.5"),
+        ({"probability": -0.1}, "smoothmix.probability"),
+    ],
+    "gridmix": [({"cells": 0}, "gridmix.cells"), ({"alpha": 0.0}, "gridmix.alpha")],
     "saliencymix": [({"alpha": 0.0}, "saliencymix.alpha")],
-    "guidedmixup": [({"probability": 1.5}, "guidedmixup.probability")],
+    "guided_sr": [({"probability": 1.5}, "guided_sr.probability")],
     "randaugment": [
         ({"num_ops": 0}, "randaugment.num_ops"),
         ({"magnitude": 31}, "randaugment.magnitude"),
@@ -135,12 +167,23 @@ OUT_OF_RANGE = {
     "autoaugment": [
         ({"policy": "mnist"}, "autoaugment.policy: 'mnist'.* imagenet, cifar10, sv"),
     ],
+    "fast_autoaugment": [({"policy": "cub"}, "fast_autoaugment.policy: 'cub' is not one of image")],
     "trivialaugment": [({"num_magnitude_bins": 1}, "trivialaugment.num_magnitude_bins")],
+    "yoco": [({"base": "pixmix"}, "yoco.base: 'pixmix' is not one of randaugment")],
     "augmix": [
         ({"severity": 11}, "augmix.severity"),
         ({"mixture_width": 0}, "augmix.mixture_width"),
         ({"chain_depth": 0}, "augmix.chain_depth"),
         ({"alpha": 0.0}, "augmix.alpha"),
+    ],
+    "ipmix": [
+        ({"chains": 0}, "ipmix.chains"),
+        ({"steps": -1}, "ipmix.steps"),
+        ({"beta": 0.0}, "ipmix.beta"),
+        ({"severity": 0}, "ipmix.severity"),
+        ({"patches": "4,,8"}, "ipmix.patches: '4,,8'"),
+        ({"patches": "1"}, "ipmix.patches"),
+        ({"num_fractals": 0}, "ipmix.num_fractals"),
     ],
     "pixmix": [
         ({"rounds": -1}, "pixmix.rounds"),
@@ -169,6 +212,14 @@ OUT_OF_RANGE = {
 def test_options_out_of_range_are_named(name, options, message):
     with pytest.raises(ValueError, match=f"augment.options.{message}"):
         AUGMENTATIONS[name](**options)
+
+
+@pytest.mark.parametrize("options", [{"name": "guidedmixup"}, {"name": "genmix+guidedmixup"}])
+def test_a_removed_name_says_what_took_its_place(options):
+    with pytest.raises(ValueError, match="guidedmixup is no longer there: .* name guided_sr"):
+        augmentation_of(AugmentConfig(**options))
+    with pytest.raises(ValueError, match="name guided_sr"):
+        augmentation_of(AugmentConfig(options={"guidedmixup": {"probability": 1.0}}))
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

@@ -7,8 +7,9 @@ from helpers.edits import fill, requests_for
 from genmix_aug.editors import Editor
 from genmix_aug.edits.store import EditStore
 from genmix_aug.mixing.fractal_folder import write_fractals
-from genmix_aug.prompts import CROSS_DOMAIN
+from genmix_aug.prompts import CROSS_DOMAIN, IN_DOMAIN
 from uda.augment.genmix import GenMixAugmentation
+from uda.config import CONFIGS, read_yaml
 
 NAMES = ("a/0.png", "a/1.png", "b/0.png")
 
@@ -252,3 +253,26 @@ def test_a_negative_blend_width_is_a_hard_cut(images, tmp_path):
     assert torch.equal(mixed[..., 12:], images[..., 12:])
     soft = prepared(images, tmp_path, fractal_weight=0.0, sides="left", blend_width=6)
     assert not torch.equal(soft.images(images, [0, 1, 2], [7, 8, 9]), mixed)
+
+
+@pytest.mark.parametrize("recipe", ["cifar_100", "fine_grained"])
+def test_the_recipes_diffusemix_joins_halves_and_adds_a_fractal(recipe, images, tmp_path):
+    raw = read_yaml(CONFIGS / "experiments" / "in_domain" / f"{recipe}.yaml")
+    rows = [row for row in raw["sweep"]["augmentations"] if isinstance(row, dict)]
+    (row,) = [row for row in rows if row["title"] == "DiffuseMix"]
+    augmentation = prepared(images, tmp_path, **row["options"]["genmix"])
+    assert augmentation.prompts == IN_DOMAIN
+    hybrids = []
+    for first, second in [(images, augmentation.edits), (augmentation.edits, images)]:
+        for dim in (2, 3):
+            middle = torch.arange(24) < 12
+            in_first = middle[:, None] if dim == 2 else middle[None, :]
+            hybrids.append(torch.where(in_first, first, second).float())
+    for seed in range(8):
+        (mixed,) = augmentation.images(images[:1], [0], [seed])
+        expected = [
+            0.8 * hybrid[0] + 0.2 * fractal.float()
+            for hybrid in hybrids
+            for fractal in augmentation.genmix.fractals
+        ]
+        assert min(float((mixed - one).abs().max()) for one in expected) <= 0.51

@@ -1,6 +1,7 @@
-"""ResizeMix, FMix, SaliencyMix and GuidedMixup against naive renderings of their formulas."""
+"""Augmentations that mix a batch by masks, against naive renderings of their formulas."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from torch.nn import functional as F
 
 from uda.augment import AUGMENTATIONS
 from uda.augment.fmix import largest, low_frequencies
-from uda.augment.guidedmixup import one_cycle
+from uda.augment.gridmix import cell_mask
+from uda.augment.guided_sr import guiding_saliency, one_cycle
 from uda.augment.masks import mix_by_mask
 from uda.augment.saliency import spectral_residual
+from uda.augment.smoothmix import gaussian_spot
 
-NAMES = ["resizemix", "fmix", "saliencymix", "guidedmixup"]
+NAMES = ["resizemix", "fmix", "smoothmix", "gridmix", "saliencymix", "guided_sr"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,6 +125,70 @@ def test_largest_takes_the_share():
     assert largest(picture, 1.0).sum() == 6
 
 
+# SmoothMix
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_smoothmix_has_the_spot_of_other_code(case):
+    with np.load(Path(__file__).parents[1] / "golden" / "smoothmix.npz") as file:
+        golden = {name: file[f"c{case}_{name}"] for name in ("size", "sigma", "mask")}
+        shift = [int(file[f"c{case}_shift_{axis}"]) for axis in "hw"]
+        share = float(file[f"c{case}_partner_share"])
+    size = int(golden["size"])
+    centre = (size / 2 + shift[0], size / 2 + shift[1])
+    spot = gaussian_spot(size, size, centre, float(golden["sigma"]))
+    np.testing.assert_allclose(spot.numpy(), golden["mask"], atol=1e-6)
+    assert float(spot.mean()) == pytest.approx(share, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_smoothmix_is_the_formula(images, targets, seed):
+    mixed, mixed_targets = AUGMENTATIONS["smoothmix"]().batch(images, targets, seed)
+    rng = np.random.default_rng(seed)
+    rng.random()
+    down, across = rng.uniform(0, 23), rng.uniform(0, 18)
+    sigma = rng.uniform(0.25, 0.5) * 18
+    spot = torch.zeros(23, 18)
+    for y, x in np.ndindex(23, 18):
+        squared = (y + 0.5 - down) ** 2 + (x + 0.5 - across) ** 2
+        spot[y, x] = math.exp(-squared / (2 * sigma**2))
+    torch.testing.assert_close(mixed, (1 - spot) * images + spot * images.roll(1, 0))
+    share = 1 - float(spot.mean())
+    torch.testing.assert_close(mixed_targets, share * targets + (1 - share) * targets.roll(1, 0))
+
+
+def test_smoothmix_mixes_a_share_of_the_batches(images, targets):
+    augmentation = AUGMENTATIONS["smoothmix"](probability=0.3)
+    mixed = [augmentation.batch(images, targets, seed)[0] is not images for seed in range(200)]
+    assert sum(mixed) == pytest.approx(60, abs=20)
+
+
+# GridMix
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gridmix_changes_whole_cells(images, targets, seed):
+    mixed, mixed_targets = AUGMENTATIONS["gridmix"](cells=3).batch(images, targets, seed)
+    stays = (mixed == images).all(1).all(0)
+    assert (stays | (mixed == images.roll(1, 0)).all(1).all(0)).all()
+    rng = np.random.default_rng(seed)
+    share = rng.beta(1, 1)
+    cells = rng.random((3, 3)) < share
+    area = 0
+    for row, (top, bottom) in enumerate([(0, 8), (8, 16), (16, 23)]):
+        for column, (left, right) in enumerate([(0, 6), (6, 12), (12, 18)]):
+            assert (stays[top:bottom, left:right] == bool(cells[row, column])).all()
+            area += (bottom - top) * (right - left) * bool(cells[row, column])
+    exact = area / (23 * 18)
+    torch.testing.assert_close(mixed_targets, exact * targets + (1 - exact) * targets.roll(1, 0))
+
+
+def test_cells_cover_pictures_that_have_fewer_pixels():
+    cells = torch.arange(16).view(4, 4)
+    assert cell_mask(cells, 2, 3).tolist() == [[0, 1, 2], [8, 9, 10]]
+    assert torch.equal(cell_mask(cells, 8, 4)[::2], cells)
+
+
 # Saliency
 
 
@@ -180,13 +247,13 @@ def test_saliencymix_cuts_around_the_partners_peak(images, targets, seed):
         )
 
 
-# GuidedMixup
+# Guided-SR
 
 
-def test_guidedmixup_is_the_formula(images, targets):
-    augmentation = AUGMENTATIONS["guidedmixup"](probability=1.0)
+def test_guided_sr_is_the_formula(images, targets):
+    augmentation = AUGMENTATIONS["guided_sr"](probability=1.0)
     mixed, mixed_targets = augmentation.batch(images, targets, 0)
-    saliency = [values / values.sum() for values in spectral_residual(images)]
+    saliency = list(guiding_saliency(images))
     distances = [[float((a - b).square().sum().sqrt()) for b in saliency] for a in saliency]
     partners = naive_cycle(distances)
     for k, other in partners.items():
@@ -198,12 +265,38 @@ def test_guidedmixup_is_the_formula(images, targets):
         )
 
 
-def test_guidedmixup_mixes_a_share_of_the_batches(images, targets):
-    augmentation = AUGMENTATIONS["guidedmixup"](probability=0.3)
+def test_guided_sr_mixes_a_share_of_the_batches(images, targets):
+    augmentation = AUGMENTATIONS["guided_sr"](probability=0.3)
     mixed = [augmentation.batch(images, targets, seed)[0] is not images for seed in range(200)]
     assert sum(mixed) == pytest.approx(60, abs=20)
-    never = AUGMENTATIONS["guidedmixup"](probability=0.0)
+    never = AUGMENTATIONS["guided_sr"](probability=0.0)
     assert all(never.batch(images, targets, seed)[1] is targets for seed in range(20))
+
+
+def test_guided_sr_is_the_released_code():
+    with np.load(Path(__file__).parents[1] / "golden" / "guided_sr.npz") as file:
+        golden = dict(file)
+    images = torch.from_numpy(golden["image_uint8"]).float() / 255
+    once = spectral_residual(images, padding="replicate", power_floor=1e-10, square=True)
+    once = once / once.sum(dim=(1, 2), keepdim=True)
+    np.testing.assert_allclose(once.numpy(), golden["sr_once"], atol=1e-7)
+    saliency = guiding_saliency(images)
+    np.testing.assert_allclose(saliency.numpy(), golden["sr_twice"], atol=1e-7)
+    mixed, shares = AUGMENTATIONS["guided_sr"](probability=1.0).batch(images, torch.eye(5), 0)
+    mask = torch.from_numpy(golden["mask"].astype(np.float32))[:, None]
+    partners = golden["partner"]
+    torch.testing.assert_close(mixed, torch.lerp(images[partners], images, mask), atol=5e-4, rtol=0)
+    assert shares.fill_diagonal_(0).argmax(1).tolist() == partners.tolist()
+    np.testing.assert_allclose(1 - shares.sum(1).numpy(), golden["share"], atol=1e-6)
+
+
+def test_large_pictures_are_looked_at_as_squares(images):
+    tall = F.interpolate(images, (260, 130), mode="bilinear")
+    square = F.interpolate(tall, (128, 128), mode="bilinear", antialias=True)
+    expected = spectral_residual(square)[:, None]
+    expected = F.interpolate(expected, (260, 130), mode="bilinear", antialias=True)[:, 0]
+    torch.testing.assert_close(spectral_residual(tall, square=True), expected)
+    assert not torch.allclose(spectral_residual(tall), expected)
 
 
 def naive_cycle(distances):

@@ -5,9 +5,12 @@ from uda.augment.autoaugment import AutoAugmentation
 from uda.augment.base import Augmentation
 from uda.augment.composed import names_in
 from uda.augment.cutmix import CutMixAugmentation
+from uda.augment.fast_autoaugment import FastAutoAugmentation
 from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
-from uda.augment.guidedmixup import GuidedMixupAugmentation
+from uda.augment.gridmix import GridMixAugmentation
+from uda.augment.guided_sr import GuidedSRAugmentation
+from uda.augment.ipmix import IPMixAugmentation
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.mixup import MixupAugmentation
 from uda.augment.none import NoAugmentation
@@ -15,7 +18,9 @@ from uda.augment.pixmix import PixMixAugmentation
 from uda.augment.randaugment import RandAugmentation
 from uda.augment.resizemix import ResizeMixAugmentation
 from uda.augment.saliencymix import SaliencyMixAugmentation
+from uda.augment.smoothmix import SmoothMixAugmentation
 from uda.augment.trivialaugment import TrivialAugmentation
+from uda.augment.yoco import YOCOAugmentation
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     augmentation.name: augmentation
@@ -27,14 +32,25 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         CutMixAugmentation,
         ResizeMixAugmentation,
         FMixAugmentation,
+        SmoothMixAugmentation,
+        GridMixAugmentation,
         SaliencyMixAugmentation,
-        GuidedMixupAugmentation,
+        GuidedSRAugmentation,
         RandAugmentation,
         AutoAugmentation,
+        FastAutoAugmentation,
         TrivialAugmentation,
+        YOCOAugmentation,
         AugMixAugmentation,
         PixMixAugmentation,
+        IPMixAugmentation,
     )
+}
+
+
+# What configurations no longer may name, and what to do about it.
+REMOVED = {
+    "guidedmixup": "its saliency map was not the authors'; name guided_sr, which has theirs",
 }
 
 

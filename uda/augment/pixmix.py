@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from uda.augment.base import Augmentation
-from uda.augment.fractal_pictures import fractal_identity, fractal_pictures
+from uda.augment.fractal_pictures import FractalMixing
 
 TINY = 1e-37  # keeps powers of black finite, as in the released code
 
 
-class PixMixAugmentation(Augmentation):
+class PixMixAugmentation(FractalMixing):
     """PixMix (arXiv 2112.05135), of every image drawn.
 
     It begins with the image x or an operation on it, evenly, and mixes that 0 to ``rounds`` times
@@ -30,8 +25,6 @@ class PixMixAugmentation(Augmentation):
 
     name = "pixmix"
     title = "PixMix"
-    prepares = True
-    every_image = True
 
     def __init__(
         self,
@@ -49,37 +42,13 @@ class PixMixAugmentation(Augmentation):
             raise ValueError(f"{where}.beta: {beta} must be positive")
         if not 1 <= severity <= 10:
             raise ValueError(f"{where}.severity: {severity} is not in 1 to 10")
-        if num_fractals < 1:
-            raise ValueError(f"{where}.num_fractals: {num_fractals} must be at least 1")
+        super().__init__(num_fractals, fractals)
         self.rounds = rounds
         self.beta = beta
         self.severity = severity
-        self.num_fractals = num_fractals
-        self.fractals = fractals
 
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """A hash of the folder of fractals."""
-        return fractal_identity(self.fractals)
-
-    def prepare(
-        self,
-        images: Tensor,
-        names: Sequence[str],
-        store: Path,
-        seed: int,
-        device: torch.device | None = None,
-    ) -> Mapping[str, Any]:
-        """Draw or load the fractals."""
-        pictures = fractal_pictures(self.fractals, self.num_fractals, images.shape[-1])
-        self.mixing_set = pictures.float() / 255
-        return {}
-
-    def images(self, images: Tensor, ids: Sequence[int], seeds: Sequence[int]) -> Tensor:
-        """Return each image mixed by its seed."""
-        return torch.stack([self._mix_image(*pair) for pair in zip(images, seeds, strict=True)])
-
-    def _mix_image(self, image: Tensor, seed: int) -> Tensor:
+    def mix_image(self, image: Tensor, seed: int) -> Tensor:
+        """Return ``image`` mixed by its seed."""
         from uda.augment.pixmix_operations import operate  # torchvision takes a second to import
 
         rng = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
-"""The nine operations that PixMix mixes images with."""
+"""The operations that PixMix and IPMix mix images with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from torch import Tensor
@@ -11,15 +11,24 @@ from torchvision.transforms.v2 import functional as transforms
 BILINEAR = transforms.InterpolationMode.BILINEAR
 
 
-def operate(image: Tensor, severity: int, rng: np.random.Generator) -> Tensor:
-    """Return ``image``, uint8 [3, H, W], under one of the nine operations.
+Operations = Mapping[str, Callable[[Tensor, float, int], Tensor]]
+
+
+def operate(
+    image: Tensor,
+    severity: int,
+    rng: np.random.Generator,
+    operations: Operations | None = None,
+) -> Tensor:
+    """Return ``image``, uint8 [3, H, W], under one of ``operations``, PixMix's nine by default.
 
     Operation and strength are drawn evenly, the strength from 0.1 to ``severity`` of 10.
     """
-    name = list(OPERATIONS)[rng.integers(len(OPERATIONS))]
+    operations = OPERATIONS if operations is None else operations
+    name = list(operations)[rng.integers(len(operations))]
     level = rng.uniform(0.1, severity) / 10
     sign = -1 if rng.random() < 0.5 else 1
-    return OPERATIONS[name](image, level, sign)
+    return operations[name](image, level, sign)
 
 
 def _shear(image: Tensor, across: float, down: float) -> Tensor:
@@ -33,7 +42,7 @@ def _move(image: Tensor, across: int, down: int) -> Tensor:
 
 # (image, level in (0, 1], sign) -> image. Strengths are those of AugMix (arXiv 1912.02781);
 # moving pixels leaves black.
-OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
+OPERATIONS: Operations = {
     "autocontrast": lambda image, level, sign: transforms.autocontrast(image),
     "equalize": lambda image, level, sign: transforms.equalize(image),
     "posterize": lambda image, level, sign: transforms.posterize(image, 4 - int(level * 4)),
@@ -47,4 +56,20 @@ OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
     "translate_y": lambda image, level, sign: _move(
         image, 0, sign * int(level * image.shape[-2] / 3)
     ),
+}
+
+# IPMix's: without autocontrast, and with two that have no strength.
+IPMIX_OPERATIONS: Operations = {
+    **{name: operation for name, operation in OPERATIONS.items() if name != "autocontrast"},
+    "mirror": lambda image, level, sign: transforms.hflip(image),
+    "invert": lambda image, level, sign: transforms.invert(image),
+}
+# Of IPMix on ImageNet, its corruption benchmark's among them.
+IPMIX_ALL_OPERATIONS: Operations = {
+    **IPMIX_OPERATIONS,
+    "autocontrast": OPERATIONS["autocontrast"],
+    "color": lambda image, level, sign: transforms.adjust_saturation(image, 0.1 + 1.8 * level),
+    "contrast": lambda image, level, sign: transforms.adjust_contrast(image, 0.1 + 1.8 * level),
+    "brightness": lambda image, level, sign: transforms.adjust_brightness(image, 0.1 + 1.8 * level),
+    "sharpness": lambda image, level, sign: transforms.adjust_sharpness(image, 0.1 + 1.8 * level),
 }

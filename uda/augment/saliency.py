@@ -13,28 +13,37 @@ TINY = 1e-8
 
 
 @torch.no_grad()
-def spectral_residual(images: Tensor) -> Tensor:
+def spectral_residual(
+    images: Tensor, *, padding: str = "circular", power_floor: float = 0.0, square: bool = False
+) -> Tensor:
     """Return the saliency [B, H, W], positive, of ``images`` [B, 3, H, W] in [0, 1].
 
     Hou and Zhang's spectral residual (CVPR 2007), with the sizes of GuidedMixup (arXiv 2306.16612):
     of the grey picture's Fourier transform A exp(iP), R = log A − (mean of log A over 3 × 3
-    frequencies), the map is |F⁻¹(exp(R + iP))| blurred by a 7 × 7 Gaussian of σ 3. The mean goes
-    around the spectrum's border, as frequencies do.
+    frequencies), the map is |F⁻¹(exp(R + iP))| blurred by a 7 × 7 Gaussian of σ 3.
+
+    Args:
+        images: The pictures.
+        padding: Of the mean at the spectrum's border: "circular", as frequencies go around, or
+            another mode of `torch.nn.functional.pad`. The spectrum is not shifted, so its lowest
+            frequencies lie in a corner.
+        power_floor: Added to A² before the root; 0 adds 1e-8 to A instead.
+        square: Whether pictures over 128 px are reduced to 128 × 128, whatever their proportions.
     """
     from torchvision.transforms.v2.functional import rgb_to_grayscale  # takes a second to import
 
     grey = rgb_to_grayscale(images.float())[:, 0]
     size = grey.shape[-2:]
     if max(size) > LARGEST_PX:
-        smaller = [max(1, round(length * LARGEST_PX / max(size))) for length in size]
-        grey = _resize(grey, smaller)
+        scaled = [max(1, round(length * LARGEST_PX / max(size))) for length in size]
+        grey = _resize(grey, [LARGEST_PX, LARGEST_PX] if square else scaled)
     spectrum = torch.fft.fft2(grey)
-    amplitude = spectrum.abs() + TINY
+    amplitude = spectrum.abs()
+    amplitude = (amplitude.square() + power_floor).sqrt() if power_floor else amplitude + TINY
     log = amplitude.log()
-    border = BOX_PX // 2
-    mean = F.avg_pool2d(F.pad(log[:, None], [border] * 4, mode="circular"), BOX_PX, 1)[:, 0]
+    mean = F.avg_pool2d(F.pad(log[:, None], [BOX_PX // 2] * 4, mode=padding), BOX_PX, 1)[:, 0]
     response = torch.fft.ifft2(spectrum / amplitude * (log - mean).exp()).abs()
-    saliency = _blur(response)
+    saliency = blur(response)
     if saliency.shape[-2:] != size:
         saliency = _resize(saliency, list(size))
     return saliency.clamp_min(0) + TINY
@@ -44,8 +53,11 @@ def _resize(maps: Tensor, size: list[int]) -> Tensor:
     return F.interpolate(maps[:, None], size, mode="bilinear", antialias=True)[:, 0]
 
 
-def _blur(maps: Tensor) -> Tensor:
-    """Blur by rows, then by columns; reflected at the border where the image is large enough."""
+def blur(maps: Tensor) -> Tensor:
+    """Return ``maps`` [B, H, W] blurred by a 7 × 7 Gaussian of σ 3.
+
+    Rows come first, then columns; the border is reflected where the maps are large enough.
+    """
     offset = torch.arange(BLUR_PX, device=maps.device) - BLUR_PX // 2
     weights = torch.exp(-0.5 * (offset / BLUR_SIGMA) ** 2)
     weights = weights / weights.sum()

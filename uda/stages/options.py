@@ -66,10 +66,13 @@ def method_of(experiment: Experiment) -> Method:
 
 def augment_options(settings: AugmentConfig) -> dict[str, dict[str, Any]]:
     """Return the options of each augmentation that ``settings`` name, by its name, in order."""
-    from uda.augment import AUGMENTATIONS
+    from uda.augment import AUGMENTATIONS, REMOVED
     from uda.augment.composed import names_in
 
     names = names_in(settings.name)
+    for name in (*names, *settings.options):
+        if name in REMOVED:
+            raise ValueError(f"augment: {name} is no longer there: {REMOVED[name]}")
     if len(set(names)) < len(names):
         raise ValueError(f"augment.name: {settings.name}: names an augmentation twice")
     return {

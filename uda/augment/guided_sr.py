@@ -1,4 +1,4 @@
-"""GuidedMixup as a training augmentation: blends images whose salient parts do not overlap.
+"""Guided-SR as a training augmentation: blends images whose salient parts do not overlap.
 
 Each pixel is mixed by how salient it is in either image.
 """
@@ -12,27 +12,27 @@ from torch import Tensor
 
 from uda.augment.base import Augmentation
 from uda.augment.masks import mix_by_mask
-from uda.augment.saliency import spectral_residual
+from uda.augment.saliency import blur, spectral_residual
 
 
-class GuidedMixupAugmentation(Augmentation):
+class GuidedSRAugmentation(Augmentation):
     """GuidedMixup (arXiv 2306.16612) guided by the spectral residual, the paper's Guided-SR.
 
-    S are the images' saliency maps, each made to sum to 1. Partners are neighbours in a cycle
-    through the batch that `one_cycle` builds greedily of the distances ‖S_i − S_j‖. Pixels are
-    mixed as m x + (1 − m) x' with m = S / (S + S'), targets by the mean of m. A batch is mixed with
+    S are the images' saliency maps (`guiding_saliency`). Partners are neighbours in a cycle through
+    the batch that `one_cycle` builds greedily of the distances ‖S_i − S_j‖. Pixels are mixed as
+    m x + (1 − m) x' with m = S / (S + S'), targets by the mean of m. A batch is mixed with
     ``probability``, the authors' for Guided-SR; otherwise it stays as it is. Raises ValueError for
     a probability outside 0 to 1.
     """
 
-    name = "guidedmixup"
-    title = "GuidedMixup"
+    name = "guided_sr"
+    title = "Guided-SR"
     mixes_batches = True
 
     def __init__(self, *, probability: float = 0.5) -> None:
         if not 0 <= probability <= 1:
             raise ValueError(
-                f"augment.options.guidedmixup.probability: {probability} is not in 0 to 1"
+                f"augment.options.guided_sr.probability: {probability} is not in 0 to 1"
             )
         self.probability = probability
 
@@ -40,13 +40,24 @@ class GuidedMixupAugmentation(Augmentation):
         """Return each image blended with its partner, and their mixed targets."""
         if np.random.default_rng(seed).random() >= self.probability:
             return images, targets
-        saliency = spectral_residual(images)
-        saliency = saliency / saliency.sum(dim=(1, 2), keepdim=True)
+        saliency = guiding_saliency(images)
         flat = saliency.flatten(1)
         distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
         partners = torch.from_numpy(one_cycle(distances.cpu().numpy())).to(images.device)
         mask = saliency / (saliency + saliency[partners])
         return mix_by_mask(images, targets, partners, mask)
+
+
+def guiding_saliency(images: Tensor) -> Tensor:
+    """Return maps [B, H, W], each of sum 1, of ``images`` [B, 3, H, W] in [0, 1].
+
+    They are the spectral residual as the authors' code has it: the mean over the spectrum repeats
+    its border, A = √(|F|² + 1e-10), large pictures become 128 × 128, and the map, which is blurred
+    already, is blurred once more.
+    """
+    residual = spectral_residual(images, padding="replicate", power_floor=1e-10, square=True)
+    saliency = blur(residual)
+    return saliency / saliency.sum(dim=(1, 2), keepdim=True)
 
 
 def one_cycle(distances: NDArray[np.float32]) -> NDArray[np.int64]:
