@@ -61,6 +61,7 @@ def test_there_are_packed_runs():
         "emoji_home_answers": 304,
         "emoji_home_beyond_lead": 55,
         "emoji_home_clusters": 32,
+        "emoji_home_editors": 16,
         "emoji_home_in_domain": 42,
         "emoji_home_lead_taken_apart": 103,
         "emoji_home_with_source": 24,
@@ -98,9 +99,16 @@ def test_a_packed_run_is_named_after_its_configuration(name):
 def test_a_packed_runs_configuration_makes_the_same_run(name):
     """Also of runs that stand in no sweep's record."""
     for folder, run in packed_runs(name).items():
-        if run.source["augment"]["name"] != "checkpoint":  # the file hashed in it is not packed
+        if not hashes_files(run):
             run_of = adapt_run if run.is_adaptation else source_run
             assert run_of(made_by(run), SPEC).folder.name == folder
+
+
+def hashes_files(run: Run) -> bool:
+    """Whether a run's name hashes files that are not packed: a checkpoint, a folder of edits."""
+    augment = run.source["augment"]
+    options = dict(augment.get("options", {}))
+    return augment["name"] == "checkpoint" or options.get("editor", "").startswith("folder-v")
 
 
 def made_by(run: Run) -> Experiment:
@@ -110,7 +118,7 @@ def made_by(run: Run) -> Experiment:
     by_part = options if PLUS in name else {name: options}
     for part in by_part.values():
         if "editor" in part:  # a run names the version of its editor, too
-            part["editor"] = part["editor"].rpartition("-v")[0]
+            part["editor"] = part["editor"].partition("-v")[0]
     return replace(
         experiment_of(run, "", ""),
         train=TrainConfig(**train),
