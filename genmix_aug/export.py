@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmix_aug.codec import SUFFIXES, encode, is_whole
 from genmix_aug.digests import image_digest
@@ -21,6 +20,7 @@ from genmix_aug.edits.store import EditStore, MissingEditError
 from genmix_aug.files import read_bytes, read_mark, remove_abandoned, write_new, write_whole
 from genmix_aug.images import find_images, has_orientation, load_rgb, size_of
 from genmix_aug.mixing.genmix import GenMix
+from genmix_aug.progress import show_progress
 from genmix_aug.seeding import hash_seed
 
 MARK = "genmix_export.json"
@@ -133,8 +133,8 @@ def export_tree(
         remove_abandoned(parent)
     copier = _Copier(folder, store, plan, genmix, settings.seed)
     augmented = unaugmented = written = tagged = 0
-    for path, target, names in tqdm(
-        layout, "exporting", unit="image", disable=None if progress else True
+    for path, target, names in show_progress(
+        layout, desc="exporting", unit="image", shown=progress
     ):
         data = read_bytes(path)
         # The original is written last: once it is in the tree, its copies were made of its bytes.

@@ -40,11 +40,12 @@ UDA: dict[str, tuple[str, ...]] = {
 }
 # The folders of uda that may import genmix_aug, and what of it.
 PICTURES = ("images", "codec", "files", "seeding", "contact_sheet", "lettering")
-DATA = (*PICTURES, "pools")
+DATA = (*PICTURES, "pools", "progress")
 GENMIX_AUG = {
     "runs": ("files",),  # both write files whole in the same way
     "data": DATA,
     "augment": None,  # all of it
+    "training": ("progress",),
     "evaluation": PICTURES,
     "stages": None,
     "inference": None,

@@ -69,12 +69,11 @@ def preview(
         count: images to show
         size: px of a picture on the sheet
     """
-    from tqdm import tqdm
-
     from genmix_aug.contact_sheet import check_name, check_size, contact_sheet, save_png
     from genmix_aug.export import check_sizes
     from genmix_aug.images import find_images, load_rgb
     from genmix_aug.lettering import legible
+    from genmix_aug.progress import show_progress
 
     prompts = parse_prompts(editing.prompts)
     check_least("count", count, 1)
@@ -87,7 +86,7 @@ def preview(
     genmix = chosen_mixing(mixing) if stages else None
     if genmix:
         check_sizes(genmix, paths)
-    bar = tqdm(paths, desc="preview", unit="image", leave=False, delay=2, disable=None)
+    bar = show_progress(paths, desc="preview", unit="image", leave=False, delay=2)
     names, key = legible([path.stem for path in paths])
     rows: list[list[Tensor]] = []
     labels: list[str] = []

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmix_aug.batching import batches
 from genmix_aug.codec import decode
@@ -17,6 +16,7 @@ from genmix_aug.digests import image_digest
 from genmix_aug.edits.store import EditStore
 from genmix_aug.files import read_bytes
 from genmix_aug.images import find_images, has_orientation, load_rgb
+from genmix_aug.progress import show_progress
 from genmix_aug.screening.checks import REFERENCE_IMAGES, Features, Reference, reference_of, screen
 
 NO_PICTURE = torch.zeros(3, 64, 64, dtype=torch.uint8)
@@ -33,9 +33,7 @@ def reference_numbers(count: int) -> range:
 
 def reference_from(features: Features, image: Callable[[int], Tensor], count: int) -> Reference:
     """Return what an even sample of `count` originals, read by `image`, says about similarity."""
-    numbers = tqdm(
-        reference_numbers(count), desc="features of originals", unit="image", disable=None
-    )
+    numbers = show_progress(reference_numbers(count), desc="features of originals", unit="image")
     return reference_of(torch.cat([features(image(number)[None]) for number in numbers]))
 
 
@@ -62,7 +60,7 @@ def originals_of(records: Sequence[Mapping[str, Any]], images: str) -> dict[str,
     wanted = {record["image"] for record in records}
     by_digest = {
         image_digest(load_rgb(*original)): original
-        for original in tqdm(candidates, desc="reading", unit="image", disable=None)
+        for original in show_progress(candidates, desc="reading", unit="image")
     }
     return {digest: original for digest, original in by_digest.items() if digest in wanted}
 
@@ -93,7 +91,7 @@ def judged(
         if record["image"] in originals
         and (store.has(record["key"]) or store.has_rejected(record["key"]))
     ]
-    bar = tqdm(known, desc="screening", unit="edit", disable=None)
+    bar = show_progress(known, desc="screening", unit="edit")
     pairs = ((record, *pair_of(store, record, originals)) for record in bar)
     items = (((record, edit), original) for record, original, edit in pairs)
     for batch in batches(items, batch_size):

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmix_aug.batching import batches
 from genmix_aug.digests import image_digest
@@ -18,6 +17,7 @@ from genmix_aug.editors.base import Editor
 from genmix_aug.edits.keys import Attempt, Request, attempts
 from genmix_aug.edits.store import EditStore
 from genmix_aug.edits.verdicts import ScreenVerdicts, StoredVerdicts
+from genmix_aug.progress import show_progress
 from genmix_aug.screening.checks import Verdict
 
 REDRAWS = 3  # further seeds to try where an edit is rejected
@@ -63,7 +63,7 @@ class FillSettings:
             they are (see `EditStore.read_any`). Without a name an edit stands as the store
             keeps it: accepted ones serve, unseen by `screen`, and rejected ones do not.
         redraws: Further seeds to try for a request; where all are rejected its key is None.
-        progress: Whether to show progress bars.
+        progress: Whether to show progress: bars on a terminal, lines in a log.
     """
 
     batch_size: int = 16
@@ -122,13 +122,13 @@ class Filler:
         keys: list[str | None] = []
         todo: list[int] = []
         seen: set[str] = set()
-        with tqdm(
+        with show_progress(
             self.requests,
             desc="checking the store",
             unit="edit",
             leave=False,
             delay=2,
-            disable=self._bars_off,
+            shown=self.settings.progress,
         ) as bar:
             for number, request in enumerate(bar):
                 attempt, is_made = self._first_good(request)
@@ -162,7 +162,9 @@ class Filler:
         if not todo:
             return keys
         lacking = todo
-        with tqdm(total=len(todo), desc="editing", unit="image", disable=self._bars_off) as bar:
+        with show_progress(
+            total=len(todo), desc="editing", unit="image", shown=self.settings.progress
+        ) as bar:
             # Each round makes an attempt of each, unless another process has made it.
             for _ in range(1 + self.settings.redraws):
                 again: list[int] = []
@@ -190,11 +192,6 @@ class Filler:
         """Yield batches of (request number, image) that the editor takes together."""
         items = ((number, self.originals.images[self.requests[number].image]) for number in numbers)
         return batches(items, self.settings.batch_size, self.editor.group)
-
-    @property
-    def _bars_off(self) -> bool | None:
-        """What tqdm takes as `disable`: None shows bars on a terminal alone."""
-        return None if self.settings.progress else True
 
     def _first_good(self, request: Request) -> tuple[Attempt | None, bool]:
         """Return a request's first attempt that was not rejected, and whether it is finished.

@@ -13,7 +13,6 @@ from typing import cast
 
 import cv2
 import torch
-from tqdm import tqdm
 
 from genmix_aug.cluster import cores, ray_cluster, room_for
 from genmix_aug.digests import image_digest
@@ -24,6 +23,7 @@ from genmix_aug.edits.keys import Request
 from genmix_aug.edits.store import EditStore
 from genmix_aug.files import host
 from genmix_aug.images import ImageFiles
+from genmix_aug.progress import show_progress
 
 CHUNK_BATCHES = 8  # most batches that a worker takes at a time: enough for full ones of each size
 READ_IMAGES = 64  # that a worker takes at a time, at least, for their digests
@@ -144,8 +144,7 @@ class Worker:
 
 def digests_of(images: ImageFiles, progress: bool = False) -> list[str]:
     """Read images, and return the `image_digest` of each."""
-    disable = None if progress else True
-    with tqdm(range(len(images)), desc="reading", unit="image", disable=disable) as numbers:
+    with show_progress(range(len(images)), desc="reading", unit="image", shown=progress) as numbers:
         return [image_digest(images[number]) for number in numbers]
 
 
@@ -205,7 +204,7 @@ def read_digests(pool: ActorPool, images: ImageFiles) -> list[str]:
         (numbers, (images.part(numbers),))
         for numbers in shrinking_ranges(len(images), pool.count, READ_IMAGES)
     )
-    with tqdm(total=len(images), desc="reading", unit="image", disable=None) as bar:
+    with show_progress(total=len(images), desc="reading", unit="image") as bar:
         for numbers, result in pool.map("digests", tasks):
             digests[numbers.start : numbers.stop] = result
             bar.update(len(numbers))
@@ -240,8 +239,8 @@ def fill_together(
         for chunk in shrinking_ranges(len(distinct), pool.count, batch_size)
         if (numbers := distinct[chunk.start : chunk.stop])
     )
-    disable = None if recipe.settings.progress else True
-    with tqdm(total=len(distinct), desc="editing", unit="image", disable=disable) as bar:
+    shown = recipe.settings.progress
+    with show_progress(total=len(distinct), desc="editing", unit="image", shown=shown) as bar:
         for numbers, part in pool.map("fill", tasks):
             keys.update(zip(numbers, part.keys, strict=True))
             filled.rejected.update(part.rejected)

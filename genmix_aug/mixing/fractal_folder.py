@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genmix_aug.codec import encode, is_whole
 from genmix_aug.files import read_bytes, read_mark, remove_abandoned, write_new, write_whole
 from genmix_aug.images import IMAGE_SUFFIXES, find_images, load_rgb
 from genmix_aug.mixing.fractals import check_count, draw_fractal
 from genmix_aug.pools import process_map
+from genmix_aug.progress import show_progress
 from genmix_aug.seeding import hash_seed
 
 VERSION = 1  # to be raised when the same seed comes to give another picture
@@ -67,12 +67,12 @@ def write_fractals(
         for index, path in enumerate(paths)
         if not (path.is_file() and is_whole(read_bytes(path)))
     ]
-    made = tqdm(
+    made = show_progress(
         _write_all(tasks, min(workers, len(tasks))),
-        "fractals",
-        len(tasks),
+        desc="fractals",
+        total=len(tasks),
         unit="image",
-        disable=None if progress and tasks else True,
+        shown=progress and bool(tasks),
     )
     return sum(1 for _ in made)
 

@@ -1,4 +1,4 @@
-"""The commands that show what came of runs, and move their scores: report, select, pack, unpack."""
+"""The commands that show what came of runs, and move their scores: report, select, table, pack."""
 
 from __future__ import annotations
 
@@ -96,9 +96,28 @@ def unpack(file: str, runs: str) -> None:
     print(f"wrote {num_made} runs into {runs}; {num_kept} were there already")
 
 
+def table(runs: str, *, out: str, sweep: str = "") -> None:
+    """Write finished runs' settings and scores to a CSV file, a line for each run and epoch.
+
+    Its columns are those of `uda.results`, which gives the same in Python.
+
+    Args:
+        runs: Folder of runs, or a file of `uda pack`.
+        out: File to write: .csv.
+        sweep: Only the runs of the sweep of this name.
+    """
+    from uda.reports.frame import results_frame
+    from uda.runs.files import write_text
+
+    frame = results_frame(Path(runs), sweep)
+    write_text(Path(out), frame.to_csv(index=False, lineterminator="\n"))
+    print(f"wrote {out}: {len(frame)} line{'s' if len(frame) > 1 else ''}")
+
+
 COMMANDS = (
     Command(select, "compare choices made without labels"),
     Command(report, "make tables, figures and a page of runs"),
+    Command(table, "finished runs' settings and scores as a CSV file"),
     Command(pack, "finished runs' scores as a small file"),
     Command(unpack, "make the runs' folders of such a file"),
 )

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from genmix_aug.images import images_below
 from genmix_aug.pools import process_map
+from genmix_aug.progress import show_progress
 from uda.data.class_folders import class_folders
 from uda.data.items import domain_items
 from uda.data.list_files import LIST_SUFFIXES
@@ -114,7 +114,9 @@ def check_dataset(spec: DatasetSpec, domains: Sequence[str] = (), workers: int =
         for name in wanted:
             check, paths = _check_names(spec, name)
             hashed = run(hash_image, paths)
-            bar = tqdm(hashed, name, len(paths), unit="img", leave=False, delay=2, disable=None)
+            bar = show_progress(
+                hashed, desc=name, total=len(paths), unit="img", leave=False, delay=2
+            )
             results = list(zip(paths, bar, strict=True))
             bad = tuple((path, result.problem) for path, result in results if result.problem)
             checks.append(replace(check, unreadable=bad))

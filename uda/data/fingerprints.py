@@ -16,8 +16,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from genmix_aug.progress import show_progress
 from uda.data.items import Item, picture_names
 from uda.data.names import join_names
 from uda.runs.files import ReadError, read_bytes
@@ -112,14 +111,14 @@ def _named_hashes(items: tuple[Item, ...], key: str) -> list[tuple[str, str]]:
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         hashes = list(
-            tqdm(
+            show_progress(
                 pool.map(content_hash, items),
-                "compare",
-                len(items),
+                desc="compare",
+                total=len(items),
                 unit="img",
                 leave=False,
                 delay=2,
-                disable=None if is_main() else True,
+                shown=is_main(),
             )
         )
     different = list(dict.fromkeys(items))  # those that a list has twice share a name

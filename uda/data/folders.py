@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from tqdm import tqdm
 
 from genmix_aug.images import find_images, other_pictures
+from genmix_aug.progress import show_progress
 from uda.compute.distributed import is_main
 from uda.config import SCENARIOS, read_yaml
 from uda.data.class_folders import class_folders, image_folder_parts, images_by_class
@@ -295,14 +295,14 @@ def _read_folder(
         notes.append(f"Passed over in {folder}: {others}, whose format is not read: convert them")
     paths = [path for files in classes.values() for path in files]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        results = tqdm(
+        results = show_progress(
             pool.map(hash_image, paths),
-            f"looking through {folder.name}",
-            len(paths),
+            desc=f"looking through {folder.name}",
+            total=len(paths),
             unit="img",
             leave=False,
             delay=2,
-            disable=None if is_main() else True,
+            shown=is_main(),
         )
         hashes = dict(zip(paths, results, strict=True))
     notes += [

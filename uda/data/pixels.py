@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from genmix_aug.images import from_picture, load_rgb
+from genmix_aug.progress import show_progress
 from uda.compute.distributed import is_main
 from uda.config import ComputeConfig
 from uda.data.fingerprints import files_key
@@ -163,14 +163,14 @@ def _decode_into(images: Tensor, items: Sequence[Item], px: int, upright: bool) 
     with ThreadPoolExecutor(max_workers=4) as pool:
         # Bars of a second or two only distract; large sets take minutes.
         list(
-            tqdm(
+            show_progress(
                 pool.map(decode, range(len(items))),
-                "decode",
-                len(items),
+                desc="decode",
+                total=len(items),
                 unit="img",
                 leave=False,
                 delay=2,
-                disable=None if is_main() else True,
+                shown=is_main(),
             )
         )
 

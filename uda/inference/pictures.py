@@ -14,11 +14,11 @@ from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import find_images, load_rgb
 from genmix_aug.lettering import legible, printable
+from genmix_aug.progress import show_progress
 from uda.data.list_files import LIST_SUFFIXES, read_list
 from uda.inference.model import UNKNOWN, ImagePrediction, TrainedModel
 from uda.runs.files import atomic_path
@@ -86,7 +86,7 @@ def predict(model: TrainedModel, paths: Sequence[Path]) -> PredictedImages:
         except ValueError as error:
             return str(error)
 
-    bar = tqdm(total=len(paths), desc="predict", unit="img", leave=False, delay=2, disable=None)
+    bar = show_progress(total=len(paths), desc="predict", unit="img", leave=False, delay=2)
     with ThreadPoolExecutor(max_workers=4) as pool, bar:
         for start in range(0, len(paths), BATCH):
             part = paths[start : start + BATCH]

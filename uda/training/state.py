@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 from typing_extensions import Never
 
+from genmix_aug.progress import show_progress
 from uda.compute.batch_norm import synchronise
 from uda.compute.devices import gradient_scaler, move_to_device
 from uda.compute.distributed import is_main, sum_gradients
@@ -42,15 +43,15 @@ class Loop:
     title: str = ""
 
     def bar(self, total: int, initial: int) -> tqdm[Never]:
-        """Return a progress bar over ``total`` images; the first rank shows it."""
-        return tqdm(
+        """Return the progress over ``total`` images, which the first rank shows."""
+        return show_progress(
             total=total,
             initial=initial,
             unit="img",
             desc=self.title,
             dynamic_ncols=True,
             leave=False,
-            disable=None if is_main() else True,
+            shown=is_main(),
         )
 
 

@@ -240,7 +240,7 @@ def test_the_workers_of_a_killed_build_end_too(small: Path) -> None:
         tests=str(Path(__file__).parents[2]), root=str(small), where="str", call=0
     )
     script = script[: script.index("calls = 0")] + (
-        "emoji_home.tqdm = lambda drawn, *args, **options: (os._exit(9) for _ in drawn)\n"
+        "emoji_home.show_progress = lambda drawn, **options: (os._exit(9) for _ in drawn)\n"
         "t.build_small(root, workers=2)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}

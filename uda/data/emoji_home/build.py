@@ -25,9 +25,9 @@ from typing import Any
 
 from filelock import FileLock
 from PIL import Image, ImageChops, ImageOps
-from tqdm import tqdm
 
 from genmix_aug.pools import process_map
+from genmix_aug.progress import show_progress
 from uda.data.emoji_home.packages import (
     DEFAULT_DOMAINS,
     DOMAINS,
@@ -263,8 +263,9 @@ def _fill(
         write_text(partial / name / "LICENSE.txt", text)
     paths = {(n, c): f"{n}/{classes[c]}/{c}.png" for n in drawings for c in codepoints}
     tasks = [(partial / paths[n, c], drawings[n][c], image_px) for n, c in paths]
-    hidden = None if progress else True  # None shows the bar in terminals
-    drawn = tqdm(_draw_all(tasks, workers), "EmojiHome", len(tasks), unit="img", disable=hidden)
+    drawn = show_progress(
+        _draw_all(tasks, workers), desc="EmojiHome", total=len(tasks), unit="img", shown=progress
+    )
     digests = dict(zip(paths, drawn, strict=True))
     twice = drawn_twice(codepoints, {key: pixels for key, (pixels, _) in digests.items()})
     for name, code in [(n, c) for n in drawings for c in twice]:
