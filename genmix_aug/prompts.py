@@ -81,9 +81,9 @@ def check_prompts(prompts: Sequence[str], known: Sequence[str]) -> None:
         raise ValueError(f"unknown prompt {unknown[0]!r}: choose from {choices}")
 
 
-def full_prompt(prompt: str) -> str:
+def full_prompt(prompt: str, template: str = TEMPLATE) -> str:
     """Return the sentence that a text-guided editor reads for a short prompt such as "snowy"."""
-    return TEMPLATE.format(prompt=prompt)
+    return template.format(prompt=prompt)
 
 
 def prompts_for_image(

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Any
 
 from genmix_aug.contact_sheet import save_png
+from genmix_aug.progress import show_progress
 from uda.data.emoji_home.build import draw, license_text
 from uda.data.emoji_home.packages import (
     DEFAULT_DOMAINS,
@@ -51,10 +51,9 @@ VENDORS = {
 }
 
 
-def vendor_drawings(tarball: Path, names: dict[str, str]) -> dict[str, Drawing]:
-    """Return a vendor's drawing of each codepoint, by the icons' names without hyphens."""
-    texts, _ = read_package(tarball)
-    icons = dict(texts["icons.json"])
+def vendor_drawings(icons: dict[str, Any], names: dict[str, str]) -> dict[str, Drawing]:
+    """Return the drawing of each codepoint in icons.json, by the icons' names without hyphens."""
+    icons = dict(icons)
     icons["icons"] = {name.replace("-", ""): icon for name, icon in icons["icons"].items()}
     icons["aliases"] = {
         name.replace("-", ""): {**alias, "parent": alias["parent"].replace("-", "")}
@@ -79,23 +78,22 @@ def main() -> None:
     cache.mkdir(exist_ok=True)
     tarballs = fetch({"Twemoji": DOMAINS["Twemoji"], **VENDORS}, cache)
     names = read_package(tarballs["Twemoji"])[0]["chars.json"]
-    drawn: set[Path] = set()
     for vendor, drawn_by in VENDORS.items():
-        drawings = vendor_drawings(tarballs[vendor], names)
-        for path in tqdm(emoji, vendor, unit="img", disable=None):
+        texts, _ = read_package(tarballs[vendor])
+        drawings = vendor_drawings(texts["icons.json"], names)
+        for path in show_progress(emoji, desc=vendor, unit="img"):
             if path.stem not in drawings:
                 continue
             out = options.out / "Twemoji" / path.parent.name / path.stem / f"{vendor}.png"
             out.parent.mkdir(parents=True, exist_ok=True)
             save_png(draw(drawings[path.stem], 128), out)
-            drawn.add(out.parent)
-        credit = license_text(drawn_by, read_package(tarballs[vendor])[0], 128)
-        write_text(options.out / f"LICENSE.{vendor}.txt", credit)
+        write_text(options.out / f"LICENSE.{vendor}.txt", license_text(drawn_by, texts, 128))
     for domain in DEFAULT_DOMAINS:
         if not (options.out / domain).exists():
             (options.out / domain).symlink_to("Twemoji", target_is_directory=True)
-    pictures = len(list(options.out.glob("Twemoji/*/*/*.png")))
-    print(f"{options.out}: {pictures:,} drawings of {len(drawn)} of {len(emoji):,} emoji")
+    pictures = list(options.out.glob("Twemoji/*/*/*.png"))
+    drawn = {path.parent for path in pictures}
+    print(f"{options.out}: {len(pictures):,} drawings of {len(drawn)} of {len(emoji):,} emoji")
 
 
 if __name__ == "__main__":

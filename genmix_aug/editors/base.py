@@ -72,15 +72,8 @@ class Editor:
         return {}
 
 
-class SingleImageEditor(Editor):
-    """An editor that works on each image alone, so that images of all sizes go together.
-
-    It overrides `fingerprint` and `edit_one`.
-    """
-
-    def edit_one(self, image: Tensor, prompt: str, seed: int) -> Tensor:
-        """Return the edit of an image uint8 [3, H, W], of the same shape and dtype."""
-        raise NotImplementedError
+class ListEditor(Editor):
+    """An editor whose batches are lists: it overrides `edit_each`, of which `edit` is made."""
 
     def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
         """Return edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`."""
@@ -88,6 +81,17 @@ class SingleImageEditor(Editor):
         if len(images) == 0:
             return images.clone()
         return torch.stack(self.edit_each(list(images), prompts, seeds))
+
+
+class SingleImageEditor(ListEditor):
+    """An editor that works on each image alone, so that images of all sizes go together.
+
+    It overrides `fingerprint` and `edit_image`.
+    """
+
+    def edit_image(self, image: Tensor, prompt: str, seed: int) -> Tensor:
+        """Return the edit of an image uint8 [3, H, W], of the same shape and dtype."""
+        raise NotImplementedError
 
     def group(self, height: int, width: int) -> int:
         """Return 0 for every size."""
@@ -99,7 +103,7 @@ class SingleImageEditor(Editor):
         """Return edits of images uint8 [3, H, W] of any sizes; see `edit`."""
         check_images(images, prompts, seeds)
         check_prompts(prompts, self.prompts)
-        return [self.edit_one(*each) for each in zip(images, prompts, seeds, strict=True)]
+        return [self.edit_image(*each) for each in zip(images, prompts, seeds, strict=True)]
 
 
 def check_request(images: Tensor, prompts: list[str], seeds: list[int]) -> None:

@@ -44,22 +44,24 @@ class FolderEditor(SingleImageEditor):
     ) -> None:
         if instead not in INSTEAD:
             raise ValueError(f"instead: {instead!r} is not filters, or empty to refuse")
+        for name, folder in (("originals", originals), ("edits", edits)):
+            if not os.path.isdir(os.path.expanduser(folder)):
+                raise ValueError(f"{name}: {folder!r} is no folder; the editor folder needs both")
         self.originals, self.edits = (Path(os.path.expanduser(f)) for f in (originals, edits))
         self.square_px = square_px
         self._instead = FilterEditor() if instead else None
-        for name, folder in (("originals", originals), ("edits", edits)):
-            if not folder or not Path(os.path.expanduser(folder)).is_dir():
-                raise ValueError(f"{name}: {folder!r} is no folder; the editor folder needs both")
 
     @functools.cached_property
-    def files(self) -> dict[str, list[Path]]:
-        """The edits of each image, by its digest; sorted by what they hold."""
+    def files(self) -> dict[str, list[tuple[str, Path]]]:
+        """The edits of each image, by its digest: what each holds, as a hash, by which they are
+        sorted, and its file."""
         files = {}
         for path in find_images(self.originals):
             below = self.edits / path.relative_to(self.originals).with_suffix("")
             if below.is_dir() and (edits := images_below(below)):
                 digest = _digest_of_original(path, self.square_px, path.stat().st_mtime_ns)
-                files[digest] = sorted(edits, key=file_digest)
+                hashed = [(file_digest(edit), edit) for edit in edits]
+                files[digest] = sorted(hashed, key=lambda pair: pair[0])
         if not files:
             raise ValueError(
                 f"edits: {self.edits} has no picture for any in {self.originals}; the edits of "
@@ -72,7 +74,7 @@ class FolderEditor(SingleImageEditor):
         """The kind and version, a hash of all edits, and what makes those that are missing."""
         digest = blake2b(digest_size=8)
         for image, edits in sorted(self.files.items()):
-            digest.update(f"{image} {[file_digest(path) for path in edits]}".encode())
+            digest.update(f"{image} {[edit for edit, _ in edits]}".encode())
         instead = f" {self._instead.fingerprint}" if self._instead else ""
         return f"folder-v{VERSION} {digest.hexdigest()}{instead}"
 
@@ -81,7 +83,7 @@ class FolderEditor(SingleImageEditor):
         """Those of the editor `instead`; without it prompts only draw."""
         return self._instead.prompts if self._instead else ()
 
-    def edit_one(self, image: Tensor, prompt: str, seed: int) -> Tensor:
+    def edit_image(self, image: Tensor, prompt: str, seed: int) -> Tensor:
         """Return one of the edits of an image uint8 [3, H, W].
 
         Raises:
@@ -95,8 +97,9 @@ class FolderEditor(SingleImageEditor):
                     f"{self.edits}: add one, give square_px if images are read as squares, or let "
                     "others be made: instead=filters"
                 )
-            return self._instead.edit(image[None], [prompt], [seed])[0]
-        edit = to_picture(load_rgb(edits[hash_seed("folder", prompt, seed) % len(edits)]))
+            return self._instead.edit_image(image, prompt, seed)
+        _, path = edits[hash_seed("folder", prompt, seed) % len(edits)]
+        edit = to_picture(load_rgb(path))
         size = (image.shape[2], image.shape[1])
         if edit.size != size:
             edit = edit.resize(size, Image.Resampling.LANCZOS)

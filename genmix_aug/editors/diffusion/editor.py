@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genmix_aug.editors.base import Editor, check_images, check_request
+from genmix_aug.editors.base import ListEditor, check_images
 from genmix_aug.editors.diffusion.kinds import Embeddings, Kind
 from genmix_aug.editors.diffusion.loading import first_line, load_pipeline, quiet
 from genmix_aug.editors.diffusion.model_folder import folder_digest
@@ -20,13 +20,13 @@ from genmix_aug.editors.diffusion.noise import float32_draws
 from genmix_aug.editors.diffusion.settings import Settings, chosen_settings
 from genmix_aug.editors.memory import give_back, lacks_memory
 from genmix_aug.editors.resizing import resize, working_size
-from genmix_aug.prompts import TEMPLATE
+from genmix_aug.prompts import TEMPLATE, full_prompt
 from genmix_aug.seeding import hash_seed
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-class DiffusionEditor(Editor):
+class DiffusionEditor(ListEditor):
     """Edits images by a diffusion model; a new family of models is a subclass with attributes.
 
     An image is scaled so that its longer side is `resolution` px, up or down, with its aspect
@@ -161,8 +161,10 @@ class DiffusionEditor(Editor):
         """Return the size at which such images are edited: `working_size`."""
         return working_size(height, width, self.settings.resolution, self.side_multiple)
 
-    def edit(self, images: Tensor, prompts: list[str], seeds: list[int]) -> Tensor:
-        """Return edits uint8 [B, 3, H, W] of images uint8 [B, 3, H, W]; see `Editor.edit`.
+    def edit_each(
+        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
+    ) -> list[Tensor]:
+        """Return edits of images uint8 [3, H, W] of the same `group`; see `edit`.
 
         Where the GPU's memory is too small for all at once they are edited in halves, which
         changes no edit.
@@ -171,15 +173,6 @@ class DiffusionEditor(Editor):
             ValueError: Lengths that differ, a prompt too long for the text model, a model that
                 cannot be loaded, or a GPU that is missing or too small for a single image.
         """
-        check_request(images, prompts, seeds)
-        if len(images) == 0:
-            return images.clone()
-        return torch.stack(self.edit_each(list(images), prompts, seeds))
-
-    def edit_each(
-        self, images: Sequence[Tensor], prompts: list[str], seeds: list[int]
-    ) -> list[Tensor]:
-        """Return edits of images uint8 [3, H, W] of the same `group`; see `edit`."""
         check_images(images, prompts, seeds)
         groups = {self.group(image.shape[1], image.shape[2]) for image in images}
         if len(groups) > 1:
@@ -313,7 +306,7 @@ class DiffusionEditor(Editor):
     def _embedding(self, prompt: str) -> Embeddings:
         """Return what the text models make of a prompt in its sentence, made once."""
         if prompt not in self._embeddings:
-            sentence = self.template.format(prompt=prompt)
+            sentence = full_prompt(prompt, self.template)
             self._embeddings[prompt] = self._kind.encode(self._texts, sentence)
         return self._embeddings[prompt]
 

@@ -54,8 +54,8 @@ class FilterEditor(SingleImageEditor):
         """The fifteen prompts of GenMix."""
         return tuple(STYLES)
 
-    def edit_one(self, image: Tensor, prompt: str, seed: int) -> Tensor:
-        """Return the edit of an image uint8 [3, H, W]; see `SingleImageEditor.edit_one`."""
+    def edit_image(self, image: Tensor, prompt: str, seed: int) -> Tensor:
+        """Return the edit of an image uint8 [3, H, W]; see `SingleImageEditor.edit_image`."""
         pixels = image.cpu().permute(1, 2, 0).contiguous().numpy()
         rng = np.random.default_rng(hash_seed("filters", prompt, seed))
         painted = STYLES[prompt](read_scene(pixels), rng)

@@ -81,8 +81,8 @@ class NeuralStyleEditor(SingleImageEditor):
         """Free the networks' memory; the next edit loads them again."""
         self._engine = None
 
-    def edit_one(self, image: Tensor, prompt: str, seed: int) -> Tensor:
-        """Return the edit of an image uint8 [3, H, W]; see `SingleImageEditor.edit_one`.
+    def edit_image(self, image: Tensor, prompt: str, seed: int) -> Tensor:
+        """Return the edit of an image uint8 [3, H, W]; see `SingleImageEditor.edit_image`.
 
         Raises:
             ValueError: The package is missing, or a picture of `style_images` cannot be read.
