@@ -52,9 +52,10 @@ def results(runs: Path | str, sweep: str = "") -> DataFrame:
         - Scores in percent, NaN where undefined. Under OPDA and OSDA ``h_score``, ``known_acc``,
           ``unknown_acc``, of the unknown score ``auroc`` and ``oscr``, and ``h3_score`` with its
           ``private_nmi``; under PDA ``accuracy``; in one domain ``top1``, ``top5``, ``ece`` (the
-          calibration error), and of the end ``fgsm_error.…`` (an error), ``corruptions.…`` and
-          ``corruption_acc``. ``threshold``, where it was found on the source, is no percentage.
-          ``num_images`` were scored.
+          calibration error), ``validation_top1``, and of the end ``fgsm_error.…`` (an error),
+          ``corruptions.…`` and ``corruption_acc``. ``threshold``, where it was found on the source,
+          is no percentage. ``num_images`` were scored; in one domain ``training_seconds`` and
+          ``edit_seconds`` were taken.
         - The settings, as in the run's configuration: ``train.steps``, ``model.backbone``,
           ``augment.options.prompts``, ``adapt.rate``, ``answer.views``, …; NaN where a run has
           none of the name.

@@ -30,8 +30,8 @@ def test_differences_are_paired_by_pair_and_seed(runs, dataset):
     setting, board = board_of(runs)
     (compared,) = differences(board, "h_score")
     assert compared.title == "LEAD + GenMix − LEAD"
-    assert list(compared.pair_means.values()) == pytest.approx([3.0, -2.0])
-    assert list(compared.seed_means.values()) == pytest.approx([0.0, -1.0, 2.5])
+    assert compared.pair_means.tolist() == pytest.approx([3.0, -2.0])
+    assert compared.seed_means.tolist() == pytest.approx([0.0, -1.0, 2.5])
     table = difference_table(setting, board, "h_score")
     low, high = stats.ttest_1samp([0.0, -1.0, 2.5], 0).confidence_interval(0.95)
     # Two pairs are too few for an interval over pairs, so that column is left out.

@@ -1,14 +1,19 @@
 """`uda.results`: finished runs as a pandas DataFrame."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
+from helpers.boards import board_of, fill
 from helpers.in_domain_runs import finished as finished_in_domain
 from helpers.made_runs import PAIRS, finished
 
 import uda
 from uda.cli.main import main
+from uda.reports.differences import differences
+from uda.reports.frame import per_class_csv
+from uda.reports.writing import write_report
 from uda.runs.folder import open_run
 from uda.sweeps.packing import pack
 
@@ -66,6 +71,56 @@ def test_training_in_one_domain_has_the_epoch_that_validation_chose(tmp_path):
     assert frame.is_result.tolist() == [False, True]
     assert frame["fgsm_error.8/255"].tolist() == [80.0, 80.0]
     assert frame[["scenario", "target", "pair", "method", "answer"]].eq("").all(axis=None)
+
+
+def test_what_training_in_one_domain_took_stands_beside_its_scores(tmp_path):
+    run = finished_in_domain(tmp_path, top1=50.0)
+    run.log(kind="validate", epoch=2, top1=61.0)
+    run.log(kind="prepare", seconds=4.0)
+    frame = uda.results(tmp_path)
+    assert frame.training_seconds.tolist() == [10.0, 10.0]
+    assert frame.edit_seconds.tolist() == [4.0, 4.0]
+    assert frame.validation_top1.tolist()[-1] == 61.0
+
+
+def test_the_reports_csv_files_have_a_line_a_run_without_its_settings(runs, dataset):
+    fill(runs, dataset, {("lead", "none", 0, 0): 12.345678, ("lead", "none", 1, 0): None})
+    finished_in_domain(runs, 50.123456, images_per_class=5)
+    finished_in_domain(runs)
+    write_report(runs, "T", ["csv"])
+    table = pd.read_csv(runs / "tables" / "tiny_opda.csv")
+    assert table.pair.tolist() == ["Pl2Da", "Da2Pl"]
+    assert table.h_score.tolist()[0] == 12.345678
+    assert pd.isna(table.h_score[1])
+    assert not [name for name in table if name.startswith(("train.", "adapt."))]
+    table = pd.read_csv(runs / "tables" / "in_domain.csv")
+    assert table.top1.tolist()[0] == 50.123456
+    assert table.table.tolist() == [
+        "Flowers-102, in one domain (images_per_class=5)",
+        "Flowers-102, in one domain",
+    ]
+
+
+def test_every_class_is_in_a_csv_of_its_own(runs, dataset):
+    run = finished(runs, dataset, "lead", "none", 0, [10.0, 20.0])
+    assert per_class_csv(board_of(runs)[1]) == ""  # as of older runs
+    run.log(kind="evaluate", epoch=1, h_score=20.0, per_class={"bar": 30.0, "ring": None})
+    text = per_class_csv(board_of(runs)[1])
+    assert text.splitlines() == [
+        "pair,title,seed,class,accuracy",
+        "Pl2Da,LEAD,0,bar,30.0",
+        "Pl2Da,LEAD,0,ring,",
+    ]
+    write_report(runs, "T", ["csv"])
+    assert (runs / "tables" / "tiny_opda_per_class.csv").read_text() == text
+
+
+def test_a_folder_that_was_copied_counts_once(runs, dataset):
+    run = finished(runs, dataset, "lead", "none", 0, [1.0])
+    finished(runs, dataset, "lead", "genmix", 0, [3.0])
+    shutil.copytree(run.folder, run.folder.with_name("copy-of-" + run.folder.name))
+    (difference,) = differences(board_of(runs)[1], "h_score")
+    assert difference.mean == 2.0
 
 
 def test_runs_that_have_not_finished_are_left_out(runs, dataset):

@@ -1,5 +1,4 @@
 import csv
-import io
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,7 @@ from helpers.tiny import arguments, make_dataset
 
 from uda.cli.main import main
 from uda.reports.in_domain import comparisons, overheads
-from uda.reports.tables.in_domain import in_domain_csv, in_domain_table
+from uda.reports.tables.in_domain import in_domain_table
 from uda.sweeps.record import Expected
 
 
@@ -114,19 +113,6 @@ def test_rows_that_sweeps_disagree_about_are_called_what_they_are(tmp_path):
     assert list(compared.rows) == ["hybrid + fractal", "None"]
 
 
-def test_a_line_a_run(tmp_path):
-    runs = [finished(tmp_path, 50.123456, images_per_class=5), finished(tmp_path, augment=genmix())]
-    first, second = csv.DictReader(io.StringIO(in_domain_csv(comparisons(runs))))
-    assert first == {
-        "dataset": "flowers_102", "domain": "Flowers-102", "setting": "images_per_class=5",
-        "row": "None", "augment": "none", "seed": "0", "top1": "50.123456", "top5": "90.0",
-        "validation": "", "ece": "5.0", "fgsm_error_1": "60.0", "fgsm_error_8": "80.0",
-        "corruption_acc": "20.0", "training_seconds": "10.0", "edit_seconds": "0.0",
-        "run": runs[0].folder.name,
-    }  # fmt: skip
-    assert (second["row"], second["setting"]) == ("GenMix", "")
-
-
 def test_settings_are_tables_and_options_rows(tmp_path):
     runs = [
         finished(tmp_path),
@@ -208,7 +194,7 @@ def test_the_report_of_a_folder_of_in_domain_runs(tmp_path, capsys):
     assert page.count("<pre>uda train train-") == 3
     assert "uda adapt" not in page
     table = list(csv.DictReader((tmp_path / "runs" / "tables" / "in_domain.csv").open()))
-    assert [line["row"] for line in table] == ["None", "GenMix", "Mixup"]
+    assert [line["title"] for line in table] == ["None", "GenMix", "Mixup"]
     assert all(0 < float(line["training_seconds"]) < 60 for line in table)
     report = (tmp_path / "runs" / "report.md").read_text()
     for output in (printed, report, (tmp_path / "runs" / "tables" / "in_domain.tex").read_text()):

@@ -15,10 +15,10 @@ from uda.evaluation.metrics import h_score
 from uda.methods.base import Bank
 from uda.methods.unknown import normalised_entropy
 from uda.reports.choices import epoch_choices, threshold_choices
+from uda.reports.frame import per_class_csv
 from uda.reports.rows import boards
 from uda.reports.selection import write_selection
 from uda.reports.tables.choices import epoch_table, threshold_table
-from uda.reports.tables.csv_files import per_class_csv
 from uda.reports.tables.setting import setting_tables
 from uda.stages.identity import adapt_run
 from uda.sweeps import record as sweep_plan

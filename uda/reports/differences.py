@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from uda.augment.composed import names_in
-from uda.reports.results import Board, Pair, Row
+from uda.reports.results import Board, Row
 from uda.reports.rows import settings_of
+
+if TYPE_CHECKING:
+    from pandas import Series
 
 CONFIDENCE = 0.95
 FEWEST = 3  # values that an interval is made of
@@ -19,12 +21,12 @@ FEWEST = 3  # values that an interval is made of
 class Difference:
     """``row`` minus ``baseline``, paired: of the same pair and seed, in points of the score.
 
-    ``by_pair`` holds each pair's differences by seed, of the (pair, seed) that both have.
+    ``values`` are the differences of the pairs and seeds that both have, indexed as `Row.scores`.
     """
 
     row: Row
     baseline: Row
-    by_pair: Mapping[Pair, Mapping[int, float]]
+    values: Series
     is_main: bool = True  # one that figures show: there are too many of the others
 
     @property
@@ -33,42 +35,32 @@ class Difference:
         return f"{self.row.title} − {self.baseline.title}"
 
     @property
-    def pair_means(self) -> dict[Pair, float]:
+    def pair_means(self) -> Series:
         """Each pair's mean over its seeds."""
-        return {pair: statistics.fmean(values.values()) for pair, values in self.by_pair.items()}
+        return self.values.groupby(level="pair", sort=False).mean()
 
     @property
-    def seed_means(self) -> dict[int, float]:
+    def seed_means(self) -> Series:
         """The mean over pairs of each seed that all the pairs have."""
-        seeds = set.intersection(*(set(values) for values in self.by_pair.values()))
-        return {
-            seed: statistics.fmean(values[seed] for values in self.by_pair.values())
-            for seed in sorted(seeds)
-        }
+        return self.values.unstack("seed").dropna(axis=1).mean()
 
     @property
     def is_balanced(self) -> bool:
         """Whether all pairs have the same seeds."""
-        return all(set(values) == set(self.seed_means) for values in self.by_pair.values())
-
-    @property
-    def values(self) -> list[float]:
-        """The differences of all pairs and seeds."""
-        return [value for values in self.by_pair.values() for value in values.values()]
+        return bool(self.values.unstack("seed").notna().all(axis=None))
 
     @property
     def mean(self) -> float:
         """The mean over pairs of their means over seeds."""
-        return statistics.fmean(self.pair_means.values())
+        return float(self.pair_means.mean())
 
     @property
     def better(self) -> str:
         """In how many pairs, or seeds of a single pair, the row is better: ``11 of 12 pairs``."""
-        values, unit = list(self.pair_means.values()), "pair"
+        values, unit = self.pair_means, "pair"
         if len(values) == 1 and len(self.seed_means) > 1:
-            values, unit = list(self.seed_means.values()), "seed"
-        number = sum(value > 0 for value in values)
-        return f"{number} of {len(values)} {unit}{'s' if len(values) > 1 else ''}"
+            values, unit = self.seed_means, "seed"
+        return f"{(values > 0).sum()} of {len(values)} {unit}{'s' if len(values) > 1 else ''}"
 
 
 def differences(board: Board, score: str, left_out: Collection[str] = ()) -> list[Difference]:
@@ -90,28 +82,21 @@ def differences(board: Board, score: str, left_out: Collection[str] = ()) -> lis
                 or _is_answered_by_method(baseline, row)
             ):
                 continue
-            by_pair = _by_pair(row, baseline, score, left_out)
-            if by_pair:
-                compared.append(Difference(row, baseline, by_pair, main))
+            values = _paired(row, baseline, score, left_out)
+            if len(values):
+                compared.append(Difference(row, baseline, values, main))
     return compared
 
 
-def _by_pair(
-    row: Row, baseline: Row, score: str, left_out: Collection[str]
-) -> dict[Pair, dict[int, float]]:
-    theirs = {(result.pair, result.seed): result for result in baseline.results}
-    by_pair: dict[Pair, dict[int, float]] = {}
-    for result in row.results:
-        other = theirs.get((result.pair, result.seed))
-        if other is None or result.pair.name in left_out:
-            continue
-        # From checkpoint files: each is a source model for itself.
-        if result.run.checkpoint_hash != other.run.checkpoint_hash:
-            continue
-        difference = result.score(score) - other.score(score)
-        if not math.isnan(difference):
-            by_pair.setdefault(result.pair, {})[result.seed] = difference
-    return by_pair
+def _paired(row: Row, baseline: Row, score: str, left_out: Collection[str]) -> Series:
+    # From checkpoint files: each is a source model for itself.
+    theirs = {(r.pair, r.seed, r.run.checkpoint_hash) for r in baseline.results}
+    kept = [
+        (r.pair, r.seed, r.run.checkpoint_hash) in theirs and r.pair.name not in left_out
+        for r in row.results
+    ]
+    values = row.scores[score][kept]
+    return (values - baseline.scores[score].reindex(values.index)).dropna()
 
 
 def _is_plain_of(other: Row, row: Row) -> bool:
@@ -164,14 +149,12 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
     None for fewer than three: of two it is 9 times as wide as they are apart, which says nothing.
     """
-    from scipy.stats import t
+    from scipy.stats import ttest_1samp
 
     if len(values) < FEWEST:
         return None
-    mean = statistics.fmean(values)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    half *= statistics.stdev(values) / math.sqrt(len(values))
-    return mean - half, mean + half
+    interval = ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
+    return float(interval.low), float(interval.high)
 
 
 def interval_text(values: Sequence[float]) -> str:

@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uda.augment import title_of_augmentation
 from uda.data.spec import DatasetSpec, load_dataset_spec
+from uda.evaluation.metrics import SCORES
 from uda.methods import title_of_method
 from uda.runs.folder import Run
 from uda.sweeps.record import setting_name
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,19 @@ class Row:
         """Return the row's results on ``pair``, in order of their seeds."""
         return [result for result in self.results if result.pair == pair]
 
-    def values(self, score: str) -> dict[tuple[Pair, int], float]:
-        """Return the last epoch's ``score`` by (pair, seed); undefined ones are NaN."""
-        return {(result.pair, result.seed): result.score(score) for result in self.results}
+    @cached_property
+    def scores(self) -> DataFrame:
+        """The last epoch's scores in percent, NaN where undefined: a column for each score.
+
+        Its index is the pair's name and the seed, in the order of ``results``; of a run that is
+        there twice, as of a folder that was copied, one counts.
+        """
+        import pandas as pd
+
+        cells = [(result.pair.name, result.seed) for result in self.results]
+        index = pd.MultiIndex.from_tuples(cells, names=["pair", "seed"])
+        values = [{name: result.score(name) for name in SCORES} for result in self.results]
+        return pd.DataFrame(values, index)[~index.duplicated(keep="last")]
 
     def scores_at(self, pair: Pair, score: str) -> list[float]:
         """Return the last epoch's ``score`` on ``pair`` of each run that has kept it.

@@ -156,8 +156,8 @@ def _sentence(difference: Difference) -> str:
     row, baseline = difference.row.title, difference.baseline.title
     text = f"{row} against {baseline}: {signed(difference.mean)} points"
     values = {
-        "pairs": list(difference.pair_means.values()),
-        "seeds": list(difference.seed_means.values()),
+        "pairs": difference.pair_means.tolist(),
+        "seeds": difference.seed_means.tolist(),
     }
     intervals = [
         f"{interval_text(means)} over {len(means)} {unit}"

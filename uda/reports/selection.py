@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from uda.reports.rows import boards
 from uda.reports.tables.choices import selection_table, unscored_tables
 from uda.reports.tables.table import Table
 from uda.reports.tables.text import escaped, markdown, terminal
-from uda.runs.files import atomic_path, write_text
+from uda.runs.files import write_text
 from uda.sweeps.record import results_folder, runs_and_plan
 
 Chosen = Mapping[str, Mapping[str, tuple[float, float | None]]]  # by choice's name and criterion
@@ -53,8 +52,8 @@ class Selection:
                     "dataset": self.setting.spec.name,
                     "scenario": self.setting.scenario,
                     "concepts": self.setting.concepts,
-                    "pair": result.pair.arrow,
-                    "row": title,
+                    "pair": result.pair.name,
+                    "title": title,
                     "seed": result.seed,
                     "run": result.run.folder.name,
                 }
@@ -97,6 +96,8 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
     Raises:
         ValueError: where no finished adaptation has kept its banks.
     """
+    import pandas as pd
+
     all_runs, plan = runs_and_plan(runs, sweep)
     selections = [
         Selection(setting, board)
@@ -113,13 +114,8 @@ def write_selection(runs: Path, sweep: str = "", width: int = 0) -> str:
         )
     tables = [table for selection in selections for table in selection.tables()]
     out = results_folder(runs, sweep)
-    with (
-        atomic_path(out / "selection.csv") as path,
-        open(path, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    write_text(out / "selection.csv", table)
     rest = ""
     if passed_over:
         rest = f"Passed over: {len(passed_over)} runs, the first {passed_over[0]}.\n"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from uda.reports.chapter import Chapter
+from uda.reports.frame import adaptation_records, in_domain_records, per_class_csv, results_csv
 from uda.reports.report import Report, read_report
 from uda.reports.samples import data_uri, reduced
 from uda.reports.sections import Sections
-from uda.reports.tables.csv_files import csv_text, per_class_csv
-from uda.reports.tables.in_domain import in_domain_csv
 from uda.reports.tables.text import escaped, latex, markdown, terminal
 from uda.runs.files import remove_abandoned, write_text
 from uda.runs.version import code_version
@@ -40,12 +40,12 @@ class ReportWriter:
             written.append(self._write_markdown())
         for chapter in self.report.chapters:
             written += self._write_tables(chapter, formats)
-        if self.report.comparisons:
+        if compared := self.report.comparisons:
             tables = [section.table for section in self.sections.in_domain]
             texts = {
                 "md": "\n".join(map(markdown, tables)),
                 "tex": "\n".join(map(latex, tables)),
-                "csv": in_domain_csv(self.report.comparisons),
+                "csv": results_csv(chain.from_iterable(map(in_domain_records, compared))),
             }
             written += self._write_texts("in_domain", texts, formats)
         if "html" in formats:
@@ -92,7 +92,7 @@ class ReportWriter:
         texts = {
             "md": "\n".join(map(markdown, tables)),
             "tex": LATEX_HEAD + "\n".join(map(latex, tables)),
-            "csv": csv_text({setting: board}),
+            "csv": results_csv(adaptation_records(setting, board)),
         }
         written = self._write_texts(setting.name, texts, formats)
         if text := per_class_csv(board):

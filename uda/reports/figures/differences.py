@@ -6,8 +6,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from uda.reports.chapter import Chapter
 from uda.reports.differences import Difference, signed
 from uda.reports.figures.base import Drawing, FigureKind
@@ -37,7 +35,7 @@ class DifferencesFigure(FigureKind[Chapter]):
         compared = _of_several_pairs(chapter)
         limits = _limits(compared, 0.06)
         for difference in compared:
-            figure, (axes,) = make_axes(1, 1, 4.2, 0.9 + 0.25 * len(difference.by_pair))
+            figure, (axes,) = make_axes(1, 1, 4.2, 0.9 + 0.25 * len(difference.pair_means))
             _draw(axes, difference)
             axes.set_xlim(*limits)
             axes.set_xlabel(f"difference in {chapter.score_title}, points")
@@ -51,7 +49,7 @@ class DifferencesFigure(FigureKind[Chapter]):
         if pair is not None or not compared:
             return None
         columns = min(len(compared), COLUMNS)
-        levels = [len(difference.by_pair) for difference in compared]
+        levels = [len(difference.pair_means) for difference in compared]
         rows = [levels[start : start + columns] for start in range(0, len(levels), columns)]
         heights = [1.2 + 0.28 * max(row) for row in rows]
         figure, panels = make_axes(len(rows), columns, 3.6, heights, share=False)
@@ -68,7 +66,7 @@ class DifferencesFigure(FigureKind[Chapter]):
 
 
 def _of_several_pairs(chapter: Chapter) -> list[Difference]:
-    return [d for d in chapter.differences if len(d.by_pair) > 1]
+    return [d for d in chapter.differences if len(d.pair_means) > 1]
 
 
 def _limits(compared: Sequence[Difference], margin: float) -> tuple[float, float]:
@@ -80,10 +78,10 @@ def _limits(compared: Sequence[Difference], margin: float) -> tuple[float, float
 
 def _draw(axes: Axes, difference: Difference) -> None:
     """Draw a line for each pair: the difference at each seed (small) and their mean (large)."""
-    pairs = list(difference.by_pair)
+    means = difference.pair_means
+    pairs = means.index.tolist()
     for level, pair in enumerate(reversed(pairs)):
-        values = list(difference.by_pair[pair].values())
-        mean = float(np.mean(values))
+        values, mean = difference.values[pair].tolist(), means[pair]
         axes.plot([0, mean], [level, level], color=BLUE, linewidth=1.2, alpha=0.4)
         if len(values) > 1:
             levels = [level] * len(values)
@@ -92,7 +90,7 @@ def _draw(axes: Axes, difference: Difference) -> None:
     axes.axvline(0, color=INK, linewidth=1)
     if len(pairs) > 1:
         axes.axvline(difference.mean, color=BLUE, linestyle="--", linewidth=1.2)
-    axes.set_yticks(range(len(pairs)), [pair.name for pair in reversed(pairs)])
+    axes.set_yticks(range(len(pairs)), pairs[::-1])
     axes.set_ylim(-0.6, len(pairs) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)

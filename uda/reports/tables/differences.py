@@ -41,7 +41,7 @@ def difference_table(
 
 
 def _texts(difference: Difference) -> dict[str, str]:
-    pairs, seeds = list(difference.pair_means.values()), list(difference.seed_means.values())
+    pairs, seeds = difference.pair_means.tolist(), difference.seed_means.tolist()
     texts = (
         signed(difference.mean),
         interval_text(pairs),
@@ -53,7 +53,7 @@ def _texts(difference: Difference) -> dict[str, str]:
 
 
 def _seed_note(difference: Difference) -> str:
-    seeds = seeds_text(difference.seed_means) if difference.seed_means else "none"
+    seeds = seeds_text(difference.seed_means.index) if len(difference.seed_means) else "none"
     return (
         f"{difference.title}: not all pairs have the same seeds; the mean is over all that there"
         f" are, by seed over {seeds}."

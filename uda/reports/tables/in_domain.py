@@ -1,9 +1,7 @@
-"""Tables of augmentations in one domain, and a line for each run."""
+"""The table of augmentations in one domain."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 
 from uda.config import read_yaml
@@ -86,23 +84,6 @@ def _cost_cells(compared: Comparison, title: str) -> tuple[Cell, Cell, Cell]:
     seconds = max(map(edit_seconds, runs))
     seeds = " ".join(str(run.seed) for run in runs)
     return Cell(overhead), Cell(f"{seconds:.0f}" if seconds >= 0.5 else "–"), Cell(seeds)
-
-
-def in_domain_csv(compared: Sequence[Comparison]) -> str:
-    """Return a line a finished run: scores in percent, unrounded, and seconds; empty where
-    unknown."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    head = ("dataset", "domain", "setting", "row", "augment", "seed", *SCORES)
-    writer.writerow([*head, "training_seconds", "edit_seconds", "run"])
-    for comparison in compared:
-        for title, runs in comparison.rows.items():
-            for run in runs:
-                about = (comparison.spec.name, comparison.domain, comparison.words, title)
-                scores = _scores(run).values()
-                costs = (run.training_seconds(), edit_seconds(run), run.folder.name)
-                writer.writerow([*about, run.augmentation, run.seed, *scores, *costs])
-    return out.getvalue()
 
 
 def _scores(run: Run) -> Scores:

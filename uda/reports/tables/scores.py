@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from uda.augment import title_of_augmentation
 from uda.evaluation.metrics import SCORES
@@ -26,18 +26,16 @@ from uda.reports.tables.table import (
 from uda.sweeps.plan import join_words
 from uda.sweeps.record import Expected
 
+if TYPE_CHECKING:
+    from pandas import Series
+
 TRADED = ("known_acc", "unknown_acc")  # either is had at the price of the other: no best
 
 
-def averages(row: Row, pairs: Sequence[Pair], score: str) -> dict[int, float]:
+def averages(row: Row, pairs: Sequence[Pair], score: str) -> Series:
     """Return the mean over ``pairs`` of each seed of ``row`` that has all of them, defined."""
-    values = row.values(score)
-    by_seed = {}
-    for seed in row.seeds:
-        scores = [values.get((pair, seed), math.nan) for pair in pairs]
-        if scores and not any(math.isnan(value) for value in scores):
-            by_seed[seed] = statistics.fmean(scores)
-    return by_seed
+    by_seed = row.scores[score].unstack("seed").reindex([pair.name for pair in pairs])
+    return by_seed.dropna(axis=1).mean().dropna()
 
 
 def score_table(
@@ -71,8 +69,8 @@ def score_table(
     if len(pairs) > 1:
         counted = [pair for pair in pairs if pair.name not in left_out]
         by_seed = [averages(row, counted, score) for row in rows]
-        columns.append([list(average.values()) for average in by_seed])
-        seeds.append([list(average) for average in by_seed])
+        columns.append([average.tolist() for average in by_seed])
+        seeds.append([average.index.tolist() for average in by_seed])
         heads.append("average")
         notes += _average_notes(rows, by_seed) + left_out_note(setting, board, left_out)
     notes += gaps + _seed_notes(rows)
@@ -94,12 +92,12 @@ def score_table(
     )
 
 
-def _average_notes(rows: Sequence[Row], by_seed: Sequence[Mapping[int, float]]) -> list[str]:
+def _average_notes(rows: Sequence[Row], by_seed: Sequence[Series]) -> list[str]:
     """Return a note on each row whose average is over fewer seeds than it has."""
     return [
-        f"{row.title}: average over {seeds_text(average)} alone: the others lack pairs."
+        f"{row.title}: average over {seeds_text(average.index)} alone: the others lack pairs."
         for row, average in zip(rows, by_seed, strict=True)
-        if average and list(average) != row.seeds
+        if len(average) and average.index.tolist() != row.seeds
     ]
 
 
@@ -137,15 +135,15 @@ def summary_table(
     rows = list(board.values())
     pairs = [pair for pair in pairs_of(setting, rows) if pair.name not in left_out]
     by_seed = [[averages(row, pairs, score) for row in rows] for score in scores]
-    same = same_seeds(list(average) for average in by_seed[0])
+    same = same_seeds(average.index.tolist() for average in by_seed[0])
     cells = [
-        cells_of([list(average.values()) for average in column], same and score not in TRADED)
+        cells_of([average.tolist() for average in column], same and score not in TRADED)
         for score, column in zip(scores, by_seed, strict=True)
     ]
     note = (
         f"Averages over {len(pairs)} pairs in each seed, then mean ± standard deviation over seeds"
         f" ({seeds_text(seed for row in rows for seed in row.seeds)}); last epoch, in percent."
-        + (" Rows without a figure lack pairs." if {} in by_seed[0] else "")
+        + ("" if all(map(len, by_seed[0])) else " Rows without a figure lack pairs.")
     )
     return Table(
         f"{setting.title}: averages over pairs",
@@ -171,7 +169,7 @@ def grid_table(
     pairs = [pair for pair in pairs_of(setting, rows) if pair.name not in left_out]
     columns = [
         [
-            list(averages(row, pairs, score).values()) if row else []
+            averages(row, pairs, score).tolist() if row else []
             for row in (cells.get((method, augment)) for method in methods)
         ]
         for augment in augments
