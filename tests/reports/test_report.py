@@ -1,9 +1,11 @@
 import subprocess
+import warnings
 from dataclasses import replace
 
 import pytest
 from helpers.made_runs import PAIRS, finished
 from helpers.tiny import make_dataset
+from PIL import Image
 
 from genmix_aug.files import host
 from uda.reports.results import Pair
@@ -171,3 +173,15 @@ def test_what_a_killed_report_left_is_removed(tmp_path, dataset):
     left.write_bytes(b"half")
     markdown_of(runs)
     assert not left.exists()
+
+
+def test_the_learning_curves_have_room_beside_many_long_names(runs, dataset):
+    for pair in PAIRS:
+        for rho in range(20):
+            options = {"rho": rho / 100, "con_weight": 0.25}
+            finished(runs, dataset, "lead", "genmix", 0, [1.0, 2.0], pair, options=options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib's: no room for the axes
+        write_report(runs, "T", ["md"])
+    drawn = Image.open(runs / "figures" / "tiny_opda_epochs.png")
+    assert drawn.height > 144 * 20 * 0.2, "a line for each name"

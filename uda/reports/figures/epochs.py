@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+LINE_HEIGHT = 0.2  # inches of a line in the legend
+LETTER_WIDTH = 0.085
+
 
 class EpochsFigure(FigureKind[Chapter]):
     """The main score by epoch: mean over seeds, and their range. A row that trains nothing is a
@@ -74,7 +77,8 @@ def _draw_all(chapter: Chapter) -> Figure:
         axes.set_title(pair.arrow, fontsize=10)
     for axes in panels[len(pairs) :]:
         axes.set_visible(False)
-    figure.supylabel(f"{chapter.score_title}, %", fontsize=10)
+    for axes in panels[::columns]:
+        axes.set_ylabel(f"{chapter.score_title}, %")
     figure.suptitle(chapter.setting.title, fontsize=11)
     handles = {
         title: handle
@@ -82,17 +86,20 @@ def _draw_all(chapter: Chapter) -> Figure:
         for handle, title in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     titles = [title for title in chapter.board if title in handles]
+    in_two = 2 * LETTER_WIDTH * max(map(len, titles)) < figure.get_figwidth()
     figure.legend(
         [handles[title] for title in titles],
         titles,
         frameon=False,
         loc="outside lower center",
-        ncols=2,
+        ncols=2 if in_two else 1,
         fontsize=9,
         # The panels' x label: one of the figure would lie under the legend.
         title="epoch of adaptation (0: the source model)",
         title_fontsize=10,
     )
+    lines = math.ceil(len(titles) / 2) if in_two else len(titles)
+    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * max(0, lines - 4))
     return figure
 
 
