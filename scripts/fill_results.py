@@ -1,12 +1,17 @@
-"""Write the tables of the docs and of README.md anew, from the packed runs in docs/results/.
+"""Write the tables of the docs and of README.md anew, from the packed runs in docs/results/, and
+name the figures in their sentences that no table has.
 
 python scripts/fill_results.py [--check]
 
 A table stands between `<!-- table: FILE SWEEP NAME -->` and `<!-- end -->`: FILE is a packed file
 without its suffix, SWEEP a sweep in it, NAME a table of the report (h_score, difference, …), or
 in_domain. `without=Tw2Fl,No2Om` after NAME leaves pairs out of averages, `lines="LEAD; AdaBN"`
-shows these lines of the table alone, in this order. With --check nothing is written, and the exit
-code is 1 where something would change.
+shows these lines of the table alone, in this order.
+
+On the pages of results every figure with one decimal in a sentence has to stand in a table of its
+section, or of the section that its paragraph links to: what the runs say now. With --check nothing
+is written. The exit code is 1 where a figure has no table, and with --check where something would
+change.
 """
 
 from __future__ import annotations
@@ -15,9 +20,10 @@ import argparse
 import re
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -28,16 +34,17 @@ from uda.reports.tables.table import Table  # noqa: E402
 from uda.reports.tables.text import markdown  # noqa: E402
 from uda.sweeps.packing import unpack  # noqa: E402
 
-PAGES = tuple(
-    ROOT / name
-    for name in ("docs/results.md", "docs/methods.md", "docs/experiments.md", "README.md")
-)
+RESULT_PAGES = ("docs/results.md", "docs/adaptation.md", "README.md")
+PAGES = (*RESULT_PAGES, "docs/methods.md", "docs/experiments.md")
 RESULTS = ROOT / "docs" / "results"
 BLOCK = re.compile(
     r"(<!-- table: (\S+) (\S+) (\S+)(?: without=(\S+))?(?: lines=\"([^\"]+)\")? -->\n)"
     r".*?(<!-- end -->)",
     re.DOTALL,
 )
+
+FIGURE = re.compile(r"(?<!BY )(?<![\w.,/=])[−+±]?\d{1,2}\.\d(?!\w|\.\d)")
+ASIDE = re.compile(r"<!-- table.*?<!-- end -->|```.*?```", re.DOTALL)  # no sentences
 
 
 @cache
@@ -78,24 +85,58 @@ def _with_lines(table: Table, titles: list[str]) -> Table:
     return replace(table, lines=tuple(by_title[title] for title in titles))
 
 
+def unsupported(pages: Mapping[str, str], name: str) -> list[str]:
+    """Return a line for each figure in the sentences of the page ``name`` that no table has."""
+    sections = {page: dict(_sections(text)) for page, text in pages.items()}
+    figures = {
+        (page, title): {
+            figure.lstrip("+−±")
+            for line in body.splitlines()
+            if line.startswith("|")
+            for figure in FIGURE.findall(line)
+        }
+        for page, bodies in sections.items()
+        for title, body in bodies.items()
+    }
+    lines = []
+    for title, body in sections[name].items():
+        for paragraph in re.split(r"\n\n|\n- ", ASIDE.sub("", body)):
+            known = set(figures[name, title])
+            for page, anchor in re.findall(r"\(([\w./]*)#([\w-]+)\)", paragraph):
+                path = (PurePosixPath(name).parent / page).as_posix() if page else name
+                known |= figures.get((path, anchor), set())
+            for figure in FIGURE.findall(paragraph):
+                if figure.lstrip("+−±") not in known:
+                    start = " ".join(paragraph.split())[:60]
+                    lines.append(f"{name}: {figure} is in no table of its section: {start}…")
+    return lines
+
+
+def _sections(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the anchor and the text of each section; what is before the first has none."""
+    first, *rest = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    yield "", first
+    for title, body in zip(rest[::2], rest[1::2], strict=True):
+        yield re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-"), body
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fill the tables of the docs and of README.md.")
     parser.add_argument("--check", action="store_true", help="only say whether they are as made")
     check = parser.parse_args().check
-    stale = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        fresh = filled(text, RESULTS)
-        if fresh == text:
-            continue
-        stale.append(page.relative_to(ROOT))
-        if not check:
-            page.write_text(fresh, encoding="utf-8")
+    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+    made = {page: filled(text, RESULTS) for page, text in texts.items()}
+    stale = [page for page in PAGES if made[page] != texts[page]]
+    lines = [line for page in RESULT_PAGES for line in unsupported(made, page)]
+    for page in () if check else stale:
+        (ROOT / page).write_text(made[page], encoding="utf-8")
+    if lines:
+        print("\n".join(lines))
     if check and stale:
-        print(f"{', '.join(map(str, stale))}: not as made; run python scripts/fill_results.py")
-        return 1
-    print(f"{', '.join(map(str, stale))}: tables written" if stale else "The tables are as made.")
-    return 0
+        print(f"{', '.join(stale)}: not as made; run python scripts/fill_results.py")
+    elif not lines:
+        print(f"{', '.join(stale)}: tables written" if stale else "The tables are as made.")
+    return 1 if lines or (check and stale) else 0
 
 
 if __name__ == "__main__":

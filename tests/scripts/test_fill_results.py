@@ -71,6 +71,36 @@ def test_pairs_left_out_and_unknown_tables(script, packed):
         script.filled("<!-- table: all theirs h_score -->\n<!-- end -->", packed)
 
 
+TABLE = "<!-- table: a b c -->\n| LEAD | 50.3 | 4.0 ± 1.2 |\nNotes of 9.9.\n<!-- end -->"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "missing"),
+    [
+        ("H is 50.3 here, +4.0 above.", []),
+        ("H is 50.4 here.", ["50.4"]),
+        ("H is 50.3, and 20.5 [elsewhere](#second-part).", []),
+        ("H is 20.5 here.", ["20.5"]),
+        ("H is 9.9, as the notes say.", ["9.9"]),
+        ("From −1.3 to +2.9.", ["−1.3", "+2.9"]),
+        ("Version 1.2.3, 1,239.5 and CC-BY 4.1, `a=0.5`.", []),
+        ("```bash\nrate 0.7\n```", []),
+    ],
+)
+def test_figures_in_sentences_stand_in_a_table_of_the_section(script, sentence, missing):
+    page = f"# Page\n\n## First\n\n{sentence}\n\n{TABLE}\n\n## Second part?\n\n| a | 20.5 |\n"
+    lines = script.unsupported({"docs/page.md": page}, "docs/page.md")
+    assert [line.split()[1] for line in lines] == missing
+
+
+def test_a_figure_may_stand_on_the_page_that_is_linked(script):
+    pages = {
+        "docs/page.md": "## Part\n\n| LEAD | 50.3 |",
+        "README.md": "50.3 and 60.2 ([all](docs/page.md#part))",
+    }
+    assert [line.split()[1] for line in script.unsupported(pages, "README.md")] == ["60.2"]
+
+
 @pytest.mark.slow
 def test_the_repositorys_page_is_as_made():
     done = subprocess.run(

@@ -63,7 +63,7 @@ def test_there_are_packed_runs():
         "emoji_home_clusters": 32,
         "emoji_home_editors": 16,
         "emoji_home_in_domain": 42,
-        "emoji_home_lead_taken_apart": 103,
+        "emoji_home_lead_apart": 139,
         "emoji_home_with_source": 24,
     }
 
