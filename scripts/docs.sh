@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the site of docs/ into site/, or serves it while its pages are written:
+# Builds the site of docs/ into site/, or serves it while its pages are written, with warnings alone:
 #   bash scripts/docs.sh
 #   bash scripts/docs.sh serve
 # A link, anchor or public name that is not there fails it. Nothing is loaded from elsewhere.
@@ -10,4 +10,5 @@ cd "$(dirname "$0")/.."
 rm -rf build/site
 uda unpack docs/results/emoji_home.jsonl build/site
 uda report build/site --sweep adabn --formats html --title "EmojiHome, three seeds" > /dev/null
-NO_MKDOCS_2_WARNING=1 python -m mkdocs "${1:-build}" --strict
+[ $# -gt 0 ] || set -- build --strict
+NO_MKDOCS_2_WARNING=1 python -m mkdocs "$@"

@@ -71,8 +71,10 @@ CODE_OR_LINK = re.compile(
 )
 # What Markdown of a code host leaves behind where Python-Markdown reads it otherwise.
 UNRENDERED = re.compile(r"<p>[^<]*(```|^\s*([-*]|\d+\.) )|\| -{3}", re.MULTILINE)
-# What a browser would load from elsewhere.
-LOADED = re.compile(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
+# What a browser would load from elsewhere; it only notes a page's canonical address.
+LOADED = re.compile(
+    r'<(?:script|link(?! rel="canonical")|img|iframe)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"'
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -120,6 +120,7 @@ def test_markdown_that_is_shown_as_it_is_written_is_a_warning(hooks, caplog, htm
     ("tag", "count"),
     [
         ('<script src="https://cdn.example/shim.js"></script>', 1),
+        ('<link rel="canonical" href="https://docs.example/page.html">', 0),
         ('<link rel="stylesheet" href="//fonts.example/css">', 1),
         ('<script src="assets/iframe-worker.js"></script><a href="https://arxiv.org">a</a>', 0),
     ],
