@@ -46,15 +46,15 @@ class GenMixTransform(v2.Transform):
 
     Args:
         store: The folder of edits.
-        prompts, per_image, edit_seed: As for `genmix edit` (its --seed is `edit_seed`): prompts
-            are the name of a set, text with commas, or a sequence. An edit of the image is drawn
-            from those stored each time.
+        prompts: As for `genmix edit`: the name of a set, text with commas, or a sequence.
+        per_image: As for `genmix edit`. One of the image's stored edits is drawn each time.
         editor: What made the edits: an editor, an editor's name for its default options, or the
             fingerprint that the store's manifest records. None of its weights are loaded.
         genmix: Joins original and edit; by default the paper's settings, the seam scaled to the
             size of each image and 32 fractals of 256 px, drawn in a few seconds.
         probability: Share of the images that are augmented, in [0, 1].
         seed: Of everything that the transform draws.
+        edit_seed: The --seed of `genmix edit`.
 
     Raises:
         ValueError: No prompts or a prompt named twice, an editor that neither goes by that name

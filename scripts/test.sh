@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up .venv, checks style and types, and runs the tests. Arguments go to pytest:
+# Sets up .venv, checks style and types, builds the site of docs/ and runs the tests. Arguments go
+# to pytest:
 #   bash scripts/test.sh -m "not slow"
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,4 +11,5 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 ruff check .
 ruff format --check .
 mypy
+bash scripts/docs.sh
 python -m pytest -q -n "$workers" --dist worksteal --durations=5 "$@"

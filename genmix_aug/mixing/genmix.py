@@ -158,8 +158,9 @@ class GenMix:
         Each image depends on its original, edit and seed only.
 
         Args:
-            original, edited: Tensors [3, H, W] or [B, 3, H, W] on any device, uint8 or floating
-                point in [0, 1]; or a Pillow image; or a list of them, of any sizes.
+            original: A tensor [3, H, W] or [B, 3, H, W] on any device, uint8 or floating point in
+                [0, 1]; or a Pillow image; or a list of them, of any sizes.
+            edited: The same of the edits.
             seeds: An int for a single image, a sequence for a batch or list; NumPy's integers and
                 integer tensors do too.
 
@@ -195,7 +196,9 @@ class GenMix:
         """Return each step for an image, in order: original, edited, mask, hybrid, fractal, result.
 
         Args:
-            original, edited: [3, H, W], uint8 or floating point in [0, 1].
+            original: [3, H, W], uint8 or floating point in [0, 1].
+            edited: Its edit, of the same shape and dtype.
+            seed: As of a call.
 
         Returns:
             Like `original`, except mask: float32 [H, W], 1 where the edit shows.

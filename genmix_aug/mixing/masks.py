@@ -58,7 +58,8 @@ def smooth_mask(height: int, width: int, side: str, blend_width: int = 20) -> Te
     """Return the mask M of Eq. 3, float32 [height, width] in [0, 1]: 1 where the edit shows.
 
     Args:
-        height, width: The image's size in px, odd or even.
+        height: Of the image in px, odd or even.
+        width: The same.
         side: Where the edited image shows: left, right, top or bottom.
         blend_width: Length in px of the linear ramp from 0 to 1, centred on the middle.
 

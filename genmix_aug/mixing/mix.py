@@ -65,7 +65,8 @@ def concatenate(original: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
     """Return the hybrid image of Eq. 3: mask * edited + (1 - mask) * original.
 
     Args:
-        original, edited: [..., C, H, W], uint8 or floating point, of equal shape and dtype.
+        original: [..., C, H, W], uint8 or floating point.
+        edited: Its edit, of the same shape and dtype.
         mask: Floating point [H, W] in [0, 1], or any shape that broadcasts to the images.
 
     Returns:
@@ -85,8 +86,8 @@ def blend(hybrid: Tensor, fractal: Tensor, weight: float = PAPER_FRACTAL_WEIGHT)
     """Return the result of Eq. 4: (1 - weight) * hybrid + weight * fractal.
 
     Args:
-        hybrid, fractal: [..., C, H, W], uint8 or floating point, of equal shape and dtype; a
-            single fractal [C, H, W] serves a whole batch.
+        hybrid: [..., C, H, W], uint8 or floating point.
+        fractal: Of the same shape and dtype; a single one, [C, H, W], serves a whole batch.
         weight: Of the fractal, in [0, 1]; the paper's is 0.20.
 
     Returns:
@@ -117,7 +118,8 @@ def mix_seam(
     An image's result does not depend on the others in its batch.
 
     Args:
-        original, edited: uint8 or floating point [C, H, W] or [B, C, H, W].
+        original: uint8 or floating point [C, H, W] or [B, C, H, W].
+        edited: Its edit, of the same shape and dtype.
         fractal: [C, H, W] for all images; or a fractal for each, as a batch or as a list, which
             need not be copied together; of the images' dtype.
         side: Where the edited image shows: for all images, or a list with a side for each.
