@@ -33,7 +33,9 @@ UDA: dict[str, tuple[str, ...]] = {
     "pretraining": ("config", "runs", "compute", "data", "models", "augment", "training"),
     "evaluation": ("config", "runs", "methods", "data", "models", "training"),
     "stages": (*ABOVE, "evaluation"),
-    "sweeps": ("config", "runs", "methods", "augment", "data", "training", "stages"),
+    "sweeps": (
+        *("config", "runs", "methods", "augment", "data", "training", "pretraining", "stages"),
+    ),
     "inference": (*ABOVE, "evaluation", "stages"),
     "reports": (
         *("config", "runs", "methods", "augment", "data", "evaluation", "stages", "sweeps"),

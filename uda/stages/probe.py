@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from uda.data.items import Parts
+    from uda.data.items import Item, Parts
     from uda.models.classifier import Classifier
 
 CHOOSING = 0.2  # share of each class's training pictures on which the linear probe chooses C
@@ -173,7 +173,8 @@ class Scorer:
         except ValueError as error:
             if self._imagenet or own == FALLBACK:
                 raise
-            say(f"{error}. {FALLBACK} stands in its place")
+            reason = str(error).partition(";")[0]
+            say(f"{reason}; {FALLBACK} stands in its place (--imagenet names another)")
             return FALLBACK, self._with_imagenet(experiment, FALLBACK)
 
     def _with_imagenet(self, experiment: Experiment, backbone: str) -> Classifier:
@@ -203,11 +204,13 @@ def _probe(
 
     network.eval()
     compute = task.experiment.compute
-    samples = []
-    for images, items in zip(crops, (parts.train, parts.test), strict=True):
+
+    def sample(images: torch.Tensor, items: Sequence[Item]) -> Sample:
         features = frozen_features(network, name, images, task.device, compute)
-        samples.append(Sample(features.numpy(), held_out_labels(items, task.split)))
-    return probe(*samples, _choosing(parts))
+        return Sample(features.numpy(), held_out_labels(items, task.split))
+
+    train, test = sample(crops[0], parts.train), sample(crops[1], parts.test)
+    return probe(train, test, _choosing(parts))
 
 
 def _choosing(parts: Parts) -> NDArray[np.bool_]:
