@@ -41,6 +41,7 @@ def naive_loss(queries, keys, negatives, temperature):
     """The papers' formula, query by query."""
     losses = []
     for query, key in zip(queries.tolist(), keys.tolist(), strict=True):
+
         def score(other, query=query):
             return math.exp(sum(a * b for a, b in zip(query, other, strict=True)) / temperature)
 
@@ -88,14 +89,13 @@ def test_loss_head_and_momentum_are_lightlys():
 def test_the_queue_holds_the_keys_of_the_last_batches_in_turn():
     model, method = built(queue=16)
     assert torch.allclose(method.queue.norm(dim=1), torch.ones(16))
-    first = method.queue.clone()
-    keys = []
+    before, keys = method.queue.clone(), []
     for step in range(3):
         method.loss(encoder(model), images(step), images(10 + step), step)
-        assert torch.equal(method.queue, first if not step else kept), "the loss comes before"
+        assert torch.equal(method.queue, before), "the loss comes before"
         keys.append(method.keys.clone())
         method.after_step(model)
-        kept = method.queue.clone()
+        before = method.queue.clone()
     assert torch.equal(method.queue, torch.cat([keys[2], keys[1]]))
     assert not method.queue.requires_grad
 
