@@ -17,6 +17,7 @@ from uda.runs.folder import CHOICES
 
 ROOT = Path(__file__).resolve().parents[1]
 ABOVE = ("config", "runs", "compute", "methods", "data", "models", "augment", "training")
+ABOVE = (*ABOVE, "pretraining")
 EVERYTHING = (*ABOVE, "evaluation", "stages", "sweeps", "inference", "reports", "cli")
 
 # A folder of uda, and the folders that it may import besides itself.
@@ -29,9 +30,12 @@ UDA: dict[str, tuple[str, ...]] = {
     "models": ("runs",),
     "augment": ("models", "runs"),
     "training": ("config", "runs", "compute", "methods", "data", "models", "augment"),
+    "pretraining": ("config", "runs", "compute", "data", "models", "augment", "training"),
     "evaluation": ("config", "runs", "methods", "data", "models", "training"),
     "stages": (*ABOVE, "evaluation"),
-    "sweeps": ("config", "runs", "methods", "augment", "data", "training", "stages"),
+    "sweeps": (
+        *("config", "runs", "methods", "augment", "data", "training", "pretraining", "stages"),
+    ),
     "inference": (*ABOVE, "evaluation", "stages"),
     "reports": (
         *("config", "runs", "methods", "augment", "data", "evaluation", "stages", "sweeps"),
@@ -250,7 +254,7 @@ def test_readers_of_target_labels_are_detected(module, line):
 # ---- names of the files in a run's folder: spelled by uda.runs.folder
 
 OWNER = "uda.runs.folder"
-IS_FILE = re.compile(r"[a-z_]+\.(yaml|jsonl|pt|json|npz|png|csv|md|txt)")
+IS_FILE = re.compile(r"[a-z_]+\.(yaml|jsonl|pt|json|npz|png|csv|md|txt|safetensors)")
 RUN_FILES = {word for word in words_of(FILES[OWNER].read_text()) if IS_FILE.fullmatch(word)}
 RUN_FILES |= {f"{name}.json" for name in CHOICES}
 # Users' files of the same names.

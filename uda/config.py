@@ -16,6 +16,7 @@ import yaml
 
 SCENARIOS = ("opda", "osda", "pda")
 SCHEDULES = ("inverse", "cosine", "step")
+PAIRINGS = ("list", "pair")
 NEIGHBOURS = ("bank", "frozen", "oracle")
 VIEWS = (1, 2, 6)
 ANSWER_SCORES = ("method", "entropy", "cosine", "probability")
@@ -293,6 +294,31 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class PretrainConfig:
+    """Self-supervised pretraining of the backbone: `uda pretrain`.
+
+    Steps, batch size, rate and schedule are those of `train`, of which label_smoothing and
+    backbone_factor do not apply.
+
+    Args:
+        method: moco_v2 or simsiam.
+        pairing: What augmented copies are: "list", pictures of their own beside the originals;
+            "pair", the other view's picture: one view is of the original, one of its copy.
+        options: By method, its options: {moco_v2: {queue: 256}}.
+    """
+
+    method: str = "moco_v2"
+    pairing: str = "list"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.pairing in PAIRINGS,
+            f"pretrain.pairing: {self.pairing!r} is neither list nor pair",
+        )
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """Augmentation of the training images.
 
@@ -501,6 +527,7 @@ METHOD_KEYS = {
     "augmentations": list,
 }
 AUGMENT_KEYS = _entry_keys(AugmentConfig())
+PRETRAIN_KEYS = _entry_keys(PretrainConfig())
 
 
 @dataclass(frozen=True)
@@ -515,6 +542,8 @@ class SweepConfig:
             answer, keys of `answer`; under augmentations, the names or titles of those that it is
             run with, if not with all.
         augmentations: Names, or mappings of name, title and other keys of `augment`.
+        pretrainings: Names of self-supervised methods, or mappings of method, title and other keys
+            of `pretrain`. If there are any, the sweep pretrains backbones and does nothing else.
         seeds: Seeds.
         published: Without a scenario: the table of the GenMix paper (a number) whose results stand
             beside ours; 0 for none.
@@ -524,6 +553,7 @@ class SweepConfig:
     pairs: list[str] = field(default_factory=lambda: ["all"])
     methods: list[str | dict[str, Any]] = field(default_factory=lambda: ["source_only", "lead"])
     augmentations: list[str | dict[str, Any]] = field(default_factory=lambda: ["none", "genmix"])
+    pretrainings: list[str | dict[str, Any]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0])
     published: int = 0
 
@@ -543,6 +573,7 @@ class SweepConfig:
         )
         _check_entries("methods", self.methods, METHOD_KEYS, "method")
         _check_entries("augmentations", self.augmentations, AUGMENT_KEYS, "name")
+        _check_entries("pretrainings", self.pretrainings, PRETRAIN_KEYS, "method")
 
 
 def _check_entries(
@@ -569,6 +600,7 @@ class Experiment:
         images: Sizes.
         model: The network.
         train: Supervised training.
+        pretrain: Self-supervised pretraining.
         augment: Augmentation.
         adapt: Adaptation.
         answer: How the adapted model answers.
@@ -585,6 +617,7 @@ class Experiment:
     images: ImageConfig = field(default_factory=ImageConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     answer: AnswerConfig = field(default_factory=AnswerConfig)

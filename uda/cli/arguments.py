@@ -15,7 +15,7 @@ from genmix_aug.cli.console import with_home
 from uda.cli.command import Command
 from uda.config import CONFIGS, check_sections, read_yaml
 
-OPTION = re.compile(r"--(adapt|augment)\.options\.(\w+)(?:\.(\w+))?")
+OPTION = re.compile(r"--(adapt|augment|pretrain)\.options\.(\w+)(?:\.(\w+))?")
 
 
 def with_config_flag(arguments: Sequence[str], command: Command) -> list[str]:
@@ -68,7 +68,7 @@ class _MergedOptions:
     def read(self, path: str) -> str:
         """Read a configuration file and note its options; return its content as JSON."""
         config = read_config(Path(installed_config(path)), self.load)
-        for section in ("adapt", "augment"):
+        for section in ("adapt", "augment", "pretrain"):
             if options := config.get(section, {}).get("options"):
                 self.in_files[section] = options
         return json.dumps(config, default=str)  # YAML may hold dates

@@ -1,4 +1,4 @@
-"""The commands that take an experiment: train, adapt, sweep and run."""
+"""The commands that take an experiment: train, adapt, pretrain, sweep and run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ def adapt(experiment: Experiment) -> None:
     from uda.stages.target import adapt
 
     adapt(experiment)
+
+
+def pretrain(experiment: Experiment) -> None:
+    """Train a backbone on a domain's pictures without labels: MoCo v2 or SimSiam.
+
+    Writes its weights, from which `uda train --model.weights FILE` starts; `uda probe` scores it.
+    """
+    from uda.stages.pretrain import pretrain
+
+    pretrain(experiment)
 
 
 def sweep(
@@ -72,6 +82,7 @@ COMMANDS = (
         several_processes=True,
     ),
     Command(adapt, "adapt a source model to the target", several_processes=True),
+    Command(pretrain, "train a backbone without labels", several_processes=True),
     Command(sweep, "run a whole experiment, or what is missing of it"),
     Command(
         run,

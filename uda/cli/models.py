@@ -1,5 +1,5 @@
-"""The commands that ask a finished run's model, or bring models in: evaluate, predict, explain,
-export and import-lead."""
+"""The commands that ask a finished run's model, or bring models in: evaluate, probe, predict,
+explain, export and import-lead."""
 
 from __future__ import annotations
 
@@ -23,6 +23,24 @@ def evaluate(run: list[str], target: str = "", root: str = "", per_class: bool =
     from uda.stages.evaluate import evaluate
 
     evaluate(only_run(run), target, root, per_class)
+
+
+def probe(runs: list[str], root: str = "", imagenet: str = "", device: str = "auto") -> None:
+    """Score pretrained backbones by what their frozen features say of held-out pictures.
+
+    Multinomial logistic regression and 20 nearest neighbours learn from the labels of the pictures
+    that the backbones were trained on. Beside them stand a random network and ImageNet's. Runs that
+    differ in their seeds alone are a row. Scores are kept in each run's folder.
+
+    Args:
+        runs: Folders of runs of `uda pretrain`.
+        root: Folder of the dataset's domains (the runs').
+        imagenet: Backbone with ImageNet weights to stand beside; the runs' own if these can be had.
+        device: auto, cpu, cuda or cuda:N.
+    """
+    from uda.stages.probe import probe
+
+    probe(runs, root, imagenet, device)
 
 
 def predict(
@@ -151,6 +169,7 @@ def import_lead(checkpoint: str, *, out: str) -> None:
 
 COMMANDS = (
     Command(evaluate, "score a run's model", several_processes=True),
+    Command(probe, "score pretrained backbones"),
     Command(predict, "class names, or unknown, for pictures"),
     Command(explain, "where models look, side by side"),
     Command(export, "the model as ONNX or torch.export file"),

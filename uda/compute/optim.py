@@ -68,9 +68,10 @@ def set_rate(
 ) -> None:
     """Set every group's rate for ``step`` (counted from 1) of ``total_steps``, before the step.
 
-    It is the group's first rate times ``factor``, or LEAD's `rate_factor` without it.
+    It is the group's first rate times ``factor``, or LEAD's `rate_factor` without it. A group with
+    the key ``constant`` keeps its first rate.
     """
     if factor is None:
         factor = rate_factor(step, total_steps)
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_rate"] * factor
+        group["lr"] = group["initial_rate"] * (1.0 if group.get("constant") else factor)

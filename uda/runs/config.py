@@ -3,7 +3,8 @@
 The configuration (``config.yaml``) has these keys. Of source training: ``stage: train``, ``seed``,
 ``data``, ``classes``, ``augment``, and what else decides the weights. Of an adaptation:
 ``stage: adapt``, ``target``, ``adapt``, its source model's configuration as ``source``, and
-``answer`` where it does not answer as its method does.
+``answer`` where it does not answer as its method does. Of pretraining: those of source training
+with ``stage: pretrain``, and ``pretrain``.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class RunConfig:
 
     @property
     def stage(self) -> str:
-        """``train`` or ``adapt``."""
+        """``train``, ``adapt`` or ``pretrain``."""
         return str(self._value("stage"))
 
     @property
@@ -67,12 +68,22 @@ class RunConfig:
     @property
     def is_in_domain(self) -> bool:
         """Whether a classifier was trained without a scenario."""
-        return not self.is_adaptation and not self.scenario
+        return self.stage == "train" and not self.scenario
 
     @property
     def is_source_model(self) -> bool:
         """Whether a classifier was trained for a scenario."""
-        return not self.is_adaptation and bool(self.scenario)
+        return self.stage == "train" and bool(self.scenario)
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether a backbone was trained without labels."""
+        return self.stage == "pretrain"
+
+    @property
+    def pretrain(self) -> Mapping[str, Any]:
+        """The settings of pretraining."""
+        return self._section("pretrain")
 
     @property
     def source(self) -> Mapping[str, Any]:

@@ -13,6 +13,8 @@
     criteria.json, thresholds.json     what was chosen without labels, computed once; of a source
                                        model the thresholds of each way of answering
     purity.json                        how many neighbours are right, computed once
+    backbone.safetensors               of pretraining: the backbone's weights, for model.weights
+    probe.json                         its scores by `uda probe`
     genmix_stages.png                  what GenMix made of a few images
     predictions.csv, unknown.png,
     answers.md                         of `uda run`: answers for people
@@ -73,7 +75,7 @@ CHOICES = ("criteria", "thresholds", "purity")
 TEXTS = ("kind", "run", "version", "checkpoint")
 NAMED_SCORES = ("per_class", "fgsm_error", "corruptions")
 MOST_EPOCHS = 2**31
-OF_EPOCHS = ("train", "validate", "evaluate", "adapt")
+OF_EPOCHS = ("train", "validate", "evaluate", "adapt", "pretrain")
 
 
 @dataclass(frozen=True)
@@ -347,6 +349,23 @@ class Run(RunConfig):
             return state
         except ValueError as error:
             raise ValueError(f"{error}; delete {self.folder} to begin it anew") from None
+
+    @property
+    def backbone(self) -> Path:
+        """The weights of a pretrained backbone, as `model.weights` takes them."""
+        return self.folder / "backbone.safetensors"
+
+    def save_backbone(self, state: Mapping[str, Any]) -> None:
+        """Write a pretrained backbone's state dict."""
+        from safetensors.torch import save
+
+        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        with atomic_path(self.backbone) as path:
+            path.write_bytes(save(tensors))
+
+    def save_probe(self, scores: Mapping[str, Any]) -> None:
+        """Write what `uda probe` finds of a pretrained backbone."""
+        write_json(self.folder / "probe.json", dict(scores))
 
     def save_bank(self, epoch: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write an epoch's arrays of the whole target."""

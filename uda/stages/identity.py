@@ -25,7 +25,12 @@ from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.runs.folder import DATASETS, Run, open_run
 from uda.runs.hashing import file_hash
-from uda.stages.options import augment_options, make_augmentation, resolve_options
+from uda.stages.options import (
+    augment_options,
+    make_augmentation,
+    pretrain_options,
+    resolve_options,
+)
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
@@ -144,6 +149,44 @@ def source_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]
     }
 
 
+def pretrain_run(experiment: Experiment, spec: DatasetSpec) -> Run:
+    """Return the run of a backbone's pretraining."""
+    data = experiment.data
+    short = spec.abbreviations.get(data.source, data.source)
+    name = f"pretrain-{short}-{experiment.pretrain.method}-{experiment.augment.name}"
+    identity = pretrain_identity(experiment, spec)
+    return open_run(Path(experiment.runs), f"{name}-s{experiment.seed}", identity)
+
+
+def pretrain_identity(experiment: Experiment, spec: DatasetSpec) -> dict[str, Any]:
+    """Return everything that decides a pretrained backbone: of source training what it shares.
+
+    Raises ValueError where the copies that an experiment asks for are none of its pairing.
+    """
+    settings = experiment.pretrain
+    identity = source_identity(experiment, spec)
+    changes = experiment.augment.name != "none"
+    pairs = changes and settings.pairing == "pair"
+    if pairs and identity["augment"]["copies"] > 1:
+        raise ValueError(
+            "augment.copies: of the pairing pair each picture has one copy a pass; leave it at 1, "
+            "or take --pretrain.pairing list"
+        )
+    if pairs:  # the list is the originals
+        identity["train"].pop("budget", None)
+    pretrain = {"method": settings.method, "options": pretrain_options(settings)}
+    if changes:
+        pretrain["pairing"] = settings.pairing
+    model, train = identity["model"], identity["train"]
+    return {
+        **identity,
+        "stage": "pretrain",
+        "model": {key: model[key] for key in ("backbone", "weights")},
+        "train": _without_keys(train, "label_smoothing", "backbone_factor"),
+        "pretrain": pretrain,
+    }
+
+
 def adapt_run(experiment: Experiment, spec: DatasetSpec) -> Run:
     """Return the target stage's run. Raises ValueError where the dataset lacks either domain."""
     from uda.methods import METHODS
@@ -200,12 +243,32 @@ def _without(settings: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]
     return {key: value for key, value in settings.items() if values.get(key, ...) != value}
 
 
+def _without_keys(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in keys}
+
+
 def experiment_of(run: Run, target: str, root: str) -> Experiment:
     """Return an experiment that loads the model of ``run`` and scores it.
 
     How the model was trained (``train``, the augmentation's options) is left at its defaults.
-    ``target`` and ``root`` replace those of the run if not empty.
+    ``target`` and ``root`` replace those of the run if not empty. Raises ValueError of a run that
+    has no classifier.
     """
+    if run.is_pretraining:
+        raise ValueError(
+            f"{run.folder}: a pretrained backbone, without a classifier; uda probe scores it, and "
+            f"uda train --model.weights {run.backbone} makes a classifier of it"
+        )
+    return _readable(run, target, root)
+
+
+def pretraining_of(run: Run, root: str) -> Experiment:
+    """Return an experiment with the pictures and the network of a run of pretraining."""
+    return _readable(run, "", root)
+
+
+def _readable(run: Run, target: str, root: str) -> Experiment:
+    """Return `_experiment_of`; ValueError where the configuration is of another version."""
     try:
         return _experiment_of(run, target or run.target, root)
     # No such key, one of another version, or a value that no version has.

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from genmix_aug.options import resolved_options
-from uda.config import AugmentConfig, Experiment
+from uda.config import AugmentConfig, Experiment, PretrainConfig
 
 if TYPE_CHECKING:
     from uda.augment.base import Augmentation
     from uda.methods.base import Method
+    from uda.pretraining.base import SelfSupervised
 
 
 def resolve_options(
@@ -22,12 +23,12 @@ def resolve_options(
         factories: What makes each method or augmentation.
         name: An entry of ``factories``.
         chosen: Options by entry, perhaps of other entries too.
-        where: Section of the configuration, "adapt" or "augment".
+        where: Section of the configuration, "adapt", "augment" or "pretrain".
 
     Raises:
         ValueError: Names the key that is unknown or of another type than its default.
     """
-    kind = "method" if where == "adapt" else "name"
+    kind = "name" if where == "augment" else "method"
     if name not in factories:
         raise ValueError(f"{where}.{kind}: {name!r} is not one of {', '.join(factories)}")
     if unknown := sorted(chosen.keys() - factories.keys()):
@@ -62,6 +63,20 @@ def method_of(experiment: Experiment) -> Method:
     settings = experiment.adapt
     options = resolve_options(METHODS, settings.method, settings.options, "adapt")
     return METHODS[settings.method](open_set=experiment.data.scenario != "pda", **options)
+
+
+def pretrain_options(settings: PretrainConfig) -> dict[str, Any]:
+    """Return the options of the self-supervised method that ``settings`` name."""
+    from uda.pretraining import SELF_SUPERVISED
+
+    return resolve_options(SELF_SUPERVISED, settings.method, settings.options, "pretrain")
+
+
+def self_supervised_of(settings: PretrainConfig) -> SelfSupervised:
+    """Return the configured self-supervised method."""
+    from uda.pretraining import SELF_SUPERVISED
+
+    return SELF_SUPERVISED[settings.method](**pretrain_options(settings))
 
 
 def augment_options(settings: AugmentConfig) -> dict[str, dict[str, Any]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from uda.config import Experiment
 from uda.data.partition import source_parts, target_items
 from uda.data.scenarios import ClassSplit, class_split, split_of_run
-from uda.data.spec import load_dataset_spec
+from uda.data.spec import DatasetSpec, load_dataset_spec
+from uda.runs.folder import Run
 from uda.stages.build import Task, experiment_on_folder
 from uda.stages.console import say
 from uda.stages.edits import prepare_edits
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
     from uda.data.items import Parts
     from uda.training.train import Seen
 
+RunOf = Callable[[Experiment, DatasetSpec], Run]
+
 
 def train(experiment: Experiment, waits: bool = False) -> None:
     """Train a source model, or an in-domain classifier without a scenario.
 
     With ``waits`` a process that trains the same model is waited for, and its model taken.
     """
-    task, parts = _task_of(experiment)
+    task, parts = task_of(experiment, source_run)
     run = task.run
     task.say_what_is_read(task.experiment.data.source, parts.train)
     if run.is_done:
@@ -45,15 +49,18 @@ def train(experiment: Experiment, waits: bool = False) -> None:
         say(f"On {score_line(scores)}")
 
 
-def make_edits(experiment: Experiment) -> None:
-    """Make the edits and fractals that `train` trains on, and nothing else."""
-    task, parts = _task_of(experiment)
+def make_edits(experiment: Experiment, run_of: RunOf = source_run) -> None:
+    """Make the edits and fractals that `train`, or the stage of ``run_of``, trains on."""
+    task, parts = task_of(experiment, run_of)
     with task.lock():
         prepare_edits(task, task.labelled(parts.train))
 
 
-def _task_of(experiment: Experiment) -> tuple[Task, Parts]:
-    """Return the task of ``experiment``, checked, and the images to train on and to score on."""
+def task_of(experiment: Experiment, run_of: RunOf) -> tuple[Task, Parts]:
+    """Return the task of ``experiment``, checked, and the images to train on and to score on.
+
+    ``run_of`` gives the run, from the experiment and the dataset.
+    """
     from uda.compute.distributed import join
 
     join(experiment.device)
@@ -63,7 +70,7 @@ def _task_of(experiment: Experiment) -> tuple[Task, Parts]:
     parts = source_parts(experiment, spec, split)
     if experiment.data.target:  # a misspelt target is an error now, not after the training
         target_items(experiment, spec, split)
-    run = source_run(experiment, spec)
+    run = run_of(experiment, spec)
     split = split_of_run(run, spec, ClassSplit(parts.classes) if spec.reader else split)
     return Task(experiment, spec, split, run), parts
 

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +20,24 @@ from typing import Any
 from tqdm import tqdm
 
 from genmix_aug.cluster import cores, ray_cluster
+from uda.config import Experiment
 from uda.runs.folder import is_done
 from uda.runs.lock import POLL_SECONDS, RunBusyError
 from uda.stages.memory import lack_of_memory
+from uda.stages.pretrain import make_pretraining_edits, pretrain
 from uda.stages.source import make_edits, train
 from uda.stages.target import adapt
 from uda.sweeps.plan import Job
 
-STAGES = {"edits": make_edits, "train": train, "adapt": adapt}
+STAGES: dict[str, Callable[[Experiment], None]] = {
+    "train": train,
+    "adapt": adapt,
+    "pretrain": pretrain,
+    # What a job of the stage trains on, and nothing else.
+    "train edits": make_edits,
+    "adapt edits": make_edits,
+    "pretrain edits": make_pretraining_edits,
+}
 RETRIES = 3  # of a run whose worker or node is lost
 SLOT = "run"  # Ray's name for what each run on this machine takes one of
 
@@ -254,7 +264,7 @@ def _edits(jobs: Sequence[Job], task: Any, engine: Engine) -> dict[str, Any]:
     for job in jobs:
         by_edits.setdefault(job.prepares, []).append(job)
     return {
-        edits: task.remote(same[0], engine.cpus, "edits")
+        edits: task.remote(same[0], engine.cpus, f"{same[0].stage} edits")
         for edits, same in by_edits.items()
         if edits and len(same) > 1
     }

@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from uda.augment import title_of_augmentation
-from uda.config import METHOD_KEYS, AdaptConfig, AnswerConfig, AugmentConfig, Experiment
+from uda.config import (
+    METHOD_KEYS,
+    AdaptConfig,
+    AnswerConfig,
+    AugmentConfig,
+    Experiment,
+    PretrainConfig,
+)
 from uda.data.scenarios import class_split
 from uda.data.spec import DatasetSpec
 from uda.methods import METHODS, title_of_method
+from uda.pretraining import title_of_pretraining
 from uda.runs.folder import Run
 from uda.stages.build import check_dimensions
-from uda.stages.identity import adapt_run, source_run
+from uda.stages.identity import adapt_run, pretrain_run, source_run
 from uda.stages.options import augmentation_of
 from uda.sweeps.record import Expected, setting_name
 
@@ -45,13 +53,16 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
 
     Returns:
         The jobs in the order in which they start: seed by seed, and sources first. Then the runs
-        that tables are made of, in the tables' order: by pair, row and seed.
+        that tables are made of, in the tables' order: by pair, row and seed; none where backbones
+        are pretrained, of which `uda probe` makes the table.
 
     Raises:
         ValueError: naming what the sweep asks for and the dataset or a method does not have.
     """
     if experiment.adapt.checkpoint:
         raise ValueError("adapt.checkpoint: a sweep trains its own source models; leave it out")
+    if experiment.sweep.pretrainings:
+        return _pretrainings(experiment, spec), []
     split = class_split(spec, experiment.data.scenario)
     pairs, rows = list(_pairs(experiment, spec)), list(_rows(experiment))
     jobs: dict[Path, Job] = {}
@@ -77,6 +88,48 @@ def plan(experiment: Experiment, spec: DatasetSpec) -> tuple[list[Job], list[Exp
         jobs |= adaptations
     _check_different(expected.values())
     return _needed(list(jobs.values())), [expected[key] for key in sorted(expected)]
+
+
+def _pretrainings(experiment: Experiment, spec: DatasetSpec) -> list[Job]:
+    """Return a job for every seed, domain, self-supervised method and augmentation."""
+    if experiment.data.scenario:
+        raise ValueError("sweep.pretrainings: in one domain; leave data.scenario out")
+    settings = experiment.sweep
+    pretrainings = [_pretraining(entry, experiment.pretrain) for entry in settings.pretrainings]
+    augmentations = [_augmentation(entry, experiment.augment) for entry in settings.augmentations]
+    jobs: dict[Path, Job] = {}
+    domains = list(_pairs(experiment, spec))
+    for seed, (domain, _), (title, pretrain), (augment_title, augment) in product(
+        settings.seeds, domains, pretrainings, augmentations
+    ):
+        data = replace(experiment.data, source=domain, target="")
+        cell = replace(experiment, data=data, pretrain=pretrain, augment=augment, seed=seed)
+        kind = " + ".join(filter(None, [title, augment_title]))
+        short, edits = spec.abbreviations[domain], augmentation_of(augment).wanted_edits
+        job = Job(
+            title=f"{kind} {short} s{seed}",
+            kind=kind,
+            stage="pretrain",
+            experiment=cell,
+            run=pretrain_run(cell, spec),
+            needs=None,
+            prepares=f"{short} {edits}" if edits else "",
+        )
+        if job.run.folder in jobs:
+            other = jobs[job.run.folder].kind
+            raise ValueError(f"sweep: {other!r} and {kind!r} are the same runs; leave one out")
+        jobs[job.run.folder] = job
+    return list(jobs.values())
+
+
+def _pretraining(
+    entry: str | dict[str, Any], settings: PretrainConfig
+) -> tuple[str, PretrainConfig]:
+    """Return an entry's title and its settings."""
+    keys: dict[str, Any] = {"method": entry} if isinstance(entry, str) else dict(entry)
+    title = keys.pop("title", title_of_pretraining(keys["method"]))
+    options = _merged(settings.options, keys.pop("options", {}))
+    return title, replace(settings, **keys, options=options)
 
 
 def _cell(experiment: Experiment, pair: tuple[str, str], row: Row, seed: int) -> Experiment:
@@ -294,7 +347,7 @@ class Job:
     Attributes:
         title: The job's name in lines for people.
         kind: The same for jobs that cost the same.
-        stage: ``train`` or ``adapt``.
+        stage: ``train``, ``adapt`` or ``pretrain``.
         experiment: What the stage is called with.
         run: The run that the stage makes.
         needs: Folder of the run that has to be done before.

@@ -45,15 +45,17 @@ def sweep(experiment: Experiment, engine: Engine, dry_run: bool) -> None:
     _check_pictures(jobs, spec, dry_run)
     if dry_run:
         return
-    name = experiment.sweep.name or default_name(experiment, spec)
-    write_plan(runs, name, asdict(experiment), expected)
+    if expected:
+        name = experiment.sweep.name or default_name(experiment, spec)
+        write_plan(runs, name, asdict(experiment), expected)
     failures = run_jobs(jobs, engine)
     if failures:
         say("\n".join(["", "Not done:", *failures]))
         raise ValueError(
             f"{len(failures)} of {len(jobs)} runs are missing; the same command tries them again"
         )
-    say(f"All {len(jobs)} runs are done. Tables: uda report {runs}")
+    command = f"report {runs}" if expected else f"probe {runs / 'pretrain-*'}"
+    say(f"All {len(jobs)} runs are done. Tables: uda {command}")
 
 
 def _check_pictures(jobs: Sequence[Job], spec: DatasetSpec, dry_run: bool) -> None:
@@ -153,8 +155,13 @@ def _mean_cost(same: Sequence[Job], jobs: Sequence[Job]) -> tuple[float, float] 
 
 def _is_similar(job: Job, other: Job) -> bool:
     """Return whether two jobs of different augmentations take about as long."""
-    methods = (job.experiment.adapt.method, other.experiment.adapt.method)
-    return job.stage == other.stage and (job.stage == "train" or methods[0] == methods[1])
+    return (job.stage, _method_of(job)) == (other.stage, _method_of(other))
+
+
+def _method_of(job: Job) -> str:
+    """Return the name of the method by which a job adapts or pretrains; empty for a training."""
+    methods = {"adapt": job.experiment.adapt.method, "pretrain": job.experiment.pretrain.method}
+    return methods.get(job.stage, "")
 
 
 def _counts(jobs: Sequence[Job]) -> tuple[str, str, str]:
