@@ -170,6 +170,16 @@ def test_probe_scores_each_run_and_prints_a_row_for_runs_that_differ_in_their_se
     fails_with(["probe", folders[0], new], new, "images are not those of", "one after the other")
 
 
+def test_rows_of_one_title_say_what_tells_them_apart(capsys, flags, runs):
+    for rate in (0.01, 0.02):
+        assert main(["pretrain", *flags, f"--train.rate={rate}", "--train.steps=1"]) == 0
+    capsys.readouterr()
+    assert main(["probe", *(str(run.folder) for run in find_runs(runs))]) == 0
+    printed = capsys.readouterr().out
+    assert "MoCo v2 (train.rate 0.01) " in printed
+    assert "MoCo v2 (train.rate 0.02) " in printed
+
+
 def test_what_cannot_be_probed_is_named(fails_with, flags, runs):
     assert main(["train", *flags]) == 0
     (trained,) = find_runs(runs)

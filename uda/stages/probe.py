@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,15 +250,30 @@ def table(probed: Sequence[Probed]) -> list[str]:
 
 
 def _groups(probed: Sequence[Probed]) -> dict[str, list[Probed]]:
-    """Return the runs of each row by its title; rows of one title get their hashes beside it."""
+    """Return the runs of each row by its title, with what tells it from rows of the same title."""
     by_row: dict[str, list[Probed]] = {}
     for each in probed:
         by_row.setdefault(each.row, []).append(each)
-    titles = [group[0].title for group in by_row.values()]
-    return {
-        group[0].title + (f" ({row})" if titles.count(group[0].title) > 1 else ""): group
-        for row, group in by_row.items()
-    }
+    groups = {}
+    for group in by_row.values():
+        title = group[0].title
+        same = [dict(_settings(g[0].run.config)) for g in by_row.values() if g[0].title == title]
+        words = [
+            f"{key} {value}"
+            for key, value in _settings(group[0].run.config)
+            if any(other.get(key) != value for other in same)
+        ]
+        groups[f"{title} ({', '.join(words)})" if words else title] = group
+    return groups
+
+
+def _settings(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys and values of a run's configuration, without its seed."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{above}{key}.")
+        elif above or key != "seed":
+            yield f"{above}{key}", value
 
 
 def _distinct(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
