@@ -3,14 +3,17 @@
 python scripts/augmentation_sheet.py data/emoji_home/Twemoji --out sheet.png [--images 6] [--seed 0]
 
 Every row is drawn anew. The pictures are a batch to augmentations that mix batches: a picture's
-partner is the row above, with Guided-SR any row. Manifold Mixup mixes features, which cannot be
-drawn. Mixup has alpha 1 and Guided-SR mixes always; other options are the defaults.
+partner is the row above, with Guided-SR and Guided-AP any row. Manifold Mixup mixes features, which
+cannot be drawn. Mixup has alpha 1, and Guided-SR and Guided-AP mix always; other options are the
+defaults. Guided-AP and SnapMix look at EfficientNet-lite0 with ImageNet's weights, and a classifier
+that has not learnt yet.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -21,10 +24,19 @@ from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import find_images, load_rgb
 from genmix_aug.seeding import hash_seed
 from uda.augment import AUGMENTATIONS, title_of_augmentation
+from uda.augment.base import Augmentation
+from uda.config import ImageConfig
+from uda.models.classifier import build_model
+from uda.training.look import NetworkLook
+from uda.training.state import Loop
 
 NOT_DRAWN = ("none", "manifold_mixup")
 # With the defaults too few rows would change visibly.
-OPTIONS = {"mixup": {"alpha": 1.0}, "guided_sr": {"probability": 1.0}}
+OPTIONS = {
+    "mixup": {"alpha": 1.0},
+    "guided_sr": {"probability": 1.0},
+    "guided_ap": {"probability": 1.0},
+}
 
 
 def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) -> Tensor:
@@ -35,9 +47,21 @@ def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) 
     seeds = [hash_seed(seed, name, number) for number in numbers]
     if augmentation.copies or augmentation.every_image:
         return augmentation.images(images, numbers, seeds)
-    floats, targets = images.float() / 255, torch.zeros((len(images), 1))
-    rows = [augmentation.batch(floats, targets, seeds[k])[0][k] for k in numbers]
+    floats, targets = images.float() / 255, torch.eye(len(images))
+    rows = [_mixed(augmentation, floats, targets, seeds[k])[k] for k in numbers]
     return (torch.stack(rows) * 255).round().to(torch.uint8)
+
+
+def _mixed(augmentation: Augmentation, images: Tensor, targets: Tensor, seed: int) -> Tensor:
+    if augmentation.looks:
+        return augmentation.mix_by_look(images, targets, seed, _look(len(images)))[0]
+    return augmentation.batch(images, targets, seed)[0]
+
+
+@cache
+def _look(num_classes: int) -> NetworkLook:
+    model = build_model("efficientnet_lite0", "imagenet", "linear", 0, num_classes)
+    return NetworkLook(model, Loop(ImageConfig(), 0, torch.device("cpu")))
 
 
 def main() -> None:

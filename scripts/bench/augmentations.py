@@ -7,7 +7,8 @@ of training. Here T is CPU time of a step on a single thread: the data (augmenta
 mix) and the network's step at 64 px, of pictures decoded to 128 px. Augmentations take turns in
 each round, and medians count, so other jobs on the machine matter little. The network's step is
 that of `none`, except for augmentations that act in the network (Manifold Mixup). What is made
-before training (GenMix's edits, fractals) is timed apart. GenMix augments half of the list (m = 1).
+before training (GenMix's edits, fractals) is timed apart. What looks at the network does so in the
+data's time. GenMix augments half of the list (m = 1).
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ from torch import Tensor
 
 from genmix_aug.mixing.fractals import draw_fractals
 from uda.augment import AUGMENTATIONS, title_of_augmentation
-from uda.augment.base import Augmentation
+from uda.augment.base import Augmentation, Look
 from uda.augment.none import NoAugmentation
 from uda.compute.cpu import keep_freed_memory
 from uda.compute.devices import forward, move_to_device
 from uda.compute.optim import sgd
-from uda.config import DEFAULT_COMPUTE
+from uda.config import DEFAULT_COMPUTE, ImageConfig
 from uda.data.pixels import resize
 from uda.data.views import draw_views, to_float, views
 from uda.models.classifier import Classifier, build_model
+from uda.training.look import NetworkLook
 from uda.training.source_batches import smoothed_targets
+from uda.training.state import Loop
 from uda.training.train import soft_cross_entropy
 
 DECODE_PX, RESIZE_PX, CROP_PX, CLASSES = 128, 73, 64, 57
@@ -44,7 +47,12 @@ CPU = torch.device("cpu")
 
 
 def make_batch(
-    augmentation: Augmentation, images: Tensor, resized: Tensor, labels: Tensor, seed: int
+    augmentation: Augmentation,
+    images: Tensor,
+    resized: Tensor,
+    labels: Tensor,
+    seed: int,
+    look: Look,
 ) -> tuple[Tensor, Tensor]:
     """Make a batch as `uda.training.train` does."""
     batch, count = resized.clone(), len(images)
@@ -55,7 +63,10 @@ def make_batch(
         batch[:some] = resize(changed, RESIZE_PX)
     draws = draw_views(count, RESIZE_PX - CROP_PX, True, (seed,))
     x = to_float(views(batch, CROP_PX, draws), CPU)
-    return augmentation.batch(x, smoothed_targets(labels, CLASSES, 0.1), seed)
+    targets = smoothed_targets(labels, CLASSES, 0.1)
+    if augmentation.looks:
+        return augmentation.mix_by_look(x, targets, seed, look)
+    return augmentation.batch(x, targets, seed)
 
 
 def stepper(model: Classifier) -> Callable[[Augmentation, Tensor, Tensor, int], None]:
@@ -96,6 +107,7 @@ def main() -> None:
     model = build_model(options.backbone, "none", "bottleneck_wn", 256, CLASSES, 0, CROP_PX)
     move_to_device(model, CPU, DEFAULT_COMPUTE)
     step = stepper(model.train())
+    look = NetworkLook(model, Loop(ImageConfig(), 0, CPU))
 
     names = [f"{number}.png" for number in range(options.batch)]
     augmentations, before = {}, {}
@@ -114,7 +126,7 @@ def main() -> None:
             made = []
             took = seconds(
                 lambda augmentation=augmentation, made=made, number=number: made.extend(
-                    make_batch(augmentation, images, resized, labels, 1000 * number + batch)
+                    make_batch(augmentation, images, resized, labels, 1000 * number + batch, look)
                     for batch in range(BATCHES)
                 )
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.looks import mixed_batch
 from helpers.tiny import arguments, make_dataset
 from PIL import Image
 
@@ -34,6 +35,8 @@ CHANGES = {
             "gridmix",
             "saliencymix",
             "guided_sr",
+            "guided_ap",
+            "snapmix",
         ),
         "batches",
     ),
@@ -76,7 +79,8 @@ def test_attributes_say_what_an_augmentation_changes(name, changes):
     augmentation = AUGMENTATIONS[name]
     assert augmentation.every_image == (changes == "every image")
     assert augmentation.copies == (changes == "copies")
-    assert (augmentation.batch is not Augmentation.batch) == (changes in ("batches", "features"))
+    batch = augmentation.batch is not Augmentation.batch
+    assert (batch or augmentation.looks) == (changes in ("batches", "features"))
     assert augmentation.mixes_batches == (changes in ("batches", "features"))
 
 
@@ -110,11 +114,11 @@ def test_a_mixed_batch_depends_on_its_seed_alone(name, images, targets, layout):
     augmentation = AUGMENTATIONS[name]()
     images = images.contiguous(memory_format=layout)
     before, states = (images.clone(), targets.clone()), random_states()
-    mixed, mixed_targets = augmentation.batch(images, targets, 3)
+    mixed, mixed_targets = mixed_batch(augmentation, images, targets, 3)
     assert random_states() == states
     assert torch.equal(images, before[0])
     assert torch.equal(targets, before[1])
-    again = augmentation.batch(images, targets, 3)
+    again = mixed_batch(augmentation, images, targets, 3)
     assert torch.equal(again[0], mixed)
     assert torch.equal(again[1], mixed_targets)
     assert mixed.shape == images.shape
@@ -122,24 +126,30 @@ def test_a_mixed_batch_depends_on_its_seed_alone(name, images, targets, layout):
     assert (mixed.dtype, mixed_targets.dtype) == (torch.float32, torch.float32)
     assert mixed.min() >= 0
     assert mixed.max() <= 1
-    if type(augmentation).batch is Augmentation.batch:
+    if not augmentation.mixes_batches:
         assert mixed is images
         assert mixed_targets is targets
     elif CHANGES.get(name) == "features":
         assert mixed is images
-    else:
-        assert not torch.equal(mixed, augmentation.batch(images, targets, 1)[0])
+    elif name != "guided_ap":  # which draws nothing but whether a batch is mixed
+        assert not torch.equal(mixed, mixed_batch(augmentation, images, targets, 1)[0])
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_image_without_a_partner_is_mixed_with_itself(name, images, targets):
-    mixed, mixed_targets = AUGMENTATIONS[name]().batch(images[:1], targets[:1], 1)
-    torch.testing.assert_close(mixed_targets, targets[:1])
-    if name != "resizemix":  # which pastes it into itself, smaller
+    mixed, mixed_targets = mixed_batch(AUGMENTATIONS[name](), images[:1], targets[:1], 1)
+    if name != "snapmix":  # whose weights follow what the boxes show
+        torch.testing.assert_close(mixed_targets, targets[:1])
+    if name not in ("resizemix", "snapmix"):  # which paste a part of it into itself
         torch.testing.assert_close(mixed, images[:1])
 
 
 OUT_OF_RANGE = {
+    "guided_ap": [({"probability": 1.5}, "guided_ap.probability")],
+    "snapmix": [
+        ({"alpha": 0.0}, "snapmix.alpha"),
+        ({"probability": -0.1}, "snapmix.probability"),
+    ],
     "mixup": [({"alpha": 0.0}, "mixup.alpha")],
     "manifold_mixup": [
         ({"alpha": 0.0}, "manifold_mixup.alpha"),

@@ -9,6 +9,7 @@ from uda.augment.fast_autoaugment import FastAutoAugmentation
 from uda.augment.fmix import FMixAugmentation
 from uda.augment.genmix import GenMixAugmentation
 from uda.augment.gridmix import GridMixAugmentation
+from uda.augment.guided_ap import GuidedAPAugmentation
 from uda.augment.guided_sr import GuidedSRAugmentation
 from uda.augment.ipmix import IPMixAugmentation
 from uda.augment.manifold_mixup import ManifoldMixupAugmentation
@@ -19,6 +20,7 @@ from uda.augment.randaugment import RandAugmentation
 from uda.augment.resizemix import ResizeMixAugmentation
 from uda.augment.saliencymix import SaliencyMixAugmentation
 from uda.augment.smoothmix import SmoothMixAugmentation
+from uda.augment.snapmix import SnapMixAugmentation
 from uda.augment.trivialaugment import TrivialAugmentation
 from uda.augment.yoco import YOCOAugmentation
 
@@ -36,6 +38,8 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         GridMixAugmentation,
         SaliencyMixAugmentation,
         GuidedSRAugmentation,
+        GuidedAPAugmentation,
+        SnapMixAugmentation,
         RandAugmentation,
         AutoAugmentation,
         FastAutoAugmentation,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uda.augment.base import Augmentation
+from uda.augment.base import Augmentation, Look
 from uda.models.classifier import Classifier
 
 PLUS = "+"  # between the names
@@ -41,6 +41,7 @@ class ComposedAugmentation(Augmentation):
         self.copies = any(part.copies for part in parts)
         self.every_image = any(part.every_image for part in parts)
         self.mixes_batches = self._last.mixes_batches
+        self.looks = self._last.looks
         self.prepares = any(part.prepares for part in parts)
 
     @property
@@ -74,6 +75,12 @@ class ComposedAugmentation(Augmentation):
     def batch(self, images: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Return the batch as the last part mixes it."""
         return self._last.batch(images, targets, seed)
+
+    def mix_by_look(
+        self, images: Tensor, targets: Tensor, seed: int, look: Look
+    ) -> tuple[Tensor, Tensor]:
+        """Return the batch as the last part mixes it."""
+        return self._last.mix_by_look(images, targets, seed, look)
 
     def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
         """Return the last part's context."""

@@ -40,12 +40,16 @@ class GuidedSRAugmentation(Augmentation):
         """Return each image blended with its partner, and their mixed targets."""
         if np.random.default_rng(seed).random() >= self.probability:
             return images, targets
-        saliency = guiding_saliency(images)
-        flat = saliency.flatten(1)
-        distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
-        partners = torch.from_numpy(one_cycle(distances.cpu().numpy())).to(images.device)
-        mask = saliency / (saliency + saliency[partners])
-        return mix_by_mask(images, targets, partners, mask)
+        return blend_pairs(images, targets, guiding_saliency(images))
+
+
+def blend_pairs(images: Tensor, targets: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
+    """Return images blended with their partners by ``saliency`` [B, H, W], and mixed targets."""
+    flat = saliency.flatten(1)
+    distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
+    partners = torch.from_numpy(one_cycle(distances.cpu().numpy())).to(images.device)
+    mask = saliency / (saliency + saliency[partners])
+    return mix_by_mask(images, targets, partners, mask)
 
 
 def guiding_saliency(images: Tensor) -> Tensor:

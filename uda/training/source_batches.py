@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.augment.base import Augmentation
+from uda.augment.base import Augmentation, Look
 from uda.augment.head_views import head_view
 from uda.compute.devices import pinned
 from uda.compute.distributed import gather, share
@@ -59,6 +59,7 @@ class SourceBatches:
         loop: Sizes, seed and device.
         balanced: Whether each row is drawn, with replacement, as often as the classes' numbers of
             images make them equal; otherwise each comes once an epoch.
+        look: At the network that is trained, for an augmentation that looks at it.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class SourceBatches:
         settings: TrainConfig,
         loop: Loop,
         balanced: bool = False,
+        look: Look | None = None,
     ) -> None:
+        self.look = look
         self.data = data
         self.augmentation = augmentation
         self.copies = copies if augmentation.copies else 0
@@ -203,7 +206,10 @@ class SourceBatches:
         images = to_float(gather(crops), device, self.loop.compute.channels_last)
         labels = self.data.labels[self.originals(rows)].to(device)
         targets = smoothed_targets(labels, self.num_classes, settings.label_smoothing)
-        images, targets = self.augmentation.batch(images, targets, seed)
+        if self.augmentation.looks and self.look:
+            images, targets = self.augmentation.mix_by_look(images, targets, seed, self.look)
+        else:
+            images, targets = self.augmentation.batch(images, targets, seed)
         return SourceBatch(images, targets, rows, seed, whole)
 
     def view(self, batch: SourceBatch, number: int) -> Tensor:

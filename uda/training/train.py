@@ -22,6 +22,7 @@ from uda.data.pixels import Labelled
 from uda.methods.losses import soft_cross_entropy
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run
+from uda.training.look import NetworkLook
 from uda.training.source_batches import DROPOUT, SourceBatch, SourceBatches
 from uda.training.state import Loop, TrainState, check_finite
 
@@ -125,7 +126,8 @@ def train(
     _check_parts(settings)
     state = TrainState(model, settings, loop, train_classifier=True, ema=settings.ema)
     num_classes = model.classifier.out_features
-    batches = SourceBatches(data, augmentation, copies, num_classes, settings, loop)
+    look = NetworkLook(model, loop)
+    batches = SourceBatches(data, augmentation, copies, num_classes, settings, loop, look=look)
     steps = total_steps(batches.num_originals, batches.copies, settings)
     seen = Seen(torch.zeros(batches.num_originals, dtype=torch.bool))
     if saved := state.restore(run):
