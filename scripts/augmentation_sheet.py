@@ -5,8 +5,8 @@ python scripts/augmentation_sheet.py data/emoji_home/Twemoji --out sheet.png [--
 Every row is drawn anew. The pictures are a batch to augmentations that mix batches: a picture's
 partner is the row above, with Guided-SR and Guided-AP any row. Manifold Mixup mixes features, which
 cannot be drawn. Mixup has alpha 1, and Guided-SR and Guided-AP mix always; other options are the
-defaults. Guided-AP and SnapMix look at EfficientNet-lite0 with ImageNet's weights, and a classifier
-that has not learnt yet.
+defaults. Guided-AP, SnapMix, PuzzleMix and Co-Mixup look at EfficientNet-lite0 with ImageNet's
+weights, and a classifier that has not learnt yet.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from genmix_aug.images import find_images, load_rgb
 from genmix_aug.seeding import hash_seed
 from uda.augment import AUGMENTATIONS, title_of_augmentation
 from uda.augment.base import Augmentation
-from uda.config import ImageConfig
+from uda.config import DEFAULT_COMPUTE
 from uda.models.classifier import build_model
 from uda.training.look import NetworkLook
-from uda.training.state import Loop
 
 NOT_DRAWN = ("none", "manifold_mixup")
 # With the defaults too few rows would change visibly.
@@ -54,14 +53,14 @@ def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) 
 
 def _mixed(augmentation: Augmentation, images: Tensor, targets: Tensor, seed: int) -> Tensor:
     if augmentation.looks:
-        return augmentation.mix_by_look(images, targets, seed, _look(len(images)))[0]
+        return augmentation.batch_by_look(images, targets, seed, _look(len(images)))[0]
     return augmentation.batch(images, targets, seed)[0]
 
 
 @cache
 def _look(num_classes: int) -> NetworkLook:
     model = build_model("efficientnet_lite0", "imagenet", "linear", 0, num_classes)
-    return NetworkLook(model, Loop(ImageConfig(), 0, torch.device("cpu")))
+    return NetworkLook(model, DEFAULT_COMPUTE)
 
 
 def main() -> None:

@@ -27,18 +27,18 @@ from torch import Tensor
 
 from genmix_aug.mixing.fractals import draw_fractals
 from uda.augment import AUGMENTATIONS, title_of_augmentation
-from uda.augment.base import Augmentation, Look
+from uda.augment.base import Augmentation
+from uda.augment.look import Look
 from uda.augment.none import NoAugmentation
 from uda.compute.cpu import keep_freed_memory
 from uda.compute.devices import forward, move_to_device
 from uda.compute.optim import sgd
-from uda.config import DEFAULT_COMPUTE, ImageConfig
+from uda.config import DEFAULT_COMPUTE
 from uda.data.pixels import resize
 from uda.data.views import draw_views, to_float, views
 from uda.models.classifier import Classifier, build_model
 from uda.training.look import NetworkLook
 from uda.training.source_batches import smoothed_targets
-from uda.training.state import Loop
 from uda.training.train import soft_cross_entropy
 
 DECODE_PX, RESIZE_PX, CROP_PX, CLASSES = 128, 73, 64, 57
@@ -65,7 +65,7 @@ def make_batch(
     x = to_float(views(batch, CROP_PX, draws), CPU)
     targets = smoothed_targets(labels, CLASSES, 0.1)
     if augmentation.looks:
-        return augmentation.mix_by_look(x, targets, seed, look)
+        return augmentation.batch_by_look(x, targets, seed, look)
     return augmentation.batch(x, targets, seed)
 
 
@@ -107,7 +107,7 @@ def main() -> None:
     model = build_model(options.backbone, "none", "bottleneck_wn", 256, CLASSES, 0, CROP_PX)
     move_to_device(model, CPU, DEFAULT_COMPUTE)
     step = stepper(model.train())
-    look = NetworkLook(model, Loop(ImageConfig(), 0, CPU))
+    look = NetworkLook(model, DEFAULT_COMPUTE)
 
     names = [f"{number}.png" for number in range(options.batch)]
     augmentations, before = {}, {}

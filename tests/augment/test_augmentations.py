@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.looks import mixed_batch
+from helpers.looks import MadeLook
 from helpers.tiny import arguments, make_dataset
 from PIL import Image
 
@@ -35,11 +35,10 @@ CHANGES = {
             "gridmix",
             "saliencymix",
             "guided_sr",
-            "guided_ap",
-            "snapmix",
         ),
         "batches",
     ),
+    **dict.fromkeys(("guided_ap", "snapmix", "puzzlemix", "comixup"), "batches by a look"),
     **dict.fromkeys(
         (
             "randaugment",
@@ -79,9 +78,10 @@ def test_attributes_say_what_an_augmentation_changes(name, changes):
     augmentation = AUGMENTATIONS[name]
     assert augmentation.every_image == (changes == "every image")
     assert augmentation.copies == (changes == "copies")
-    batch = augmentation.batch is not Augmentation.batch
-    assert (batch or augmentation.looks) == (changes in ("batches", "features"))
-    assert augmentation.mixes_batches == (changes in ("batches", "features"))
+    mixes = changes in ("batches", "batches by a look", "features")
+    assert (augmentation.batch is not Augmentation.batch) == mixes
+    assert augmentation.mixes_batches == mixes
+    assert augmentation.looks == (changes == "batches by a look")
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -108,17 +108,25 @@ def test_a_result_depends_on_image_id_and_seed_alone(name, pictures, tmp_path):
     assert not torch.equal(results, images)
 
 
+def batch_of(augmentation, images, targets, seed):
+    """Return the batch as the loop makes it."""
+    if augmentation.looks:
+        return augmentation.batch_by_look(images, targets, seed, MadeLook())
+    return augmentation.batch(images, targets, seed)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_mixed_batch_depends_on_its_seed_alone(name, images, targets, layout):
     augmentation = AUGMENTATIONS[name]()
+    images = images[..., 1:, :16] if name == "puzzlemix" else images  # it needs equal blocks
     images = images.contiguous(memory_format=layout)
     before, states = (images.clone(), targets.clone()), random_states()
-    mixed, mixed_targets = mixed_batch(augmentation, images, targets, 3)
+    mixed, mixed_targets = batch_of(augmentation, images, targets, 3)
     assert random_states() == states
     assert torch.equal(images, before[0])
     assert torch.equal(targets, before[1])
-    again = mixed_batch(augmentation, images, targets, 3)
+    again = batch_of(augmentation, images, targets, 3)
     assert torch.equal(again[0], mixed)
     assert torch.equal(again[1], mixed_targets)
     assert mixed.shape == images.shape
@@ -126,30 +134,30 @@ def test_a_mixed_batch_depends_on_its_seed_alone(name, images, targets, layout):
     assert (mixed.dtype, mixed_targets.dtype) == (torch.float32, torch.float32)
     assert mixed.min() >= 0
     assert mixed.max() <= 1
-    if not augmentation.mixes_batches:
+    if type(augmentation).batch is Augmentation.batch:
         assert mixed is images
         assert mixed_targets is targets
     elif CHANGES.get(name) == "features":
         assert mixed is images
-    elif name != "guided_ap":  # which draws nothing but whether a batch is mixed
-        assert not torch.equal(mixed, mixed_batch(augmentation, images, targets, 1)[0])
+    else:
+        others = (batch_of(augmentation, images, targets, seed)[0] for seed in range(12))
+        assert not all(torch.equal(mixed, other) for other in others)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_image_without_a_partner_is_mixed_with_itself(name, images, targets):
-    mixed, mixed_targets = mixed_batch(AUGMENTATIONS[name](), images[:1], targets[:1], 1)
-    if name != "snapmix":  # whose weights follow what the boxes show
-        torch.testing.assert_close(mixed_targets, targets[:1])
-    if name not in ("resizemix", "snapmix"):  # which paste a part of it into itself
-        torch.testing.assert_close(mixed, images[:1])
+    options = {"transport": False} if name == "puzzlemix" else {}  # its blocks move apart
+    alone, wanted = images[:1, :, 1:, :16], targets[:1]
+    mixed, mixed_targets = batch_of(AUGMENTATIONS[name](**options), alone, wanted, 1)
+    if name == "snapmix":  # whose weights need not add up to 1
+        torch.testing.assert_close(mixed_targets / mixed_targets.sum(), wanted / wanted.sum())
+    else:
+        torch.testing.assert_close(mixed_targets, wanted)
+    if name not in ("resizemix", "snapmix"):  # which paste it into itself, smaller
+        torch.testing.assert_close(mixed, alone)
 
 
 OUT_OF_RANGE = {
-    "guided_ap": [({"probability": 1.5}, "guided_ap.probability")],
-    "snapmix": [
-        ({"alpha": 0.0}, "snapmix.alpha"),
-        ({"probability": -0.1}, "snapmix.probability"),
-    ],
     "mixup": [({"alpha": 0.0}, "mixup.alpha")],
     "manifold_mixup": [
         ({"alpha": 0.0}, "manifold_mixup.alpha"),
@@ -170,6 +178,33 @@ OUT_OF_RANGE = {
     "gridmix": [({"cells": 0}, "gridmix.cells"), ({"alpha": 0.0}, "gridmix.alpha")],
     "saliencymix": [({"alpha": 0.0}, "saliencymix.alpha")],
     "guided_sr": [({"probability": 1.5}, "guided_sr.probability")],
+    "guided_ap": [({"probability": -0.1}, "guided_ap.probability")],
+    "snapmix": [
+        ({"alpha": 0.0}, "snapmix.alpha"),
+        ({"probability": float("nan")}, "snapmix.probability"),
+    ],
+    "puzzlemix": [
+        ({"alpha": 0.0}, "puzzlemix.alpha"),
+        ({"beta": 0.0}, "puzzlemix.beta"),
+        ({"gamma": 1.5}, "puzzlemix.gamma"),
+        ({"eta": -0.1}, "puzzlemix.eta"),
+        ({"epsilon": float("inf")}, "puzzlemix.epsilon"),
+        ({"levels": 1}, "puzzlemix.levels"),
+        ({"neighbourhood": 0}, "puzzlemix.neighbourhood"),
+        ({"transport_px": 0}, "puzzlemix.transport_px"),
+        ({"probability": 2.0}, "puzzlemix.probability"),
+    ],
+    "comixup": [
+        ({"alpha": float("inf")}, "comixup.alpha"),
+        ({"beta": -1.0}, "comixup.beta"),
+        ({"gamma": float("nan")}, "comixup.gamma"),
+        ({"eta": -1.0}, "comixup.eta"),
+        ({"threshold": 1.1}, "comixup.threshold"),
+        ({"omega": -0.1}, "comixup.omega"),
+        ({"rounds": 0}, "comixup.rounds"),
+        ({"part": 0}, "comixup.part"),
+        ({"probability": -1.0}, "comixup.probability"),
+    ],
     "randaugment": [
         ({"num_ops": 0}, "randaugment.num_ops"),
         ({"magnitude": 31}, "randaugment.magnitude"),

@@ -11,12 +11,10 @@ from torch.nn import functional as F
 from uda.augment import AUGMENTATIONS
 from uda.augment.fmix import largest, low_frequencies
 from uda.augment.gridmix import cell_mask
-from uda.augment.guided_ap import gradient_saliency
-from uda.augment.guided_sr import blend_pairs, guiding_saliency, one_cycle
+from uda.augment.guided_sr import guiding_saliency, one_cycle
 from uda.augment.masks import mix_by_mask
 from uda.augment.saliency import spectral_residual
 from uda.augment.smoothmix import gaussian_spot
-from uda.augment.snapmix import paste, saliency_of
 
 NAMES = ["resizemix", "fmix", "smoothmix", "gridmix", "saliencymix", "guided_sr"]
 
@@ -329,56 +327,3 @@ def test_a_cycle_is_greedy_and_meets_every_image(count):
 
 def test_identical_images_still_make_a_cycle():
     assert sorted(one_cycle(np.zeros((4, 4)))) == [0, 1, 2, 3]
-
-
-# Guided-AP
-
-
-def golden(name):
-    with np.load(Path(__file__).parents[1] / "golden" / f"{name}.npz") as file:
-        return {key: torch.from_numpy(file[key]) for key in file.files}
-
-
-def test_guided_ap_is_the_authors():
-    expected = golden("guided_ap")
-    saliency = gradient_saliency(expected["gradient"])
-    torch.testing.assert_close(saliency, expected["saliency"], rtol=1e-4, atol=1e-7)
-    images, mask = expected["images"].float() / 255, expected["mask"].float()
-    mixed, shares = blend_pairs(images, torch.eye(5), saliency)
-    partners = expected["partner"]
-    blended = mask[:, None] * images + (1 - mask[:, None]) * images[partners]
-    torch.testing.assert_close(mixed, blended, rtol=0, atol=1e-3)
-    torch.testing.assert_close(shares.diagonal(), expected["share"], rtol=0, atol=1e-4)
-    rest = shares[torch.arange(5), partners]
-    torch.testing.assert_close(rest, 1 - expected["share"], rtol=0, atol=1e-4)
-
-
-def test_a_gradient_of_zero_is_salient_everywhere_alike():
-    saliency = gradient_saliency(torch.zeros(2, 3, 9, 7))
-    torch.testing.assert_close(saliency, torch.full((2, 9, 7), 1 / 63))
-
-
-# SnapMix
-
-
-@pytest.mark.parametrize("case", ["c0", "c1", "c2"])
-def test_snapmix_is_the_authors(case):
-    expected = golden("snapmix")
-    labels, images = expected["labels"], expected["images_uint8"].float() / 255
-    weights = expected["fc_weight"][labels]
-    maps = torch.einsum("bchw,bc->bhw", expected["feature_maps"].relu(), weights)
-    saliency = saliency_of(maps, (32, 32))
-    torch.testing.assert_close(saliency, expected["spm"], rtol=1e-4, atol=1e-7)
-    partners = expected[f"{case}_partner"]
-    boxes = (tuple(expected[f"{case}_box_{letter}"].tolist()) for letter in "ab")
-    mixed, mixed_targets = paste(images, torch.eye(5)[labels], saliency, partners, *boxes)
-    torch.testing.assert_close(mixed, expected[f"{case}_mixed"].float(), rtol=0, atol=1e-3)
-    for k, (own, other) in enumerate(zip(labels, labels[partners], strict=True)):
-        assert torch.isclose(mixed_targets[k, own], expected[f"{case}_rho_a"][k], atol=1e-5)
-        assert torch.isclose(mixed_targets[k, other], expected[f"{case}_rho_b"][k], atol=1e-5)
-
-
-def test_snapmix_takes_areas_of_maps_that_are_the_same_everywhere():
-    torch.testing.assert_close(
-        saliency_of(torch.full((2, 3, 4), 5.0), (9, 7)), torch.full((2, 9, 7), 1 / 63)
-    )

@@ -7,9 +7,8 @@ from torch import nn
 pytest.importorskip("pytorch_grad_cam")
 
 from uda.cli.main import main
-from uda.inference.explain import heat_maps
+from uda.inference.explain import heat_maps, last_spatial_layer
 from uda.models.classifier import Classifier, build_model
-from uda.models.spatial import last_spatial_layer
 from uda.runs.folder import find_runs
 
 
@@ -56,7 +55,7 @@ def test_a_network_without_spatial_layers_is_an_error():
     model = build_model("resnet18", "none", "linear", 0, 3).eval()
     model.backbone = nn.Flatten()
     with pytest.raises(ValueError, match="Flatten: no layer has places left of pictures of 8 px"):
-        heat_maps(model.eval(), torch.rand(1, 3, 8, 8))
+        last_spatial_layer(model.eval(), torch.rand(1, 3, 8, 8))
 
 
 @pytest.mark.slow

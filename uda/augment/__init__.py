@@ -3,6 +3,7 @@
 from uda.augment.augmix import AugMixAugmentation
 from uda.augment.autoaugment import AutoAugmentation
 from uda.augment.base import Augmentation
+from uda.augment.comixup import CoMixupAugmentation
 from uda.augment.composed import names_in
 from uda.augment.cutmix import CutMixAugmentation
 from uda.augment.fast_autoaugment import FastAutoAugmentation
@@ -16,6 +17,7 @@ from uda.augment.manifold_mixup import ManifoldMixupAugmentation
 from uda.augment.mixup import MixupAugmentation
 from uda.augment.none import NoAugmentation
 from uda.augment.pixmix import PixMixAugmentation
+from uda.augment.puzzlemix import PuzzleMixAugmentation
 from uda.augment.randaugment import RandAugmentation
 from uda.augment.resizemix import ResizeMixAugmentation
 from uda.augment.saliencymix import SaliencyMixAugmentation
@@ -40,6 +42,8 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
         GuidedSRAugmentation,
         GuidedAPAugmentation,
         SnapMixAugmentation,
+        PuzzleMixAugmentation,
+        CoMixupAugmentation,
         RandAugmentation,
         AutoAugmentation,
         FastAutoAugmentation,

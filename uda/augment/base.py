@@ -5,37 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from uda.models.classifier import Classifier
 
-
-class Look(Protocol):
-    """What an augmentation may ask of the network that is trained, as it is before the step.
-
-    Each image is seen by itself, and nothing of the network changes.
-    """
-
-    def gradient(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return ∂ Σ cross-entropy / ∂ images, float32 [B, 3, H, W].
-
-        Args:
-            images: [B, 3, H, W] in [0, 1].
-            targets: [B, K].
-        """
-        ...
-
-    def class_maps(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return maps [B, h, w] at the size of the backbone's last ones: by position what an image
-        brings to the logit of its class, up to a factor and a constant.
-
-        Raises:
-            ValueError: The network has no such maps.
-        """
-        ...
+if TYPE_CHECKING:
+    from uda.augment.look import Look
 
 
 class Augmentation:
@@ -48,7 +26,8 @@ class Augmentation:
         every_image: Whether each image drawn from the list is augmented, rather than the copies
             alone. The number of steps is the same in any case.
         mixes_batches: Whether the images of a batch, or their features, are mixed with each other.
-        looks: Whether it mixes batches by `mix_by_look` in place of `batch`.
+        looks: Whether batches are mixed by what the network sees in them: then `batch_by_look` is
+            called in the place of `batch`.
         prepares: Whether `prepare` has work to do, whose time is then logged.
         added_options: Options that are newer than some runs: at their defaults they are left out of
             a run's identity, so that runs from before them keep their names.
@@ -128,11 +107,14 @@ class Augmentation:
         """
         return images, targets
 
-    def mix_by_look(
+    def batch_by_look(
         self, images: Tensor, targets: Tensor, seed: int, look: Look
     ) -> tuple[Tensor, Tensor]:
-        """Return what `batch` returns, by what ``look`` sees in the network."""
-        raise NotImplementedError
+        """Return what `batch` does, by what the network in training sees: see `looks`.
+
+        All ranks call it with the same whole batch, and get the same.
+        """
+        return self.batch(images, targets, seed)
 
     def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
         """Return a context in which ``model`` computes the logits of a batch with mixed features.

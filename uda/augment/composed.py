@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uda.augment.base import Augmentation, Look
+from uda.augment.base import Augmentation
+from uda.augment.look import Look
 from uda.models.classifier import Classifier
 
 PLUS = "+"  # between the names
@@ -76,11 +77,11 @@ class ComposedAugmentation(Augmentation):
         """Return the batch as the last part mixes it."""
         return self._last.batch(images, targets, seed)
 
-    def mix_by_look(
+    def batch_by_look(
         self, images: Tensor, targets: Tensor, seed: int, look: Look
     ) -> tuple[Tensor, Tensor]:
-        """Return the batch as the last part mixes it."""
-        return self._last.mix_by_look(images, targets, seed, look)
+        """Return the batch as the last part mixes it by what the network sees."""
+        return self._last.batch_by_look(images, targets, seed, look)
 
     def within(self, model: Classifier, batch_size: int, seed: int) -> AbstractContextManager[None]:
         """Return the last part's context."""

@@ -40,15 +40,22 @@ class GuidedSRAugmentation(Augmentation):
         """Return each image blended with its partner, and their mixed targets."""
         if np.random.default_rng(seed).random() >= self.probability:
             return images, targets
-        return blend_pairs(images, targets, guiding_saliency(images))
+        return blend_in_a_cycle(images, targets, guiding_saliency(images))
 
 
-def blend_pairs(images: Tensor, targets: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
-    """Return images blended with their partners by ``saliency`` [B, H, W], and mixed targets."""
+def blend_in_a_cycle(images: Tensor, targets: Tensor, saliency: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each image blended with its partner of `one_cycle`, and their mixed targets.
+
+    Args:
+        images: x, [B, 3, H, W].
+        targets: [B, K].
+        saliency: S, [B, H, W]. The mask is S / (S + S'), and a half where both are 0.
+    """
     flat = saliency.flatten(1)
     distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
     partners = torch.from_numpy(one_cycle(distances.cpu().numpy())).to(images.device)
-    mask = saliency / (saliency + saliency[partners])
+    both = saliency + saliency[partners]
+    mask = torch.where(both > 0, saliency / both, 0.5)
     return mix_by_mask(images, targets, partners, mask)
 
 

@@ -66,3 +66,22 @@ def blur(maps: Tensor) -> Tensor:
     padded = F.pad(maps[:, None], [border] * 4, mode=mode)
     across = F.conv2d(padded, weights.view(1, 1, 1, -1))
     return F.conv2d(across, weights.view(1, 1, -1, 1))[:, 0]
+
+
+def gradient_saliency(gradient: Tensor) -> Tensor:
+    """Return maps [B, H, W], the largest value of each 1: √(mean of g² over the colours).
+
+    Args:
+        gradient: g, [B, 3, H, W]. A map of a zero gradient is zero.
+    """
+    largest = gradient.abs().amax(dim=(1, 2, 3), keepdim=True)
+    scaled = gradient.float() / largest.clamp_min(torch.finfo(torch.float32).tiny)
+    maps = scaled.square().mean(dim=1).sqrt()  # the squares of small gradients would be 0
+    return maps / maps.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def normalised(maps: Tensor) -> Tensor:
+    """Return ``maps`` [B, h, w], none negative, divided by their sums; zero maps become even."""
+    total = maps.sum(dim=(1, 2), keepdim=True)
+    even = 1 / (maps.shape[1] * maps.shape[2])
+    return torch.where(total > 0, maps / total.clamp_min(torch.finfo(maps.dtype).tiny), even)

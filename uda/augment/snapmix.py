@@ -1,101 +1,109 @@
-"""SnapMix as a training augmentation: CutMix whose targets follow what the boxes show."""
+"""SnapMix as a training augmentation: CutMix, with targets by what the boxes show the network."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.augment.base import Augmentation, Look
+from uda.augment.look import Look, LookingAugmentation
 from uda.augment.masks import previous
+from uda.augment.saliency import normalised
 
-ROUNDING = 1e-5  # a map's spread, as a share of its values, that is none
-Box = tuple[int, int, int, int]  # top, left, bottom, right
+Box = tuple[int, int, int, int]  # top, left, bottom, right, in px
 
 
-class SnapMixAugmentation(Augmentation):
+class SnapMixAugmentation(LookingAugmentation):
     """SnapMix (arXiv 2012.04846).
 
-    Two boxes are drawn for a batch, each of the area 1 − λ with λ ~ Beta(``alpha``, ``alpha``). The
-    partner's second box, resized, covers the image's first. With s the image's class map, its
-    minimum taken off and of sum 1, the target is (1 − Σ s in the first box) y + (Σ s' in the
-    partner's second box) y', whose weights need not sum to 1. Where both classes are the same the
-    weights add up, as in the paper; the authors' code has twice that. A batch is mixed with
-    ``probability``, and not if a box is empty. Raises ValueError for options out of their ranges.
+    A box of each image shows a box of its partner, the image before it in the batch, which is
+    resized to fit. Both boxes are drawn by themselves, once a batch: a share 1 − λ of the area, λ
+    from Beta(alpha, alpha), around a point drawn evenly, cut off at the border. The targets are
+    ρ y + ρ' y' with ρ = 1 − Σ M over the box that is lost, ρ' = Σ M' over the box that is shown: M
+    is the image's class activation map of its class, less its minimum, divided by its sum
+    (`semantic_maps`). The two need not add up to 1, and of a pair of one class they are added, as
+    in the paper; the released code then doubles them. A batch is mixed with ``probability``. Raises
+    ValueError naming the option at fault.
     """
 
     name = "snapmix"
     title = "SnapMix"
-    mixes_batches = True
-    looks = True
 
     def __init__(self, *, alpha: float = 5.0, probability: float = 1.0) -> None:
+        super().__init__(probability)
         if not alpha > 0:
-            raise ValueError(f"augment.options.snapmix.alpha: {alpha} is not positive")
-        if not 0 <= probability <= 1:
-            raise ValueError(f"augment.options.snapmix.probability: {probability} is not in 0 to 1")
+            raise ValueError(f"augment.options.snapmix.alpha: {alpha} must be positive")
         self.alpha = alpha
-        self.probability = probability
 
-    def mix_by_look(
-        self, images: Tensor, targets: Tensor, seed: int, look: Look
+    def mix(
+        self, images: Tensor, targets: Tensor, rng: np.random.Generator, look: Look
     ) -> tuple[Tensor, Tensor]:
-        """Return images with a box of their partners in them, and their targets."""
-        rng = np.random.default_rng(seed)
-        if rng.random() >= self.probability:
+        """Return each image with a box of its partner, and targets by the maps in the boxes."""
+        height, width = images.shape[-2:]
+        lost, shown = (
+            draw_box(height, width, rng.beta(self.alpha, self.alpha), rng) for _ in range(2)
+        )
+        if _is_empty(lost) or _is_empty(shown):
             return images, targets
-        size = (images.shape[-2], images.shape[-1])
-        into, taken = (draw_box(rng, size, rng.beta(self.alpha, self.alpha)) for _ in range(2))
-        if _area(into) == 0 or _area(taken) == 0:
-            return images, targets
-        maps = saliency_of(look.class_maps(images, targets), size)
-        return paste(images, targets, maps, previous(images), into, taken)
+        maps = semantic_maps(look.class_maps(images, targets), height, width)
+        return paste(images, targets, maps, previous(images), lost, shown)
 
 
-def draw_box(rng: np.random.Generator, size: tuple[int, int], share: float) -> Box:
-    """Return a box that leaves ``share`` of a picture of ``size``, less what lies outside it."""
-    spans = []
-    for length in size:
-        half = int(length * np.sqrt(1 - share)) // 2
-        centre = int(rng.integers(length))
-        spans.append((max(centre - half, 0), min(centre + half, length)))
-    (top, bottom), (left, right) = spans
-    return top, left, bottom, right
+def draw_box(height: int, width: int, share: float, rng: np.random.Generator) -> Box:
+    """Return a box of 1 − ``share`` of the area, around an even point, cut off at the border."""
+    side = math.sqrt(1 - share)
+    tall, wide = int(side * height), int(side * width)
+    down, across = int(rng.integers(height)), int(rng.integers(width))
+    top, left = max(down - tall // 2, 0), max(across - wide // 2, 0)
+    return top, left, min(down + tall // 2, height), min(across + wide // 2, width)
 
 
-def saliency_of(class_maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return class maps [B, h, w] at the pictures' ``size``, at least 0 and each of sum 1.
+def semantic_maps(maps: Tensor, height: int, width: int) -> Tensor:
+    """Return ``maps`` [B, h, w] enlarged to the images' size, each from 0 on and of sum 1.
 
-    A map that is the same everywhere becomes the share of the area.
+    An even map becomes 1 / HW everywhere, so that its sums are areas: the small maps are lowered
+    first, as enlarging an even one otherwise leaves its rounding errors.
     """
-    maps = F.interpolate(class_maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-    largest, least = maps.amax(dim=(1, 2), keepdim=True), maps.amin(dim=(1, 2), keepdim=True)
-    is_flat = largest - least <= ROUNDING * maps.abs().amax(dim=(1, 2), keepdim=True)
-    maps = torch.where(is_flat, torch.ones_like(maps), maps - least)
-    return maps / maps.sum(dim=(1, 2), keepdim=True)
+    raised = maps.float() - maps.float().amin(dim=(1, 2), keepdim=True)
+    large = F.interpolate(raised[:, None], (height, width), mode="bilinear", align_corners=False)
+    large = large[:, 0]
+    return normalised(large - large.amin(dim=(1, 2), keepdim=True))
 
 
 def paste(
-    images: Tensor, targets: Tensor, maps: Tensor, partners: Tensor, into: Box, taken: Box
+    images: Tensor, targets: Tensor, maps: Tensor, partners: Tensor, lost: Box, shown: Box
 ) -> tuple[Tensor, Tensor]:
-    """Return images whose box ``into`` shows the partners' box ``taken``, and their targets."""
-    top, left, bottom, right = into
-    patch = _cut(images[partners], taken)
-    patch = F.interpolate(patch, (bottom - top, right - left), mode="bilinear", align_corners=True)
+    """Return images whose box ``lost`` shows their partners' box ``shown``, and their targets.
+
+    Args:
+        images: [B, 3, H, W].
+        targets: [B, K].
+        maps: `semantic_maps`, [B, H, W].
+        partners: int64 [B], rows of the batch.
+        lost, shown: Not empty.
+    """
+    top, left, bottom, right = lost
+    patch = F.interpolate(
+        _inside(images, shown)[partners],
+        (bottom - top, right - left),
+        mode="bilinear",
+        align_corners=True,
+    )
     mixed = images.clone()
     mixed[..., top:bottom, left:right] = patch
-    kept = 1 - _cut(maps, into).sum(dim=(1, 2))
-    brought = _cut(maps[partners], taken).sum(dim=(1, 2))
-    weighted = kept[:, None] * targets + brought[:, None] * targets[partners]
-    return mixed, weighted.to(targets)
+    kept = 1 - _inside(maps, lost).sum(dim=(1, 2))
+    gained = _inside(maps, shown).sum(dim=(1, 2))[partners]
+    kept, gained = kept[:, None].to(targets), gained[:, None].to(targets)
+    return mixed, kept * targets + gained * targets[partners]
 
 
-def _cut(pictures: Tensor, box: Box) -> Tensor:
+def _inside(pixels: Tensor, box: Box) -> Tensor:
     top, left, bottom, right = box
-    return pictures[..., top:bottom, left:right]
+    return pixels[..., top:bottom, left:right]
 
 
-def _area(box: Box) -> int:
+def _is_empty(box: Box) -> bool:
     top, left, bottom, right = box
-    return max(0, bottom - top) * max(0, right - left)
+    return top >= bottom or left >= right

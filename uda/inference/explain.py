@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from uda.data.pixels import resize
 from uda.data.views import centre_crop, to_float
 from uda.inference.model import TrainedModel, load
 from uda.models.classifier import Classifier
-from uda.models.spatial import last_spatial_layer
 
 SHEET_PX = 160
 MOST = 12  # images on a sheet
@@ -96,16 +96,37 @@ def heat_maps(model: Classifier, views: Tensor) -> tuple[np.ndarray, list[int]]:
 
     model.eval()
     layer = last_spatial_layer(model, views[:1])
-    if layer is None:
-        raise ValueError(
-            f"{type(model.backbone).__name__}: no layer has places left of pictures of "
-            f"{views.shape[-1]} px, which Grad-CAM needs"
-        )
     with torch.no_grad():
         labels = model(views)[1].argmax(dim=1).tolist()
     with _grad_cam()(model=_Logits(model), target_layers=[layer]) as cam:
         heats = cam(views, [ClassifierOutputTarget(label) for label in labels])
     return heats, labels
+
+
+def last_spatial_layer(model: Classifier, view: Tensor) -> nn.Module:
+    """Return the backbone's last layer whose output [B, C, h, w] has several positions.
+
+    ValueError for transformers, and for images that are too small.
+    """
+    spatial: list[nn.Module] = []
+
+    def note(layer: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and math.prod(output.shape[2:]) > 1:
+            spatial.append(layer)
+
+    hooks = [layer.register_forward_hook(note) for layer in model.backbone.modules()]
+    try:
+        with torch.no_grad():
+            model.backbone((view - model.mean) / model.std)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not spatial:
+        raise ValueError(
+            f"{type(model.backbone).__name__}: no layer has places left of pictures of "
+            f"{view.shape[-1]} px, which Grad-CAM needs"
+        )
+    return spatial[-1]
 
 
 class _Logits(nn.Module):

@@ -170,7 +170,6 @@ def _source_batches(
 
     Targets are hard: the methods that learn from them smooth no labels.
     """
-    from uda.training.look import NetworkLook
     from uda.training.source_batches import SourceBatches
 
     experiment = task.experiment
@@ -197,7 +196,6 @@ def _source_batches(
         settings,
         loop,
         adapt.balanced,
-        NetworkLook(model, loop),
     )
 
 

@@ -25,6 +25,7 @@ from uda.methods.joint import JointMethod
 from uda.models.classifier import Classifier
 from uda.runs.folder import Run
 from uda.training.bank import OVERFLOW, forward_all, save_bank
+from uda.training.look import NetworkLook
 from uda.training.source_batches import SourceBatch, SourceBatches
 from uda.training.state import Loop, TrainState, check_finite
 from uda.training.target_batches import DROPOUT, target_batches
@@ -137,7 +138,8 @@ def train_epoch(
     drawn = method.rows(state, per_epoch, size) if isinstance(method, JointMethod) else None
     of_source, of_target = drawn or (None, None)
     batches = target_batches(target.images, done, per_epoch, size, loop, of_target)
-    labelled = source.stream(done + 1, per_epoch, of_source) if source else repeat(None)
+    look = NetworkLook(training.model, loop.compute)
+    labelled = source.stream(done + 1, per_epoch, of_source, look) if source else repeat(None)
     for step, ((images, rows), beside) in enumerate(zip(batches, labelled), done + 1):  # noqa: B905
         set_rate(training.optimizer, step, steps)
         seed_network(loop.device, loop.seed, DROPOUT, step)

@@ -1,86 +1,81 @@
-"""What augmentations see of the network in training: input gradients and class maps."""
+"""What an augmentation sees of the network in training, without a trace in the training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from uda.compute.devices import forward
+from uda.augment.look import Look
+from uda.compute.devices import DTYPES
 from uda.compute.distributed import gather, share
+from uda.config import ComputeConfig
+from uda.models.class_maps import ClassMaps
 from uda.models.classifier import Classifier
-from uda.models.spatial import last_spatial_layer
-from uda.training.state import Loop
 
 
-class NetworkLook:
-    """Looks at the network that is trained, as `uda.augment.base.Look` says.
+class NetworkLook(Look):
+    """A look at ``model``, of which each rank computes its share of the batch.
 
-    The network is in eval mode meanwhile, so that each image is seen by itself and BatchNorm's
-    statistics stay; parameters and their gradients stay, too. Each rank computes its share.
+    bfloat16 is kept, as its range is float32's. In float16 gradients by the images would vanish, so
+    there it is float32.
     """
 
-    def __init__(self, model: Classifier, loop: Loop) -> None:
-        self._model = model
-        # Gradients of a sum over images of small losses vanish in float16.
-        half = loop.compute.precision == "float16"
-        self._compute = replace(loop.compute, precision="float32") if half else loop.compute
+    def __init__(self, model: Classifier, compute: ComputeConfig) -> None:
+        self.model = model
+        self.compute = compute
+        self._maps: ClassMaps | None = None
+
+    @property
+    def mean_colour(self) -> Tensor:
+        """The mean by which the network normalises."""
+        return self.model.mean.flatten()
 
     def gradient(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return ∂ Σ cross-entropy / ∂ images, float32 [B, 3, H, W]."""
-        with _at_rest(self._model):
-            seen = share(images).detach().requires_grad_()
-            _, logits = forward(self._model, seen, self._compute)
-            loss = -(share(targets) * logits.log_softmax(dim=1)).sum()
-            (gradient,) = torch.autograd.grad(loss, seen)
+        """Return ∂(Σ cross-entropies)/∂images, of all ranks' images."""
+        rows, wanted = share(images).detach().requires_grad_(), share(targets)
+        with at_rest(self.model), torch.enable_grad():
+            with self._precision(rows):
+                logits = self.model(rows)[1]
+            # A sum: with a mean an image's gradient would depend on the size of the batch.
+            loss = -(wanted * logits.float().log_softmax(dim=1)).sum()
+            (gradient,) = torch.autograd.grad(loss, rows)
         return gather(gradient)
 
+    @torch.no_grad()
     def class_maps(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return by position how much of its class's logit an image has, float32 [B, h, w].
+        """Return the class maps of all ranks' images."""
+        rows, labels = share(images), share(targets).argmax(dim=1)
+        with at_rest(self.model):
+            if self._maps is None:
+                self._maps = ClassMaps(self.model, rows)
+            with self._precision(rows):
+                maps = self._maps(rows, labels).float()
+        return gather(maps)
 
-        Where the last maps are averaged over the picture these are the class activation maps. Else
-        they are Grad-CAM's (arXiv 1610.02391), of the last maps that have several positions.
-        """
-        with _at_rest(self._model):
-            seen, classes = share(images).detach(), share(targets).argmax(dim=1, keepdim=True)
-            maps, logits = self._with_maps(seen)
-            (slope,) = torch.autograd.grad(logits.gather(1, classes).sum(), maps)
-            weights = slope.mean(dim=(2, 3), keepdim=True)
-            return gather((weights * maps).sum(dim=1).detach())
-
-    def _with_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the backbone's last maps [B, C, h, w], and the logits that come of them."""
-        layer = last_spatial_layer(self._model, images[:1])
-        if layer is None:
-            raise ValueError(
-                f"augment.name: snapmix needs maps of a picture, and this model.backbone has none "
-                f"left of {images.shape[-1]} px; take another, or larger images.crop_px"
-            )
-        maps: list[Tensor] = []
-
-        def note(_: Any, __: Any, output: Tensor) -> None:
-            maps.append(output)
-
-        hook = layer.register_forward_hook(note)
-        try:
-            _, logits = forward(self._model, images, replace(self._compute, precision="float32"))
-        finally:
-            hook.remove()
-        return maps[-1], logits
+    def _precision(self, images: Tensor) -> AbstractContextManager[object]:
+        if self.compute.precision != "bfloat16":
+            return nullcontext()
+        return torch.autocast(images.device.type, DTYPES["bfloat16"])
 
 
 @contextmanager
-def _at_rest(model: Classifier) -> Iterator[None]:
-    """Put ``model`` into eval mode, with gradients, and each layer back into its mode after."""
-    modes = {layer: layer.training for layer in model.modules()}
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Return a context in which ``model`` is in eval mode and no gradient is for a weight.
+
+    Each layer's mode and each weight's flag are then as they were. Without the flags, compiled
+    networks and the layers of `uda.compute.depthwise` would compute gradients that nobody asks for.
+    """
+    modes = [(layer, layer.training) for layer in model.modules()]
+    flags = [(weight, weight.requires_grad) for weight in model.parameters()]
     model.eval()
+    model.requires_grad_(False)
     try:
-        with torch.enable_grad():
-            yield
+        yield
     finally:
-        for layer, training in modes.items():
-            layer.training = training
+        for layer, mode in modes:
+            layer.training = mode
+        for weight, flag in flags:
+            weight.requires_grad_(flag)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from uda.augment.base import Augmentation, Look
+from uda.augment.base import Augmentation
 from uda.augment.head_views import head_view
+from uda.augment.look import Look
 from uda.compute.devices import pinned
 from uda.compute.distributed import gather, share
 from uda.compute.prefetch import prefetch
@@ -59,7 +60,6 @@ class SourceBatches:
         loop: Sizes, seed and device.
         balanced: Whether each row is drawn, with replacement, as often as the classes' numbers of
             images make them equal; otherwise each comes once an epoch.
-        look: At the network that is trained, for an augmentation that looks at it.
     """
 
     def __init__(
@@ -71,9 +71,7 @@ class SourceBatches:
         settings: TrainConfig,
         loop: Loop,
         balanced: bool = False,
-        look: Look | None = None,
     ) -> None:
-        self.look = look
         self.data = data
         self.augmentation = augmentation
         self.copies = copies if augmentation.copies else 0
@@ -109,25 +107,34 @@ class SourceBatches:
         return self.data.labels.repeat(1 + self.copies)
 
     def stream(
-        self, first_step: int, steps: int, chosen: Tensor | None = None
+        self,
+        first_step: int,
+        steps: int,
+        chosen: Tensor | None = None,
+        look: Look | None = None,
     ) -> Iterator[SourceBatch]:
         """Yield the batches of ``steps`` from ``first_step`` (from 1) on, over as many passes.
 
-        ``chosen`` int64 [steps, B] are their rows instead.
+        ``chosen`` int64 [steps, B] are their rows instead; ``look`` is as of `epoch`.
         """
         if chosen is not None:
             epoch = (first_step - 1) // self.steps_per_epoch
-            yield from self._batches(list(chosen), epoch, first_step)
+            yield from self._batches(list(chosen), epoch, first_step, look)
             return
         step, end = first_step, first_step + steps
         while step < end:
             epoch, skipped = divmod(step - 1, self.steps_per_epoch)
             count = min(self.steps_per_epoch - skipped, end - step)
-            yield from self.epoch(epoch, step, count, skipped)
+            yield from self.epoch(epoch, step, count, skipped, look)
             step += count
 
     def epoch(
-        self, epoch: int, first_step: int, steps: int, skipped: int = 0
+        self,
+        epoch: int,
+        first_step: int,
+        steps: int,
+        skipped: int = 0,
+        look: Look | None = None,
     ) -> Iterator[SourceBatch]:
         """Yield the batches of an epoch, ``settings.accumulate`` parts for each step.
 
@@ -136,12 +143,16 @@ class SourceBatches:
             first_step: The number, from 1, of the first of these steps in all of training.
             steps: Of the optimiser, at most `steps_per_epoch` less those ``skipped``.
             skipped: Steps of the epoch before these.
+            look: At the network in training, for augmentations that look at it. Each batch is made
+                when it is asked for, by the weights of that moment.
         """
         size, seed = self.settings.batch_size, self.loop.seed
         batches = epoch_rows(self.num_rows, size, epoch, seed, self._weights)
-        yield from self._batches(batches[skipped : skipped + steps], epoch, first_step)
+        yield from self._batches(batches[skipped : skipped + steps], epoch, first_step, look)
 
-    def _batches(self, batches: list[Tensor], epoch: int, first_step: int) -> Iterator[SourceBatch]:
+    def _batches(
+        self, batches: list[Tensor], epoch: int, first_step: int, look: Look | None
+    ) -> Iterator[SourceBatch]:
         """Yield the parts of ``batches`` of rows, as images are in that epoch."""
         settings, images, loop = self.settings, self.loop.images, self.loop
         spare_px = images.resize_px + 2 * images.pad_px - images.crop_px
@@ -155,7 +166,7 @@ class SourceBatches:
         )
         first = (first_step - 1) * settings.accumulate + 1
         for number, (rows, whole) in enumerate(zip(parts, loaded, strict=True), first):
-            yield self._batch(rows, whole, draws, seed_of(loop.seed, BATCH, number))
+            yield self._batch(rows, whole, draws, seed_of(loop.seed, BATCH, number), look)
 
     def whole_images(self, rows: Tensor, epoch: int) -> Tensor:
         """Return images uint8 [B, 3, S, S] of ``rows`` of the list, before they are cropped."""
@@ -196,7 +207,7 @@ class SourceBatches:
         return (rows >= self.num_originals).nonzero()[:, 0]
 
     def _batch(
-        self, rows: Tensor, whole: Tensor, draws: NDArray[np.int64], seed: int
+        self, rows: Tensor, whole: Tensor, draws: NDArray[np.int64], seed: int, look: Look | None
     ) -> SourceBatch:
         """Crop this rank's ``whole`` images, gather those of all ranks, and mix them."""
         device, settings = self.loop.device, self.settings
@@ -206,8 +217,9 @@ class SourceBatches:
         images = to_float(gather(crops), device, self.loop.compute.channels_last)
         labels = self.data.labels[self.originals(rows)].to(device)
         targets = smoothed_targets(labels, self.num_classes, settings.label_smoothing)
-        if self.augmentation.looks and self.look:
-            images, targets = self.augmentation.mix_by_look(images, targets, seed, self.look)
+        if self.augmentation.looks:
+            assert look is not None, "whoever trains a network lets the augmentation look at it"
+            images, targets = self.augmentation.batch_by_look(images, targets, seed, look)
         else:
             images, targets = self.augmentation.batch(images, targets, seed)
         return SourceBatch(images, targets, rows, seed, whole)

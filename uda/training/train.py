@@ -126,8 +126,7 @@ def train(
     _check_parts(settings)
     state = TrainState(model, settings, loop, train_classifier=True, ema=settings.ema)
     num_classes = model.classifier.out_features
-    look = NetworkLook(model, loop)
-    batches = SourceBatches(data, augmentation, copies, num_classes, settings, loop, look=look)
+    batches = SourceBatches(data, augmentation, copies, num_classes, settings, loop)
     steps = total_steps(batches.num_originals, batches.copies, settings)
     seen = Seen(torch.zeros(batches.num_originals, dtype=torch.bool))
     if saved := state.restore(run):
@@ -167,7 +166,8 @@ def _train_epoch(
     """Train until the end of the list, or of the ``steps`` in all; return the mean loss."""
     settings, loop, model = batches.settings, batches.loop, state.model
     count = min(batches.steps_per_epoch, steps - state.step)
-    parts = batches.epoch(state.epoch, state.step + 1, count)
+    look = NetworkLook(model, loop.compute)
+    parts = batches.epoch(state.epoch, state.step + 1, count, look=look)
     total_loss = torch.zeros((), device=loop.device)
     model.train()
     for _ in range(count):
