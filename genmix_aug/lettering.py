@@ -19,6 +19,23 @@ def printable(text: str) -> str:
     return UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    """Return the lines of a table: columns are flush right but for those in ``left``.
+
+    Args:
+        rows: Cells, as many in each row.
+        left: Numbers of columns that are flush left.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def font_file(text: str) -> Path | None:
     """Return a font that has all characters of a text, or None.
 

@@ -24,7 +24,6 @@ from genmix_aug.contact_sheet import contact_sheet, save_png
 from genmix_aug.images import find_images, load_rgb
 from genmix_aug.seeding import hash_seed
 from uda.augment import AUGMENTATIONS, title_of_augmentation
-from uda.augment.base import Augmentation
 from uda.config import DEFAULT_COMPUTE
 from uda.models.classifier import build_model
 from uda.training.look import NetworkLook
@@ -47,14 +46,9 @@ def column(name: str, images: Tensor, names: list[str], store: Path, seed: int) 
     if augmentation.copies or augmentation.every_image:
         return augmentation.images(images, numbers, seeds)
     floats, targets = images.float() / 255, torch.eye(len(images))
-    rows = [_mixed(augmentation, floats, targets, seeds[k])[k] for k in numbers]
+    look = _look(len(images))
+    rows = [augmentation.batch_by_look(floats, targets, seeds[k], look)[0][k] for k in numbers]
     return (torch.stack(rows) * 255).round().to(torch.uint8)
-
-
-def _mixed(augmentation: Augmentation, images: Tensor, targets: Tensor, seed: int) -> Tensor:
-    if augmentation.looks:
-        return augmentation.batch_by_look(images, targets, seed, _look(len(images)))[0]
-    return augmentation.batch(images, targets, seed)[0]
 
 
 @cache

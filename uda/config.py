@@ -83,7 +83,8 @@ def _num_values(node: yaml.Node | None, known: dict[int, float]) -> float:
     return known[id(node)]
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError of ``message`` unless the ``condition`` holds."""
     if not condition:
         raise ValueError(message)
 
@@ -121,32 +122,32 @@ class DataConfig:
     images_per_class: int = field(default=0, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.scenario in ("", *SCENARIOS),
             f"data.scenario: {self.scenario!r} is not one of {', '.join(SCENARIOS)}",
         )
-        _require(
+        require(
             self.concepts in ("shared", "disjoint"),
             f"data.concepts: {self.concepts!r} is neither shared nor disjoint",
         )
-        _require(0 < self.holdout < 1, f"data.holdout: {self.holdout} is not between 0 and 1")
-        _require(
+        require(0 < self.holdout < 1, f"data.holdout: {self.holdout} is not between 0 and 1")
+        require(
             0 <= self.validation < 1,
             f"data.validation: {self.validation} must be at least 0 and below 1",
         )
-        _require(
+        require(
             self.images_per_class >= 0,
             f"data.images_per_class: {self.images_per_class} must not be negative",
         )
-        _require(
+        require(
             not (self.scenario and self.images_per_class),
             "data.images_per_class: for in-domain training only, without data.scenario",
         )
-        _require(
+        require(
             not self.target or self.source != self.target,
             f"data.target: {self.target!r} is the source too; name another domain",
         )
-        _require(
+        require(
             not self.target or bool(self.scenario),
             f"data.scenario: say opda, osda or pda for the pair with target {self.target!r}",
         )
@@ -172,8 +173,8 @@ class ImageConfig:
     pad_px: int = field(default=0, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        _require(self.pad_px >= 0, f"images.pad_px: {self.pad_px} must not be negative")
-        _require(
+        require(self.pad_px >= 0, f"images.pad_px: {self.pad_px} must not be negative")
+        require(
             0 < self.crop_px <= self.resize_px and self.decode_px > 0,
             f"images: crop_px {self.crop_px} must be positive and at most "
             f"resize_px {self.resize_px}, and decode_px {self.decode_px} positive",
@@ -208,8 +209,8 @@ class ModelConfig:
     frozen: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        _require(self.head in HEADS, f"model.head: {self.head!r} is not one of {', '.join(HEADS)}")
-        _require(self.bottleneck_dim > 0, "model.bottleneck_dim: must be positive")
+        require(self.head in HEADS, f"model.head: {self.head!r} is not one of {', '.join(HEADS)}")
+        require(self.bottleneck_dim > 0, "model.bottleneck_dim: must be positive")
 
 
 @dataclass(frozen=True)
@@ -257,36 +258,36 @@ class TrainConfig:
     robustness: bool = True
 
     def __post_init__(self) -> None:
-        _require(self.batch_size > 1, "train.batch_size: BatchNorm needs at least 2")
-        _require(self.steps >= 0, f"train.steps: {self.steps} must not be negative")
-        _require(self.epochs > 0, f"train.epochs: {self.epochs} must be positive")
-        _require(self.rate > 0, f"train.rate: {self.rate} must be positive")
-        _require(
+        require(self.batch_size > 1, "train.batch_size: BatchNorm needs at least 2")
+        require(self.steps >= 0, f"train.steps: {self.steps} must not be negative")
+        require(self.epochs > 0, f"train.epochs: {self.epochs} must be positive")
+        require(self.rate > 0, f"train.rate: {self.rate} must be positive")
+        require(
             0 <= self.label_smoothing < 1,
             f"train.label_smoothing: {self.label_smoothing} is not a share below 1",
         )
-        _require(
+        require(
             self.budget in ("steps", "epochs"),
             f"train.budget: {self.budget!r} is neither steps nor epochs",
         )
-        _require(
+        require(
             not (self.steps and self.budget == "epochs"),
             f"train.budget: epochs, but train.steps says {self.steps} steps; leave one of them out",
         )
-        _require(
+        require(
             self.schedule in SCHEDULES,
             f"train.schedule: {self.schedule!r} is not one of {', '.join(SCHEDULES)}",
         )
-        _require(
+        require(
             all(0 < share < 1 for share in self.milestones),
             f"train.milestones: {self.milestones} are not shares of training between 0 and 1",
         )
-        _require(self.step_factor > 0, f"train.step_factor: {self.step_factor} must be positive")
-        _require(0 <= self.ema < 1, f"train.ema: {self.ema} must be at least 0 and below 1")
+        require(self.step_factor > 0, f"train.step_factor: {self.step_factor} must be positive")
+        require(0 <= self.ema < 1, f"train.ema: {self.ema} must be at least 0 and below 1")
         for key in ("backbone_factor", "weight_decay", "warmup_epochs", "clip_norm"):
             value = getattr(self, key)
-            _require(value >= 0, f"train.{key}: {value} must not be negative")
-        _require(
+            require(value >= 0, f"train.{key}: {value} must not be negative")
+        require(
             self.accumulate > 0 and self.batch_size >= 2 * self.accumulate,
             f"train.accumulate: {self.accumulate} parts of a batch of {self.batch_size}; each must "
             "have at least 2 images",
@@ -312,7 +313,7 @@ class PretrainConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.pairing in PAIRINGS,
             f"pretrain.pairing: {self.pairing!r} is neither list nor pair",
         )
@@ -335,7 +336,7 @@ class AugmentConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require(self.copies >= 1, "augment.copies: must be at least 1")
+        require(self.copies >= 1, "augment.copies: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -382,29 +383,29 @@ class AdaptConfig:
     keep_banks: bool = True
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.neighbours in NEIGHBOURS,
             f"adapt.neighbours: {self.neighbours!r} is not one of {', '.join(NEIGHBOURS)}",
         )
-        _require(
+        require(
             self.batch_norm in ("target", "source"),
             f"adapt.batch_norm: {self.batch_norm!r} is neither target nor source",
         )
-        _require(
+        require(
             self.start in ("source", "backbone"),
             f"adapt.start: {self.start!r} is neither source nor backbone",
         )
-        _require(
+        require(
             self.start == "source" or not self.checkpoint,
             "adapt.start: backbone starts from no checkpoint; leave adapt.checkpoint out",
         )
-        _require(self.epoch_steps >= 0, f"adapt.epoch_steps: {self.epoch_steps} is negative")
-        _require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")
-        _require(self.epochs >= 0, f"adapt.epochs: {self.epochs} must not be negative")
-        _require(self.rate > 0, f"adapt.rate: {self.rate} must be positive")
+        require(self.epoch_steps >= 0, f"adapt.epoch_steps: {self.epoch_steps} is negative")
+        require(self.batch_size > 1, "adapt.batch_size: BatchNorm needs at least 2")
+        require(self.epochs >= 0, f"adapt.epochs: {self.epochs} must not be negative")
+        require(self.rate > 0, f"adapt.rate: {self.rate} must be positive")
         for key in ("backbone_factor", "weight_decay"):
             value = getattr(self, key)
-            _require(value >= 0, f"adapt.{key}: {value} must not be negative")
+            require(value >= 0, f"adapt.{key}: {value} must not be negative")
 
 
 @dataclass(frozen=True)
@@ -433,26 +434,26 @@ class AnswerConfig:
     labels: str = field(default="method", metadata=ADDED)
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.labels in ANSWER_LABELS,
             f"answer.labels: {self.labels!r} is not one of {', '.join(ANSWER_LABELS)}",
         )
-        _require(self.views in VIEWS, f"answer.views: {self.views} is not one of 1, 2 and 6")
-        _require(
+        require(self.views in VIEWS, f"answer.views: {self.views} is not one of 1, 2 and 6")
+        require(
             self.score in ANSWER_SCORES,
             f"answer.score: {self.score!r} is not one of {', '.join(ANSWER_SCORES)}",
         )
-        _require(
+        require(
             self.threshold in ANSWER_THRESHOLDS or self.number is not None,
             f"answer.threshold: {self.threshold!r} is neither a number from 0 to 2 nor one of "
             f"{', '.join(ANSWER_THRESHOLDS)}",
         )
-        _require(
+        require(
             self.score in ("method", "entropy") or self.threshold != "method",
             f"answer.threshold: a method's is one of the entropy; with the score {self.score} name "
             "another, such as two-means",
         )
-        _require(
+        require(
             self.score != "method" or self.threshold != "source",
             "answer.score: with the threshold source name entropy, cosine or probability",
         )
@@ -502,11 +503,11 @@ class ComputeConfig:
     cache: str = "data/decoded"
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.precision in PRECISIONS,
             f"compute.precision: {self.precision!r} is not one of {', '.join(PRECISIONS)}",
         )
-        _require(
+        require(
             self.image_memory_gb >= 0,
             f"compute.image_memory_gb: {self.image_memory_gb} must not be negative",
         )
@@ -559,15 +560,15 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         for key in ("pairs", "methods", "augmentations", "seeds"):
-            _require(bool(getattr(self, key)), f"sweep.{key}: must not be empty")
-        _require(
+            require(bool(getattr(self, key)), f"sweep.{key}: must not be empty")
+        require(
             min(self.seeds) >= 0 and max(self.seeds) <= MAX_SEED,
             f"sweep.seeds: {self.seeds} are not all in 0 to {MAX_SEED}",
         )
-        _require(
+        require(
             len(set(self.seeds)) == len(self.seeds), f"sweep.seeds: {self.seeds} contain duplicates"
         )
-        _require(
+        require(
             not self.name or Path(self.name).name == self.name,
             f"sweep.name: {self.name!r} is not a file's name",
         )
@@ -588,7 +589,7 @@ def _check_entries(
             wanted = shapes[key]
             if type(value) is not wanted and (wanted, type(value)) != (float, int):
                 raise ValueError(f"sweep.{where}: {key}: {value!r} is not a {wanted.__name__}")
-        _require(needed in entry, f"sweep.{where}: {entry} lacks the key {needed!r}")
+        require(needed in entry, f"sweep.{where}: {entry} lacks the key {needed!r}")
 
 
 @dataclass(frozen=True)
@@ -630,8 +631,8 @@ class Experiment:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed <= MAX_SEED, f"seed: {self.seed} is not in 0 to {MAX_SEED}")
-        _require(self.threads >= 0, f"threads: {self.threads} must not be negative")
+        require(0 <= self.seed <= MAX_SEED, f"seed: {self.seed} is not in 0 to {MAX_SEED}")
+        require(self.threads >= 0, f"threads: {self.threads} must not be negative")
 
 
 def added_fields(section: type) -> dict[str, Any]:
@@ -665,8 +666,8 @@ def check_sections(raw: Mapping[str, Any], where: str) -> None:
 
 
 def _require_value(value: Any, key: str) -> None:
-    _require(value is not None, f"{key}: has no value; leave it out for the default")
+    require(value is not None, f"{key}: has no value; leave it out for the default")
 
 
 def _require_mapping(value: Any, key: str) -> None:
-    _require(isinstance(value, Mapping), f"{key}: expected a mapping of options, not {value!r}")
+    require(isinstance(value, Mapping), f"{key}: expected a mapping of options, not {value!r}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from genmix_aug.files import write_whole
+from genmix_aug.lettering import aligned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def summary(records: Iterable[Record], limit: float | None = None) -> str:
         ("rejected", rejected),
         *((f"  {reason}", number) for reason, number in _in_order(reasons).items()),
     ]
-    lines = _aligned(
+    lines = aligned(
         [[name, f"{number:,}", _percent(number, len(records))] for name, number in counts]
     )
     known = [s for record in records if (s := similarity_of(record)) is not None]
@@ -103,7 +104,7 @@ def summary(records: Iterable[Record], limit: float | None = None) -> str:
         counted = [f"{row.edits:,}", f"{row.rejected:,}", _percent(row.rejected, row.edits)]
         table.append([row.prompt, *counted, *([likeness] if known else []), why])
     left = (0, len(header) - 1)
-    return "\n".join([*lines, "", f"prompts, best first ({how}):", *_aligned(table, left)])
+    return "\n".join([*lines, "", f"prompts, best first ({how}):", *aligned(table, left)])
 
 
 def worst(records: Iterable[Record], count: int) -> list[Record]:
@@ -276,15 +277,3 @@ def _surely(rejected: int, edits: int) -> float:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %"
-
-
-def _aligned(table: list[list[str]], left: tuple[int, ...] = (0,)) -> list[str]:
-    """Return the lines of a table; columns are set right but for those in `left`."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if k in left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]

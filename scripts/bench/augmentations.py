@@ -63,10 +63,7 @@ def make_batch(
         batch[:some] = resize(changed, RESIZE_PX)
     draws = draw_views(count, RESIZE_PX - CROP_PX, True, (seed,))
     x = to_float(views(batch, CROP_PX, draws), CPU)
-    targets = smoothed_targets(labels, CLASSES, 0.1)
-    if augmentation.looks:
-        return augmentation.batch_by_look(x, targets, seed, look)
-    return augmentation.batch(x, targets, seed)
+    return augmentation.batch_by_look(x, smoothed_targets(labels, CLASSES, 0.1), seed, look)
 
 
 def stepper(model: Classifier) -> Callable[[Augmentation, Tensor, Tensor, int], None]:

@@ -6,7 +6,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from genmix_aug import lettering
 from genmix_aug.contact_sheet import label_font
-from genmix_aug.lettering import font_file, legible, printable
+from genmix_aug.lettering import aligned, font_file, legible, printable
 
 
 @pytest.fixture
@@ -51,3 +51,13 @@ def test_numbers_stand_for_names_without_a_font(cat_font):
 
 def test_unicodes_last_resort_which_has_boxes_for_all_letters_is_not_taken():
     assert not any("LastResort" in file.name for file in lettering._fonts())
+
+
+def test_columns_of_a_table_are_lined_up():
+    rows = [["", "runs", "by"], ["LEAD", "12", "x"], ["A", "1", ""]]
+    assert aligned(rows) == ["      runs  by", "LEAD    12   x", "A        1"]
+    assert aligned(rows, left=(0, 2)) == [
+        "      runs  by",
+        "LEAD    12  x",
+        "A        1",
+    ]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from uda.augment.base import Augmentation
 from uda.augment.masks import mix_by_mask
-from uda.augment.saliency import blur, spectral_residual
+from uda.augment.saliency import blur, normalised, spectral_residual
 
 
 class GuidedSRAugmentation(Augmentation):
@@ -67,8 +67,7 @@ def guiding_saliency(images: Tensor) -> Tensor:
     already, is blurred once more.
     """
     residual = spectral_residual(images, padding="replicate", power_floor=1e-10, square=True)
-    saliency = blur(residual)
-    return saliency / saliency.sum(dim=(1, 2), keepdim=True)
+    return normalised(blur(residual))
 
 
 def one_cycle(distances: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -62,9 +62,3 @@ class SelfSupervised(nn.Module):
 
     def after_step(self, model: Classifier) -> None:
         """Take over what the optimiser's step has made of ``model``; called after each step."""
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ValueError of ``message`` unless the ``condition`` holds."""
-    if not condition:
-        raise ValueError(message)

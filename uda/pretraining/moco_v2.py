@@ -13,8 +13,9 @@ from uda.augment.base import seeded
 from uda.compute.devices import forward, move_to_device
 from uda.compute.distributed import count, gather, span_of
 from uda.compute.seeding import seed_of
+from uda.config import require
 from uda.models.classifier import Classifier
-from uda.pretraining.base import Encode, SelfSupervised, require
+from uda.pretraining.base import Encode, SelfSupervised
 from uda.training.state import Loop
 
 LAYERS = 1  # stream of random numbers, beside those of the network's weights

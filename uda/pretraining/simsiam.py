@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from uda.augment.base import seeded
 from uda.compute.seeding import seed_of
+from uda.config import require
 from uda.models.classifier import Classifier
-from uda.pretraining.base import Encode, SelfSupervised, require
+from uda.pretraining.base import Encode, SelfSupervised
 from uda.training.state import Loop
 
 LAYERS = 1  # stream of random numbers, beside those of the network's weights

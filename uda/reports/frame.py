@@ -106,16 +106,12 @@ def _held_out_lines(run: Run) -> list[Mapping[str, Any]]:
     """Return an in-domain run's scores by epoch, with those of its end in the same line, and what
     it took."""
     seconds = {"training_seconds": run.training_seconds(), "edit_seconds": edit_seconds(run)}
-    validation = [
-        {"epoch": line["epoch"], "validation_top1": line.get("top1")}
-        for line in run.metrics("validate")
-    ]
     by_epoch: dict[Any, dict[str, Any]] = {}
     for line in (*run.metrics("evaluate"), *run.metrics("final")):
         by_epoch.setdefault(line.get("epoch"), dict(seconds)).update(line)
-    for line in validation:
+    for line in run.metrics("validate"):
         if line["epoch"] in by_epoch:
-            by_epoch[line["epoch"]].update(line)
+            by_epoch[line["epoch"]]["validation_top1"] = line.get("top1")
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from uda.config import AnswerConfig
 from uda.data.spec import DatasetSpec
 from uda.methods import METHODS
 from uda.reports.results import Board, Pair, Result, Row, Setting, row_title
+from uda.runs.config import dotted
 from uda.runs.folder import Run
 from uda.runs.hashing import config_hash
 from uda.stages.identity import added_settings, former_settings
@@ -160,7 +161,7 @@ def distinguish(
     Args:
         is_compared: Whether a dotted key is looked at.
     """
-    settings = [dict(_flatten(configuration)) for configuration in configurations]
+    settings = [dict(dotted(configuration)) for configuration in configurations]
     names = sorted({key for values in settings for key in values})
     added, former = added_settings(), former_settings()
     usual: dict[str, str | None] = {}  # of the settings that are named
@@ -192,12 +193,3 @@ def _short(key: str, names: Sequence[str]) -> str:
         if sum(name == end or name.endswith(f".{end}") for name in names) == 1:
             return end
     return key
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and values of nested mappings."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

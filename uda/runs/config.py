@@ -9,7 +9,7 @@ with ``stage: pretrain``, and ``pretrain``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +185,12 @@ class RunConfig:
     def dataset_name(self) -> str:
         """The dataset's name or file, as the configuration has it."""
         return str(self._of_source("data", "dataset"))
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and values of nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genmix_aug.lettering import aligned
 from uda.augment import title_of_augmentation
 from uda.config import Experiment
 from uda.data.partition import holdout_split, in_domain_parts
 from uda.data.scenarios import ClassSplit, split_of_run
 from uda.data.spec import load_dataset_spec
 from uda.pretraining import title_of_pretraining
+from uda.runs.config import dotted
 from uda.runs.folder import Run, read_run
 from uda.runs.hashing import config_hash
 from uda.stages.build import Task
@@ -54,9 +56,14 @@ class Probed:
         return f"{title}, pairs" if pretrain.get("pairing") == "pair" else title
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The run's configuration without its seed."""
+        return {key: value for key, value in self.run.config.items() if key != "seed"}
+
+    @property
     def row(self) -> str:
         """A hash of all but the seed: runs of a row differ in it alone."""
-        return config_hash({k: v for k, v in self.run.config.items() if k != "seed"})
+        return config_hash(self.settings)
 
     @property
     def plain_row(self) -> str:
@@ -64,8 +71,9 @@ class Probed:
         pretrain = {k: v for k, v in self.run.pretrain.items() if k != "pairing"}
         train = {k: v for k, v in self.run.train.items() if k != "budget"}
         augment = {"name": "none", "copies": 0, "options": {}}
-        config = {**self.run.config, "pretrain": pretrain, "augment": augment, "train": train}
-        return config_hash({k: v for k, v in config.items() if k != "seed"})
+        return config_hash(
+            {**self.settings, "pretrain": pretrain, "augment": augment, "train": train}
+        )
 
 
 def probe(folders: Sequence[str], root: str, imagenet: str, device: str) -> None:
@@ -243,7 +251,7 @@ def table(probed: Sequence[Probed]) -> list[str]:
         f"{probed[0].run.source_domain}: top-1 on {first['num_images']} held-out pictures of "
         f"{first['num_classes']} classes, learnt from {first['num_training']}, in percent (mean "
         "± standard deviation over seeds)",
-        *_aligned(rows),
+        *aligned(rows),
         "This project's protocol, as the paper states none: docs/self_supervised.md",
     ]
     return lines + list(_differences(groups))
@@ -257,23 +265,14 @@ def _groups(probed: Sequence[Probed]) -> dict[str, list[Probed]]:
     groups = {}
     for group in by_row.values():
         title = group[0].title
-        same = [dict(_settings(g[0].run.config)) for g in by_row.values() if g[0].title == title]
+        same = [dict(dotted(g[0].settings)) for g in by_row.values() if g[0].title == title]
         words = [
             f"{key} {value}"
-            for key, value in _settings(group[0].run.config)
+            for key, value in dotted(group[0].settings)
             if any(other.get(key) != value for other in same)
         ]
         groups[f"{title} ({', '.join(words)})" if words else title] = group
     return groups
-
-
-def _settings(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys and values of a run's configuration, without its seed."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _settings(value, f"{above}{key}.")
-        elif above or key != "seed":
-            yield f"{above}{key}", value
 
 
 def _distinct(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -308,10 +307,3 @@ def _differences(groups: dict[str, list[Probed]]) -> Iterator[str]:
             shown = "" if abs(mean) > 2 * error else ", no difference shown"
             words.append(f"{name} {mean:+.1f} (standard error {error:.1f}{shown})")
         yield f"{title} − {plain_title}, by {len(pairs)} seeds: {'; '.join(words)}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]

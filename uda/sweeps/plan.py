@@ -105,16 +105,7 @@ def _pretrainings(experiment: Experiment, spec: DatasetSpec) -> list[Job]:
         data = replace(experiment.data, source=domain, target="")
         cell = replace(experiment, data=data, pretrain=pretrain, augment=augment, seed=seed)
         kind = " + ".join(filter(None, [title, augment_title]))
-        short, edits = spec.abbreviations[domain], augmentation_of(augment).wanted_edits
-        job = Job(
-            title=f"{kind} {short} s{seed}",
-            kind=kind,
-            stage="pretrain",
-            experiment=cell,
-            run=pretrain_run(cell, spec),
-            needs=None,
-            prepares=f"{short} {edits}" if edits else "",
-        )
+        job = _of_source(kind, "pretrain", cell, spec, pretrain_run(cell, spec))
         if job.run.folder in jobs:
             other = jobs[job.run.folder].kind
             raise ValueError(f"sweep: {other!r} and {kind!r} are the same runs; leave one out")
@@ -311,15 +302,20 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _training(experiment: Experiment, spec: DatasetSpec, row: Row) -> Job:
     experiment = replace(experiment, data=replace(experiment.data, target=""))
-    short = spec.abbreviations[experiment.data.source]
     kind = " + ".join(["train", row.augment_title] if row.augment_title else ["train"])
+    return _of_source(kind, "train", experiment, spec, source_run(experiment, spec))
+
+
+def _of_source(kind: str, stage: str, experiment: Experiment, spec: DatasetSpec, run: Run) -> Job:
+    """Return a job that learns from the source's pictures and needs no other job."""
+    short = spec.abbreviations[experiment.data.source]
     edits = augmentation_of(experiment.augment).wanted_edits
     return Job(
         title=f"{kind} {short} s{experiment.seed}",
         kind=kind,
-        stage="train",
+        stage=stage,
         experiment=experiment,
-        run=source_run(experiment, spec),
+        run=run,
         needs=None,
         prepares=f"{short} {edits}" if edits else "",
     )

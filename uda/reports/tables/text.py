@@ -6,6 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
+from genmix_aug.lettering import aligned
 from uda.reports.tables.table import Line, Table
 
 LATEX = {
@@ -117,7 +118,7 @@ def _blocks(columns: Sequence[str], lines: Sequence[Line], width: int) -> list[l
     titles = [line.title for line in lines]
     cells = [[cell.text + ("*" if cell.best else " ") for cell in line.cells] for line in lines]
     upright = [[title, *texts] for title, texts in zip(titles, cells, strict=True)]
-    block = _aligned([["", *(f"{head} " for head in columns)], *upright])
+    block = aligned([["", *(f"{head} " for head in columns)], *upright])
     if max(map(len, block)) <= width:
         return [block]
     heads = [textwrap.wrap(title, HEAD_WIDTH, break_long_words=False) for title in titles]
@@ -139,16 +140,4 @@ def _turned(
     height = max(map(len, heads))
     padded = [[""] * (height - len(head)) + list(head) for head in heads]
     above = [["", *(f"{head[k]} " for head in padded)] for k in range(height)]
-    return _aligned(above + [list(texts) for texts in zip(columns, *cells, strict=True)])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines whose first column is flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            text.ljust(size) if column == 0 else text.rjust(size)
-            for column, (text, size) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return aligned(above + [list(texts) for texts in zip(columns, *cells, strict=True)])
